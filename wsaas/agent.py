@@ -1,0 +1,165 @@
+"""The HTTP client below treq: connections to the API, their reuse, and whom they trust."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from OpenSSL.crypto import FILETYPE_PEM, X509, load_certificate
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS, trustRootFromCertificates
+from twisted.python.failure import Failure
+from twisted.web._newclient import RequestNotSent  # Agent fails with it, but twisted.web.client does not export it
+from twisted.web.client import URI, Agent, HTTPConnectionPool, RequestTransmissionFailed, ResponseNeverReceived
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IPolicyForHTTPS, IResponse
+from zope.interface import implementer
+
+#: Seconds for which an idle connection is kept: shorter than what common servers keep theirs.
+KEEP_IDLE = 1.5
+#: Seconds between attempts at a name's addresses (RFC 8305 §5 allows down to 0.01): "localhost" is often ::1 first,
+#: with nobody there.
+_ATTEMPT_DELAY = 0.05
+
+
+def split_pem(pem: bytes) -> list[bytes]:
+    """:returns: the certificates in a PEM file, each by itself"""
+    begin, end = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
+    return [begin + part.partition(end)[0] + end + b"\n" for part in pem.split(begin)[1:]]
+
+
+@implementer(IPolicyForHTTPS)
+class ApiTrust:
+    """Whom the gateway trusts as API, and what it shows of itself.
+
+    :param ca: PEM with the trusted certificates; :data:`None`: the system's roots
+    :param certificate: PEM with our certificate, its chain and its private key, if the API asks for one
+    :raises ValueError: if either cannot be used
+    """
+
+    def __init__(self, ca: bytes | None, certificate: bytes | None) -> None:
+        self._options: dict[str, Any] = {}
+        try:
+            if ca is not None:
+                roots = [Certificate.loadPEM(pem) for pem in split_pem(ca)]
+                if not roots:
+                    raise ValueError("no certificate in it")
+                self._options["trustRoot"] = trustRootFromCertificates(roots)
+            if certificate is not None:
+                self._options["clientCertificate"] = PrivateCertificate.loadPEM(certificate)
+                chain: list[X509] = [load_certificate(FILETYPE_PEM, pem) for pem in split_pem(certificate)[1:]]
+                if chain:
+                    self._options["extraCertificateOptions"] = {"extraCertChain": chain}
+        except ValueError:
+            raise
+        except Exception as error:
+            raise ValueError(f"not usable: {error}") from error
+
+    def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:  # noqa: ARG002 - the interface has a port
+        """Verify this name, and this name only (RFC 9525)."""
+        return optionsForClientTLS(hostname.decode("ascii"), **self._options)
+
+
+def is_cancelled(failure: Failure) -> bool:
+    """:returns: whether a request failed because its Deferred was cancelled; Twisted wraps that"""
+    return failure.check(CancelledError) is not None or any(
+        reason.check(CancelledError) is not None for reason in getattr(failure.value, "reasons", ())
+    )
+
+
+@implementer(IStreamClientEndpoint)
+class _NoticedEndpoint:
+    """An endpoint that tells when a connection is made, so that a reused one can be told from a fresh one."""
+
+    def __init__(self, endpoint: IStreamClientEndpoint, noticed: list[bool]) -> None:
+        self._endpoint = endpoint
+        self._noticed = noticed
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
+        self._noticed.append(True)
+        return self._endpoint.connect(protocolFactory)
+
+
+@implementer(IAgentEndpointFactory)
+class _Endpoints:
+    def __init__(self, reactor: Any, trust: IPolicyForHTTPS, timeout: float) -> None:
+        self._reactor = reactor
+        self._trust = trust
+        self._timeout = timeout
+        #: One entry for each connection that was begun.
+        self.begun: list[bool] = []
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        host = uri.host.decode("ascii")
+        endpoint: Any
+        # A literal needs no resolver, which is a thread and its queue.
+        if isIPAddress(host):
+            endpoint = TCP4ClientEndpoint(self._reactor, host, uri.port, self._timeout)
+        elif isIPv6Address(host):
+            endpoint = TCP6ClientEndpoint(self._reactor, host, uri.port, self._timeout)
+        else:
+            endpoint = HostnameEndpoint(
+                self._reactor, uri.host, uri.port, timeout=self._timeout, attemptDelay=_ATTEMPT_DELAY
+            )
+        if uri.scheme == b"https":
+            endpoint = wrapClientTLS(self._trust.creatorForNetloc(uri.host, uri.port), endpoint)
+        return cast(IStreamClientEndpoint, _NoticedEndpoint(endpoint, self.begun))
+
+
+@implementer(IAgent)
+class PersistentAgent:
+    """Twisted's Agent over a pool of kept connections, repeating once what a kept connection swallowed.
+
+    A server may close an idle connection at the very moment at which a request is sent on it. That request, whatever
+    its method, is sent again at once on a fresh connection (protocol §2.3): it carries the same ``Ws-Id``.
+
+    :param reactor: for connections, names and timers
+    :param trust: for ``https``
+    :param max_idle: how many idle connections are kept
+    :param timeout: seconds for one connection to be made
+    """
+
+    def __init__(self, reactor: Any, trust: IPolicyForHTTPS, max_idle: int, timeout: float) -> None:
+        self._pool = HTTPConnectionPool(reactor, persistent=True)
+        self._pool.maxPersistentPerHost = max_idle
+        self._pool.cachedConnectionTimeout = cast(Any, KEEP_IDLE)
+        # Twisted's own repetition leaves out POST and PUT.
+        self._pool.retryAutomatically = False
+        self._endpoints = _Endpoints(reactor, trust, timeout)
+        self._kept = Agent.usingEndpointFactory(reactor, self._endpoints, self._pool)
+        self._fresh = Agent.usingEndpointFactory(reactor, self._endpoints, HTTPConnectionPool(reactor, False))
+
+    def request(
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: Headers | None = None,
+        bodyProducer: IBodyProducer | None = None,
+    ) -> Deferred[IResponse]:
+        """Send one request; see :class:`twisted.web.iweb.IAgent`."""
+        self._endpoints.begun.clear()
+        answer: Deferred[IResponse] = self._kept.request(method, uri, headers, bodyProducer)
+        # Agent asks the pool, and the pool the endpoint, before it returns.
+        if not self._endpoints.begun:
+            answer.addErrback(self._repeat, method, uri, headers, bodyProducer)
+        return answer
+
+    def _repeat(
+        self,
+        failure: Failure,
+        method: bytes,
+        uri: bytes,
+        headers: Headers | None,
+        bodyProducer: IBodyProducer | None,
+    ) -> Deferred[IResponse] | Failure:
+        if failure.check(RequestNotSent, RequestTransmissionFailed, ResponseNeverReceived) is None or is_cancelled(
+            failure
+        ):
+            return failure
+        return cast("Deferred[IResponse]", self._fresh.request(method, uri, headers, bodyProducer))
+
+    def close(self) -> Deferred[None]:
+        """Close the idle connections."""
+        return cast("Deferred[None]", self._pool.closeCachedConnections())

@@ -1,0 +1,160 @@
+"""What the API's answers mean: from status, headers and body to a decision (protocol §2.2 to §2.4). No I/O."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from urllib.parse import unquote_to_bytes
+
+from twisted.web.http_headers import Headers
+
+from wsaas.errors import Denied, Unauthorized, Unsuccessful, Unusable
+from wsaas.messages import Close, Delivered, Grant, Message, Outcome, Rejected, checked_close
+
+#: Statuses that promise success later: ``API_RETRY_STATUS``.
+RETRY_STATUS = frozenset({408, 425, 429, 502, 503, 504})
+#: Statuses of a DELETE that say "there is no such route here".
+NO_ROUTE = frozenset({405, 501})
+
+_MAX_STATE = 1024
+_STATE = re.compile(r"[\x20-\x7e]*")
+#: Headers of a refusal that the client is shown.
+_PASSED_ON = (b"WWW-Authenticate", b"Retry-After")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete answer of the API.
+
+    :param status: the HTTP status
+    :param headers: its header fields, trailers not included
+    :param body: its body, within ``WS_MAX_MESSAGE``
+    """
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+def _text(answer: Answer, name: str) -> str | None:
+    """:returns: the one value of a header, or :data:`None`"""
+    values = answer.headers.getRawHeaders(name.encode("ascii"), [])
+    if not values:
+        return None
+    if len(values) > 1:
+        raise Unusable(f"the answer has {len(values)} headers {name}")
+    try:
+        return values[0].decode("ascii")
+    except UnicodeDecodeError:
+        raise Unusable(f"{name} is not ASCII") from None
+
+
+def _state(answer: Answer) -> str | None:
+    state = _text(answer, "Ws-State")
+    if state is not None and (len(state) > _MAX_STATE or not _STATE.fullmatch(state)):
+        raise Unusable(f"Ws-State is not at most {_MAX_STATE} bytes of printable ASCII")
+    return state
+
+
+def _close(answer: Answer) -> Close | None:
+    text = _text(answer, "Ws-Close")
+    if text is None:
+        return None
+    code, _, reason = text.strip().partition(" ")
+    try:
+        return checked_close(code, unquote_to_bytes(reason.strip()).decode("utf-8"))
+    except UnicodeDecodeError:
+        raise Unusable("Ws-Close: the reason is not UTF-8") from None
+    except ValueError as error:
+        raise Unusable(f"Ws-Close: {error}") from None
+
+
+def _reply(answer: Answer) -> Message | None:
+    kind = _text(answer, "Ws-Reply")
+    if kind is None:
+        return None
+    if kind not in ("text", "binary"):
+        raise Unusable(f"Ws-Reply: {kind[:40]!r} is neither text nor binary")
+    _check_not_encoded(answer)
+    if kind == "text":
+        try:
+            answer.body.decode("utf-8")
+        except UnicodeDecodeError:
+            raise Unusable("Ws-Reply: the body is not UTF-8") from None
+    return Message(answer.body, kind == "binary")
+
+
+def _check_not_encoded(answer: Answer) -> None:
+    encodings = answer.headers.getRawHeaders(b"Content-Encoding", [])
+    if any(encoding.strip().lower() != b"identity" for encoding in encodings):
+        raise Unusable("the body is encoded, though only identity was asked for")
+
+
+def _subprotocol(answer: Answer, offered: Sequence[str]) -> str | None:
+    named = _text(answer, "Sec-WebSocket-Protocol")
+    if not named:
+        return offered[0] if len(offered) == 1 else None
+    if named not in offered:
+        raise Unusable(f"subprotocol {named[:40]!r} is not among those that the client offered")
+    return named
+
+
+def _code(body: bytes) -> object:
+    """:returns: the ``code`` of the JSON object in a body, if there is one"""
+    try:
+        value = json.loads(body.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    return value.get("code") if isinstance(value, dict) else None
+
+
+def is_grant(answer: Answer) -> bool:
+    """:returns: whether a 2xx answer to a POST says ``{"code": "OK"}``; its ``Content-Type`` is not looked at"""
+    return _code(answer.body) == "OK"
+
+
+def read_grant(answer: Answer, offered: Sequence[str]) -> Grant:
+    """Read the answer to a POST.
+
+    :param offered: the subprotocols that the client offered
+    :raises Denied: if the API does not want this client
+    :raises Unsuccessful: for a 5xx
+    :raises Unusable: if the answer breaks the contract
+    """
+    status = answer.status
+    if 400 <= status < 500:
+        passed_on = [(name, value) for name in _PASSED_ON for value in answer.headers.getRawHeaders(name, [])]
+        raise Denied(f"the API answered {status}", status, passed_on)
+    if status >= 500:
+        raise Unsuccessful(f"the API answered {status}")
+    if not 200 <= status < 300:
+        raise Unusable(f"the API answered {status}, which is neither a grant nor a refusal")
+    _check_not_encoded(answer)
+    if not is_grant(answer):
+        raise Denied(f'the API answered {status} without "code": "OK"', HTTPStatus.FORBIDDEN)
+    return Grant(_subprotocol(answer, offered), _state(answer), _close(answer))
+
+
+def read_outcome(answer: Answer) -> Outcome:
+    """Read the answer to a PUT.
+
+    :raises Unauthorized: for a 401
+    :raises Unsuccessful: for a status that promises success later
+    :raises Unusable: if the answer asks for something that cannot be done
+    """
+    status = answer.status
+    if 200 <= status < 300:
+        return Delivered(_state(answer), _reply(answer), _close(answer))
+    if status == HTTPStatus.UNAUTHORIZED:
+        raise Unauthorized("the API answered 401: the credentials no longer hold")
+    if status in RETRY_STATUS:
+        raise Unsuccessful(f"the API answered {status}")
+    return Rejected(status)
+
+
+def is_settled(answer: Answer) -> bool:
+    """:returns: whether a DELETE was taken"""
+    return 200 <= answer.status < 300 or answer.status == HTTPStatus.GONE

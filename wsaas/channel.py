@@ -1,0 +1,269 @@
+"""HTTP/1.1 on our listeners: twisted.web's channel, with the head judged before a body is read.
+
+twisted.web answers ``100 Continue`` and stores the whole body before a resource sees the request. Here the head goes to
+a *judge* first; a request that cannot succeed is answered at once and its body thrown away, and a body that may be read
+is bounded while it arrives.
+
+Private names of :class:`twisted.web.http.HTTPChannel` stand in this module and nowhere else.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.protocols.policies import TimeoutMixin
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+from twisted.web.resource import IResource
+from twisted.web.server import Request, Site
+
+from wsaas.exchange import RequestHead, Response, client_of, json_response, text_response
+
+#: Seconds for which what a refused peer still sends is read and thrown away, so that it sees the answer.
+LINGER = 2.0
+#: Bytes of a request's body beyond which a connection is not worth keeping for the next request.
+_MAX_SWALLOWED = 1 << 17
+
+
+class Judge(Protocol):
+    """Decides on requests by their heads."""
+
+    def judge(self, head: RequestHead) -> Response | None:
+        """:returns: the answer to a request that cannot succeed; :data:`None` if its body may be read"""
+
+
+class JudgedRequest(Request):
+    """A request whose head has been judged.
+
+    Its body is kept in memory, and is never longer than the site allows.
+    """
+
+    site: ClientSite
+    channel: Channel
+    content: Any
+    head: RequestHead
+    #: It was answered by its head; its body is thrown away.
+    answered = False
+    _received = 0
+
+    def gotLength(self, length: int | None) -> None:  # noqa: ARG002 - the channel has seen to it
+        """Keep the body in memory; twisted.web would put a longer one into a file."""
+        self.content = BytesIO()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Take a part of the body."""
+        if self.answered:
+            return
+        self._received += len(data)
+        if self._received > self.site.max_body:
+            self.answered = True
+            self.channel.refuse(self, self.site.too_long())
+        else:
+            self.content.write(data)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """The body is complete."""
+        if self.answered:
+            self.content.close()
+            self.channel.requestDone(self)
+        else:
+            super().requestReceived(command, path, version)
+
+
+class Channel(HTTPChannel):
+    """One connection from a client or a pusher, until it is closed or becomes a WebSocket."""
+
+    site: ClientSite
+    transport: Any
+    _networkProducer: Any
+    requestFactory = JudgedRequest
+    _log = Logger()
+    _deadline: IDelayedCall | None = None
+    _lingering = False
+
+    def connectionMade(self) -> None:
+        """Begin to wait for a request: from here the head has a deadline, however slowly it trickles."""
+        super().connectionMade()
+        self._expect_head()
+
+    def _expect_head(self) -> None:
+        if self._deadline is None and self.site.head_timeout:
+            self._deadline = self.callLater(self.site.head_timeout, self._too_late)
+
+    def _stop_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _too_late(self) -> None:
+        self._deadline = None
+        if self._lingering:
+            return
+        self._say_and_leave(text_response(408, "the request was not complete in time"))
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes came."""
+        if self._lingering:
+            return
+        if not self.requests:
+            # Between two requests only the idle time-out runs; the next head's first byte starts its deadline.
+            self._expect_head()
+        super().dataReceived(data)
+
+    def lineLengthExceeded(self, line: bytes) -> None:  # noqa: ARG002 - LineReceiver's signature
+        """A line is longer than a whole head may be; twisted.web would only close."""
+        if not self._lingering:
+            self._say_and_leave(text_response(431 if self.requests else 414, "the request's head is too long"))
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        """Answer what twisted.web cannot read."""
+        if self._lingering:
+            return
+        if self._receivedHeaderSize > self.totalHeadersSize:
+            response = text_response(431, "the request's head is too long")
+        else:
+            response = text_response(400, "malformed request")
+        self._say_and_leave(response)
+
+    def allHeadersReceived(self) -> None:
+        """Have the head judged, before ``100 Continue`` is sent."""
+        self._stop_deadline()
+        request: JudgedRequest = self.requests[-1]
+        length = self.length
+        request.site = self.site
+        request.head = RequestHead(
+            self._command,
+            self._path,
+            self._version,
+            request.requestHeaders,
+            length,
+            self.isSecure(),
+            client_of(self.getPeer()),
+        )
+        refusal = self.site.judge(request.head)
+        if refusal is None:
+            super().allHeadersReceived()
+            if length != 0:
+                # The body has the same time as the head.
+                self._expect_head()
+            return
+        self.persistent = self.checkPersistence(request, self._version)
+        request.gotLength(length)
+        request.answered = True
+        expects = request.requestHeaders.hasHeader(b"Expect")
+        if length is None or length > _MAX_SWALLOWED or (length and expects) or not self.persistent:
+            self.refuse(request, refusal)
+        else:
+            # The body is short: it is cheaper to read past it than to lose the connection.
+            self.transport.write(refusal.encode(head_only=self._command == b"HEAD"))
+            if length:
+                self._expect_head()
+
+    def refuse(self, request: JudgedRequest, response: Response) -> None:
+        """Answer a request whose body will not be read, and end the connection in an orderly way."""
+        self._say_and_leave(response, head_only=request.head.method == b"HEAD")
+
+    def allContentReceived(self) -> None:
+        """The request is complete."""
+        self._stop_deadline()
+        if not self._lingering:
+            super().allContentReceived()
+
+    def _say_and_leave(self, response: Response, *, head_only: bool = False) -> None:
+        """Answer, then close, giving the peer time to read the answer.
+
+        Closing while it still sends would reset the connection, and a reset destroys what was not read yet
+        (RFC 9112 §9.6).
+        """
+        self._stop_deadline()
+        self._lingering = True
+        self.setTimeout(None)
+        # What is still to come is neither a request nor a body.
+        self.persistent = False
+        self.clearLineBuffer()
+        self._dataBuffer = []
+        self.transport.write(response.encode(head_only=head_only, close=True))
+        self._networkProducer.unregisterProducer()
+        self.transport.resumeProducing()
+        half_close = getattr(self.transport, "loseWriteConnection", None)
+        if half_close is None or self.isSecure():
+            self.transport.loseConnection()
+        else:
+            half_close()
+        self._deadline = self.callLater(LINGER, self._linger_no_longer)
+
+    def _linger_no_longer(self) -> None:
+        self._deadline = None
+        self.transport.abortConnection()
+
+    def requestDone(self, request: Any) -> None:
+        """A request was answered."""
+        if not self._lingering:
+            super().requestDone(request)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The transport is gone."""
+        self._stop_deadline()
+        super().connectionLost(reason)
+        # The channel and its request name each other, and the transport names the channel: cycles.
+        self.requests = []
+
+    def detach(self, request: JudgedRequest) -> tuple[Any, bytes]:
+        """Give the transport away.
+
+        :param request: the one that is being answered
+        :returns: the transport, without a producer, and what arrived behind the request
+        """
+        self._stop_deadline()
+        TimeoutMixin.setTimeout(self, None)
+        transport = self.transport
+        early = b"".join(self._dataBuffer) + self.clearLineBuffer()
+        self._dataBuffer = []
+        self._networkProducer.unregisterProducer()
+        # It may have been paused, by early bytes or by a full buffer.
+        self._networkProducer.resumeProducing()
+        self.requests = []
+        self.transport = None
+        request.transport = None
+        del request.channel
+        return transport, early
+
+
+class ClientSite(Site):
+    """A listener's HTTP side.
+
+    :param root: the resource that answers
+    :param judge: judges heads before their bodies are read
+    :param reactor: for time-outs
+    :param head_timeout: seconds for a request's head, and again for its body; 0: no limit
+    :param max_body: bytes of a request's body that are read
+    """
+
+    noisy = False
+
+    def __init__(
+        self, root: IResource, judge: Judge, reactor: IReactorTime, head_timeout: float, max_body: int
+    ) -> None:
+        super().__init__(root, requestFactory=JudgedRequest, reactor=reactor)
+        # Site would wrap channels to find out whether HTTP/2 is spoken, which is not.
+        vars(self)["protocol"] = Channel
+        self.head_timeout = head_timeout
+        self.max_body = max_body
+        self.judge = judge.judge
+
+    def too_long(self) -> Response:
+        """:returns: the answer to a chunked body that outgrew the limit"""
+        return json_response(413, "MESSAGE_TOO_LONG", f"a message may have {self.max_body} bytes (WS_MAX_MESSAGE)")
+
+    def startFactory(self) -> None:
+        """No access log: it would show keys. No timer for its dates either."""
+
+    def stopFactory(self) -> None:
+        """Nothing was started."""
+
+    def log(self, request: Any) -> None:
+        """No access log."""

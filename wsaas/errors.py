@@ -1,0 +1,158 @@
+"""The tree of what can go wrong.
+
+An exception that reaches an HTTP peer carries the status it is answered with; one that ends a connection carries the
+close code and who closed.
+
+::
+
+    WsaasError
+    ├── SettingsError                  a setting that cannot be used; the process does not start
+    ├── HandshakeRefused               status: what the client is answered instead of 101
+    ├── PushRefused                    status and code: what the pusher is answered
+    └── CallbackFailed                 a callback that brought no usable answer
+        ├── NotSent                    it is known never to have reached the API
+        │   └── NoSlot                 … because API_MAX_REQUESTS others were on the wire
+        ├── NoAnswer                   sent, but no complete answer came
+        │   └── TimedOut               … within API_TIMEOUT
+        ├── Unsuccessful               a complete answer with a status that promises no success now: 5xx, 429, …
+        ├── Unusable                   a complete answer that breaks the contract
+        ├── Unauthorized               a complete 401 to a message: the credentials no longer hold
+        └── Denied                     a complete answer: the API does not want this client
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+
+
+class WsaasError(Exception):
+    """The root of all exceptions of this package."""
+
+
+class SettingsError(WsaasError):
+    """A setting that cannot be used.
+
+    :param name: the setting, as in the environment
+    :param given: what was given, as the operator wrote it
+    :param allowed: what would be right, as the rest of the sentence "allowed: …"
+    """
+
+    def __init__(self, name: str, given: str, allowed: str) -> None:
+        super().__init__(f"{name}: {given!r} cannot be used; allowed: {allowed}")
+        self.name = name
+        self.given = given
+        self.allowed = allowed
+
+
+class HandshakeRefused(WsaasError):
+    """The client's request is no handshake that can be granted.
+
+    :param status: the HTTP status of the answer
+    :param reason: one sentence, for the client and the log
+    :param headers: further headers of the answer
+    """
+
+    def __init__(self, status: int, reason: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+        self.headers = tuple(headers)
+
+
+class PushRefused(WsaasError):
+    """A request to a ``ws_uri`` that has no effect.
+
+    :param status: the HTTP status of the answer
+    :param code: the word for programs, such as ``NOT_FOUND``
+    :param message: one sentence a person can act on
+    :param headers: further headers of the answer
+    """
+
+    def __init__(self, status: int, code: str, message: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.headers = tuple(headers)
+
+
+class CallbackFailed(WsaasError):
+    """A callback brought no answer that counts.
+
+    :param reason: what happened, for the log
+    """
+
+    #: What a client that asked to connect is answered.
+    status: int = HTTPStatus.BAD_GATEWAY
+    #: Further headers of that answer.
+    headers: Sequence[tuple[bytes, bytes]] = ()
+    #: Whether the API may have seen the call, so that a DELETE is owed after a POST.
+    owed: bool = True
+    #: Whether the API has answered the call, so that a message in it is not lost.
+    answered: bool = False
+    #: The close code and ``Ws-Closed-By`` of a connection that ends by this.
+    close_code: int = 1013
+    closed_by: str = "unreachable"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class NotSent(CallbackFailed):
+    """The call is known never to have reached the API: no connection, or an unverified one."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    headers = ((b"Retry-After", b"5"),)
+    owed = False
+
+
+class NoSlot(NotSent):
+    """No slot of ``API_MAX_REQUESTS`` came free in time."""
+
+
+class NoAnswer(CallbackFailed):
+    """The call was sent, and the connection ended before its answer was complete."""
+
+
+class TimedOut(NoAnswer):
+    """No complete answer within ``API_TIMEOUT``."""
+
+    status = HTTPStatus.GATEWAY_TIMEOUT
+
+
+class Unsuccessful(CallbackFailed):
+    """The API answered that it cannot now."""
+
+
+class Unusable(CallbackFailed):
+    """The API's answer breaks the contract: malformed, encoded, oversized, or asking for the impossible."""
+
+    answered = True
+    close_code = 1011
+    closed_by = "error"
+
+
+class Unauthorized(CallbackFailed):
+    """The API answered a message with 401: the client's credentials no longer hold."""
+
+    answered = True
+    close_code = 1008
+    closed_by = "api"
+
+
+class Denied(CallbackFailed):
+    """The API does not want this client.
+
+    :param reason: what the API said, for the log
+    :param status: what the client is answered
+    :param headers: those of the API's headers that pass through
+    """
+
+    owed = False
+
+    def __init__(self, reason: str, status: int, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.headers = tuple(headers)

@@ -1,0 +1,134 @@
+"""The head of a request and a whole response, as values: what twisted.web's objects are reduced to for decisions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from ipaddress import IPv6Address, ip_address
+from typing import Any
+
+from twisted.internet.interfaces import IAddress
+from twisted.web.http import Request
+from twisted.web.http_headers import Headers
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """The head of a request, before any of its body is read.
+
+    :param method: as sent
+    :param target: path and query, as sent
+    :param version: such as ``b"HTTP/1.1"``
+    :param headers: its fields
+    :param length: the body's length in bytes; :data:`None` if it is chunked
+    :param secure: whether it came over TLS
+    :param client: the peer's IP address, if it has one
+    """
+
+    method: bytes
+    target: bytes
+    version: bytes
+    headers: Headers
+    length: int | None
+    secure: bool
+    client: str | None
+
+    def all(self, name: bytes) -> list[bytes]:
+        """:returns: the values of a header, one for each line it stands in"""
+        return list(self.headers.getRawHeaders(name, []))
+
+    def tokens(self, name: bytes) -> list[bytes]:
+        """:returns: the elements of a list header, in lower case (RFC 9110 §5.6.1)"""
+        return [token.strip().lower() for value in self.all(name) for token in value.split(b",") if token.strip()]
+
+    @property
+    def path(self) -> bytes:
+        """The target without its query."""
+        return self.target.partition(b"?")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A whole response.
+
+    :param status: the HTTP status
+    :param headers: all of its fields but ``Content-Length``
+    :param body: all of its body
+    """
+
+    status: int
+    headers: Sequence[tuple[bytes, bytes]] = ()
+    body: bytes = b""
+
+    @property
+    def phrase(self) -> bytes:
+        """The reason phrase; twisted.web has none for some statuses."""
+        try:
+            return HTTPStatus(self.status).phrase.encode("ascii")
+        except ValueError:
+            return b"Unknown"
+
+    def write_to(self, request: Request) -> None:
+        """Answer a request with it, and finish."""
+        request.setResponseCode(self.status, self.phrase)
+        for name, value in self.headers:
+            request.responseHeaders.addRawHeader(name, value)
+        request.responseHeaders.setRawHeaders(b"Content-Length", [b"%d" % len(self.body)])
+        if request.method != b"HEAD":
+            request.write(self.body)
+        request.finish()
+
+    def encode(self, *, head_only: bool = False, close: bool = False) -> bytes:
+        """:returns: its bytes on the wire
+
+        :param head_only: without the body, as the answer to ``HEAD``
+        :param close: the connection ends with it
+        """
+        lines = [b"HTTP/1.1 %d %s" % (self.status, self.phrase)]
+        lines += [name + b": " + value for name, value in self.headers]
+        lines.append(b"Content-Length: %d" % len(self.body))
+        if close:
+            lines.append(b"Connection: close")
+        return b"\r\n".join(lines) + b"\r\n\r\n" + (b"" if head_only else self.body)
+
+
+def json_response(
+    status: int, code: str, message: str | None = None, headers: Sequence[tuple[bytes, bytes]] = (), **more: Any
+) -> Response:
+    """Make an answer to the API (protocol §3).
+
+    :param code: the word for programs
+    :param message: one sentence a person can act on
+    :param more: further members of the JSON object
+    """
+    value = {"code": code, **({} if message is None else {"message": message}), **more}
+    return Response(
+        status,
+        ((b"Content-Type", b"application/json"), (b"Cache-Control", b"no-store"), *headers),
+        json.dumps(value, ensure_ascii=False).encode("utf-8", "replace") + b"\n",
+    )
+
+
+def text_response(status: int, message: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> Response:
+    """Make an answer to a client that got no WebSocket."""
+    return Response(
+        status,
+        ((b"Content-Type", b"text/plain; charset=utf-8"), (b"Cache-Control", b"no-store"), *headers),
+        message.encode("utf-8", "replace") + b"\n",
+    )
+
+
+def client_of(address: IAddress) -> str | None:
+    """:returns: a peer's IP address; an IPv4 address that came through an IPv6 socket as the IPv4 address it is"""
+    host = getattr(address, "host", None)
+    if not isinstance(host, str):
+        return None
+    try:
+        parsed = ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
+        parsed = parsed.ipv4_mapped
+    return str(parsed)

@@ -1,0 +1,175 @@
+"""The gateway as one service: what starts in which order, and how it ends (protocol §5, ``DRAIN_TIMEOUT``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import TimeoutError as WaitedTooLongError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from wsaas.connection import Connection
+from wsaas.listen import DefaultEndpoint, Endpoint, listen_all
+from wsaas.registry import Registry
+from wsaas.upgrade import UpgradeResource
+
+#: At the stop, connections are closed this many seconds apart, or closer if there are too many for half the time.
+_CLOSE_EVERY = 0.002
+#: The share of ``DRAIN_TIMEOUT`` after which a client that does not answer its Close frame is cut off, so that its
+#: DELETE still has time.
+_CUT_AT = 0.75
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A site and where it listens.
+
+    :param site: makes protocols for what connects
+    :param places: where
+    :param serves: for the log: who connects here
+    """
+
+    site: IProtocolFactory
+    places: Sequence[Endpoint | DefaultEndpoint]
+    serves: str
+
+
+class Gateway(Service):
+    """Everything that runs.
+
+    :param reactor: for timers
+    :param listeners: where clients and pushers come in
+    :param upgrade: told when nobody new is let in any more
+    :param registry: who is here
+    :param check_every: seconds between two looks at whether clients are alive
+    :param drain_timeout: seconds from the stop to the end, at most
+    :param before: called before anything listens, and waited for
+    :param after: called in the end, when no callback is to be made any more, and waited for
+    """
+
+    name = "wsaas"
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        listeners: Sequence[Listener],
+        upgrade: UpgradeResource,
+        registry: Registry,
+        check_every: float,
+        drain_timeout: float,
+        before: Sequence[Callable[[], Deferred[None]]] = (),
+        after: Sequence[Callable[[], Deferred[None]]] = (),
+    ) -> None:
+        self._reactor = reactor
+        self._listeners = listeners
+        self._upgrade = upgrade
+        self._registry = registry
+        self._check_every = check_every
+        self._drain_timeout = drain_timeout
+        self._before = before
+        self._after = after
+        self._checks = LoopingCall(self._check)
+        self._checks.clock = reactor
+        #: What listens, in the order of the settings.
+        self.ports: list[IListeningPort] = []
+
+    def privilegedStartService(self) -> None:
+        """Listen, while low ports may still be bound.
+
+        :raises SettingsError: if a place to listen at is not to be had
+        """
+        self._listen()
+
+    def startService(self) -> None:
+        """Begin to look after clients."""
+        self._listen()
+        super().startService()
+        self._checks.start(self._check_every, now=False)
+
+    def _listen(self) -> None:
+        if self.ports:
+            return
+        failures: list[Failure] = []
+        Deferred.fromCoroutine(self._start()).addErrback(failures.append)
+        # All of Twisted's server endpoints listen at once.
+        if failures:
+            failures[0].raiseException()
+
+    async def _start(self) -> None:
+        for call in self._before:
+            await call()
+        for listener in self._listeners:
+            ports = await listen_all(listener.places, listener.site)
+            self.ports.extend(ports)
+            for port in ports:
+                self._log.info("listening: {where} ({serves})", where=_where(port), serves=listener.serves)
+
+    def _check(self) -> None:
+        now = self._reactor.seconds()
+        for connection in self._registry:
+            try:
+                connection.check(now)
+            except Exception:  # noqa: BLE001 - one connection's fault must not end the looks at the others
+                self._log.failure("{tag} a fault of the gateway", tag=connection.identity.tag)
+
+    def stopService(self) -> Deferred[None]:
+        """Refuse new clients, close those that are here, tell the API, end."""
+        super().stopService()
+        if self._checks.running:
+            self._checks.stop()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        self._upgrade.draining = True
+        self._log.info("shutting down: {count} connections", count=len(self._registry))
+        deadline = self._reactor.seconds() + self._drain_timeout
+        await self._close_all(self._drain_timeout / 2)
+        if not await self._emptied(deadline - self._drain_timeout * (1 - _CUT_AT)):
+            for connection in self._registry:
+                connection.abort()
+            if not await self._emptied(deadline):
+                self._log.error(
+                    "{count} connections are left whose DELETE the API may not have got (DRAIN_TIMEOUT)",
+                    count=len(self._registry),
+                )
+        ports, self.ports = self.ports, []
+        for port in ports:
+            await maybeDeferred(port.stopListening)
+        for call in self._after:
+            await call()
+
+    async def _close_all(self, seconds: float) -> None:
+        """Close every connection, spread over some seconds at most: the API gets a DELETE for each."""
+        connections: list[Connection] = list(self._registry)
+        turns = max(1, int(min(seconds, len(connections) * _CLOSE_EVERY) / 0.01))
+        for turn in range(turns):
+            if turn:
+                await deferLater(self._reactor, 0.01)
+            for connection in connections[turn::turns]:
+                connection.shut_down()
+
+    async def _emptied(self, deadline: float) -> bool:
+        """:returns: whether nothing is owed any more; waits for it no longer than until the deadline"""
+        left = deadline - self._reactor.seconds()
+        if len(self._registry) and left > 0:
+            try:
+                await self._registry.when_empty().addTimeout(left, self._reactor)
+            except (WaitedTooLongError, CancelledError):
+                return False
+        return not len(self._registry)
+
+
+def _where(port: IListeningPort) -> str:
+    address: Any = port.getHost()
+    host, number = getattr(address, "host", None), getattr(address, "port", None)
+    if host is None:
+        name = getattr(address, "name", b"")
+        return f"unix:{name.decode() if isinstance(name, bytes) else name}"
+    return f"tcp:{f'[{host}]' if ':' in host else host}:{number}"

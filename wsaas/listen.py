@@ -1,0 +1,129 @@
+"""Where it listens: endpoint descriptions become listening ports, or one clear error each."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+
+from wsaas.errors import SettingsError
+
+#: How many connections the kernel completes before they are accepted. Twisted's 50 drop handshakes in a burst.
+BACKLOG = 1024
+DEFAULT_PORT = 8080
+
+_WITH_BACKLOG = re.compile(r"(tcp|tcp6|ssl|tls|unix):")
+
+
+def with_backlog(description: str) -> str:
+    """:returns: an endpoint description with our backlog, unless it has its own"""
+    if "backlog=" in description or not _WITH_BACKLOG.match(description):
+        return description
+    return f"{description}:backlog={BACKLOG}"
+
+
+class Endpoint:
+    """One place to listen at.
+
+    :param reactor: listens
+    :param setting: the setting it comes from
+    :param description: Twisted's endpoint description
+    :raises SettingsError: if the description makes no endpoint, as with a certificate that cannot be read
+    """
+
+    def __init__(self, reactor: Any, setting: str, description: str) -> None:
+        self._setting = setting
+        self._description = description
+        try:
+            self._endpoint: IStreamServerEndpoint = serverFromString(reactor, with_backlog(description))
+        except (IndexError, KeyError) as error:
+            allowed = "systemd: only where systemd hands over the socket (no such descriptor here)"
+            raise SettingsError(setting, description, allowed) from error
+        except Exception as error:  # whatever a plugin's parser and OpenSSL raise
+            raise SettingsError(setting, description, f"a Twisted endpoint description ({error})") from error
+
+    async def listen(self, factory: IProtocolFactory) -> list[IListeningPort]:
+        """Listen.
+
+        :raises SettingsError: if it cannot
+        """
+        try:
+            return [await self._endpoint.listen(factory)]
+        except (CannotListenError, OSError) as error:
+            raise SettingsError(self._setting, self._description, _free(error)) from error
+
+
+class DefaultEndpoint:
+    """Port 8080 of every address, IPv6 where the machine has it.
+
+    :param reactor: listens
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+
+    async def listen(self, factory: IProtocolFactory) -> list[IListeningPort]:
+        """Listen.
+
+        :raises SettingsError: if it cannot
+        """
+        ports = []
+        for kind in (TCP6ServerEndpoint, TCP4ServerEndpoint):
+            try:
+                ports.append(await kind(self._reactor, DEFAULT_PORT, BACKLOG).listen(factory))
+            except CannotListenError as error:
+                in_use = getattr(error.socketError, "errno", None) == errno.EADDRINUSE
+                if kind is TCP6ServerEndpoint and not in_use:
+                    continue  # a machine without IPv6
+                if ports and in_use:
+                    continue  # the IPv6 socket serves IPv4 too, as Linux has it by default
+                raise SettingsError("WS_LISTEN", f"tcp:{DEFAULT_PORT}", _free(error)) from error
+        return ports
+
+
+def _free(error: Exception) -> str:
+    cause = getattr(error, "socketError", None) or error
+    return f"an address that is free and ours ({getattr(cause, 'strerror', None) or cause})"
+
+
+def endpoints(reactor: Any, setting: str, descriptions: Sequence[str]) -> list[Endpoint]:
+    """Prepare to listen, without listening yet.
+
+    :param setting: the setting that the descriptions come from
+    :raises SettingsError: if one of them makes no endpoint
+    """
+    return [Endpoint(reactor, setting, description) for description in descriptions]
+
+
+def listen_all(
+    places: Sequence[Endpoint | DefaultEndpoint], factory: IProtocolFactory
+) -> Deferred[list[IListeningPort]]:
+    """Listen at every place; at none if one fails.
+
+    :returns: fires with the ports; fails with :class:`~wsaas.errors.SettingsError`
+    """
+
+    async def listen() -> list[IListeningPort]:
+        ports: list[IListeningPort] = []
+        try:
+            for place in places:
+                ports.extend(await place.listen(factory))
+        except SettingsError:
+            for port in ports:
+                await _stopped(port)
+            raise
+        return ports
+
+    return Deferred.fromCoroutine(listen())
+
+
+async def _stopped(port: IListeningPort) -> None:
+    result = port.stopListening()
+    if isinstance(result, Deferred):
+        await result

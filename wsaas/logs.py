@@ -1,0 +1,115 @@
+"""What the log looks like: one line an event, for people or for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import IO, Any
+
+from twisted.logger import (
+    FilteringLogObserver,
+    ILogObserver,
+    LogEvent,
+    LogLevel,
+    LogLevelFilterPredicate,
+    formatEvent,
+)
+from zope.interface import implementer
+
+from wsaas.settings import LogSettings
+
+_LEVELS = {"ERROR": LogLevel.error, "WARN": LogLevel.warn, "INFO": LogLevel.info, "DEBUG": LogLevel.debug}
+_SHOWN = {LogLevel.debug: "DEBUG", LogLevel.info: "INFO", LogLevel.warn: "WARN", LogLevel.error: "ERROR"}
+
+#: What tells at INFO of each factory and each port, in words of its own.
+_CHATTY = ("log_legacy", "twisted.web.client", "twisted.web.server")
+
+_PLAIN = (str, int, float, bool, type(None))
+
+
+def _time(event: LogEvent) -> str:
+    return datetime.fromtimestamp(event["log_time"], UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _level(event: LogEvent) -> str:
+    return _SHOWN.get(event.get("log_level"), "ERROR")
+
+
+def _traceback(event: LogEvent) -> str | None:
+    failure = event.get("log_failure")
+    return None if failure is None else str(failure.getTraceback())
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
+def _indented(text: str) -> str:
+    """Keep what clients send from making up events of its own: no line but the first begins at the margin."""
+    return "\n    ".join(_printable(line) for line in text.rstrip().split("\n"))
+
+
+def format_text(event: LogEvent) -> str:
+    """:returns: an event as a line for people, and the traceback behind it"""
+    line = f"{_time(event)} {_level(event):5} {event.get('log_namespace', '-')} {formatEvent(event)}"
+    traceback = _traceback(event)
+    return _indented(line if traceback is None else f"{line}\n{traceback}") + "\n"
+
+
+def format_json(event: LogEvent) -> str:
+    """:returns: an event as a JSON object on a line of its own, its values beside its message"""
+    record: dict[str, Any] = {
+        name: value
+        for name, value in event.items()
+        if isinstance(value, _PLAIN)
+        and not name.startswith("log_")
+        and name not in ("time", "level", "logger", "message", "traceback", "format", "isError", "system")
+    }
+    record = {
+        "time": _time(event),
+        "level": _level(event),
+        "logger": event.get("log_namespace", "-"),
+        "message": formatEvent(event),
+        **record,
+    }
+    traceback = _traceback(event)
+    if traceback is not None:
+        record["traceback"] = traceback
+    return json.dumps(record) + "\n"
+
+
+@implementer(ILogObserver)
+class LineObserver:
+    """Writes events to a stream, one line each.
+
+    :param stream: a text stream
+    :param form: makes the line
+    """
+
+    def __init__(self, stream: IO[str], form: Callable[[LogEvent], str]) -> None:
+        self._stream = stream
+        self._form = form
+
+    def __call__(self, event: LogEvent) -> None:
+        """Write an event. A log that cannot be written must not end the service."""
+        try:
+            self._stream.write(self._form(event))
+            self._stream.flush()
+        except (OSError, ValueError):
+            pass
+
+
+def make_observer(settings: LogSettings, stream: IO[str] | None = None) -> ILogObserver:
+    """Make the process's log observer.
+
+    :param stream: where to; standard output, as twistd has it, if not given
+    """
+    level = _LEVELS[settings.level]
+    predicate = LogLevelFilterPredicate(defaultLogLevel=level)
+    if level is LogLevel.info:
+        for namespace in _CHATTY:
+            predicate.setLogLevelForNamespace(namespace, LogLevel.warn)
+    form = format_json if settings.format == "json" else format_text
+    return FilteringLogObserver(LineObserver(sys.stdout if stream is None else stream, form), [predicate])

@@ -1,0 +1,139 @@
+"""The small values that travel between the two sides of the gateway."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+#: RFC 6455 §5.5: a control frame carries at most 125 bytes, two of which are the close code.
+MAX_REASON = 123
+
+#: Close codes that an API may ask for: those of the IANA registry that an endpoint may send, and the free ranges.
+_SENDABLE = frozenset({1000, 1001, 1003, 1007, 1008, 1009, 1011, 1012, 1013, 1014})
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One WebSocket message.
+
+    :param payload: its bytes; UTF-8 when it is text
+    :param binary: whether it is a binary message (RFC 6455 §5.6)
+    """
+
+    payload: bytes
+    binary: bool
+
+
+class ClosedBy(StrEnum):
+    """Who or what ended a connection: the value of ``Ws-Closed-By``."""
+
+    CLIENT = "client"
+    API = "api"
+    TIMEOUT = "timeout"
+    SLOW = "slow"
+    PROTOCOL = "protocol"
+    UNREACHABLE = "unreachable"
+    SHUTDOWN = "shutdown"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """What a Close frame says (RFC 6455 §5.5.1).
+
+    :param code: the status code
+    :param reason: at most :data:`MAX_REASON` bytes as UTF-8
+    """
+
+    code: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Why a connection is over.
+
+    :param close: code and reason; 1005 and 1006 stand for "none" and "no Close frame" (RFC 6455 §7.4.1)
+    :param by: the first cause
+    """
+
+    close: Close
+    by: ClosedBy
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The API's yes to a client.
+
+    :param protocol: the subprotocol in use, if any
+    :param state: the first ``Ws-State``
+    :param close: accept, then close with this
+    """
+
+    protocol: str | None = None
+    state: str | None = None
+    close: Close | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The API took a message.
+
+    :param state: the new ``Ws-State``; empty removes it, :data:`None` leaves it
+    :param reply: goes to the client
+    :param close: then this
+    """
+
+    state: str | None = None
+    reply: Message | None = None
+    close: Close | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The API refused one message; the connection goes on.
+
+    :param status: the status of its answer
+    """
+
+    status: int
+
+
+Outcome = Delivered | Rejected
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What went through a connection, for ``GET ws_uri``. Times in seconds of the clock."""
+
+    connected_at: float | None = None
+    last_seen_at: float = 0.0
+    messages_in: int = 0
+    messages_out: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+
+def checked_close(code: str, reason: str) -> Close:
+    """Check a close code and reason that an API asked for.
+
+    :param code: the code as text
+    :raises ValueError: saying what is wrong with either
+    """
+    # Not int(): it takes signs, blanks, underscores and digits of other scripts.
+    if not (len(code) == 4 and code.isascii() and code.isdigit()):
+        raise ValueError(f"close code {code[:20]!r} is not a number of four digits")
+    number = int(code)
+    if number not in _SENDABLE and not 3000 <= number <= 4999:
+        raise ValueError(
+            f"close code {number} may not be sent; allowed: 1000, 1001, 1003, 1007-1009, 1011-1014, 3000-4999"
+        )
+    try:
+        length = len(reason.encode("utf-8"))
+    except UnicodeEncodeError:
+        raise ValueError("the close reason is not UTF-8") from None
+    if length > MAX_REASON:
+        raise ValueError(
+            f"the close reason has {length} bytes of UTF-8, more than the {MAX_REASON} that fit a Close frame"
+        )
+    return Close(number, reason)

@@ -1,0 +1,100 @@
+"""What waits for a client: one queue of whole frames in front of a transport, and exact counts of it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IPushProducer
+from twisted.protocols.policies import ProtocolWrapper
+from zope.interface import implementer
+
+
+def unsent(transport: Any) -> int:
+    """Count the bytes that a transport has taken and not yet given to the kernel.
+
+    Twisted has no public name for it, and its pause and resume are too coarse to tell whether a slow client reads.
+    All private names are in this function; what it does not know counts as empty.
+
+    :param transport: a TCP or UNIX transport, or TLS or PROXY around one
+    """
+    waiting = 0
+    while isinstance(transport, ProtocolWrapper):
+        # TLS keeps what was written before its handshake is done, or while a renegotiation waits.
+        waiting += sum(map(len, getattr(transport, "_appSendBuffer", ())))
+        # … and gathers small writes until the next turn of the reactor.
+        waiting += sum(map(len, getattr(getattr(transport, "_aggregator", None), "_buffer", ())))
+        transport = transport.transport
+    length: int = len(getattr(transport, "dataBuffer", b"")) - getattr(transport, "offset", 0)
+    buffered: int = getattr(transport, "_tempDataLen", 0)
+    return waiting + length + buffered
+
+
+@implementer(IPushProducer)
+class Output:
+    """Writes frames in order, holding them back while the transport's own buffer is full.
+
+    It registers itself as the transport's producer.
+
+    :param transport: where frames go
+    :param drained: called when the transport has room again
+    """
+
+    def __init__(self, transport: Any, drained: Callable[[], None]) -> None:
+        self._transport = transport
+        self._drained = drained
+        self._queue: deque[bytes] = deque()
+        self._queued = 0
+        self._written = 0
+        self._paused = False
+        transport.registerProducer(self, True)
+
+    @property
+    def paused(self) -> bool:
+        """Whether frames are held back."""
+        return self._paused
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that are not yet in the kernel."""
+        return self._queued + unsent(self._transport)
+
+    @property
+    def sent(self) -> int:
+        """Bytes that are, ever since."""
+        return self._written - unsent(self._transport)
+
+    def write(self, frame: bytes) -> None:
+        """Send a frame, or keep it until there is room. How much may be kept is the caller's to decide."""
+        if self._paused:
+            self._queue.append(frame)
+            self._queued += len(frame)
+        else:
+            self._written += len(frame)
+            self._transport.write(frame)
+
+    def clear(self) -> None:
+        """Forget the frames that were held back: nobody will read them. Later ones are written at once."""
+        self._queue.clear()
+        self._queued = 0
+        self._paused = False
+
+    def pauseProducing(self) -> None:
+        """The transport's buffer is full."""
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        """The transport's buffer is empty."""
+        self._paused = False
+        while self._queue and not self._paused:
+            frame = self._queue.popleft()
+            self._queued -= len(frame)
+            self._written += len(frame)
+            self._transport.write(frame)
+        if not self._paused:
+            self._drained()
+
+    def stopProducing(self) -> None:
+        """The transport is gone."""
+        self.clear()

@@ -1,0 +1,196 @@
+"""Requests to a ``ws_uri``: from the API to a client (protocol §3)."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from urllib.parse import parse_qsl
+
+from twisted.web.http import Request
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from wsaas.channel import JudgedRequest
+from wsaas.connection import Connection, NotPresentError, TooSlowError
+from wsaas.errors import PushRefused
+from wsaas.exchange import RequestHead, Response, json_response
+from wsaas.messages import ClosedBy, Message, checked_close
+from wsaas.registry import Registry
+
+METHODS = (b"GET", b"HEAD", b"PUT", b"DELETE")
+_ALLOW = (b"Allow", b", ".join(METHODS))
+
+_TEXT_TYPES = frozenset({"application/json", "application/x-www-form-urlencoded"})
+_CHARSET = re.compile(r';\s*charset\s*=\s*"?([^\s;"]+)"?', re.IGNORECASE)
+_UTF_8 = frozenset({"utf-8", "utf8"})
+
+
+def key_of(head: RequestHead) -> str:
+    """:returns: the last segment of a request's path, which may be a key"""
+    return head.path.rpartition(b"/")[2].decode("latin-1")
+
+
+def is_text(content_type: str | None) -> bool:
+    """Tell by its type whether a push is text.
+
+    :raises PushRefused: for a text type in another charset than UTF-8
+    """
+    if not content_type:
+        return True
+    media_type, _, _ = content_type.partition(";")
+    media_type = media_type.strip().lower()
+    if not (media_type.startswith("text/") or media_type in _TEXT_TYPES or media_type.endswith("+json")):
+        return False
+    charset = _CHARSET.search(content_type)
+    # US-ASCII is UTF-8 too (RFC 3629 §1).
+    if charset is not None and charset[1].lower() not in _UTF_8 | {"us-ascii"}:
+        raise PushRefused(
+            415, "UNSUPPORTED", "text is taken in UTF-8 only; send other charsets converted, or as binary"
+        )
+    return True
+
+
+def _not_found() -> PushRefused:
+    return PushRefused(404, "NOT_FOUND", "there is no such connection, or it is closing")
+
+
+def _refusal(error: PushRefused) -> Response:
+    return json_response(error.status, error.code, error.message, error.headers)
+
+
+def _rfc3339(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class PushResource(Resource):
+    """The ``ws_uri`` of every connection.
+
+    :param registry: finds connections by their keys
+    :param max_message: bytes of the longest message
+    """
+
+    isLeaf = True
+
+    def __init__(self, registry: Registry, max_message: int) -> None:
+        super().__init__()
+        self._registry = registry
+        self._max_message = max_message
+
+    def judge(self, head: RequestHead) -> Response | None:
+        """Check a request by its head, in the order of protocol §3: method, key, length, type."""
+        try:
+            self._check(head)
+        except PushRefused as error:
+            return _refusal(error)
+        return None
+
+    def _check(self, head: RequestHead) -> None:
+        if head.method not in METHODS:
+            raise PushRefused(405, "METHOD_NOT_ALLOWED", "a ws_uri takes PUT, DELETE, GET and HEAD", [_ALLOW])
+        self._connection(head)
+        if head.length is not None and head.length > self._max_message:
+            raise PushRefused(413, "MESSAGE_TOO_LONG", f"a message may have {self._max_message} bytes (WS_MAX_MESSAGE)")
+        if head.method == b"PUT":
+            if head.headers.hasHeader(b"Content-Encoding"):
+                raise PushRefused(415, "UNSUPPORTED", "send the message without Content-Encoding")
+            is_text(self._content_type(head))
+
+    @staticmethod
+    def _content_type(head: RequestHead) -> str | None:
+        values = head.all(b"Content-Type")
+        return values[-1].decode("latin-1") if values else None
+
+    def _connection(self, head: RequestHead) -> Connection:
+        connection = self._registry.get(key_of(head))
+        if connection is None:
+            raise _not_found()
+        return connection
+
+    def render(self, request: Request) -> int:
+        """Carry out a request that passed :meth:`judge`."""
+        assert isinstance(request, JudgedRequest)  # noqa: S101 - for the type checker
+        try:
+            response = self.respond(request.head, request.content.read())
+        except PushRefused as error:
+            response = _refusal(error)
+        response.write_to(request)
+        return NOT_DONE_YET
+
+    def respond(self, head: RequestHead, body: bytes) -> Response:
+        """Carry out a push.
+
+        :param head: the request's head, judged before
+        :param body: its whole body
+        :raises PushRefused: if it has no effect
+        """
+        # The connection may have closed while the body arrived.
+        connection = self._connection(head)
+        if head.method == b"PUT":
+            return self._put(connection, head, body)
+        if head.method == b"DELETE":
+            return self._delete(connection, head)
+        return _describe(connection)
+
+    def _put(self, connection: Connection, head: RequestHead, body: bytes) -> Response:
+        binary = not is_text(self._content_type(head))
+        if not binary:
+            try:
+                body.decode("utf-8")
+            except UnicodeDecodeError:
+                raise PushRefused(
+                    400, "BAD_REQUEST", "the text is not UTF-8; send bytes as application/octet-stream"
+                ) from None
+        try:
+            sent = connection.push(Message(body, binary))
+        except NotPresentError:
+            raise _not_found() from None
+        except TooSlowError:
+            raise PushRefused(
+                503,
+                "TOO_SLOW",
+                "the client does not read and its buffer is full (WS_MAX_BUFFER)",
+                [(b"Retry-After", b"1")],
+            ) from None
+        return json_response(200 if sent else 202, "OK")
+
+    def _delete(self, connection: Connection, head: RequestHead) -> Response:
+        query = head.target.partition(b"?")[2]
+        try:
+            fields = parse_qsl(
+                query.decode("ascii"), keep_blank_values=True, strict_parsing=bool(query), errors="strict"
+            )
+            names = [name for name, _ in fields]
+            if len(set(names)) != len(names) or not set(names) <= {"code", "reason"}:
+                raise ValueError("the only parameters are code and reason, each once")
+            given = dict(fields)
+            close = checked_close(given.get("code", "1000"), given.get("reason", ""))
+        except ValueError as error:
+            raise PushRefused(400, "BAD_REQUEST", _sentence(error)) from None
+        if not connection.close(close, ClosedBy.API):
+            raise _not_found()
+        return json_response(200, "OK")
+
+
+def _sentence(error: ValueError) -> str:
+    return "the query is not UTF-8, percent-encoded" if isinstance(error, UnicodeError) else str(error)
+
+
+def _describe(connection: Connection) -> Response:
+    """:returns: what is known of a connection"""
+    traffic, handshake = connection.traffic, connection.handshake
+    return json_response(
+        200,
+        "OK",
+        ws_uri=connection.identity.ws_uri,
+        path=handshake.target.decode("ascii"),
+        client=handshake.client,
+        protocol=connection.protocol,
+        connected_at=None if traffic.connected_at is None else _rfc3339(traffic.connected_at),
+        last_seen_at=_rfc3339(traffic.last_seen_at),
+        state=connection.ws_state,
+        messages_in=traffic.messages_in,
+        messages_out=traffic.messages_out,
+        bytes_in=traffic.bytes_in,
+        bytes_out=traffic.bytes_out,
+        buffered=connection.buffered,
+    )

@@ -1,0 +1,70 @@
+"""Who is here: the one place that leads from a key to a connection.
+
+Groups, and pushes that arrive at another instance, would start from here; keys are opaque to everyone else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred, succeed
+
+if TYPE_CHECKING:
+    from wsaas.connection import Connection
+
+
+class Registry:
+    """The connections of this process.
+
+    A connection can be *addressed* from before its POST is sent until a Close is asked for or received; it is
+    *unfinished* until its DELETE is settled.
+    """
+
+    def __init__(self) -> None:
+        self._addressed: dict[str, Connection] = {}
+        self._unfinished: dict[str, Connection] = {}
+        self._waiting: list[Deferred[None]] = []
+
+    def __len__(self) -> int:
+        """:returns: how many connections are unfinished"""
+        return len(self._unfinished)
+
+    def __iter__(self) -> Iterator[Connection]:
+        """Go through the unfinished connections as they are now."""
+        return iter(list(self._unfinished.values()))
+
+    def get(self, key: str) -> Connection | None:
+        """:returns: the connection that pushes for this key go to"""
+        return self._addressed.get(key)
+
+    def add(self, connection: Connection) -> None:
+        """Take a connection in, before its POST is sent."""
+        self._addressed[connection.identity.key] = connection
+        self._unfinished[connection.identity.key] = connection
+
+    def unlist(self, connection: Connection) -> None:
+        """Let pushes no longer find a connection."""
+        self._addressed.pop(connection.identity.key, None)
+
+    def remove(self, connection: Connection) -> None:
+        """Forget a connection that owes nothing any more."""
+        self.unlist(connection)
+        self._unfinished.pop(connection.identity.key, None)
+        if not self._unfinished:
+            waiting, self._waiting = self._waiting, []
+            for deferred in waiting:
+                deferred.callback(None)
+
+    def when_empty(self) -> Deferred[None]:
+        """:returns: a Deferred that fires once no connection is unfinished"""
+        if not self._unfinished:
+            return succeed(None)
+        # Whoever gives up waiting cancels; the list must not fire a cancelled Deferred's successor twice.
+        deferred: Deferred[None] = Deferred(self._forget)
+        self._waiting.append(deferred)
+        return deferred
+
+    def _forget(self, deferred: Deferred[None]) -> None:
+        if deferred in self._waiting:
+            self._waiting.remove(deferred)

@@ -1,0 +1,63 @@
+"""Who may be on the wire to the API: ``API_MAX_REQUESTS`` attempts, shared fairly between the three methods."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from twisted.internet.defer import Deferred, succeed
+
+
+class Slots:
+    """A counting semaphore with a queue for each method.
+
+    No method may hold more than three quarters of the slots: PUTs that hang must not keep out POSTs and DELETEs. Within
+    a method the first to wait is the first to go.
+
+    :param total: how many attempts may be on the wire at once
+    """
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._share = total - total // 4
+        self._held: dict[str, int] = {}
+        self._queues: dict[str, deque[Deferred[None]]] = {}
+
+    @property
+    def held(self) -> int:
+        """How many slots are in use."""
+        return sum(self._held.values())
+
+    @property
+    def waiting(self) -> int:
+        """How many attempts wait for a slot."""
+        return sum(len(queue) for queue in self._queues.values())
+
+    def _is_free(self, method: str) -> bool:
+        return self.held < self._total and self._held.get(method, 0) < self._share
+
+    def acquire(self, method: str) -> Deferred[None]:
+        """Wait for a slot.
+
+        :returns: fires when the slot is held; cancel it to stop waiting
+        """
+        queue = self._queues.setdefault(method, deque())
+        if not queue and self._is_free(method):
+            self._held[method] = self._held.get(method, 0) + 1
+            return succeed(None)
+
+        def forget(deferred: Deferred[None]) -> None:
+            queue.remove(deferred)
+
+        waiting: Deferred[None] = Deferred(forget)
+        queue.append(waiting)
+        return waiting
+
+    def release(self, method: str) -> None:
+        """Give a slot back to whoever waits longest where there is room: first the same method's, then the others'."""
+        self._held[method] -= 1
+        for candidate in (method, *self._queues):
+            queue = self._queues.get(candidate)
+            if queue and self._is_free(candidate):
+                self._held[candidate] = self._held.get(candidate, 0) + 1
+                queue.popleft().callback(None)
+                return

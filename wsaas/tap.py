@@ -1,0 +1,247 @@
+"""``twistd wsaas``: options and environment in, one service out. Only here is the global reactor imported."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from ipaddress import ip_address
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+from twisted.application.service import IServiceCollection, MultiService
+from twisted.internet.defer import Deferred
+from twisted.logger import ILogObserver, Logger
+from twisted.python import usage
+from twisted.python.components import Componentized
+from twisted.python.logfile import LogFile
+
+from wsaas import __version__
+from wsaas.agent import ApiTrust, PersistentAgent
+from wsaas.api import Api
+from wsaas.channel import ClientSite
+from wsaas.client import ApiClient, PlainClient
+from wsaas.demo import Demo
+from wsaas.errors import SettingsError
+from wsaas.gateway import Gateway, Listener
+from wsaas.identity import new_identity
+from wsaas.listen import DefaultEndpoint, Endpoint, endpoints
+from wsaas.logs import make_observer
+from wsaas.push import PushResource
+from wsaas.registry import Registry
+from wsaas.settings import SETTINGS, Settings, parse_api_uri, read_settings
+from wsaas.site import ClientRoot, PushRoot
+from wsaas.slots import Slots
+from wsaas.upgrade import UpgradeResource
+from wsaas.websocket import ClientFactory
+
+#: Seconds for a request's head where ``WS_TIMEOUT`` sets no limit.
+_HEAD_TIMEOUT = 30.0
+#: The demo shows keys to every page, so it is for this machine only unless told otherwise.
+_DEMO_LISTEN = ("tcp:8080:interface=127.0.0.1", "tcp6:8080:interface=\\:\\:1")
+
+_log = Logger()
+
+
+class Options(usage.Options):
+    """The options of the twistd plugin, one for each setting."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "Every option is also an environment variable: --api-uri is API_URI. The option wins. "
+        "Times are in milliseconds, sizes in bytes. docs/settings.rst explains each."
+    )
+    optFlags = [["demo", None, "run an embedded chat API and its page on http://localhost:8080/"]]
+    optParameters = [
+        [
+            setting.option,
+            None,
+            None,
+            setting.summary + (f" [default: {setting.default}]" if setting.default else ""),
+        ]
+        for setting in SETTINGS
+    ]
+
+    def opt_version(self) -> None:
+        """Display the version and exit."""
+        sys.stdout.write(f"wsaas {__version__}\n")
+        sys.exit(0)
+
+    def parseArgs(self, *args: str) -> None:
+        """Take no arguments."""
+        if args:
+            raise usage.UsageError(f"unexpected argument {args[0]!r}; every setting is an option, see --help")
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Parse the command line; what is wrong with it is said in one line."""
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            sys.exit(f"wsaas: {error}")
+
+    def given(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """:returns: the settings that were given, by name; an option wins over the environment"""
+        names = {setting.name: setting.option for setting in SETTINGS}
+        values = dict(environ)
+        values.update({name: self[option] for name, option in names.items() if self[option] is not None})
+        return values
+
+
+class LoggedService(MultiService):
+    """The top service; it sees to it that the process logs as it was told.
+
+    :param observer: gets all events, those buffered since the start included; :data:`None` leaves it to twistd
+    """
+
+    def __init__(self, observer: ILogObserver | None) -> None:
+        super().__init__()
+        self._observer = observer
+
+    def setServiceParent(self, parent: IServiceCollection) -> None:
+        """Become part of an application, which twistd asks for its observer."""
+        if self._observer is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self._observer)
+        super().setServiceParent(parent)
+
+
+def _observer(options: Options, settings: Settings) -> ILogObserver | None:
+    """:returns: an observer that writes where twistd was told to"""
+    twistd: Mapping[str, Any] = options.parent or {}
+    if twistd.get("syslog"):
+        return None
+    path = twistd.get("logfile")
+    if path == "-" or (not path and twistd.get("nodaemon", True)):
+        return make_observer(settings.log)
+    return make_observer(settings.log, LogFile.fromFullPath(path or "twistd.log", rotateLength=None))
+
+
+def _is_loopback(host: str) -> bool:
+    if host in ("localhost", "") or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def warnings(settings: Settings) -> list[str]:
+    """:returns: what an operator should know about settings that are allowed (protocol §5)"""
+    found = []
+    hostname = urlsplit(settings.hostname if "://" in settings.hostname else f"//{settings.hostname}").hostname or ""
+    where = settings.listen.pushes or settings.listen.clients or (() if settings.api_uri is None else ("tcp:8080",))
+    if not all(place.startswith("unix:") or "interface=127." in place or r"\:\:1" in place for place in where):
+        found.append(
+            "pushes are accepted from other machines, and only the secrecy of each ws_uri protects them; "
+            "PUSH_LISTEN on a private address keeps others out"
+        )
+    if settings.api_uri is not None and not _is_loopback(settings.api_uri.host) and _is_loopback(hostname):
+        found.append(
+            f"WS_HOSTNAME is {settings.hostname}, which leads an API on {settings.api_uri.host} to itself and not to "
+            "this process"
+        )
+    return found
+
+
+def _places(reactor: Any, setting: str, descriptions: Sequence[str]) -> list[Endpoint | DefaultEndpoint]:
+    return list(endpoints(reactor, setting, descriptions)) if descriptions else [DefaultEndpoint(reactor)]
+
+
+def build(settings: Settings, reactor: Any, token_bytes: Callable[[int], bytes] = secrets.token_bytes) -> Gateway:
+    """Put the parts together.
+
+    :param reactor: for everything
+    :param token_bytes: the source of keys
+    :raises SettingsError: if a certificate or an endpoint cannot be used
+    """
+    limits, timeout = settings.connection, settings.connection.timeout
+    try:
+        trust = ApiTrust(settings.api.ca, settings.api.certificate)
+    except ValueError as error:
+        raise SettingsError("API_CA or API_CERT", str(error), "PEM with certificates, API_CERT with its key") from error
+    agent = PersistentAgent(reactor, trust, settings.api.max_requests, settings.api.timeout)
+    uri = "" if settings.api_uri is None else settings.api_uri.uri
+    client = ApiClient(PlainClient(agent), reactor, uri, settings.api.timeout, settings.api.max_body)
+    api = Api(client, Slots(settings.api.max_requests), reactor, settings.api)
+
+    before: list[Callable[[], Deferred[None]]] = []
+    after: list[Callable[[], Deferred[None]]] = [agent.close]
+    pages = None
+    clients = settings.listen.clients
+    if settings.api_uri is None:
+        demo = Demo(reactor, PersistentAgent(reactor, trust, settings.api.max_requests, settings.api.timeout))
+        pages = demo.pages
+        clients = clients or _DEMO_LISTEN
+
+        def start_demo() -> Deferred[None]:
+            def started(where: str) -> None:
+                client.uri = parse_api_uri(where).uri
+
+            return demo.start().addCallback(started)
+
+        before.append(start_demo)
+        after.append(demo.stop)
+
+    registry = Registry()
+    pushes = PushResource(registry, limits.max_message)
+    upgrade = UpgradeResource(
+        api,
+        registry,
+        ClientFactory(reactor, limits.max_message, settings.handshake.compression),
+        partial(new_identity, settings.hostname, token_bytes),
+        settings.handshake,
+        limits,
+        reactor,
+    )
+    shared = not settings.listen.pushes
+    root = ClientRoot(upgrade, pushes if shared else None, pages)
+    head_timeout = timeout or _HEAD_TIMEOUT
+    listeners = [
+        Listener(
+            ClientSite(root, root, reactor, head_timeout, limits.max_message),
+            _places(reactor, "WS_LISTEN", clients),
+            "clients, pushes" if shared else "clients",
+        )
+    ]
+    if not shared:
+        push_root = PushRoot(pushes)
+        site = ClientSite(push_root, push_root, reactor, head_timeout, limits.max_message)
+        listeners.append(Listener(site, endpoints(reactor, "PUSH_LISTEN", settings.listen.pushes), "pushes"))
+    check_every = min(1.0, timeout / 10) if timeout else 1.0
+    return Gateway(
+        reactor, listeners, upgrade, registry, check_every, settings.drain_timeout, before=before, after=after
+    )
+
+
+def _tell(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    """Say in one line why the process does not start; leave other exceptions as they are."""
+    if isinstance(error, SettingsError):
+        sys.stderr.write(f"wsaas: {error}\n")
+    else:
+        sys.__excepthook__(kind, error, traceback)
+
+
+def makeService(options: Options, environ: Mapping[str, str] | None = None, reactor: Any = None) -> LoggedService:
+    """Make the service that twistd runs.
+
+    :param options: the command line
+    :param environ: the environment; the process's own if not given
+    :param reactor: the global one if not given
+    """
+    if reactor is None:
+        from twisted.internet import reactor  # noqa: PLC0415 - importing it installs it
+    try:
+        settings = read_settings(options.given(os.environ if environ is None else environ), demo=bool(options["demo"]))
+        gateway = build(settings, reactor)
+    except SettingsError as error:
+        sys.exit(f"wsaas: {error}")
+    # A port that is taken shows only when twistd has the service listen; it removes its pid file and lets the
+    # exception go up.
+    sys.excepthook = _tell
+    service = LoggedService(_observer(options, settings))
+    gateway.setServiceParent(service)
+    for warning in warnings(settings):
+        _log.warn("{warning}", warning=warning)
+    return service

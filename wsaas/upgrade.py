@@ -1,0 +1,173 @@
+"""Handshakes: from an HTTP request to a WebSocket, with the API's consent in between (protocol §2.2 and §4).
+
+The API decides *before* Autobahn sees the transport. So a refusal is ordinary HTTP with any status and header,
+twisted.web tells when the client leaves meanwhile, and bytes that came behind the handshake are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http import Request
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from wsaas.api import Api
+from wsaas.channel import JudgedRequest
+from wsaas.connection import ClientLeftError, Connection
+from wsaas.errors import CallbackFailed, HandshakeRefused
+from wsaas.exchange import Response, text_response
+from wsaas.handshake import Handshake, check_handshake
+from wsaas.identity import Identity
+from wsaas.messages import Grant
+from wsaas.registry import Registry
+from wsaas.settings import ConnectionSettings, HandshakeSettings
+from wsaas.websocket import ClientFactory
+
+_RETRY_AFTER = (b"Retry-After", b"5")
+
+
+class UpgradeResource(Resource):
+    """Every path that a client may connect to, which is every path.
+
+    :param api: is asked
+    :param registry: learns of each connection
+    :param factory: makes WebSockets of granted handshakes
+    :param identify: makes up a connection's names
+    :param handshakes: what a handshake must be like
+    :param connections: the bounds of each connection
+    :param clock: for the connections' timers
+    """
+
+    isLeaf = True
+    _log = Logger()
+
+    def __init__(
+        self,
+        api: Api,
+        registry: Registry,
+        factory: ClientFactory,
+        identify: Callable[[], Identity],
+        handshakes: HandshakeSettings,
+        connections: ConnectionSettings,
+        clock: IReactorTime,
+    ) -> None:
+        super().__init__()
+        self._api = api
+        self._registry = registry
+        self._factory = factory
+        self._identify = identify
+        self._handshakes = handshakes
+        self._connections = connections
+        self._clock = clock
+        #: Set when the process is about to stop: nobody new is let in.
+        self.draining = False
+
+    def render(self, request: Request) -> int:
+        """Check a handshake and ask the API; the answer comes later."""
+        assert isinstance(request, JudgedRequest)  # noqa: S101 - for the type checker
+        try:
+            if self.draining:
+                raise HandshakeRefused(HTTPStatus.SERVICE_UNAVAILABLE, "the gateway is shutting down", [_RETRY_AFTER])
+            handshake = check_handshake(request.head, self._handshakes)
+            # Judged now: Autobahn would refuse a malformed offer after the API's consent.
+            self._factory.offers(handshake)
+        except HandshakeRefused as refused:
+            self._log_refusal(request, refused.status, refused.reason)
+            text_response(refused.status, refused.reason, refused.headers).write_to(request)
+        else:
+            _Attempt(self, request, handshake).begin()
+        return NOT_DONE_YET
+
+    def connection(self, handshake: Handshake) -> Connection:
+        """:returns: a new connection, of which nobody knows yet"""
+        identity = self._identify()
+        calls = self._api.calls(identity, handshake)
+        return Connection(identity, handshake, calls, self._connections, self._registry, self._clock)
+
+    def take_over(self, request: JudgedRequest, handshake: Handshake, grant: Grant, connection: Connection) -> None:
+        """Make a WebSocket of a granted handshake."""
+        transport, early = request.channel.detach(request)
+        self._log.info(
+            "{tag} opened: {client} {path}",
+            tag=connection.identity.tag,
+            client=handshake.client or "unix",
+            # The query may hold a token of the client's.
+            path=request.head.path.decode("ascii"),
+            protocol=grant.protocol,
+        )
+        self._factory.take_over(transport, early, handshake, grant, connection)
+
+    def refuse(self, request: JudgedRequest, connection: Connection, response: Response, reason: str) -> None:
+        """Answer a handshake that the API did not grant."""
+        self._log_refusal(request, response.status, reason, connection.identity.tag)
+        response.write_to(request)
+
+    def _log_refusal(self, request: JudgedRequest, status: int, reason: str, tag: str = "-") -> None:
+        self._log.info(
+            "{tag} refused with {status}: {client} {path}: {reason}",
+            tag=tag,
+            status=int(status),
+            client=request.head.client or "unix",
+            path=request.head.path.decode("ascii", "replace")[:200],
+            reason=reason,
+        )
+
+
+class _Attempt:
+    """One handshake while the API is asked: either the answer comes first, or the client leaves first."""
+
+    def __init__(self, resource: UpgradeResource, request: JudgedRequest, handshake: Handshake) -> None:
+        self._resource = resource
+        self._request: JudgedRequest | None = request
+        self._handshake = handshake
+        self._connection = resource.connection(handshake)
+
+    def begin(self) -> None:
+        assert self._request is not None  # noqa: S101 - for the type checker
+        self._request.notifyFinish().addErrback(self._left)
+        self._connection.authorise().addCallbacks(self._granted, self._not_granted).addErrback(self._broken)
+
+    def _left(self, _: Failure) -> None:
+        if self._request is not None:
+            self._request = None
+            self._connection.left()
+
+    def _take(self) -> JudgedRequest | None:
+        """:returns: the request, if the client is still there; it is ours no longer"""
+        request, self._request = self._request, None
+        return request
+
+    def _granted(self, grant: Grant) -> None:
+        request = self._take()
+        if request is None:
+            # The API had asked to close already, which came first; so the connection did not take it as left.
+            self._connection.lost()
+        else:
+            self._resource.take_over(request, self._handshake, grant, self._connection)
+
+    def _not_granted(self, failure: Failure) -> None:
+        request = self._take()
+        if request is None:
+            return
+        error = failure.value
+        if isinstance(error, CallbackFailed):
+            response = text_response(error.status, HTTPStatus(error.status).phrase, error.headers)
+            self._resource.refuse(request, self._connection, response, error.reason)
+        elif isinstance(error, ClientLeftError):
+            response = text_response(HTTPStatus.SERVICE_UNAVAILABLE, "the gateway is shutting down", [_RETRY_AFTER])
+            self._resource.refuse(request, self._connection, response, "shutting down")
+        else:
+            response = text_response(HTTPStatus.INTERNAL_SERVER_ERROR, "a fault of the gateway")
+            self._resource.refuse(request, self._connection, response, "a fault of the gateway")
+
+    def _broken(self, failure: Failure) -> None:
+        """The takeover failed, which is a fault of ours; what is owed is paid all the same."""
+        Logger(namespace="wsaas.upgrade").failure(
+            "{tag} the takeover failed", failure, tag=self._connection.identity.tag
+        )
+        self._connection.broke()

@@ -1,0 +1,291 @@
+"""The client's side: Autobahn's protocol, translated for :class:`~wsaas.connection.Connection`.
+
+Autobahn speaks the frames (RFC 6455 §5 to §7); everything that is a decision is the connection's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflateOfferAccept
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.protocols.policies import ProtocolWrapper
+from twisted.python.failure import Failure
+
+from wsaas.connection import Connection
+from wsaas.errors import HandshakeRefused
+from wsaas.handshake import Handshake
+from wsaas.messages import Close, Grant, Message
+from wsaas.output import Output
+
+#: RFC 6455 §7.4.1: "no status code was present".
+_NO_CODE = 1005
+
+
+_log = Logger()
+
+
+class _Quiet:
+    """Autobahn's log: one line of debug for each step of each frame, and warnings about what clients do wrong."""
+
+    def debug(self, *_: Any, **__: Any) -> None:
+        """Drop it: the arguments alone would cost more than the frame."""
+
+    trace = info = warn = debug
+
+    def error(self, message: str = "", **values: Any) -> None:
+        """Pass it on: an error of Autobahn's is one of ours."""
+        _log.error(message, **values)
+
+
+def _parse_offers(extensions: str) -> list[PerMessageDeflateOffer]:
+    """Read a ``Sec-WebSocket-Extensions`` (RFC 6455 §9.1, RFC 7692 §7.1).
+
+    :raises HandshakeRefused: if an offer of permessage-deflate is malformed
+    """
+    offers = []
+    for name, parameters in WebSocketServerProtocol()._parseExtensionsHeader(extensions):  # noqa: SLF001 - Autobahn's only parser of it
+        if name == PerMessageDeflateOffer.EXTENSION_NAME:
+            try:
+                offers.append(PerMessageDeflateOffer.parse(parameters))
+            except Exception as error:
+                raise HandshakeRefused(400, f"Sec-WebSocket-Extensions: {error}") from error
+    return offers
+
+
+class ClientProtocol(WebSocketServerProtocol):
+    """One client's WebSocket: the :class:`~wsaas.interfaces.Peer` of its connection.
+
+    What Autobahn would copy from its factory, one attribute at a time, into every protocol stands here once, for all.
+    """
+
+    CONFIG_ATTRS: list[str] = []
+    log = _Quiet()
+    logOctets = logFrames = trackTimings = False
+    utf8validateIncoming = applyMask = requireMaskedClientFrames = True
+    maskServerFrames = False
+    autoFragmentSize = maxFramePayloadSize = 0
+    maxMessagePayloadSize = 0
+    #: Send a Close frame that says what was wrong, instead of ending the TCP connection.
+    failByDrop = False
+    #: RFC 6455 §5.5.1: "it typically echos the status code it received".
+    echoCloseCodeReason = True
+    #: Timers are the connection's; Autobahn's would use the global reactor.
+    openHandshakeTimeout = closeHandshakeTimeout = 0
+    autoPingInterval = autoPingTimeout = 0
+    autoPingRestartOnAnyTraffic = False
+    tcpNoDelay = True
+
+    transport: Any
+    connection: Connection
+    perMessageCompressionAccept: Any
+    _output: Output
+    _reading = True
+    _pong: bytes | None = None
+
+    # As a Peer
+
+    @property
+    def buffered(self) -> int:
+        """Bytes accepted for the client and not yet in the kernel."""
+        return self._output.buffered
+
+    @property
+    def sent(self) -> int:
+        """Bytes ever handed to the kernel."""
+        return self._output.sent
+
+    def send(self, message: Message) -> None:
+        """Send one message."""
+        self.sendMessage(message.payload, message.binary)
+
+    def ping(self) -> None:
+        """Send a ping (RFC 6455 §5.5.2)."""
+        self.sendPing()
+
+    def close(self, close: Close) -> None:
+        """Send a Close frame; the client's answer ends the TCP connection."""
+        self.sendCloseFrame(close.code, close.reason.encode("utf-8"))
+
+    def abort(self) -> None:
+        """End the TCP connection now."""
+        self.transport.abortConnection()
+
+    def pause(self) -> None:
+        """Stop reading. Frames that were read already stay unparsed."""
+        self._reading = False
+        self.transport.pauseProducing()
+
+    def resume(self) -> None:
+        """Parse what was read already, then read again."""
+        self._reading = True
+        self.consumeData()
+        if self._reading:
+            self.transport.resumeProducing()
+
+    # From the transport
+
+    def connectionMade(self) -> None:
+        """Take the transport over; what Autobahn finds out about it is known from the handshake."""
+        self._connectionMade()
+        self._output = Output(self.transport, self._drained)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes came."""
+        self.connection.heard()
+        try:
+            self._dataReceived(data)
+        except Exception:  # noqa: BLE001 - whatever it is, the API must be told that the connection is over
+            self._fault()
+
+    def consumeData(self) -> None:
+        """Parse frames, as long as the connection wants them."""
+        while self._reading and self.state in (self.STATE_OPEN, self.STATE_CLOSING) and self.processData():
+            pass
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The transport is gone. What had arrived counts as received."""
+        self._reading = True
+        try:
+            self.consumeData()
+        except Exception:  # noqa: BLE001 - as above
+            self._fault()
+        self._connectionLost(reason)  # type: ignore[arg-type]  # it takes a Failure, whatever it says
+        self.connection.lost()
+        # Autobahn keeps the protocol in the result of its own Deferred, and the transport keeps it too: cycles, which
+        # stay until a full collection.
+        self.is_closed = self.is_open = self.transport = None
+        del self.connection, self._output
+
+    def _fault(self) -> None:
+        _log.failure("{tag} a fault of the gateway", tag=self.connection.identity.tag)
+        self.connection.broke()
+
+    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:  # noqa: ARG002 - Autobahn's signature
+        """Everything that goes to the client goes through its one queue."""
+        self._output.write(data)
+
+    def _drained(self) -> None:
+        pong, self._pong = self._pong, None
+        if pong is not None:
+            self.sendPong(pong)
+        self.connection.drained()
+
+    # From Autobahn
+
+    def _onOpen(self) -> None:
+        """Nothing to find out about TLS: the connection is told by :func:`take_over`."""
+
+    def onMessageEnd(self) -> None:
+        """A message is complete. Autobahn's own method would tell listeners of its signals too; there are none."""
+        parts, self.message_data = self.message_data, []
+        if not self.failedByMe:
+            self.connection.received(Message(b"".join(parts), self.message_is_binary))
+
+    def _onPing(self, payload: bytes) -> None:
+        if self._output.paused:
+            # RFC 6455 §5.5.3: only the most recent ping need be answered; a client that does not read gets no queue.
+            self._pong = payload
+        else:
+            self.sendPong(payload)
+
+    def _onPong(self, payload: bytes) -> None:
+        """It was heard; that is all it is for."""
+
+    def onCloseFrame(self, code: int | None, reasonRaw: bytes | None) -> bool | None:
+        """The client's Close frame, or its answer to ours."""
+        first = self.state == self.STATE_OPEN
+        if first:
+            # Nobody will read what still waits; the answer must not wait behind it.
+            self._output.clear()
+        stop: bool | None = super().onCloseFrame(code, reasonRaw)  # type: ignore[arg-type]  # either may be None
+        if first and not self.failedByMe:
+            self.connection.closed_by_client(Close(_NO_CODE if code is None else code, self.remoteCloseReason or ""))
+        return stop
+
+    def _fail_connection(self, code: int = 1002, reason: str = "") -> None:
+        first = self.state == self.STATE_OPEN
+        super()._fail_connection(code, reason)
+        if first:
+            self.connection.failed_by_peer(Close(code, reason))
+
+    def _onClose(self, wasClean: bool, code: int, reason: str) -> None:
+        """Told by :meth:`connectionLost`, which knows when all that had arrived is parsed."""
+
+    def _closeConnection(self, abort: bool = False) -> None:  # noqa: ARG002 - Autobahn's signature
+        # After both Close frames an orderly end: a reset could overtake our frame. The connection's timers abort.
+        self.transport.loseConnection()
+
+
+class ClientFactory(WebSocketServerFactory):
+    """Makes the protocols of clients.
+
+    :param reactor: Autobahn wants one; its timers are off
+    :param max_message: bytes of a message that are accepted, inflated ones counted inflated
+    :param compression: whether permessage-deflate is spoken
+    """
+
+    protocol = ClientProtocol
+    noisy = False
+
+    def __init__(self, reactor: IReactorTime, max_message: int, compression: bool) -> None:
+        super().__init__(reactor=reactor, server=None)
+        self.max_message = max_message
+        self.compression = compression
+
+    def offers(self, handshake: Handshake) -> list[PerMessageDeflateOffer]:
+        """:returns: the client's offers to compress, if that is spoken at all
+
+        :raises HandshakeRefused: if one is malformed
+        """
+        return _parse_offers(handshake.extensions) if self.compression else []
+
+    def accept(self, offers: list[PerMessageDeflateOffer]) -> PerMessageDeflateOfferAccept | None:
+        """Choose the first offer.
+
+        Without context takeover in either direction: a context is 300 KB that an idle connection would keep.
+        """
+        for offer in offers:
+            return PerMessageDeflateOfferAccept(
+                offer,
+                request_no_context_takeover=True,
+                no_context_takeover=True,
+                max_message_size=self.max_message,
+            )
+        return None
+
+    def take_over(
+        self, transport: Any, early: bytes, handshake: Handshake, grant: Grant, connection: Connection
+    ) -> ClientProtocol:
+        """Turn a transport that carried a granted handshake into a WebSocket.
+
+        :param transport: connected, with no producer
+        :param early: what the client sent behind its handshake
+        :param handshake: the client's request
+        :param grant: the API's answer
+        :param connection: whose peer it becomes
+        """
+        protocol = self.buildProtocol(None)
+        assert isinstance(protocol, ClientProtocol)  # noqa: S101 - for the type checker
+        protocol.connection = connection
+        protocol.maxMessagePayloadSize = self.max_message
+        if isinstance(transport, ProtocolWrapper):
+            transport.wrappedProtocol = protocol
+        else:
+            transport.protocol = protocol
+        protocol.makeConnection(transport)
+        protocol.websocket_version = 13
+        protocol.websocket_protocols = list(handshake.protocols)
+        protocol.websocket_extensions = []
+        if self.compression:
+            protocol.websocket_extensions = protocol._parseExtensionsHeader(handshake.extensions)  # noqa: SLF001 - see offers()
+            protocol.perMessageCompressionAccept = self.accept
+        protocol._wskey = handshake.key  # noqa: SLF001 - what Autobahn's own parser would have set
+        protocol.succeedHandshake((grant.protocol, {}))
+        connection.open(protocol, grant.close)
+        if early:
+            protocol.dataReceived(early)
+        return protocol
