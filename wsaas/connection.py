@@ -14,7 +14,6 @@ from outside, so that all of it runs in a test without a socket.
 
 from __future__ import annotations
 
-from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,17 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from wsaas.errors import CallbackFailed, Denied, WsaasError
+from wsaas.delivery import Delivery
+from wsaas.errors import (
+    CallbackFailed,
+    ClientLeftError,
+    Denied,
+    GatewayFault,
+    NotPresentError,
+    TooSlowError,
+    Unusable,
+)
+from wsaas.liveness import Pulse
 from wsaas.messages import Close, ClosedBy, Delivered, End, Grant, Message, Outcome, Rejected, Traffic
 
 if TYPE_CHECKING:
@@ -33,16 +42,12 @@ if TYPE_CHECKING:
     from wsaas.registry import Registry
     from wsaas.settings import ConnectionSettings
 
-#: How many messages of one client may wait for the API. Bytes are bounded too; this bounds what empty ones cost.
-MAX_WAITING = 64
 #: How many pushes may wait for the end of the handshake.
 MAX_HELD = 64
 #: Seconds for the close handshake, and for progress before it (protocol §4).
 CLOSE_TIMEOUT = 5.0
 #: How often in a row the closing may be given more time because buffered bytes still move.
 CLOSE_ROUNDS = 6
-#: Pings go out after this many seconds of silence at the latest: below the idle limits of common proxies.
-MAX_SILENCE = 25.0
 
 
 #: After these ends, messages that had arrived are still delivered: nobody but the client knows that it is gone.
@@ -58,18 +63,6 @@ class State(Enum):
     OVER = "over"
 
 
-class NotPresentError(WsaasError):
-    """The connection is closing or over, so nothing can be sent on it."""
-
-
-class TooSlowError(WsaasError):
-    """The client does not read and its buffer is full."""
-
-
-class ClientLeftError(WsaasError):
-    """The client left, or the gateway is stopping, before the API's grant could be used."""
-
-
 class Connection:
     """One client, from its handshake request to the end of what is owed to the API.
 
@@ -82,27 +75,21 @@ class Connection:
     """
 
     __slots__ = (
-        "_calling",
         "_calls",
         "_clock",
         "_close_rounds",
         "_close_timer",
-        "_delivering",
+        "_closing_sent",
+        "_delivery",
         "_end",
         "_held",
         "_held_bytes",
-        "_moved_at",
-        "_moved_sent",
-        "_number",
         "_paused",
         "_peer",
-        "_pinged",
+        "_pulse",
         "_registry",
         "_reply",
         "_settings",
-        "_undelivered",
-        "_waiting",
-        "_waiting_bytes",
         "handshake",
         "identity",
         "protocol",
@@ -128,7 +115,7 @@ class Connection:
         self.protocol: str | None = None
         #: What the API last set with ``Ws-State``.
         self.ws_state: str | None = None
-        self.traffic = Traffic(last_seen_at=clock.seconds())
+        self.traffic = Traffic()
         self._calls = calls
         self._settings = settings
         self._registry = registry
@@ -137,17 +124,11 @@ class Connection:
         self._end: End | None = None
         self._held: list[Message] = []
         self._held_bytes = 0
-        self._waiting: deque[Message] = deque()
-        self._waiting_bytes = 0  # the message in flight included
-        self._undelivered = 0
-        self._number = 0
-        self._calling = False
-        self._delivering = False
+        self._delivery = Delivery(self, calls, settings.max_buffer - settings.max_message)
         self._paused = False
         self._reply: Delivered | None = None
-        self._pinged = False
-        self._moved_sent = 0
-        self._moved_at = 0.0
+        self._pulse = Pulse(clock.seconds())
+        self._closing_sent = 0
         self._close_timer: IDelayedCall | None = None
         self._close_rounds = 0
 
@@ -162,11 +143,9 @@ class Connection:
             :class:`~wsaas.errors.CallbackFailed`, or :class:`ClientLeftError` if the grant came too late
         """
         self._registry.add(self)
-        self._calling = True
         return self._calls.connect().addCallbacks(self._granted, self._not_granted)
 
     def _granted(self, grant: Grant) -> Grant:
-        self._calling = False
         self.ws_state = grant.state or None
         self.protocol = grant.protocol
         if self.state is State.OVER or (self._end is not None and self._end.by is not ClosedBy.API):
@@ -175,25 +154,26 @@ class Connection:
         return grant
 
     def _not_granted(self, failure: Failure) -> Failure:
-        self._calling = False
         self._registry.unlist(self)
         self._held.clear()
-        error = failure.value
-        if not isinstance(error, CallbackFailed):
-            self._log.failure("{tag} asking the API failed by a fault of the gateway", failure, tag=self.identity.tag)
-            self._settle(End(Close(1011), ClosedBy.ERROR))
-        elif error.owed:
-            self._settle(End(Close(error.close_code), ClosedBy(error.closed_by)))
+        error = self._callback_error(failure)
+        if not isinstance(error, Denied):
+            self._log.warn("{tag} no grant from the API: {reason}", tag=self.identity.tag, reason=error.reason)
+        if error.owed:
+            self._set_end(End(Close(error.close_code), ClosedBy(error.closed_by)))
+            self._say_goodbye()
         else:
             self.state = State.OVER
+            self._delivery.end()
             self._registry.remove(self)
-        if not isinstance(error, Denied):
-            self._log.warn("{tag} no grant from the API: {reason}", tag=self.identity.tag, reason=str(error))
-        return failure
+        return Failure(error)
 
-    def _settle(self, end: End) -> None:
-        self._end = self._end or end
-        self._say_goodbye()
+    def _callback_error(self, failure: Failure) -> CallbackFailed:
+        """:returns: why a callback failed; what nobody foresaw is logged and counts as our fault"""
+        if isinstance(failure.value, CallbackFailed):
+            return failure.value
+        self._log.failure("{tag} a fault of the gateway", failure, tag=self.identity.tag)
+        return GatewayFault("a fault of the gateway")
 
     def left(self) -> None:
         """The client went away while the API was asked. The answer is awaited all the same: a DELETE may be owed."""
@@ -209,7 +189,8 @@ class Connection:
         self._peer = peer
         self.state = State.OPEN
         now = self._clock.seconds()
-        self.traffic.connected_at = self.traffic.last_seen_at = self._moved_at = now
+        self.traffic.connected_at = now
+        self._pulse.heard(now)
         held, self._held = self._held, []
         for message in held:
             self._send(peer, message)
@@ -250,8 +231,13 @@ class Connection:
         self.traffic.bytes_out += len(message.payload)
         if not peer.buffered:
             # From now on there may be something that has to move.
-            self._moved_at = self._clock.seconds()
+            self._pulse.about_to_send(self._clock.seconds())
         peer.send(message)
+
+    @property
+    def last_seen_at(self) -> float:
+        """When something last came from the client, in seconds of the clock."""
+        return self._pulse.heard_at
 
     @property
     def buffered(self) -> int:
@@ -266,15 +252,14 @@ class Connection:
         if delivered.reply is None or self._has_room(self._peer, delivered.reply):
             self._reply = None
             self._carry_out(self._peer, delivered)
-            self._deliver()
+            self._delivery.proceed()
             self._regulate()
 
     # From the client to the API
 
     def heard(self) -> None:
         """Bytes came from the client."""
-        self.traffic.last_seen_at = self._clock.seconds()
-        self._pinged = False
+        self._pulse.heard(self._clock.seconds())
 
     def received(self, message: Message) -> None:
         """A whole message came from the client."""
@@ -283,22 +268,19 @@ class Connection:
         self.traffic.bytes_in += size
         if self._end is not None and self._end.by not in _STILL_DELIVERED:
             # The client sent it before it knew of the Close.
-            self._undelivered += 1
+            self._delivery.undelivered += 1
             return
-        self._waiting.append(message)
-        self._waiting_bytes += size
-        self._deliver()
+        self._delivery.add(message)
         self._regulate()
 
     def _regulate(self) -> None:
         """Read the client only while there is room for its next message."""
         if self._peer is None or self._end is not None:
             return
-        room = self._settings.max_buffer - self._settings.max_message
-        if not self._paused and (len(self._waiting) >= MAX_WAITING or self._waiting_bytes > room):
+        if not self._paused and self._delivery.is_full:
             self._paused = True
             self._peer.pause()
-        elif self._paused and len(self._waiting) <= MAX_WAITING // 2 and self._waiting_bytes <= room // 2:
+        elif self._paused and self._delivery.is_roomy:
             self._resume(self._peer)
 
     def _resume(self, peer: Peer) -> None:
@@ -307,35 +289,18 @@ class Connection:
         self.heard()
         peer.resume()
 
-    def _deliver(self) -> None:
-        """Begin the next PUT, if its turn has come. A loop, so that answers at once do not nest."""
-        if self._delivering:
-            return
-        self._delivering = True
-        try:
-            while self._waiting and not self._calling and self._reply is None:
-                self._calling = True
-                self._number += 1
-                message = self._waiting.popleft()
-                self._calls.message(self._number, message, self.ws_state).addCallbacks(
-                    self._answered, self._unanswered, callbackArgs=(message,), errbackArgs=(message,)
-                )
-        finally:
-            self._delivering = False
-        if self.state is State.CLOSING or self.state is State.OVER:
-            self._say_goodbye_if_done()
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the next PUT has to wait, because a reply waits for room."""
+        return self._reply is not None
 
-    def _done_with(self, message: Message) -> None:
-        self._calling = False
-        self._waiting_bytes -= len(message.payload)
-
-    def _answered(self, outcome: Outcome, message: Message) -> None:
-        self._done_with(message)
+    def answered(self, number: int, outcome: Outcome) -> None:
+        """The API answered a message."""
         if isinstance(outcome, Rejected):
             self._log.warn(
                 "{tag} the API refused message {number} with {status}",
                 tag=self.identity.tag,
-                number=self._number,
+                number=number,
                 status=outcome.status,
             )
         else:
@@ -346,7 +311,6 @@ class Connection:
                     self._reply = outcome
                 else:
                     self._carry_out(self._peer, outcome)
-        self._deliver()
         self._regulate()
 
     def _carry_out(self, peer: Peer, delivered: Delivered) -> None:
@@ -355,29 +319,16 @@ class Connection:
         if delivered.close is not None:
             self.close(delivered.close, ClosedBy.API)
 
-    def _unanswered(self, failure: Failure, message: Message) -> None:
-        self._done_with(message)
-        error = failure.value
-        if isinstance(error, CallbackFailed):
-            self._log.warn(
-                "{tag} message {number}: {reason}", tag=self.identity.tag, number=self._number, reason=error.reason
-            )
-            self._undelivered += not error.answered
-            if not (error.answered and self._end is not None and error.closed_by == ClosedBy.ERROR):
-                # A client that is gone suffers nothing from an answer that cannot be carried out.
-                self._drop_waiting()
-            self.close(Close(error.close_code), ClosedBy(error.closed_by))
-        else:
-            self._log.failure("{tag} a fault of the gateway", failure, tag=self.identity.tag)
-            self._undelivered += 1
-            self._drop_waiting()
-            self.close(Close(1011), ClosedBy.ERROR)
-        self._deliver()
-
-    def _drop_waiting(self) -> None:
-        self._undelivered += len(self._waiting)
-        self._waiting_bytes -= sum(len(message.payload) for message in self._waiting)
-        self._waiting.clear()
+    def unanswered(self, number: int, failure: Failure) -> None:
+        """A message brought no answer that counts; so nothing may follow it."""
+        error = self._callback_error(failure)
+        self._log.warn("{tag} message {number}: {reason}", tag=self.identity.tag, number=number, reason=error.reason)
+        self._delivery.undelivered += not error.answered
+        if self._end is not None and isinstance(error, Unusable):
+            # The API has it; that its answer cannot be carried out is nothing to a client that is gone.
+            return
+        self._delivery.drop()
+        self.close(Close(error.close_code), ClosedBy(error.closed_by))
 
     # The end
 
@@ -398,7 +349,7 @@ class Connection:
         """
         if not self._set_end(End(close, by)):
             return False
-        self._drop_waiting()
+        self._delivery.drop()
         self._reply = None
         if self._peer is not None:
             self._start_closing(self._peer, close)
@@ -422,13 +373,13 @@ class Connection:
             self._reply = None
             # The reply may find a client that does not read.
             self._arm_close_timer(self._peer)
-            self._deliver()
+            self._delivery.proceed()
 
     def failed_by_peer(self, close: Close) -> None:
         """The client broke the protocol or a limit; the peer has sent the Close frame already."""
         if self._set_end(End(close, ClosedBy.PROTOCOL)) and self._peer is not None:
             self.state = State.CLOSING
-            self._drop_waiting()
+            self._delivery.drop()
             self._reply = None
             self._arm_close_timer(self._peer)
             if self._paused:
@@ -436,16 +387,14 @@ class Connection:
 
     def broke(self) -> None:
         """The gateway itself failed the client."""
-        self._set_end(End(Close(1011), ClosedBy.ERROR))
-        if self._peer is not None:
-            self._peer.abort()
-        else:
+        self.close(Close(1011), ClosedBy.ERROR)
+        if self._peer is None:
             self.lost()
 
     def shut_down(self) -> None:
         """The process stops: close with 1001. What has not been begun is dropped and counted."""
         if not self.close(Close(1001), ClosedBy.SHUTDOWN):
-            self._drop_waiting()
+            self._delivery.drop()
 
     def abort(self) -> None:
         """Do not wait any longer for the client."""
@@ -453,7 +402,7 @@ class Connection:
             self._peer.abort()
 
     def _arm_close_timer(self, peer: Peer) -> None:
-        self._moved_sent = peer.sent
+        self._closing_sent = peer.sent
         self._close_timer = self._clock.callLater(CLOSE_TIMEOUT, self._closing_took_long)
 
     def _closing_took_long(self) -> None:
@@ -462,7 +411,7 @@ class Connection:
         if peer is None:
             return
         self._close_rounds += 1
-        if peer.buffered and peer.sent > self._moved_sent and self._close_rounds < CLOSE_ROUNDS:
+        if peer.buffered and peer.sent > self._closing_sent and self._close_rounds < CLOSE_ROUNDS:
             # The close handshake starts when its frame is out (RFC 6455 §7.1.3); what was sent before still moves.
             self._arm_close_timer(peer)
         else:
@@ -478,16 +427,17 @@ class Connection:
         if self._close_timer is not None:
             self._close_timer.cancel()
             self._close_timer = None
-        self._deliver()
+        self._delivery.proceed()
 
-    def _say_goodbye_if_done(self) -> None:
-        if self._peer is None and not self._calling and not self._waiting:
+    def idle(self) -> None:
+        """No message waits and none is on its way; if the client is gone, it is time for the goodbye."""
+        if self.state is State.OVER:
             self._say_goodbye()
 
     def _say_goodbye(self) -> None:
         end = self._end or End(Close(1006), ClosedBy.CLIENT)
         self.state = State.OVER
-        self._calling = True  # Nothing may follow.
+        self._delivery.end()  # Nothing may follow.
         self._held.clear()
         self._registry.unlist(self)
         self._log.info(
@@ -496,9 +446,9 @@ class Connection:
             code=end.close.code,
             by=end.by.value,
             reason=end.close.reason,
-            undelivered=self._undelivered,
+            undelivered=self._delivery.undelivered,
         )
-        self._calls.disconnect(end, self._undelivered, self.ws_state).addBoth(self._gone)
+        self._calls.disconnect(end, self._delivery.undelivered, self.ws_state).addBoth(self._gone)
 
     def _gone(self, result: object) -> None:
         if isinstance(result, Failure):
@@ -514,29 +464,11 @@ class Connection:
 
         :param now: the clock's time, in seconds
         """
-        peer, timeout = self._peer, self._settings.timeout
+        peer = self._peer
         if peer is None or self.state is not State.OPEN:
             return
-        if timeout and self._is_stuck(peer, now):
-            self._give_up(peer, ClosedBy.SLOW)
-            return
-        if self._paused:
-            return
-        silence = now - self.traffic.last_seen_at
-        if timeout and silence >= timeout:
-            self._give_up(peer, ClosedBy.TIMEOUT)
-        elif not self._pinged and silence >= (min(timeout / 2, MAX_SILENCE) if timeout else MAX_SILENCE):
-            self._pinged = True
-            peer.ping()
-
-    def _is_stuck(self, peer: Peer, now: float) -> bool:
-        sent = peer.sent
-        if not peer.buffered or sent != self._moved_sent:
-            self._moved_sent = sent
-            self._moved_at = now
-        return now - self._moved_at >= self._settings.timeout
-
-    def _give_up(self, peer: Peer, by: ClosedBy) -> None:
-        self._set_end(End(Close(1006), by))
-        self.state = State.CLOSING
-        peer.abort()
+        by = self._pulse.check(peer, now, self._settings.timeout, listening=not self._paused)
+        if by is not None:
+            self._set_end(End(Close(1006), by))
+            self.state = State.CLOSING
+            peer.abort()

@@ -9,6 +9,9 @@ close code and who closed.
     ├── SettingsError                  a setting that cannot be used; the process does not start
     ├── HandshakeRefused               status: what the client is answered instead of 101
     ├── PushRefused                    status and code: what the pusher is answered
+    ├── NotPresentError                the connection is closing or over
+    ├── TooSlowError                   its client does not read
+    ├── ClientLeftError                its client left before the API's grant could be used
     └── CallbackFailed                 a callback that brought no usable answer
         ├── NotSent                    it is known never to have reached the API
         │   └── NoSlot                 … because API_MAX_REQUESTS others were on the wire
@@ -16,6 +19,7 @@ close code and who closed.
         │   └── TimedOut               … within API_TIMEOUT
         ├── Unsuccessful               a complete answer with a status that promises no success now: 5xx, 429, …
         ├── Unusable                   a complete answer that breaks the contract
+        ├── GatewayFault               not the API's doing
         ├── Unauthorized               a complete 401 to a message: the credentials no longer hold
         └── Denied                     a complete answer: the API does not want this client
 """
@@ -77,6 +81,18 @@ class PushRefused(WsaasError):
         self.headers = tuple(headers)
 
 
+class NotPresentError(WsaasError):
+    """The connection is closing or over, so nothing can be sent on it."""
+
+
+class TooSlowError(WsaasError):
+    """The client does not read and its buffer is full."""
+
+
+class ClientLeftError(WsaasError):
+    """The client left, or the gateway is stopping, before the API's grant could be used."""
+
+
 class CallbackFailed(WsaasError):
     """A callback brought no answer that counts.
 
@@ -130,6 +146,14 @@ class Unusable(CallbackFailed):
     """The API's answer breaks the contract: malformed, encoded, oversized, or asking for the impossible."""
 
     answered = True
+    close_code = 1011
+    closed_by = "error"
+
+
+class GatewayFault(CallbackFailed):
+    """A fault of the gateway's own, met while it made a callback."""
+
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
     close_code = 1011
     closed_by = "error"
 

@@ -49,6 +49,14 @@ class RequestHead:
         return self.target.partition(b"?")[0]
 
 
+def phrase(status: int) -> str:
+    """:returns: the reason phrase of a status; twisted.web has none for some"""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
     """A whole response.
@@ -62,17 +70,9 @@ class Response:
     headers: Sequence[tuple[bytes, bytes]] = ()
     body: bytes = b""
 
-    @property
-    def phrase(self) -> bytes:
-        """The reason phrase; twisted.web has none for some statuses."""
-        try:
-            return HTTPStatus(self.status).phrase.encode("ascii")
-        except ValueError:
-            return b"Unknown"
-
     def write_to(self, request: Request) -> None:
         """Answer a request with it, and finish."""
-        request.setResponseCode(self.status, self.phrase)
+        request.setResponseCode(self.status, phrase(self.status).encode("ascii"))
         for name, value in self.headers:
             request.responseHeaders.addRawHeader(name, value)
         request.responseHeaders.setRawHeaders(b"Content-Length", [b"%d" % len(self.body)])
@@ -86,7 +86,7 @@ class Response:
         :param head_only: without the body, as the answer to ``HEAD``
         :param close: the connection ends with it
         """
-        lines = [b"HTTP/1.1 %d %s" % (self.status, self.phrase)]
+        lines = [b"HTTP/1.1 %d %s" % (self.status, phrase(self.status).encode("ascii"))]
         lines += [name + b": " + value for name, value in self.headers]
         lines.append(b"Content-Length: %d" % len(self.body))
         if close:

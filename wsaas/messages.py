@@ -104,10 +104,9 @@ Outcome = Delivered | Rejected
 
 @dataclass(slots=True)
 class Traffic:
-    """What went through a connection, for ``GET ws_uri``. Times in seconds of the clock."""
+    """What went through a connection, for ``GET ws_uri``. ``connected_at`` in seconds of the clock."""
 
     connected_at: float | None = None
-    last_seen_at: float = 0.0
     messages_in: int = 0
     messages_out: int = 0
     bytes_in: int = 0

@@ -11,8 +11,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from wsaas.channel import JudgedRequest
-from wsaas.connection import Connection, NotPresentError, TooSlowError
-from wsaas.errors import PushRefused
+from wsaas.connection import Connection
+from wsaas.errors import NotPresentError, PushRefused, TooSlowError
 from wsaas.exchange import RequestHead, Response, json_response
 from wsaas.messages import ClosedBy, Message, checked_close
 from wsaas.registry import Registry
@@ -186,7 +186,7 @@ def _describe(connection: Connection) -> Response:
         client=handshake.client,
         protocol=connection.protocol,
         connected_at=None if traffic.connected_at is None else _rfc3339(traffic.connected_at),
-        last_seen_at=_rfc3339(traffic.last_seen_at),
+        last_seen_at=_rfc3339(connection.last_seen_at),
         state=connection.ws_state,
         messages_in=traffic.messages_in,
         messages_out=traffic.messages_out,

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from wsaas import origins
 from wsaas.errors import SettingsError
 from wsaas.origins import Origins, parse_origins
-
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VISIBLE = re.compile(r"[\x21-\x7e]+")
-_FIELD_VALUE = re.compile(r"[\x20-\x7e\t]*")
-_BLANKS = re.compile(r"[ \t\r\n]+")
+from wsaas.values import (
+    ApiUri,
+    choice,
+    endpoints,
+    field_lines,
+    field_names,
+    hostname,
+    media_type,
+    milliseconds,
+    number,
+    parse_api_uri,
+    pem,
+)
 
 #: Names of later versions. Ignoring them would leave an operator believing in a protection that is not there.
 NOT_YET = (
@@ -33,52 +38,6 @@ NOT_YET = (
     "WS_MAX_CONNECTIONS",
     "WS_MAX_PER_ADDRESS",
 )
-
-#: Headers that FORWARD_HEADERS and API_HEADERS may not name, because they belong to one hop (RFC 9110 §7.6.1) or to
-#: this gateway.
-_RESERVED = frozenset(
-    {
-        "accept-encoding",
-        "connection",
-        "expect",
-        "host",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "user-agent",
-    }
-)
-_RESERVED_PREFIXES = ("ws-", "x-forwarded-", "content-")
-
-
-def is_reserved(name: str) -> bool:
-    """:returns: whether a header is the gateway's own, so that neither a client nor an operator may set it
-
-    Underscores count as dashes: WSGI and CGI cannot tell ``Ws_Uri`` from ``Ws-Uri``.
-    """
-    plain = name.lower().replace("_", "-")
-    return plain in _RESERVED or plain.startswith(_RESERVED_PREFIXES)
-
-
-@dataclass(frozen=True, slots=True)
-class ApiUri:
-    """Where callbacks go.
-
-    :param uri: absolute, with scheme
-    :param secure: whether it is ``https``
-    :param host: without brackets
-    :param port: always a number
-    """
-
-    uri: str
-    secure: bool
-    host: str
-    port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,118 +124,6 @@ class Setting:
         return self.name.lower().replace("_", "-")
 
 
-def _number(low: int, high: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and len(text) <= 12):
-            raise ValueError
-        value = int(text)
-        if not low <= value <= high:
-            raise ValueError
-        return value
-
-    return parse
-
-
-def _milliseconds(low: int, high: int) -> Callable[[str], float]:
-    number = _number(low, high)
-    return lambda text: number(text) / 1000
-
-
-def _choice(*words: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        for word in words:
-            if text.lower() == word.lower():
-                return word
-        raise ValueError
-
-    return parse
-
-
-def parse_api_uri(text: str) -> ApiUri:
-    """Read ``API_URI``.
-
-    :raises ValueError: if no HTTP request can be sent there
-    """
-    if not _VISIBLE.fullmatch(text):
-        raise ValueError
-    whole = text if "://" in text else f"http://{text}"
-    parts = urlsplit(whole)
-    scheme = parts.scheme.lower()
-    if scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or "#" in whole:
-        raise ValueError
-    port = parts.port
-    if port == 0:
-        raise ValueError
-    secure = scheme == "https"
-    path = parts.path or "/"
-    uri = f"{scheme}://{parts.netloc}{path}" + (f"?{parts.query}" if parts.query else "")
-    return ApiUri(uri, secure, parts.hostname, port or (443 if secure else 80))
-
-
-def _hostname(text: str) -> str:
-    if not _VISIBLE.fullmatch(text) or "?" in text or "#" in text or '"' in text or "\\" in text:
-        raise ValueError
-    bare = text.removesuffix("/")
-    if "://" in bare:
-        scheme, _, rest = bare.partition("://")
-        if scheme.lower() not in ("http", "https") or not rest or rest.startswith("/"):
-            raise ValueError
-    if not bare:
-        raise ValueError
-    return bare
-
-
-def _endpoints(text: str) -> tuple[str, ...]:
-    descriptions = tuple(text.split())
-    kinds = ("tcp", "tcp6", "tls", "ssl", "unix", "systemd", "haproxy")
-    for description in descriptions:
-        if description.partition(":")[0] not in kinds:
-            raise ValueError
-        if description.startswith("systemd:") and "domain=UNIX" in description:
-            # Twisted makes an adopted UNIX socket writable for everyone and unlinks it on stop.
-            raise ValueError
-    return descriptions
-
-
-def _field_lines(text: str) -> tuple[tuple[str, str], ...]:
-    lines = []
-    for line in text.splitlines():
-        if not line.strip():
-            continue
-        name, colon, value = line.partition(":")
-        value = value.strip(" \t")
-        if not colon or not _TOKEN.fullmatch(name) or is_reserved(name) or not _FIELD_VALUE.fullmatch(value):
-            raise ValueError
-        lines.append((name, value))
-    return tuple(lines)
-
-
-def _field_names(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    if len({name.lower() for name in names}) != len(names):
-        raise ValueError
-    for name in names:
-        if not _TOKEN.fullmatch(name) or is_reserved(name):
-            raise ValueError
-    return names
-
-
-def _media_type(text: str) -> str:
-    if not text or not _FIELD_VALUE.fullmatch(text) or not re.match(r"[\w.+-]+/[\w.+-]+\s*(;|$)", text, re.ASCII):
-        raise ValueError
-    return text
-
-
-def _pem(text: str) -> bytes:
-    try:
-        content = Path(text).read_bytes()
-    except OSError as error:
-        raise ValueError(error.strerror) from error
-    if b"-----BEGIN " not in content:
-        raise ValueError("no PEM in it")
-    return content
-
-
 _ENDPOINTS_ALLOWED = (
     "Twisted endpoint descriptions separated by blanks, of tcp: tcp6: tls: ssl: unix: systemd: haproxy: "
     "(no UNIX socket from systemd), such as tcp:8080 or tls:/etc/wsaas/tls:443"
@@ -296,77 +143,77 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "WS_HOSTNAME",
         "http://localhost:8080",
-        _hostname,
+        hostname,
         "host and optional path without query, with http:// or https:// before it or not",
         "first part of every ws_uri; must lead to this very process",
     ),
     Setting(
         "WS_LISTEN",
         None,
-        _endpoints,
+        endpoints,
         _ENDPOINTS_ALLOWED,
         "endpoints for clients [default: port 8080, IPv4 and IPv6]",
     ),
     Setting(
         "PUSH_LISTEN",
         None,
-        _endpoints,
+        endpoints,
         _ENDPOINTS_ALLOWED,
         "endpoints for pushes only; without it pushes arrive on WS_LISTEN",
     ),
     Setting(
         "WS_TIMEOUT",
         "30000",
-        _milliseconds(0, _DAY),
+        milliseconds(0, _DAY),
         "milliseconds, 0 to 86400000; 0 is never",
         "a client silent for so long is dead, in ms",
     ),
     Setting(
         "API_TIMEOUT",
         "30000",
-        _milliseconds(1, _DAY),
+        milliseconds(1, _DAY),
         "milliseconds, 1 to 86400000",
         "one callback, connecting and the answer's body included, in ms",
     ),
     Setting(
         "API_MAX_REQUESTS",
         "256",
-        _number(1, 10_000),
+        number(1, 10_000),
         "a number from 1 to 10000",
         "callbacks on the wire at once",
     ),
     Setting(
         "API_HEADERS",
         "",
-        _field_lines,
+        field_lines,
         "lines of Name: value in ASCII; " + _NOT_RESERVED,
         "fixed headers of every callback, one a line",
     ),
     Setting(
         "API_CA",
         None,
-        _pem,
+        pem,
         "a readable PEM file of certificates",
         "whom to trust for an https API [default: the system's roots]",
     ),
     Setting(
         "API_CERT",
         None,
-        _pem,
+        pem,
         "a readable PEM file with a certificate and its private key",
         "the certificate shown to an https API",
     ),
     Setting(
         "API_TEXT_TYPE",
         "text/plain; charset=utf-8",
-        _media_type,
+        media_type,
         "a media type",
         "Content-Type of text messages",
     ),
     Setting(
         "FORWARD_HEADERS",
         "Authorization, Sec-WebSocket-Protocol",
-        _field_names,
+        field_names,
         "header names separated by commas, each once, Cookie only with WS_ORIGINS set; " + _NOT_RESERVED,
         "headers of the handshake that callbacks repeat",
     ),
@@ -374,33 +221,33 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "WS_MAX_MESSAGE",
         "131072",
-        _number(1, 1 << 30),
+        number(1, 1 << 30),
         "bytes, 1 to 1073741824",
         "the longest message, in bytes",
     ),
     Setting(
         "WS_MAX_BUFFER",
         "1048576",
-        _number(2, 1 << 31),
+        number(2, 1 << 31),
         "bytes, at least twice WS_MAX_MESSAGE, at most 2147483648",
         "what waits for a client, and for the API, at most, in bytes",
     ),
-    Setting("WS_COMPRESSION", "off", _choice("off", "on"), "off, on", "permessage-deflate (RFC 7692)"),
+    Setting("WS_COMPRESSION", "off", choice("off", "on"), "off, on", "permessage-deflate (RFC 7692)"),
     Setting(
         "DRAIN_TIMEOUT",
         "10000",
-        _milliseconds(0, 3_600_000),
+        milliseconds(0, 3_600_000),
         "milliseconds, 0 to 3600000",
         "from SIGTERM to exit at most, in ms",
     ),
     Setting(
         "LOG_LEVEL",
         "INFO",
-        _choice("ERROR", "WARN", "INFO", "DEBUG"),
+        choice("ERROR", "WARN", "INFO", "DEBUG"),
         "ERROR, WARN, INFO, DEBUG",
         "what is logged at least",
     ),
-    Setting("LOG_FORMAT", "text", _choice("text", "json"), "text, json", "lines for people or for programs"),
+    Setting("LOG_FORMAT", "text", choice("text", "json"), "text, json", "lines for people or for programs"),
 )
 
 
@@ -414,7 +261,7 @@ def _parse_all(values: Mapping[str, str]) -> dict[str, Any]:
         try:
             parsed[setting.name] = setting.parse(text)
         except ValueError as error:
-            said = f" ({error})" if setting.parse in (_pem, parse_origins) and str(error) else ""
+            said = f" ({error})" if setting.parse in (pem, parse_origins) and str(error) else ""
             raise SettingsError(setting.name, text, setting.allowed + said) from error
     return parsed
 

@@ -32,10 +32,11 @@ from wsaas.listen import DefaultEndpoint, Endpoint, endpoints
 from wsaas.logs import make_observer
 from wsaas.push import PushResource
 from wsaas.registry import Registry
-from wsaas.settings import SETTINGS, Settings, parse_api_uri, read_settings
+from wsaas.settings import SETTINGS, Settings, read_settings
 from wsaas.site import ClientRoot, PushRoot
 from wsaas.slots import Slots
 from wsaas.upgrade import UpgradeResource
+from wsaas.values import parse_api_uri
 from wsaas.websocket import ClientFactory
 
 #: Seconds for a request's head where ``WS_TIMEOUT`` sets no limit.

@@ -18,9 +18,9 @@ from twisted.web.server import NOT_DONE_YET
 
 from wsaas.api import Api
 from wsaas.channel import JudgedRequest
-from wsaas.connection import ClientLeftError, Connection
-from wsaas.errors import CallbackFailed, HandshakeRefused
-from wsaas.exchange import Response, text_response
+from wsaas.connection import Connection
+from wsaas.errors import CallbackFailed, ClientLeftError, HandshakeRefused
+from wsaas.exchange import Response, phrase, text_response
 from wsaas.handshake import Handshake, check_handshake
 from wsaas.identity import Identity
 from wsaas.messages import Grant
@@ -144,26 +144,22 @@ class _Attempt:
 
     def _granted(self, grant: Grant) -> None:
         request = self._take()
-        if request is None:
-            # The API had asked to close already, which came first; so the connection did not take it as left.
-            self._connection.lost()
-        else:
-            self._resource.take_over(request, self._handshake, grant, self._connection)
+        # If the client had left, the connection would not have let the grant through.
+        assert request is not None  # noqa: S101 - for the type checker
+        self._resource.take_over(request, self._handshake, grant, self._connection)
 
     def _not_granted(self, failure: Failure) -> None:
         request = self._take()
         if request is None:
             return
-        error = failure.value
-        if isinstance(error, CallbackFailed):
-            response = text_response(error.status, HTTPStatus(error.status).phrase, error.headers)
-            self._resource.refuse(request, self._connection, response, error.reason)
-        elif isinstance(error, ClientLeftError):
+        if failure.check(ClientLeftError):
             response = text_response(HTTPStatus.SERVICE_UNAVAILABLE, "the gateway is shutting down", [_RETRY_AFTER])
             self._resource.refuse(request, self._connection, response, "shutting down")
         else:
-            response = text_response(HTTPStatus.INTERNAL_SERVER_ERROR, "a fault of the gateway")
-            self._resource.refuse(request, self._connection, response, "a fault of the gateway")
+            error = failure.value
+            assert isinstance(error, CallbackFailed)  # noqa: S101 - authorise() fails with nothing else
+            response = text_response(error.status, phrase(error.status), error.headers)
+            self._resource.refuse(request, self._connection, response, error.reason)
 
     def _broken(self, failure: Failure) -> None:
         """The takeover failed, which is a fault of ours; what is owed is paid all the same."""

@@ -1,0 +1,130 @@
+"""The way of one client's messages to the API: in order, one PUT at a time, and only so many waiting."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+from twisted.python.failure import Failure
+
+from wsaas.interfaces import Calls
+from wsaas.messages import Message, Outcome
+
+#: How many messages of one client may wait for the API. Bytes are bounded too; this bounds what empty ones cost.
+MAX_WAITING = 64
+
+
+class Sender(Protocol):
+    """Whose messages they are."""
+
+    @property
+    def ws_state(self) -> str | None:
+        """What the API last set with ``Ws-State``."""
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the next PUT has to wait, because a reply does."""
+
+    def answered(self, number: int, outcome: Outcome) -> None:
+        """The API answered a message."""
+
+    def unanswered(self, number: int, failure: Failure) -> None:
+        """A message brought no answer that counts."""
+
+    def idle(self) -> None:
+        """Nothing waits and nothing is on its way."""
+
+
+class Delivery:
+    """A queue in front of the API.
+
+    :param sender: is told what comes of its messages
+    :param calls: its callbacks
+    :param room: bytes that may wait, the message on its way included, before the client is not read any more
+    """
+
+    __slots__ = (
+        "_bytes",
+        "_calls",
+        "_in_flight",
+        "_number",
+        "_proceeding",
+        "_room",
+        "_sender",
+        "_waiting",
+        "undelivered",
+    )
+
+    def __init__(self, sender: Sender, calls: Calls, room: int) -> None:
+        self._sender: Sender | None = sender
+        self._calls = calls
+        self._room = room
+        self._waiting: deque[Message] = deque()
+        self._in_flight: Message | None = None
+        self._bytes = 0
+        self._number = 0
+        self._proceeding = False
+        #: How many messages were dropped.
+        self.undelivered = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the client's next message could be too much."""
+        return len(self._waiting) >= MAX_WAITING or self._bytes > self._room
+
+    @property
+    def is_roomy(self) -> bool:
+        """Whether half of the room is free again; reading on at the first free byte would stop at once."""
+        return len(self._waiting) <= MAX_WAITING // 2 and self._bytes <= self._room // 2
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits and nothing is on its way."""
+        return self._in_flight is None and not self._waiting
+
+    def add(self, message: Message) -> None:
+        """Take a message, and begin its PUT if it is its turn."""
+        self._waiting.append(message)
+        self._bytes += len(message.payload)
+        self.proceed()
+
+    def drop(self) -> None:
+        """Give up the messages that no PUT was begun for, and count them."""
+        self.undelivered += len(self._waiting)
+        self._bytes -= sum(len(message.payload) for message in self._waiting)
+        self._waiting.clear()
+
+    def end(self) -> None:
+        """Forget whose messages they were: each names the other, and both would stay until a full collection."""
+        self._sender = None
+
+    def proceed(self) -> None:
+        """Begin the next PUT, if its turn has come. A loop, so that answers that come at once do not nest."""
+        if self._proceeding or self._sender is None:
+            return
+        self._proceeding = True
+        try:
+            while self._waiting and self._in_flight is None and not self._sender.is_blocked:
+                self._number += 1
+                message = self._in_flight = self._waiting.popleft()
+                self._calls.message(self._number, message, self._sender.ws_state).addCallbacks(
+                    self._answered, self._unanswered
+                )
+        finally:
+            self._proceeding = False
+        if self.is_idle:
+            self._sender.idle()
+
+    def _done(self) -> Sender:
+        assert self._in_flight is not None and self._sender is not None  # noqa: S101 - for the type checker
+        self._bytes -= len(self._in_flight.payload)
+        self._in_flight = None
+        return self._sender
+
+    def _answered(self, outcome: Outcome) -> None:
+        self._done().answered(self._number, outcome)
+        self.proceed()
+
+    def _unanswered(self, failure: Failure) -> None:
+        self._done().unanswered(self._number, failure)
+        self.proceed()

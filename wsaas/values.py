@@ -1,0 +1,182 @@
+"""How the values of settings are written: from text to value, or :class:`ValueError`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VISIBLE = re.compile(r"[\x21-\x7e]+")
+_FIELD_VALUE = re.compile(r"[\x20-\x7e\t]*")
+
+#: Headers that FORWARD_HEADERS and API_HEADERS may not name, because they belong to one hop (RFC 9110 §7.6.1) or to
+#: this gateway.
+_RESERVED = frozenset(
+    {
+        "accept-encoding",
+        "connection",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "user-agent",
+    }
+)
+_RESERVED_PREFIXES = ("ws-", "x-forwarded-", "content-")
+
+
+def is_reserved(name: str) -> bool:
+    """:returns: whether a header is the gateway's own, so that neither a client nor an operator may set it
+
+    Underscores count as dashes: WSGI and CGI cannot tell ``Ws_Uri`` from ``Ws-Uri``.
+    """
+    plain = name.lower().replace("_", "-")
+    return plain in _RESERVED or plain.startswith(_RESERVED_PREFIXES)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiUri:
+    """Where callbacks go.
+
+    :param uri: absolute, with scheme
+    :param secure: whether it is ``https``
+    :param host: without brackets
+    :param port: always a number
+    """
+
+    uri: str
+    secure: bool
+    host: str
+    port: int
+
+
+def number(low: int, high: int) -> Callable[[str], int]:
+    """Make a parser of whole numbers from ``low`` to ``high``."""
+
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) <= 12):
+            raise ValueError
+        value = int(text)
+        if not low <= value <= high:
+            raise ValueError
+        return value
+
+    return parse
+
+
+def milliseconds(low: int, high: int) -> Callable[[str], float]:
+    """Make a parser of milliseconds, which gives seconds."""
+    whole = number(low, high)
+    return lambda text: whole(text) / 1000
+
+
+def choice(*words: str) -> Callable[[str], str]:
+    """Make a parser of one of some words, in any case."""
+
+    def parse(text: str) -> str:
+        for word in words:
+            if text.lower() == word.lower():
+                return word
+        raise ValueError
+
+    return parse
+
+
+def parse_api_uri(text: str) -> ApiUri:
+    """Read ``API_URI``.
+
+    :raises ValueError: if no HTTP request can be sent there
+    """
+    if not _VISIBLE.fullmatch(text):
+        raise ValueError
+    whole = text if "://" in text else f"http://{text}"
+    parts = urlsplit(whole)
+    scheme = parts.scheme.lower()
+    if scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or "#" in whole:
+        raise ValueError
+    port = parts.port
+    if port == 0:
+        raise ValueError
+    secure = scheme == "https"
+    path = parts.path or "/"
+    uri = f"{scheme}://{parts.netloc}{path}" + (f"?{parts.query}" if parts.query else "")
+    return ApiUri(uri, secure, parts.hostname, port or (443 if secure else 80))
+
+
+def hostname(text: str) -> str:
+    """Read ``WS_HOSTNAME``, which is kept byte for byte, a trailing slash aside."""
+    if not _VISIBLE.fullmatch(text) or "?" in text or "#" in text or '"' in text or "\\" in text:
+        raise ValueError
+    bare = text.removesuffix("/")
+    if "://" in bare:
+        scheme, _, rest = bare.partition("://")
+        if scheme.lower() not in ("http", "https") or not rest or rest.startswith("/"):
+            raise ValueError
+    if not bare:
+        raise ValueError
+    return bare
+
+
+def endpoints(text: str) -> tuple[str, ...]:
+    """Read endpoint descriptions; whether they can be listened at shows later."""
+    descriptions = tuple(text.split())
+    kinds = ("tcp", "tcp6", "tls", "ssl", "unix", "systemd", "haproxy")
+    for description in descriptions:
+        if description.partition(":")[0] not in kinds:
+            raise ValueError
+        if description.startswith("systemd:") and "domain=UNIX" in description:
+            # Twisted makes an adopted UNIX socket writable for everyone and unlinks it on stop.
+            raise ValueError
+    return descriptions
+
+
+def field_lines(text: str) -> tuple[tuple[str, str], ...]:
+    """Read lines of ``Name: value``."""
+    lines = []
+    for line in text.splitlines():
+        if not line.strip():
+            continue
+        name, colon, value = line.partition(":")
+        value = value.strip(" \t")
+        if not colon or not _TOKEN.fullmatch(name) or is_reserved(name) or not _FIELD_VALUE.fullmatch(value):
+            raise ValueError
+        lines.append((name, value))
+    return tuple(lines)
+
+
+def field_names(text: str) -> tuple[str, ...]:
+    """Read header names, separated by commas."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if len({name.lower() for name in names}) != len(names):
+        raise ValueError
+    for name in names:
+        if not _TOKEN.fullmatch(name) or is_reserved(name):
+            raise ValueError
+    return names
+
+
+def media_type(text: str) -> str:
+    """Read a media type (RFC 9110 §8.3.1)."""
+    if not text or not _FIELD_VALUE.fullmatch(text) or not re.match(r"[\w.+-]+/[\w.+-]+\s*(;|$)", text, re.ASCII):
+        raise ValueError
+    return text
+
+
+def pem(text: str) -> bytes:
+    """Read a PEM file."""
+    try:
+        content = Path(text).read_bytes()
+    except OSError as error:
+        raise ValueError(error.strerror) from error
+    if b"-----BEGIN " not in content:
+        raise ValueError("no PEM in it")
+    return content
