@@ -247,7 +247,7 @@ class Connection:
     def drained(self) -> None:
         """The peer has room again."""
         delivered = self._reply
-        if delivered is None or self._peer is None or self._end is not None:
+        if delivered is None or self._peer is None:
             return
         if delivered.reply is None or self._has_room(self._peer, delivered.reply):
             self._reply = None
@@ -306,7 +306,7 @@ class Connection:
         else:
             if outcome.state is not None:
                 self.ws_state = outcome.state or None
-            if self._peer is not None and self._end is None:
+            if self._peer is not None and self.state is State.OPEN:
                 if outcome.reply is not None and not self._has_room(self._peer, outcome.reply):
                     self._reply = outcome
                 else:
@@ -375,15 +375,25 @@ class Connection:
             self._arm_close_timer(self._peer)
             self._delivery.proceed()
 
-    def failed_by_peer(self, close: Close) -> None:
-        """The client broke the protocol or a limit; the peer has sent the Close frame already."""
-        if self._set_end(End(close, ClosedBy.PROTOCOL)) and self._peer is not None:
-            self.state = State.CLOSING
-            self._delivery.drop()
+    def failed_by_peer(self, close: Close, *, at_once: bool = False) -> None:
+        """The client broke the protocol or a limit.
+
+        The message on its way to the API gets its answer, and the client that answer's reply; then comes the Close.
+
+        :param at_once: the client takes no reply any more
+        """
+        peer = self._peer
+        if not self._set_end(End(close, ClosedBy.PROTOCOL)) or peer is None:
+            return
+        self._delivery.drop()
+        if at_once:
             self._reply = None
-            self._arm_close_timer(self._peer)
-            if self._paused:
-                self._resume(self._peer)
+            self._start_closing(peer, close)
+            return
+        if not self._paused:
+            self._paused = True
+            peer.pause()
+        self.idle()
 
     def broke(self) -> None:
         """The gateway itself failed the client."""
@@ -430,9 +440,13 @@ class Connection:
         self._delivery.proceed()
 
     def idle(self) -> None:
-        """No message waits and none is on its way; if the client is gone, it is time for the goodbye."""
+        """Take the step that had to wait until no message was waiting or on its way."""
+        if not self._delivery.is_idle or self._reply is not None:
+            return
         if self.state is State.OVER:
             self._say_goodbye()
+        elif self.state is State.OPEN and self._end is not None and self._peer is not None:
+            self._start_closing(self._peer, self._end.close)
 
     def _say_goodbye(self) -> None:
         end = self._end or End(Close(1006), ClosedBy.CLIENT)

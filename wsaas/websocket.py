@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from autobahn.util import encode_truncate
 from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflateOfferAccept
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
@@ -18,7 +19,7 @@ from twisted.python.failure import Failure
 from wsaas.connection import Connection
 from wsaas.errors import HandshakeRefused
 from wsaas.handshake import Handshake
-from wsaas.messages import Close, Grant, Message
+from wsaas.messages import MAX_REASON, Close, Grant, Message
 from wsaas.output import Output
 
 #: RFC 6455 §7.4.1: "no status code was present".
@@ -84,6 +85,9 @@ class ClientProtocol(WebSocketServerProtocol):
     perMessageCompressionAccept: Any
     _output: Output
     _reading = True
+    _parsing = False
+    #: The client's Close frame is being looked at.
+    _leaving = False
     _pong: bytes | None = None
 
     # As a Peer
@@ -142,9 +146,15 @@ class ClientProtocol(WebSocketServerProtocol):
             self._fault()
 
     def consumeData(self) -> None:
-        """Parse frames, as long as the connection wants them."""
-        while self._reading and self.state in (self.STATE_OPEN, self.STATE_CLOSING) and self.processData():
-            pass
+        """Parse frames, as long as the connection wants them. Asked for while it does so, it just goes on."""
+        if self._parsing:
+            return
+        self._parsing = True
+        try:
+            while self._reading and self.state in (self.STATE_OPEN, self.STATE_CLOSING) and self.processData():
+                pass
+        finally:
+            self._parsing = False
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The transport is gone. What had arrived counts as received."""
@@ -201,16 +211,21 @@ class ClientProtocol(WebSocketServerProtocol):
         if first:
             # Nobody will read what still waits; the answer must not wait behind it.
             self._output.clear()
+            self._leaving = True
         stop: bool | None = super().onCloseFrame(code, reasonRaw)  # type: ignore[arg-type]  # either may be None
         if first and not self.failedByMe:
             self.connection.closed_by_client(Close(_NO_CODE if code is None else code, self.remoteCloseReason or ""))
         return stop
 
     def _fail_connection(self, code: int = 1002, reason: str = "") -> None:
-        first = self.state == self.STATE_OPEN
-        super()._fail_connection(code, reason)
-        if first:
-            self.connection.failed_by_peer(Close(code, reason))
+        """The client broke the protocol or a limit. When the Close frame goes is the connection's to decide."""
+        if self.state == self.STATE_OPEN:
+            if not self.failedByMe:
+                self.failedByMe = True
+                close = Close(code, encode_truncate(reason, MAX_REASON).decode("utf-8"))
+                self.connection.failed_by_peer(close, at_once=self._leaving)
+        else:
+            super()._fail_connection(code, reason)
 
     def _onClose(self, wasClean: bool, code: int, reason: str) -> None:
         """Told by :meth:`connectionLost`, which knows when all that had arrived is parsed."""
