@@ -169,11 +169,15 @@ def build(settings: Settings, reactor: Any, token_bytes: Callable[[int], bytes] 
 
     before: list[Callable[[], Deferred[None]]] = []
     after: list[Callable[[], Deferred[None]]] = [agent.close]
+    registry = Registry()
+    pushes = PushResource(registry, limits.max_message)
     pages = None
     clients = settings.listen.clients
     if settings.api_uri is None:
-        demo = Demo(reactor, PersistentAgent(reactor, trust, settings.api.max_requests, settings.api.timeout))
+        demo_agent = PersistentAgent(reactor, trust, settings.api.max_requests, settings.api.timeout)
+        demo = Demo(reactor, demo_agent)
         pages = demo.pages
+        pushes = demo.pushes(registry, limits.max_message)
         clients = clients or _DEMO_LISTEN
 
         def start_demo() -> Deferred[None]:
@@ -183,10 +187,8 @@ def build(settings: Settings, reactor: Any, token_bytes: Callable[[int], bytes] 
             return demo.start().addCallback(started)
 
         before.append(start_demo)
-        after.append(demo.stop)
+        after += [demo.stop, demo_agent.close]
 
-    registry = Registry()
-    pushes = PushResource(registry, limits.max_message)
     upgrade = UpgradeResource(
         api,
         registry,

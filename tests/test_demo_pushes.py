@@ -1,0 +1,90 @@
+"""Pushes are recorded as they were answered, whatever the answer."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.http_headers import Headers
+
+from wsaas.connection import Connection
+from wsaas.demo.pushes import RecordedPushes
+from wsaas.demo.traffic import Exchange, Traffic
+from wsaas.errors import PushRefused
+from wsaas.exchange import RequestHead
+from wsaas.messages import Close, ClosedBy, Message
+from wsaas.registry import Registry
+
+
+class Target:
+    """As much of a connection as pushes need."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.closing = False
+
+    def push(self, message: Message) -> bool:
+        self.messages.append(message)
+        return True
+
+    def close(self, close: Close, by: ClosedBy) -> bool:
+        open_before, self.closing = not self.closing, True
+        return open_before
+
+
+class OneConnection:
+    """As much of a registry as pushes need."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+
+    def get(self, key: str) -> Connection | None:
+        return cast(Connection, self.target) if key == "key" else None
+
+
+class RecordedPushesTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.traffic = Traffic(Clock())
+        self.target = Target()
+        self.pushes = RecordedPushes(cast(Registry, OneConnection(self.target)), 10, self.traffic)
+
+    def head(self, method: bytes, target: bytes, length: int | None = 0) -> RequestHead:
+        headers = Headers({b"Content-Type": [b"text/plain"]})
+        return RequestHead(method, target, b"HTTP/1.1", headers, length, False, "127.0.0.1")
+
+    def recorded(self) -> Exchange:
+        [exchange] = self.traffic.since(0)
+        self.assertEqual(exchange.direction, "push")
+        return exchange
+
+    def test_message(self) -> None:
+        head = self.head(b"PUT", b"/key", 2)
+        self.assertIsNone(self.pushes.judge(head))
+        self.assertEqual(self.pushes.respond(head, b"hi").status, 200)
+        self.assertEqual([message.payload for message in self.target.messages], [b"hi"])
+        exchange = self.recorded()
+        self.assertEqual((exchange.method, exchange.target, exchange.body.text), ("PUT", "/key", "hi"))
+        self.assertEqual(exchange.headers, [("Content-Type", "text/plain")])
+        self.assertEqual((exchange.status, exchange.answer_body.text), (200, '{"code": "OK"}\n'))
+        self.assertIn(("Cache-Control", "no-store"), exchange.answer_headers)
+
+    def test_close(self) -> None:
+        head = self.head(b"DELETE", b"/key?code=4001&reason=bye")
+        self.assertIsNone(self.pushes.judge(head))
+        self.pushes.respond(head, b"")
+        self.assertTrue(self.target.closing)
+        self.assertEqual(self.recorded().target, "/key?code=4001&reason=bye")
+
+    def test_refused_by_its_head(self) -> None:
+        refusal = self.pushes.judge(self.head(b"PUT", b"/nobody", 2))
+        assert refusal is not None
+        exchange = self.recorded()
+        self.assertEqual((refusal.status, exchange.status), (404, 404))
+        self.assertIn("NOT_FOUND", exchange.answer_body.text)
+
+    def test_refused_later(self) -> None:
+        self.assertRaises(PushRefused, self.pushes.respond, self.head(b"PUT", b"/key", 1), b"\xff")
+        exchange = self.recorded()
+        self.assertEqual((exchange.status, exchange.body.binary), (400, True))
+        self.assertIn("BAD_REQUEST", exchange.answer_body.text)

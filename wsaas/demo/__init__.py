@@ -1,0 +1,93 @@
+"""The demo: a small chat API behind the gateway, and a web page that shows what happens between the two."""
+
+from __future__ import annotations
+
+from random import Random, SystemRandom
+from typing import Any
+
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.web.http import Request
+from twisted.web.iweb import IAgent
+from twisted.web.resource import IResource
+from twisted.web.server import Site
+
+from wsaas.client import PlainClient
+from wsaas.demo.chat import ChatApi
+from wsaas.demo.pages import demo_pages
+from wsaas.demo.pushes import RecordedPushes
+from wsaas.demo.traffic import Traffic
+from wsaas.push import PushResource
+from wsaas.registry import Registry
+
+__all__ = ["Demo"]
+
+
+class _ApiSite(Site):
+    """Says nothing in the log: the page shows what is called."""
+
+    noisy = False
+
+    def log(self, request: Request) -> None:
+        """No access log."""
+
+
+class Demo:
+    """The chat API, the page, and the record of HTTP exchanges that the one writes and the other shows.
+
+    :param reactor: listens for the API's port, and tells the time
+    :param agent: makes the chat API's pushes
+    :param endpoint: where the chat API listens; a free port of the loopback interface if not given
+    :param random: chooses the names of the chat's members
+    """
+
+    def __init__(
+        self,
+        reactor: Any,  # of several interfaces at once: IReactorTCP and IReactorTime
+        agent: IAgent,
+        *,
+        endpoint: IStreamServerEndpoint | None = None,
+        random: Random | None = None,
+    ) -> None:
+        self._endpoint = endpoint or TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
+        self._port: IListeningPort | None = None
+        self._traffic = Traffic(reactor)
+        self._api = ChatApi(PlainClient(agent), self._traffic, reactor, random or SystemRandom())
+        self._site = _ApiSite(self._api, reactor=reactor)
+        #: What the gateway answers to requests that are neither a handshake nor a push.
+        self.pages: IResource = demo_pages(self._traffic)
+
+    def start(self) -> Deferred[str]:
+        """Listen for the gateway's callbacks.
+
+        :returns: fires with the ``API_URI`` that the gateway is to call.
+        """
+
+        def listening(port: IListeningPort) -> str:
+            self._port = port
+            address: Any = port.getHost()  # IPv4Address, as the endpoint is TCP
+            return f"http://{address.host}:{address.port}/chat"
+
+        return self._endpoint.listen(self._site).addCallback(listening)
+
+    def pushes(self, registry: Registry, max_message: int) -> PushResource:
+        """Answer pushes so that the pages show them.
+
+        :param registry: finds connections by their keys
+        :param max_message: bytes of the longest message
+        :returns: what the gateway is to mount in place of its own :class:`~wsaas.push.PushResource`
+        """
+        return RecordedPushes(registry, max_message, self._traffic)
+
+    def stop(self) -> Deferred[None]:
+        """Stop listening, end the streams of all pages and give up what is still to be pushed.
+
+        :returns: fires when nothing listens any more. To be called after the gateway made its last callback.
+        """
+        self._api.close()
+        self._traffic.close()
+        port, self._port = self._port, None
+        if port is None:
+            return succeed(None)
+        return maybeDeferred(port.stopListening).addCallback(lambda _: None)

@@ -1,0 +1,312 @@
+"""The demo's API: a chat behind the gateway, as a back end of any kind would be written.
+
+It is told of clients by POST, PUT and DELETE and reaches them by ``PUT ws_uri``. It knows nothing of WebSocket.
+Clients get JSON, one object a message, with a ``type``: ``welcome`` to a newcomer; ``joined``, ``left`` and
+``chat`` to all.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import OrderedDict
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Final
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from treq.client import HTTPClient
+from twisted.internet.defer import Deferred, DeferredLock, DeferredSemaphore, gatherResults
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http import BAD_REQUEST, NOT_FOUND, OK
+from twisted.web.http_headers import Headers
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request
+
+from wsaas.client import ApiClient
+from wsaas.demo.traffic import Exchange, HeaderList, Traffic
+from wsaas.errors import CallbackFailed
+
+_ADJECTIVES: Final = (
+    "Amber", "Brisk", "Calm", "Clever", "Copper", "Coral", "Gentle", "Golden", "Happy", "Indigo", "Jolly",
+    "Lucky", "Mellow", "Misty", "Quiet", "Rapid", "Rusty", "Silver", "Sunny", "Teal",
+)  # fmt: skip
+_ANIMALS: Final = (
+    "Badger", "Beaver", "Crane", "Dolphin", "Falcon", "Ferret", "Finch", "Fox", "Heron", "Lynx", "Marten",
+    "Newt", "Otter", "Owl", "Panda", "Puffin", "Raven", "Robin", "Seal", "Wren",
+)  # fmt: skip
+
+#: What a client may call itself (``/chat?name=``): it travels in Ws-State, which is printable ASCII.
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,23}")
+
+#: Characters of one chat message. Escaped as JSON it stays far below the smallest sensible WS_MAX_MESSAGE.
+MAX_TEXT: Final = 2000
+
+#: How many members a newcomer is told of.
+_MAX_LISTED: Final = 50
+
+#: Ws-Ids of so many callbacks are remembered, to recognise one that is repeated.
+_MAX_RECENT: Final = 1000
+
+#: Bytes of a push's answer that are read; the gateway's answers are one short JSON object.
+_MAX_ANSWER: Final = 4096
+
+
+@dataclass(eq=False)
+class _Member:
+    """One client of the chat.
+
+    :ivar turn: lets one push to this client out at a time: it hears things in the order in which they happened.
+    """
+
+    name: str
+    ws_uri: str
+    turn: DeferredLock = field(default_factory=DeferredLock)
+
+
+class ChatApi(Resource):
+    """Answers the gateway's callbacks and pushes what the members of the chat are to know.
+
+    :param http: sends the pushes
+    :param traffic: where callbacks are recorded, and pushes that did not arrive
+    :param clock: for the time limit of pushes.
+    :param random: chooses names.
+    :param push_timeout: seconds that one push may take.
+    :param max_pushes: how many pushes are on the wire at once.
+    """
+
+    isLeaf = True
+    log = Logger()
+
+    def __init__(
+        self,
+        http: HTTPClient,
+        traffic: Traffic,
+        clock: IReactorTime,
+        random: Random,
+        *,
+        push_timeout: float = 5.0,
+        max_pushes: int = 16,
+    ) -> None:
+        super().__init__()
+        self._http = http
+        self._traffic = traffic
+        self._clock = clock
+        self._random = random
+        self._push_timeout = push_timeout
+        self._slots = DeferredSemaphore(max_pushes)
+        self._members: dict[str, _Member] = {}
+        self._recent: OrderedDict[str, None] = OrderedDict()
+        self._running: set[Deferred[None]] = set()
+
+    @property
+    def members(self) -> dict[str, str]:
+        """The name of each member, by its ``ws_uri``."""
+        return {member.ws_uri: member.name for member in self._members.values()}
+
+    def close(self) -> None:
+        """Give up what is still to be pushed."""
+        for running in list(self._running):
+            running.cancel()
+
+    def render_POST(self, request: Request) -> bytes | int:
+        """A client asks to connect: everybody is welcome.
+
+        :param request: the callback.
+        :returns: the answer.
+        """
+        exchange, ws_uri, _ = self._begin(request)
+        if ws_uri is None:
+            return self._refuse(request, exchange)
+        if not self._is_repeated(request):
+            newcomer = self._join(ws_uri, _wanted_name(request))
+            others = [member for member in self._members.values() if member is not newcomer]
+            # The pages show ws_uri because this demo is about it. It is a credential: whoever has it can push to the
+            # client and close it. A real API never sends it to a client.
+            listed = [{"name": m.name, "ws_uri": m.ws_uri} for m in others[:_MAX_LISTED]]
+            welcome = {"type": "welcome", "name": newcomer.name, "ws_uri": ws_uri, "members": listed}
+            self._start(self._fan_out([newcomer], welcome))
+            self._start(self._fan_out(others, {"type": "joined", "name": newcomer.name, "ws_uri": ws_uri}))
+        member = self._members.get(ws_uri)
+        # With Ws-State the gateway keeps the name and sends it along with all that this client does.
+        return self._answer(request, exchange, state=member.name if member else None)
+
+    def render_PUT(self, request: Request) -> bytes | int:
+        """A client sent a message: everybody gets it.
+
+        The answer waits until the message went to all. The gateway sends the next message of the same client only
+        then, so that a client's messages cannot overtake each other, nor come faster than all receive them.
+
+        :param request: the callback.
+        :returns: that the answer follows, or the answer.
+        """
+        exchange, ws_uri, body = self._begin(request)
+        if ws_uri is None:
+            return self._refuse(request, exchange)
+        if self._is_repeated(request):
+            return self._answer(request, exchange)
+        sender = self._members.get(ws_uri)
+        if sender is None:  # this API was started anew, or believed the client gone
+            sender = self._join(ws_uri, request.getHeader("Ws-State") or "")
+        chat = {"type": "chat", "name": sender.name, "text": _text(request, body)}
+        sent = self._start(self._fan_out(list(self._members.values()), chat))
+        gone: list[object] = []
+        request.notifyFinish().addErrback(gone.append)
+
+        def answer(_: object) -> None:
+            data = self._answer(request, exchange)
+            if not gone:
+                request.write(data)
+                request.finish()
+
+        sent.addBoth(answer)
+        return NOT_DONE_YET
+
+    def render_DELETE(self, request: Request) -> bytes | int:
+        """A client is gone: tell the others.
+
+        A DELETE may come for a client of whom nothing is known (protocol §2.1): a push may have found it gone.
+
+        :param request: the callback.
+        :returns: the answer.
+        """
+        exchange, ws_uri, _ = self._begin(request)
+        if ws_uri is None:
+            return self._refuse(request, exchange)
+        repeated = self._is_repeated(request)
+        member = self._members.pop(ws_uri, None)
+        name = member.name if member else request.getHeader("Ws-State")
+        if name and not repeated:
+            left = {
+                "type": "left",
+                "name": name,
+                "ws_uri": ws_uri,
+                "code": request.getHeader("Ws-Close-Code"),
+                "reason": unquote(request.getHeader("Ws-Close-Reason") or ""),
+                "by": request.getHeader("Ws-Closed-By"),
+            }
+            self._start(self._fan_out(list(self._members.values()), left))
+        return self._answer(request, exchange)
+
+    # -- callbacks -------------------------------------------------------------------------------------------
+
+    def _begin(self, request: Request) -> tuple[Exchange, str | None, bytes]:
+        body: bytes = request.content.read() if request.content else b""
+        exchange = self._traffic.begin(
+            "callback",
+            request.method.decode("ascii"),
+            request.uri.decode("ascii", "replace"),
+            _pairs(request.requestHeaders.getAllRawHeaders()),
+            body,
+        )
+        return exchange, request.getHeader("Ws-Uri"), body
+
+    def _answer(self, request: Request, exchange: Exchange, *, state: str | None = None) -> bytes:
+        headers: HeaderList = [("Content-Type", "application/json")]
+        if state is not None:
+            headers.append(("Ws-State", state))
+        return self._complete(request, exchange, OK, headers, {"code": "OK"})
+
+    def _refuse(self, request: Request, exchange: Exchange) -> bytes:
+        fault = {
+            "code": "BAD_REQUEST",
+            "message": "The header Ws-Uri is missing: only the gateway calls this API.",
+        }
+        return self._complete(request, exchange, BAD_REQUEST, [("Content-Type", "application/json")], fault)
+
+    def _complete(
+        self, request: Request, exchange: Exchange, status: int, headers: HeaderList, answer: dict[str, str]
+    ) -> bytes:
+        body = json.dumps(answer).encode("ascii")
+        request.setResponseCode(status)
+        for name, value in headers:
+            request.setHeader(name, value)
+        request.setHeader("Content-Length", str(len(body)))
+        self._traffic.answered(exchange, status, headers, body)
+        return body
+
+    def _is_repeated(self, request: Request) -> bool:
+        """The gateway repeats a call whose answer it did not get, under the same Ws-Id (protocol §2)."""
+        ws_id = request.getHeader("Ws-Id")
+        if ws_id is None:
+            return False
+        repeated = ws_id in self._recent
+        self._recent[ws_id] = None
+        while len(self._recent) > _MAX_RECENT:
+            self._recent.popitem(last=False)
+        return repeated
+
+    def _join(self, ws_uri: str, wanted: str) -> _Member:
+        taken = {member.name for member in self._members.values()}
+        name = wanted if _NAME.fullmatch(wanted) else ""
+        while not name or name in taken:
+            name = f"{self._random.choice(_ADJECTIVES)} {self._random.choice(_ANIMALS)}"
+            if name in taken:
+                name += f" {self._random.randrange(2, 1000)}"
+        member = self._members[ws_uri] = _Member(name, ws_uri)
+        return member
+
+    # -- pushes ----------------------------------------------------------------------------------------------
+
+    def _start(self, work: Coroutine[Deferred[Any], Any, None]) -> Deferred[None]:
+        """Run something that goes on after the callback is answered; :meth:`close` ends it."""
+        running = Deferred.fromCoroutine(work)
+        self._running.add(running)
+
+        def ended(result: Failure | None) -> None:
+            self._running.discard(running)
+            if isinstance(result, Failure):
+                self.log.failure("demo: a push failed unexpectedly", result)
+
+        running.addBoth(ended)
+        return running
+
+    async def _fan_out(self, members: list[_Member], message: Mapping[str, object]) -> None:
+        body = json.dumps(message, ensure_ascii=False).encode()
+        await gatherResults([Deferred.fromCoroutine(self._push(member, body)) for member in members])
+
+    async def _push(self, member: _Member, body: bytes) -> None:
+        await member.turn.acquire()
+        try:
+            await self._slots.acquire()
+            try:
+                if self._members.get(member.ws_uri) is member:
+                    await self._put(member, body)
+            finally:
+                self._slots.release()
+        finally:
+            member.turn.release()
+
+    async def _put(self, member: _Member, body: bytes) -> None:
+        # WS_HOSTNAME may be set without a scheme; a ws_uri begins with it as it is.
+        url = member.ws_uri if "://" in member.ws_uri else f"http://{member.ws_uri}"
+        client = ApiClient(self._http, self._clock, url, self._push_timeout, _MAX_ANSWER)
+        try:
+            answer = await client.call("PUT", Headers({b"Content-Type": [b"application/json"]}), body)
+        except CallbackFailed as error:
+            # What arrives is recorded where it arrives; this did not, or nobody knows.
+            exchange = self._traffic.begin("push", "PUT", member.ws_uri, [("Content-Type", "application/json")], body)
+            self._traffic.failed(exchange, error.reason)
+            return
+        if answer.status == NOT_FOUND and self._members.get(member.ws_uri) is member:
+            del self._members[member.ws_uri]
+
+
+def _pairs(raw: Iterable[tuple[bytes, Sequence[bytes]]]) -> HeaderList:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, values in raw for value in values]
+
+
+def _wanted_name(request: Request) -> str:
+    """A page that comes back asks for the name it had: ``/chat?name=…``."""
+    query = urlsplit(request.getHeader("Ws-Path") or "").query
+    return parse_qs(query).get("name", [""])[0]
+
+
+def _text(request: Request, body: bytes) -> str:
+    """The client's message as something to read."""
+    if (request.getHeader("Content-Type") or "").startswith("application/octet-stream"):
+        return f"(a binary message of {len(body)} bytes)"
+    return body.decode("utf-8", "replace")[:MAX_TEXT]

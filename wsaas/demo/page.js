@@ -1,0 +1,530 @@
+/* The demo's page: a chat over WebSocket, the HTTP behind it, and pushes by ws_uri.
+ *
+ * All data gets into the page as text (textContent): nothing that a client sent is ever parsed as HTML.
+ *
+ * Elements that scripts and tests may rely on:
+ *   #status[data-state=connecting|open|lost]   the WebSocket      #lost, #lost-text, #reconnect   shown while there is none
+ *   #members > li                              who is here        #open-tab                       link to a second tab
+ *   #chat-log > li[data-type=chat|pushed|notice]  messages        #message, #send                 the composer
+ *   #target                                    whose ws_uri       #ws-uri                         that ws_uri
+ *   #push-text, #push, #push-curl, #push-copy  the push           #close, #close-curl, #close-copy  the close
+ *   #answer                                    what a push was answered
+ *   #http-log > li[data-direction=callback|push][data-method][data-status]   one HTTP request each
+ *   #view-chat, #view-http, #view-push         switch views on a narrow screen
+ */
+"use strict";
+
+const MAX_MESSAGES = 300;
+const MAX_EXCHANGES = 200;
+const CLOSE_CODE = 4001;
+const CLOSE_REASON = "bye";
+
+/* Request headers that a card shows before it is opened, in this order. */
+const SHOWN_HEADERS = ["Ws-Id", "Ws-Path", "Ws-Uri", "Ws-State", "Ws-Close-Code", "Ws-Close-Reason", "Ws-Closed-By",
+  "Ws-Undelivered"];
+
+const $ = (id) => document.getElementById(id);
+
+/* Make an element: properties are set, not parsed; children are elements or text. */
+function make(tag, properties, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties || {})) {
+    if (name === "data") Object.assign(element.dataset, value);
+    else if (name.startsWith("aria-")) element.setAttribute(name, value);
+    else element[name] = value;
+  }
+  element.append(...children);
+  return element;
+}
+
+/* ---- names and colours ----------------------------------------------------------------------------------------- */
+
+const me = { name: sessionStorage.getItem("name") || "", wsUri: "" };
+const members = new Map(); // ws_uri -> name, of those who are here, without me
+const names = new Map(); // ws_uri -> name, of all that were ever heard of
+
+const keyOf = (wsUri) => wsUri.slice(wsUri.lastIndexOf("/") + 1);
+
+function hueOf(name) {
+  let sum = 0;
+  for (const character of name) sum = (sum * 31 + character.codePointAt(0)) % 9973;
+  return sum % 8;
+}
+
+function initials(name) {
+  return name.split(/\s+/).map((word) => word[0] || "").join("").slice(0, 2).toUpperCase();
+}
+
+function avatar(name) {
+  return make("span", { className: "avatar", "aria-hidden": "true", data: { hue: hueOf(name) } }, initials(name));
+}
+
+function shortKey(wsUri) {
+  const key = keyOf(wsUri);
+  return key.length > 10 ? `${key.slice(0, 8)}…` : key;
+}
+
+function shortUri(wsUri) {
+  return wsUri.replace(/^[a-z]+:\/\//, "").slice(0, -keyOf(wsUri).length || undefined) + shortKey(wsUri);
+}
+
+function showMembers() {
+  const here = [[me.wsUri, me.name, "you"], ...[...members].map(([uri, name]) => [uri, name, ""])]
+    .filter(([uri]) => uri);
+  $("members").replaceChildren(...here.map(([, name, note]) =>
+    make("li", { title: name }, avatar(name), make("span", { className: note ? "me" : "visually-hidden" },
+      note ? `${name} (${note})` : name))));
+  const select = $("target");
+  const chosen = select.value;
+  select.replaceChildren(...(here.length ? here : [["", "nobody", ""]]).map(([uri, name, note]) =>
+    make("option", { value: uri }, note ? `me, ${name}` : name)));
+  select.disabled = here.length === 0;
+  select.value = here.some(([uri]) => uri === chosen) ? chosen : me.wsUri;
+  showTarget();
+}
+
+/* ---- chat ------------------------------------------------------------------------------------------------------ */
+
+/* Keep a scrolled list at its end, unless its reader has scrolled up. */
+function following(scroller, change) {
+  const atEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 48;
+  change();
+  if (atEnd) scroller.scrollTop = scroller.scrollHeight;
+  return atEnd;
+}
+
+const still = matchMedia("(prefers-reduced-motion: reduce)");
+
+/* Let a new item come in softly, if somebody sees it. */
+function appear(item) {
+  if (still.matches || document.hidden || item.offsetParent === null) return;
+  item.animate([{ opacity: 0, transform: "translateY(6px)" }, {}], { duration: 250, easing: "ease-out" });
+}
+
+function addMessage(item) {
+  const log = $("chat-log");
+  following(log, () => {
+    log.append(item);
+    appear(item);
+    while (log.children.length > MAX_MESSAGES) log.firstElementChild.remove();
+  });
+}
+
+function clock(date) {
+  const time = date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+  return make("time", { dateTime: date.toISOString() }, time);
+}
+
+function notice(text, ...more) {
+  addMessage(make("li", { data: { type: "notice" } }, make("p", {}, text), ...more));
+}
+
+function addChat(name, text) {
+  const mine = name === me.name;
+  const bubble = make("p", { className: "bubble" }, text);
+  const head = make("p", { className: "from" }, mine ? "you" : name, " ", clock(new Date()));
+  addMessage(make("li", { data: { type: "chat", mine } }, ...(mine ? [] : [avatar(name)]),
+    make("div", {}, head, bubble)));
+}
+
+function addPushed(data) {
+  const text = typeof data === "string" ? data : `(a binary message of ${data.size} bytes)`;
+  addMessage(make("li", { data: { type: "pushed" } },
+    make("span", { className: "avatar arrow", "aria-hidden": "true" }, "←"),
+    make("div", {}, make("p", { className: "from" }, "pushed by HTTP ", clock(new Date())),
+      make("p", { className: "bubble" }, text))));
+}
+
+const RECEIVED = {
+  welcome(message) {
+    me.name = String(message.name);
+    me.wsUri = String(message.ws_uri);
+    sessionStorage.setItem("name", me.name);
+    members.clear();
+    for (const member of message.members) remember(member);
+    names.set(me.wsUri, me.name);
+    document.title = `${me.name} · WSAAS demo`;
+    if (members.size) {
+      notice(`You are ${me.name}. ${members.size === 1 ? "One other tab is" : `${members.size} others are`} here.`);
+    } else {
+      notice(`You are ${me.name}, and alone.`, make("p", {},
+        make("a", { href: "/", target: "_blank", rel: "noopener" }, "Open a second tab"), " to have somebody to chat with."));
+    }
+    $("target").value = "";
+    showMembers();
+    renameExchanges();
+  },
+  joined(message) {
+    remember(message);
+    notice(`${message.name} joined`);
+    showMembers();
+    renameExchanges();
+  },
+  left(message) {
+    names.set(String(message.ws_uri), String(message.name));
+    members.delete(String(message.ws_uri));
+    const why = [message.code, message.reason && `“${message.reason}”`, message.by && `· closed by ${message.by}`];
+    notice(`${message.name} left · ${why.filter(Boolean).join(" ")}`);
+    showMembers();
+  },
+  chat(message) {
+    addChat(String(message.name), String(message.text));
+  },
+};
+
+function remember(member) {
+  members.set(String(member.ws_uri), String(member.name));
+  names.set(String(member.ws_uri), String(member.name));
+}
+
+function received(data) {
+  pulse("ws", "in");
+  let message = null;
+  try {
+    message = JSON.parse(data);
+  } catch {
+    // Not one of the chat's own messages: somebody pushed it.
+  }
+  const type = message && typeof message === "object" ? message.type : "";
+  if (Object.hasOwn(RECEIVED, type)) RECEIVED[type](message);
+  else addPushed(data);
+}
+
+/* ---- WebSocket ------------------------------------------------------------------------------------------------- */
+
+let socket = null;
+let failures = 0;
+let retryTimer = 0;
+
+function setStatus(state, text) {
+  $("status").dataset.state = state;
+  $("status").textContent = text;
+  for (const id of ["send", "push", "close"]) $(id).disabled = state !== "open";
+}
+
+function connect() {
+  clearInterval(retryTimer);
+  $("lost").hidden = true;
+  setStatus("connecting", "Connecting");
+  const scheme = location.protocol === "https:" ? "wss" : "ws";
+  const query = me.name ? `?name=${encodeURIComponent(me.name)}` : "";
+  const opened = new WebSocket(`${scheme}://${location.host}/chat${query}`);
+  socket = opened;
+  opened.addEventListener("open", () => {
+    failures = 0;
+    setStatus("open", "Connected");
+  });
+  opened.addEventListener("message", (event) => received(event.data));
+  opened.addEventListener("close", (event) => {
+    if (socket === opened) lost(event);
+  });
+}
+
+/* Say why the connection ended, and come back: soon after a close, with growing pauses while the gateway is away. */
+function lost(event) {
+  const wasOpen = me.wsUri !== "";
+  me.wsUri = "";
+  members.clear();
+  setStatus("lost", "Not connected");
+  showMembers();
+  const reason = event.reason ? ` “${event.reason}”` : "";
+  if (wasOpen) notice(`Your connection was closed · ${event.code}${reason}`);
+  const pause = wasOpen && event.code !== 1006 ? 4 : Math.min(30, 2 ** failures) * (0.75 + Math.random() / 2);
+  failures += 1;
+  const until = Date.now() + pause * 1000;
+  const tick = () => {
+    const left = Math.ceil((until - Date.now()) / 1000);
+    $("lost-text").textContent = `${wasOpen ? "Closed" : "The gateway does not answer"}. Again in ${Math.max(left, 0)} s.`;
+    if (left <= 0) connect();
+  };
+  $("lost").hidden = false;
+  clearInterval(retryTimer);
+  retryTimer = setInterval(tick, 250);
+  tick();
+}
+
+function send(event) {
+  event.preventDefault();
+  const text = $("message").value;
+  if (!text || !socket || socket.readyState !== WebSocket.OPEN) return;
+  socket.send(text);
+  pulse("ws", "out");
+  $("message").value = "";
+}
+
+/* ---- pushes from this page ------------------------------------------------------------------------------------- */
+
+const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+const closeQuery = `?code=${CLOSE_CODE}&reason=${encodeURIComponent(CLOSE_REASON)}`;
+
+function showTarget() {
+  const uri = $("target").value;
+  const name = uri === me.wsUri ? "me" : names.get(uri) || "";
+  const text = $("push-text").value;
+  const data = `${text.startsWith("@") ? "--data-raw" : "-d"} ${quoted(text)}`; // curl reads -d @name from a file
+  $("ws-uri").textContent = uri || "not connected";
+  $("push-label").textContent = `Push to ${name}`;
+  $("close-label").textContent = `Close ${name}`;
+  $("push-curl").textContent = uri ? `curl -X PUT ${data} ${quoted(uri)}` : "curl -X PUT …";
+  $("close-curl").textContent = uri ? `curl -X DELETE ${quoted(uri + closeQuery)}` : "curl -X DELETE …";
+}
+
+/* A ws_uri seen from this page: the gateway is where the page came from, whatever WS_HOSTNAME says. */
+function pathOf(wsUri) {
+  return new URL(wsUri.includes("://") ? wsUri : `http://${wsUri}`).pathname;
+}
+
+async function request(method, query, body) {
+  const uri = $("target").value;
+  if (!uri) return;
+  const answer = $("answer");
+  answer.dataset.ok = "";
+  answer.textContent = `${method} …`;
+  try {
+    const headers = body === undefined ? {} : { "Content-Type": "text/plain; charset=utf-8" };
+    const response = await fetch(pathOf(uri) + query, { method, body, headers });
+    const text = await response.text();
+    answer.dataset.ok = String(response.ok);
+    answer.replaceChildren(make("b", {}, `${method} → ${response.status}`), " ", make("code", {}, text.trim()));
+  } catch (error) {
+    answer.dataset.ok = "false";
+    answer.textContent = `${method} got no answer: ${error.message}`;
+  }
+}
+
+async function copy(button) {
+  const source = $(button.dataset.copy);
+  let done = true;
+  try {
+    await navigator.clipboard.writeText(source.textContent);
+  } catch {
+    // No clipboard on a page that is neither https nor localhost: the old way, through a selection.
+    getSelection().selectAllChildren(source);
+    done = document.execCommand("copy");
+  }
+  const said = done ? "Copied" : "Select it";
+  $("said").textContent = said;
+  button.textContent = said;
+  clearTimeout(button.timer);
+  button.timer = setTimeout(() => { button.textContent = "Copy"; }, 1500);
+}
+
+/* ---- the HTTP log ---------------------------------------------------------------------------------------------- */
+
+const cards = new Map(); // id of an exchange -> its list item
+const counts = { callback: 0, push: 0 };
+let stream = null;
+let lastEvent = "";
+
+const header = (headers, name) => (headers.find(([found]) => found.toLowerCase() === name.toLowerCase()) || [])[1];
+
+function shownValue(name, value) {
+  if (name === "Ws-Uri") return shortUri(value);
+  if (name === "Ws-Id") return value.replace(/^(.{6}).{10,}(-[^-]+)$/, "$1…$2");
+  return value;
+}
+
+function bodyText(body) {
+  if (body.binary) return `(${body.size} bytes, binary)`;
+  return body.truncated ? `${body.text}… (${body.size} bytes)` : body.text;
+}
+
+function statusClass(exchange) {
+  if (exchange.error) return "bad";
+  if (exchange.status === null) return "pending";
+  return exchange.status < 300 ? "good" : exchange.status < 500 ? "warn" : "bad";
+}
+
+function message(first, headers, body) {
+  return make("pre", { tabIndex: 0 }, make("b", {}, first), "\n",
+    ...headers.flatMap(([name, value]) => [make("i", {}, `${name}:`), ` ${value}\n`]), body && `\n${bodyText(body)}`);
+}
+
+function who(exchange) {
+  const uri = exchange.direction === "push" ? exchange.target.split("?")[0] : header(exchange.headers, "Ws-Uri") || "";
+  const name = [...names].find(([known]) => keyOf(known) === keyOf(uri))?.[1]
+    || header(exchange.headers, "Ws-State") || header(exchange.answer_headers, "Ws-State") || "";
+  if (!name) return "";
+  const you = name === me.name ? make("span", { className: "wide" }, " (you)") : "";
+  return make("span", { className: "who", data: { hue: hueOf(name) } }, name, you);
+}
+
+function summary(exchange) {
+  const push = exchange.direction === "push";
+  const [path, query] = exchange.target.split("?");
+  const target = push ? `/${shortKey(path)}${query ? `?${query}` : ""}` : exchange.target;
+  const facts = push ? [] : SHOWN_HEADERS.filter((name) => header(exchange.headers, name) !== undefined);
+  const status = exchange.error ? "no answer" : exchange.status === null ? "…" : String(exchange.status);
+  return [
+    make("span", { className: "line" },
+      make("span", { className: "arrow", title: push ? "push: to a ws_uri" : "callback: WSAAS to the API" }, push ? "←" : "→"),
+      make("b", { className: "method", data: { method: exchange.method } }, exchange.method), " ",
+      make("code", { className: "target" }, target), " ",
+      make("b", { className: "code", data: { status: statusClass(exchange) } }, status), " ",
+      exchange.elapsed && !push ? make("span", { className: "took" }, `${exchange.elapsed} ms`) : "", " ",
+      who(exchange),
+      clock(new Date(exchange.at * 1000))),
+    facts.length ? make("span", { className: "facts" }, ...facts.map((name) =>
+      make("span", {}, make("i", {}, name), " ", shownValue(name, header(exchange.headers, name)), " "))) : "",
+    exchange.body.size ? make("code", { className: "body" }, bodyText(exchange.body)) : "",
+  ];
+}
+
+function full(exchange) {
+  const took = !exchange.elapsed || exchange.direction === "push" ? "" : ` after ${exchange.elapsed} ms`;
+  const answer = exchange.error ? [make("p", {}, exchange.error)]
+    : exchange.status === null ? [make("p", {}, "not answered yet")]
+      : [message(String(exchange.status), exchange.answer_headers, exchange.answer_body)];
+  return [make("h3", {}, "Request"), message(`${exchange.method} ${exchange.target}`, exchange.headers, exchange.body),
+    make("h3", {}, `Answer${took}`), ...answer];
+}
+
+function fill(card) {
+  const exchange = card.exchange;
+  Object.assign(card.dataset, { direction: exchange.direction, method: exchange.method, status: exchange.status ?? "" });
+  const details = card.firstElementChild;
+  details.firstElementChild.replaceChildren(...summary(exchange));
+  if (details.open) details.lastElementChild.replaceChildren(...full(exchange));
+  if ($("http-log").lastElementChild === card) showLast(card);
+}
+
+/* On a narrow screen the chat shows the last request too. */
+function showLast(card) {
+  $("ticker").hidden = false;
+  $("ticker").dataset.direction = card.exchange.direction;
+  $("ticker-text").replaceChildren(summary(card.exchange)[0]);
+}
+
+/* After a pause changes arrive in the order of the answers; the log keeps the order of the requests. */
+function place(card) {
+  const [run, number] = card.exchange.id.split("-");
+  let next = null;
+  for (let earlier = $("http-log").lastElementChild; earlier; earlier = earlier.previousElementSibling) {
+    const [itsRun, itsNumber] = earlier.exchange.id.split("-");
+    if (itsRun !== run || Number(itsNumber) < Number(number)) break;
+    next = earlier;
+  }
+  $("http-log").insertBefore(card, next);
+}
+
+function addExchange(exchange) {
+  let card = cards.get(exchange.id);
+  const isNew = card === undefined;
+  if (isNew) {
+    const details = make("details", {}, make("summary", {}), make("div", { className: "full" }));
+    card = make("li", {}, details);
+    details.addEventListener("toggle", () => fill(card));
+    cards.set(exchange.id, card);
+  }
+  card.exchange = exchange;
+  fill(card);
+  if (!isNew) return;
+  const scroller = $("http-scroll");
+  const followed = following(scroller, () => {
+    place(card);
+    appear(card);
+    for (const [id, old] of cards) {
+      if (cards.size <= MAX_EXCHANGES) break;
+      old.remove();
+      cards.delete(id);
+    }
+    $("http-empty").hidden = true;
+  });
+  if (!followed) $("http-latest").hidden = false;
+  counts[exchange.direction] += 1;
+  showCounts();
+  pulse(exchange.direction, exchange.direction === "callback" ? "out" : "in");
+  showLast($("http-log").lastElementChild);
+}
+
+/* A name may become known after its first request is shown. */
+function renameExchanges() {
+  for (const card of cards.values()) fill(card);
+}
+
+function showCounts() {
+  $("count-callback").textContent = counts.callback;
+  $("count-push").textContent = counts.push;
+  $("http-badge").textContent = counts.callback + counts.push;
+}
+
+function clearLog() {
+  cards.clear();
+  counts.callback = counts.push = 0;
+  $("http-log").replaceChildren();
+  $("http-empty").hidden = false;
+  $("http-latest").hidden = true;
+  $("ticker").hidden = true;
+  showCounts();
+}
+
+/* A hidden tab gives its stream back: browsers allow six HTTP/1.1 connections to a host, for all tabs together. */
+function watch() {
+  if (document.hidden) {
+    stream?.close();
+    stream = null;
+  } else if (!stream) {
+    stream = new EventSource(`/demo/traffic?since=${encodeURIComponent(lastEvent)}`);
+    stream.addEventListener("message", (event) => {
+      lastEvent = event.lastEventId;
+      addExchange(JSON.parse(event.data));
+    });
+    stream.addEventListener("error", () => {
+      if (stream?.readyState !== EventSource.CLOSED) return;
+      stream = null; // refused, which EventSource takes for final
+      setTimeout(watch, 10000);
+    });
+  }
+}
+
+/* ---- the picture at the top ------------------------------------------------------------------------------------ */
+
+function pulse(lane, direction) {
+  const track = document.querySelector(`[data-lane="${lane}"]`);
+  if (still.matches || document.hidden || track.querySelectorAll(".pulse").length > 6) return;
+  const dot = make("i", { className: `pulse ${direction}` });
+  dot.addEventListener("animationend", () => dot.remove());
+  track.append(dot);
+}
+
+/* ---- start ----------------------------------------------------------------------------------------------------- */
+
+function show(view) {
+  document.body.dataset.view = view;
+  for (const button of document.querySelectorAll("[data-show]")) {
+    button.setAttribute("aria-pressed", String(button.dataset.show === view));
+  }
+  for (const id of ["chat-log", "http-scroll"]) $(id).scrollTop = $(id).scrollHeight;
+}
+
+$("composer").addEventListener("submit", send);
+$("reconnect").addEventListener("click", connect);
+$("target").addEventListener("change", showTarget);
+$("push-text").addEventListener("input", showTarget);
+$("push-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  request("PUT", "", $("push-text").value);
+});
+$("close").addEventListener("click", () => request("DELETE", closeQuery));
+$("http-clear").addEventListener("click", clearLog);
+$("ticker").addEventListener("click", () => show("http"));
+$("http-latest").addEventListener("click", () => { $("http-scroll").scrollTop = $("http-scroll").scrollHeight; });
+$("http-scroll").addEventListener("scroll", () => {
+  const scroller = $("http-scroll");
+  if (scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 48) $("http-latest").hidden = true;
+});
+for (const button of document.querySelectorAll("[data-copy]")) button.addEventListener("click", () => copy(button));
+for (const button of document.querySelectorAll("[data-show]")) {
+  button.addEventListener("click", () => show(button.dataset.show));
+}
+for (const button of document.querySelectorAll("[data-filter]")) {
+  button.addEventListener("click", () => {
+    const shown = button.getAttribute("aria-pressed") !== "true";
+    button.setAttribute("aria-pressed", String(shown));
+    $("http-log").classList.toggle(`without-${button.dataset.filter}`, !shown);
+  });
+}
+document.addEventListener("visibilitychange", watch);
+watch();
+showTarget();
+connect();

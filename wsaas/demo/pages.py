@@ -1,0 +1,80 @@
+"""What the demo's web page is made of: static files and the stream of exchanges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Final
+
+from twisted.web.pages import notFound
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import Request
+
+from wsaas.demo.traffic import Traffic, TrafficStream
+
+#: Everything comes from the gateway itself. Not all browsers take ``ws:`` to the same host for ``'self'``.
+_POLICY: Final = (
+    "default-src 'self'; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+_TYPES: Final = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+
+class StaticFile(Resource):
+    """One file of this package, read once.
+
+    :param name: of the file; its suffix decides its media type.
+    """
+
+    isLeaf = True
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._data = files(__package__).joinpath(name).read_bytes()
+        self._type = _TYPES[name[name.rindex(".") :]]
+
+    def render_GET(self, request: Request) -> bytes:
+        """
+        :param request: GET, or HEAD.
+        :returns: the file.
+        """
+        request.setHeader("Content-Type", self._type)
+        request.setHeader("Content-Security-Policy", _POLICY)
+        request.setHeader("X-Content-Type-Options", "nosniff")
+        request.setHeader("Referrer-Policy", "no-referrer")
+        request.setHeader("Cache-Control", "no-cache")
+        request.setHeader("Content-Length", str(len(self._data)))
+        return self._data
+
+
+class _Folder(Resource):
+    """Knows what it was given; anything else is not found."""
+
+    def __init__(self, children: Mapping[bytes, Resource]) -> None:
+        super().__init__()
+        for name, child in children.items():
+            self.putChild(name, child)
+
+    def getChild(self, path: bytes, request: Request) -> IResource:  # noqa: ARG002 - Twisted's signature
+        return notFound(message="The demo has nothing here.")
+
+    def render_GET(self, request: Request) -> bytes:
+        answer: bytes = self.getChild(b"", request).render(request)
+        return answer
+
+
+def demo_pages(traffic: Traffic) -> IResource:
+    """
+    :param traffic: the exchanges that the page shows.
+    :returns: the root of ``/``, of the files that the page loads from ``/demo/``, and of ``/demo/traffic``.
+    """
+    demo: dict[bytes, Resource] = {
+        name.encode("ascii"): StaticFile(name) for name in ("page.css", "page.js", "icon.svg")
+    }
+    demo[b"traffic"] = TrafficStream(traffic)
+    return _Folder({b"": StaticFile("page.html"), b"demo": _Folder(demo)})
