@@ -5,19 +5,23 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.ssl import Certificate
 
+from wsaas.agent import split_pem
 from wsaas.errors import SettingsError
 
 #: How many connections the kernel completes before they are accepted. Twisted's 50 drop handshakes in a burst.
 BACKLOG = 1024
 DEFAULT_PORT = 8080
 
+_TLS_FOLDER = re.compile(r"tls:((?:\\.|[^:\\])+)")
 _WITH_BACKLOG = re.compile(r"(tcp|tcp6|ssl|tls|unix):")
 
 
@@ -26,6 +30,34 @@ def with_backlog(description: str) -> str:
     if "backlog=" in description or not _WITH_BACKLOG.match(description):
         return description
     return f"{description}:backlog={BACKLOG}"
+
+
+def check_tls_folder(description: str) -> None:
+    """Check the folder of a ``tls:`` endpoint, which Twisted reads without a word about what it finds.
+
+    An empty folder would start and then fail each handshake; a root certificate in a chain would never start.
+
+    :raises ValueError: saying what is wrong with it
+    """
+    match = _TLS_FOLDER.match(description)
+    if match is None:
+        return
+    folder = Path(re.sub(r"\\(.)", r"\1", match[1]).removeprefix("path="))
+    files = [path for path in sorted(folder.rglob("*.pem")) if path.is_file()] if folder.is_dir() else []
+    if not files:
+        raise ValueError(f"no .pem file in {folder}")
+    with_key = False
+    for path in files:
+        pem = path.read_bytes()
+        has_key = b"PRIVATE KEY-----" in pem
+        with_key = with_key or has_key
+        # A self-signed certificate beside its own key is a leaf.
+        for issuer in split_pem(pem)[has_key:]:
+            certificate = Certificate.loadPEM(issuer)
+            if certificate.getSubject() == certificate.getIssuer():
+                raise ValueError(f"{path} has a root certificate, which clients have themselves; leave it out")
+    if not with_key:
+        raise ValueError(f"no private key in the .pem files of {folder}")
 
 
 class Endpoint:
@@ -41,6 +73,7 @@ class Endpoint:
         self._setting = setting
         self._description = description
         try:
+            check_tls_folder(description)
             self._endpoint: IStreamServerEndpoint = serverFromString(reactor, with_backlog(description))
         except (IndexError, KeyError) as error:
             allowed = "systemd: only where systemd hands over the socket (no such descriptor here)"
