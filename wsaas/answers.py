@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 from twisted.web.http_headers import Headers
 
 from wsaas.errors import Denied, Unauthorized, Unsuccessful, Unusable
-from wsaas.messages import Close, Delivered, Grant, Message, Outcome, Rejected, checked_close
+from wsaas.messages import Close, ClosedBy, Delivered, Grant, Message, Outcome, Rejected, checked_close
 
 #: Statuses that promise success later: ``API_RETRY_STATUS``.
 RETRY_STATUS = frozenset({408, 425, 429, 502, 503, 504})
@@ -135,7 +135,12 @@ def read_grant(answer: Answer, offered: Sequence[str]) -> Grant:
     _check_not_encoded(answer)
     if not is_grant(answer):
         raise Denied(f'the API answered {status} without "code": "OK"', HTTPStatus.FORBIDDEN)
-    return Grant(_subprotocol(answer, offered), _state(answer), _close(answer))
+    protocol, state = _subprotocol(answer, offered), _state(answer)
+    try:
+        return Grant(protocol, state, _close(answer))
+    except Unusable:
+        # The client is wanted; only how to close again is not clear.
+        return Grant(protocol, state, Close(1011), ClosedBy.ERROR)
 
 
 def read_outcome(answer: Answer) -> Outcome:

@@ -48,8 +48,6 @@ MAX_HELD = 64
 CLOSE_TIMEOUT = 5.0
 #: How often in a row the closing may be given more time because buffered bytes still move.
 CLOSE_ROUNDS = 6
-
-
 #: After these ends, messages that had arrived are still delivered: nobody but the client knows that it is gone.
 _STILL_DELIVERED = frozenset({ClosedBy.CLIENT, ClosedBy.TIMEOUT, ClosedBy.SLOW})
 
@@ -126,7 +124,7 @@ class Connection:
         self._held_bytes = 0
         self._delivery = Delivery(self, calls, settings.max_buffer - settings.max_message)
         self._paused = False
-        self._reply: Delivered | None = None
+        self._reply: Message | None = None
         self._pulse = Pulse(clock.seconds())
         self._closing_sent = 0
         self._close_timer: IDelayedCall | None = None
@@ -180,24 +178,26 @@ class Connection:
         self._set_end(End(Close(1006), ClosedBy.CLIENT))
         self.state = State.OVER
 
-    def open(self, peer: Peer, close: Close | None) -> None:
+    def open(self, peer: Peer, close: Close | None, by: ClosedBy = ClosedBy.API) -> None:
         """The client has its 101.
 
         :param peer: the client
         :param close: close at once, after what was pushed meanwhile
+        :param by: whose wish that is
         """
         self._peer = peer
         self.state = State.OPEN
         now = self._clock.seconds()
         self.traffic.connected_at = now
-        self._pulse.heard(now)
+        self._pulse.listening(now)
+        self._pulse.about_to_send(now)
         held, self._held = self._held, []
         for message in held:
             self._send(peer, message)
         if self._end is not None:
             self._start_closing(peer, self._end.close)
         elif close is not None:
-            self.close(close, ClosedBy.API)
+            self.close(close, by)
 
     # From the API to the client
 
@@ -246,12 +246,12 @@ class Connection:
 
     def drained(self) -> None:
         """The peer has room again."""
-        delivered = self._reply
-        if delivered is None or self._peer is None:
+        reply = self._reply
+        if reply is None or self._peer is None or self.state is not State.OPEN:
             return
-        if delivered.reply is None or self._has_room(self._peer, delivered.reply):
+        if self._has_room(self._peer, reply):
             self._reply = None
-            self._carry_out(self._peer, delivered)
+            self._send(self._peer, reply)
             self._delivery.proceed()
             self._regulate()
 
@@ -286,7 +286,7 @@ class Connection:
     def _resume(self, peer: Peer) -> None:
         # While the gateway did not read it could not hear: the clock of liveness starts again.
         self._paused = False
-        self.heard()
+        self._pulse.listening(self._clock.seconds())
         peer.resume()
 
     @property
@@ -307,15 +307,15 @@ class Connection:
             if outcome.state is not None:
                 self.ws_state = outcome.state or None
             if self._peer is not None and self.state is State.OPEN:
-                if outcome.reply is not None and not self._has_room(self._peer, outcome.reply):
-                    self._reply = outcome
-                else:
-                    self._carry_out(self._peer, outcome)
+                self._carry_out(self._peer, outcome)
         self._regulate()
 
     def _carry_out(self, peer: Peer, delivered: Delivered) -> None:
         if delivered.reply is not None:
-            self._send(peer, delivered.reply)
+            if self._has_room(peer, delivered.reply):
+                self._send(peer, delivered.reply)
+            else:
+                self._reply = delivered.reply
         if delivered.close is not None:
             self.close(delivered.close, ClosedBy.API)
 
@@ -350,7 +350,6 @@ class Connection:
         if not self._set_end(End(close, by)):
             return False
         self._delivery.drop()
-        self._reply = None
         if self._peer is not None:
             self._start_closing(self._peer, close)
         return True
@@ -358,6 +357,10 @@ class Connection:
     def _start_closing(self, peer: Peer, close: Close) -> None:
         self.state = State.CLOSING
         self._arm_close_timer(peer)
+        reply, self._reply = self._reply, None
+        if reply is not None:
+            # It came before the Close, so it goes before it. There is no room; but in memory it is either way.
+            self._send(peer, reply)
         peer.close(close)
         if self._paused and self._peer is not None:
             # The answer to the Close frame must be read.
@@ -401,6 +404,11 @@ class Connection:
         if self._peer is None:
             self.lost()
 
+    def faulted(self, failure: Failure) -> None:
+        """The gateway failed at an answer."""
+        self._log.failure("{tag} a fault of the gateway", failure, tag=self.identity.tag)
+        self.broke()
+
     def shut_down(self) -> None:
         """The process stops: close with 1001. What has not been begun is dropped and counted."""
         if not self.close(Close(1001), ClosedBy.SHUTDOWN):
@@ -441,7 +449,7 @@ class Connection:
 
     def idle(self) -> None:
         """Take the step that had to wait until no message was waiting or on its way."""
-        if not self._delivery.is_idle or self._reply is not None:
+        if not self._delivery.is_idle:
             return
         if self.state is State.OVER:
             self._say_goodbye()
@@ -486,3 +494,6 @@ class Connection:
             self._set_end(End(Close(1006), by))
             self.state = State.CLOSING
             peer.abort()
+        else:
+            # Where WS_MAX_BUFFER is smaller than the transport's own, the transport need not tell.
+            self.drained()

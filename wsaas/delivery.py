@@ -34,6 +34,9 @@ class Sender(Protocol):
     def idle(self) -> None:
         """Nothing waits and nothing is on its way."""
 
+    def faulted(self, failure: Failure) -> None:
+        """Something of the above failed."""
+
 
 class Delivery:
     """A queue in front of the API.
@@ -107,9 +110,8 @@ class Delivery:
             while self._waiting and self._in_flight is None and not self._sender.is_blocked:
                 self._number += 1
                 message = self._in_flight = self._waiting.popleft()
-                self._calls.message(self._number, message, self._sender.ws_state).addCallbacks(
-                    self._answered, self._unanswered
-                )
+                calling = self._calls.message(self._number, message, self._sender.ws_state)
+                calling.addCallbacks(self._answered, self._unanswered).addErrback(self._faulted)
         finally:
             self._proceeding = False
         if self.is_idle:
@@ -127,4 +129,10 @@ class Delivery:
 
     def _unanswered(self, failure: Failure) -> None:
         self._done().unanswered(self._number, failure)
+        self.proceed()
+
+    def _faulted(self, failure: Failure) -> None:
+        # The answer is dealt with as far as it goes; a message that waits must not wait for ever.
+        if self._sender is not None:
+            self._sender.faulted(failure)
         self.proceed()

@@ -88,7 +88,7 @@ class Endpoint:
         """
         try:
             return [await self._endpoint.listen(factory)]
-        except (CannotListenError, OSError) as error:
+        except (CannotListenError, OSError, OverflowError) as error:
             raise SettingsError(self._setting, self._description, _free(error)) from error
 
 

@@ -15,18 +15,23 @@ class Pulse:
     :param now: when it was last heard: now
     """
 
-    __slots__ = ("_moved_at", "_moved_sent", "_pinged", "heard_at")
+    __slots__ = ("_listening_since", "_moved_at", "_moved_sent", "_pinged_at", "heard_at")
 
     def __init__(self, now: float) -> None:
+        #: When bytes last came.
         self.heard_at = now
-        self._pinged = False
+        self._listening_since = now
+        self._pinged_at = now
         self._moved_sent = 0
         self._moved_at = now
 
     def heard(self, now: float) -> None:
-        """Bytes came, or the time before does not count because nobody listened."""
+        """Bytes came."""
         self.heard_at = now
-        self._pinged = False
+
+    def listening(self, now: float) -> None:
+        """From now on the client is read; that nothing came before does not count."""
+        self._listening_since = now
 
     def about_to_send(self, now: float) -> None:
         """Nothing was buffered, and now something may be: from here on it has to move."""
@@ -43,17 +48,20 @@ class Pulse:
             return ClosedBy.SLOW
         if not listening:
             return None
-        silence = now - self.heard_at
-        if timeout and silence >= timeout:
+        silent_since = max(self.heard_at, self._listening_since)
+        if timeout and now - silent_since >= timeout:
             return ClosedBy.TIMEOUT
-        if not self._pinged and silence >= (min(timeout / 2, MAX_SILENCE) if timeout else MAX_SILENCE):
-            self._pinged = True
-            peer.ping()
+        if now - max(silent_since, self._pinged_at) >= (min(timeout / 2, MAX_SILENCE) if timeout else MAX_SILENCE):
+            # A ping that is still buffered needs no company: nothing else bounds their number without a time limit.
+            if self._pinged_at <= silent_since or not peer.buffered:
+                peer.ping()
+            self._pinged_at = now
         return None
 
     def _is_stuck(self, peer: Peer, now: float, timeout: float) -> bool:
         sent = peer.sent
-        if not peer.buffered or sent != self._moved_sent:
-            self._moved_sent = sent
+        # Less than before is no movement: TLS makes what is buffered longer.
+        if not peer.buffered or sent > self._moved_sent:
             self._moved_at = now
+        self._moved_sent = sent
         return now - self._moved_at >= timeout

@@ -68,11 +68,13 @@ class Grant:
     :param protocol: the subprotocol in use, if any
     :param state: the first ``Ws-State``
     :param close: accept, then close with this
+    :param closed_by: whose wish that is: the gateway's own if the API's could not be read
     """
 
     protocol: str | None = None
     state: str | None = None
     close: Close | None = None
+    closed_by: ClosedBy = ClosedBy.API
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,9 +53,9 @@ class Slots:
         return waiting
 
     def release(self, method: str) -> None:
-        """Give a slot back to whoever waits longest where there is room: first the same method's, then the others'."""
+        """Give a slot back, to a waiting attempt of another method first: one that has many slots must not keep all."""
         self._held[method] -= 1
-        for candidate in (method, *self._queues):
+        for candidate in (*(other for other in self._queues if other != method), method):
             queue = self._queues.get(candidate)
             if queue and self._is_free(candidate):
                 self._held[candidate] = self._held.get(candidate, 0) + 1

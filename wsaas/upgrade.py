@@ -20,15 +20,21 @@ from wsaas.api import Api
 from wsaas.channel import JudgedRequest
 from wsaas.connection import Connection
 from wsaas.errors import CallbackFailed, ClientLeftError, HandshakeRefused
-from wsaas.exchange import Response, phrase, text_response
+from wsaas.exchange import RequestHead, Response, phrase, text_response
 from wsaas.handshake import Handshake, check_handshake
-from wsaas.identity import Identity
+from wsaas.identity import Identity, is_key
 from wsaas.messages import Grant
 from wsaas.registry import Registry
 from wsaas.settings import ConnectionSettings, HandshakeSettings
 from wsaas.websocket import ClientFactory
 
 _RETRY_AFTER = (b"Retry-After", b"5")
+
+
+def shown_path(head: RequestHead) -> str:
+    """:returns: a request's path for the log: without its query, which may hold a token, and without a key"""
+    folder, slash, name = head.path.decode("ascii", "replace")[:200].rpartition("/")
+    return f"{folder}{slash}{'…' if is_key(name) else name}"
 
 
 class UpgradeResource(Resource):
@@ -96,8 +102,7 @@ class UpgradeResource(Resource):
             "{tag} opened: {client} {path}",
             tag=connection.identity.tag,
             client=handshake.client or "unix",
-            # The query may hold a token of the client's.
-            path=request.head.path.decode("ascii"),
+            path=shown_path(request.head),
             protocol=grant.protocol,
         )
         self._factory.take_over(transport, early, handshake, grant, connection)
@@ -113,7 +118,7 @@ class UpgradeResource(Resource):
             tag=tag,
             status=int(status),
             client=request.head.client or "unix",
-            path=request.head.path.decode("ascii", "replace")[:200],
+            path=shown_path(request.head),
             reason=reason,
         )
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _FIELD_VALUE = re.compile(r"[\x20-\x7e\t]*")
+_SCHEME = re.compile(r"([^:/?#]*)://")
 
 #: Headers that FORWARD_HEADERS and API_HEADERS may not name, because they belong to one hop (RFC 9110 §7.6.1) or to
 #: this gateway.
@@ -91,6 +92,12 @@ def choice(*words: str) -> Callable[[str], str]:
     return parse
 
 
+def _scheme(text: str) -> str | None:
+    """:returns: the scheme before a host, in lower case; :data:`None` if the text begins with the host"""
+    match = _SCHEME.match(text)
+    return None if match is None else match[1].lower()
+
+
 def parse_api_uri(text: str) -> ApiUri:
     """Read ``API_URI``.
 
@@ -98,10 +105,13 @@ def parse_api_uri(text: str) -> ApiUri:
     """
     if not _VISIBLE.fullmatch(text):
         raise ValueError
-    whole = text if "://" in text else f"http://{text}"
+    whole = f"http://{text}" if _scheme(text) is None else text
     parts = urlsplit(whole)
     scheme = parts.scheme.lower()
     if scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or "#" in whole:
+        raise ValueError
+    if parts.netloc.endswith(":"):
+        # Twisted's Agent would take the colon for a part of the name.
         raise ValueError
     port = parts.port
     if port == 0:
@@ -116,14 +126,11 @@ def hostname(text: str) -> str:
     """Read ``WS_HOSTNAME``, which is kept byte for byte, a trailing slash aside."""
     if not _VISIBLE.fullmatch(text) or "?" in text or "#" in text or '"' in text or "\\" in text:
         raise ValueError
-    bare = text.removesuffix("/")
-    if "://" in bare:
-        scheme, _, rest = bare.partition("://")
-        if scheme.lower() not in ("http", "https") or not rest or rest.startswith("/"):
-            raise ValueError
-    if not bare:
+    scheme = _scheme(text)
+    parts = urlsplit(f"//{text}" if scheme is None else text)  # which refuses half a pair of brackets
+    if not parts.netloc or scheme not in (None, "http", "https"):
         raise ValueError
-    return bare
+    return text.removesuffix("/")
 
 
 def endpoints(text: str) -> tuple[str, ...]:

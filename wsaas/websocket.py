@@ -300,7 +300,7 @@ class ClientFactory(WebSocketServerFactory):
             protocol.perMessageCompressionAccept = self.accept
         protocol._wskey = handshake.key  # noqa: SLF001 - what Autobahn's own parser would have set
         protocol.succeedHandshake((grant.protocol, {}))
-        connection.open(protocol, grant.close)
+        connection.open(protocol, grant.close, grant.closed_by)
         if early:
             protocol.dataReceived(early)
         return protocol

@@ -1,0 +1,366 @@
+"""The documentation: that its pages parse, that their links lead somewhere, that they say what the code does."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from email.parser import Parser
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from tests.processes import PATIENCE, ROOT, Program, environment, free_port, start, start_gateway
+from wsaas import __version__
+from wsaas.identity import is_key, tag_of
+from wsaas.messages import ClosedBy, checked_close
+from wsaas.settings import NOT_YET, SETTINGS
+
+try:
+    from docutils import nodes
+    from docutils.core import publish_doctree
+except ImportError:
+    HAVE_DOCUTILS = False
+else:
+    HAVE_DOCUTILS = True
+
+try:
+    from websockets.exceptions import ConnectionClosed
+    from websockets.sync.client import connect
+except ImportError:
+    HAVE_WEBSOCKETS = False
+else:
+    HAVE_WEBSOCKETS = True
+
+README = ROOT / "README.rst"
+PROTOCOL = ROOT / "docs" / "protocol.rst"
+SETTINGS_PAGE = ROOT / "docs" / "settings.rst"
+
+FOLDERS = ("docs", "examples", "systemd", "bench", "tests", "wsaas")
+#: What a page writes, without markup, where a setting has no default text.
+NO_DEFAULT = ("none", "required", "port 8080, IPv4 and IPv6")
+#: What names of settings begin with, so that a misspelt or invented one is noticed.
+SETTING_NAME = re.compile(r"(?:ADMIN|API|DRAIN|FORWARD|LOG|PUSH|STATE|TRUST|WS)_[A-Z_]*[A-Z]")
+
+
+def pages() -> list[Path]:
+    """:returns: every page of the repository, without those of packages that were installed below it"""
+    found = list(ROOT.glob("*.rst"))
+    for folder in FOLDERS:
+        found += (page for page in (ROOT / folder).rglob("*.rst") if "node_modules" not in page.parts)
+    return sorted(found)
+
+
+class ParsedTestCase(SynchronousTestCase):
+    """What the tests of parsed pages share."""
+
+    if not HAVE_DOCUTILS:
+        skip = "docutils is not installed"
+
+    def parse(self, page: Path) -> nodes.document:
+        """:returns: the page's tree; the test fails if docutils complains of anything"""
+        complaints = io.StringIO()
+        tree: nodes.document = publish_doctree(
+            page.read_text(encoding="utf-8"),
+            source_path=str(page.relative_to(ROOT)),
+            settings_overrides={
+                "warning_stream": complaints,
+                "report_level": 2,
+                # Code is not coloured: that would take one more package and check nothing.
+                "syntax_highlight": "none",
+                # A page with a single section keeps it.
+                "doctitle_xform": False,
+            },
+        )
+        self.assertEqual(complaints.getvalue(), "")
+        return tree
+
+    def section(self, page: Path, title: str) -> nodes.section:
+        """:returns: the section of a page that has this title"""
+        sections = self.parse(page).findall(nodes.section)
+        found = [section for section in sections if section[0].astext() == title]
+        self.assertEqual(len(found), 1, f"{page}: {title}")
+        return found[0]
+
+    def rows(self, part: nodes.Element) -> Iterator[list[nodes.entry]]:
+        """:returns: the rows of every table of a part, heads left out"""
+        for body in part.findall(nodes.tbody):
+            for row in body.findall(nodes.row):
+                yield list(row.findall(nodes.entry))
+
+    def code(self, part: nodes.Element, language: str | None = None) -> list[str]:
+        """:returns: the blocks of a part: of a language, or those without one"""
+        return [
+            block.astext()
+            for block in part.findall(nodes.literal_block)
+            if (block["classes"] == ["code", language] if language else "code" not in block["classes"])
+        ]
+
+
+class PagesTests(ParsedTestCase):
+    """Every page."""
+
+    def test_docutils_has_nothing_to_complain_of(self) -> None:
+        self.assertIn(README, pages())
+        self.assertIn(PROTOCOL, pages())
+        for page in pages():
+            self.parse(page)
+
+    def test_links_lead_to_files_and_sections_that_exist(self) -> None:
+        for page in pages():
+            for reference in self.parse(page).findall(nodes.reference):
+                parts = urlsplit(reference.get("refuri", ""))
+                if parts.scheme or not parts.path:
+                    continue
+                target = (page.parent / parts.path).resolve()
+                self.assertTrue(target.exists(), f"{page}: {parts.path}")
+                self.assertTrue(target.is_relative_to(ROOT), f"{page}: {parts.path}")
+                if parts.fragment:
+                    self.assertIn(parts.fragment, self.parse(target).ids, f"{page}: {parts.path}")
+
+    def test_the_index_names_every_page_beside_it(self) -> None:
+        index = ROOT / "docs" / "index.rst"
+        linked = {reference["refuri"] for reference in self.parse(index).findall(nodes.reference)}
+        for page in index.parent.rglob("*.rst"):
+            if page != index:
+                self.assertIn(str(page.relative_to(index.parent)), linked)
+
+    def test_settings_that_are_named_exist(self) -> None:
+        known = {setting.name for setting in SETTINGS} | set(NOT_YET)
+        for page in pages():
+            for literal in self.parse(page).findall(nodes.literal):
+                if SETTING_NAME.fullmatch(literal.astext()):
+                    self.assertIn(literal.astext(), known, page)
+
+    def test_json_is_json(self) -> None:
+        seen = 0
+        for page in pages():
+            for literal in self.parse(page).findall(nodes.literal):
+                if literal.astext().startswith('{"'):
+                    json.loads(literal.astext())
+                    seen += 1
+        self.assertGreater(seen, 3)
+
+    def test_the_architecture_names_every_module(self) -> None:
+        named = set(re.findall(r"[a-z_]+\.py\b", self.parse(ROOT / "docs" / "architecture.rst").astext()))
+        modules = {module.name for module in (ROOT / "wsaas").glob("*.py")} - {"__init__.py"}
+        self.assertEqual(modules - named, set())
+        self.assertEqual(named - modules, set())
+
+    def test_the_changelog_has_this_version(self) -> None:
+        self.section(ROOT / "CHANGELOG.rst", __version__)
+
+
+class SettingsPageTests(ParsedTestCase):
+    """``docs/settings.rst`` and the short table of the README against the table in the code."""
+
+    def assertDefault(self, cell: nodes.entry, default: str | None) -> None:
+        """A default stands as a literal; that there is none is said in words."""
+        literals = [literal.astext() for literal in cell.findall(nodes.literal)]
+        if default:
+            self.assertEqual(literals, [default])
+            self.assertEqual(cell.astext(), default)
+        else:
+            self.assertEqual(literals, [])
+            self.assertIn(cell.astext(), NO_DEFAULT)
+
+    def test_every_setting_has_its_row_in_the_order_of_help(self) -> None:
+        rows = list(self.rows(self.parse(SETTINGS_PAGE)))
+        self.assertEqual([row[0].astext() for row in rows], [setting.name for setting in SETTINGS])
+        for row, setting in zip(rows, SETTINGS, strict=True):
+            self.assertEqual(row[1].astext(), f"--{setting.option}")
+            self.assertDefault(row[2], setting.default)
+            said = f"{setting.summary} {setting.allowed}"
+            self.assertEqual(row[3].astext() == "ms", "millisecond" in said, setting.name)
+            self.assertEqual(row[3].astext() == "bytes", "in bytes" in said, setting.name)
+
+    def test_the_readme_repeats_some_of_them(self) -> None:
+        defaults = {setting.name: setting.default for setting in SETTINGS}
+        rows = list(self.rows(self.section(README, "Settings")))
+        self.assertGreater(len(rows), 3)
+        for row in rows:
+            self.assertDefault(row[1], defaults[row[0].astext()])
+
+
+class ProtocolPageTests(ParsedTestCase):
+    """What the contract lists, against what the code has."""
+
+    def test_settings_of_later_versions_are_listed_as_such(self) -> None:
+        reserved = {
+            literal.astext()
+            for row in self.rows(self.section(PROTOCOL, "Not in this version"))
+            for literal in row[0].findall(nodes.literal)
+        }
+        later = {name for name in NOT_YET if not name.endswith("_FILE")}
+        self.assertEqual({name for name in reserved if SETTING_NAME.fullmatch(name)}, later)
+
+    def test_names_of_later_versions_stand_nowhere_else(self) -> None:
+        tree = self.parse(PROTOCOL)
+        reserved = self.section(PROTOCOL, "Not in this version")
+        names = {literal.astext() for row in self.rows(reserved) for literal in row[0].findall(nodes.literal)}
+        elsewhere = [literal.astext() for literal in tree.findall(nodes.literal)]
+        for literal in reserved.findall(nodes.literal):
+            elsewhere.remove(literal.astext())
+        self.assertEqual(names & set(elsewhere), set())
+
+    def test_close_codes_that_may_be_asked_for(self) -> None:
+        match = re.search(r"Default 1000; allowed ([0-9, -]+);", self.section(PROTOCOL, "3. Pushes").astext())
+        assert match is not None
+        allowed: set[int] = set()
+        for part in match[1].split(", "):
+            low, _, high = part.partition("-")
+            allowed.update(range(int(low), int(high or low) + 1))
+        self.assertEqual({code for code in range(10_000) if self.is_allowed(code)}, allowed)
+
+    def is_allowed(self, code: int) -> bool:
+        """:returns: whether the code takes a close code"""
+        try:
+            checked_close(str(code), "")
+        except ValueError:
+            return False
+        return True
+
+    def test_who_may_close(self) -> None:
+        rows = self.rows(self.section(PROTOCOL, "2. Callbacks"))
+        causes = {row[2].astext() for row in rows if len(row) == 3 and re.search(r"[0-9]{4}|code", row[1].astext())}
+        self.assertEqual(causes, {by.value for by in ClosedBy})
+
+    def test_codes_of_pushes(self) -> None:
+        tables = list(self.section(PROTOCOL, "3. Pushes").findall(nodes.table))
+        listed = {(int(row[0].astext()), row[1].astext()) for row in self.rows(tables[1])}
+        source = (ROOT / "wsaas" / "push.py").read_text(encoding="utf-8")
+        for _, code in listed:
+            self.assertIn(f'"{code}"', source)
+
+
+class ReadmeTests(ParsedTestCase):
+    """What the README shows."""
+
+    def command(self, title: str) -> str:
+        """:returns: the one command in a section"""
+        blocks = self.code(self.section(README, title))
+        self.assertEqual(len(blocks), 1)
+        self.assertNotIn("\n", blocks[0])
+        return blocks[0]
+
+    def test_its_test_command_is_the_one_that_ci_runs(self) -> None:
+        script = ROOT / ".ci" / "run"
+        if not script.parent.is_dir():
+            raise SkipTest("a source distribution has no .ci")
+        self.assertIn(self.command("Test"), script.read_text(encoding="utf-8"))
+
+    def test_its_run_command_has_options_that_exist(self) -> None:
+        from wsaas.tap import Options
+
+        words = shlex.split(self.command("Run"))
+        options = Options()
+        options.parseOptions(words[words.index("wsaas") + 1 :])
+        self.assertTrue(options["demo"])
+
+    def test_http(self) -> None:
+        blocks = self.code(self.section(README, "The contract on one page"), "http")
+        methods = []
+        for block in blocks:
+            head, _, body = block.partition("\n\n")
+            request, _, fields = head.partition("\n")
+            method, _, protocol = request.split(" ")
+            headers = Parser().parsestr(fields, headersonly=True)
+            key = headers["Ws-Uri"].rpartition("/")[2]
+            self.assertEqual(protocol, "HTTP/1.1")
+            self.assertTrue(is_key(key))
+            self.assertEqual(headers["Ws-Id"].rpartition("-")[0], tag_of(key))
+            if method == "POST":
+                self.assertEqual(json.loads(body), {"ws_uri": headers["Ws-Uri"]})
+            methods.append((method, headers["Ws-Id"].rpartition("-")[2]))
+        self.assertEqual(methods, [("POST", "0"), ("PUT", "1"), ("DELETE", "end")])
+
+    def test_the_api_to_try(self) -> None:
+        api, port = self.start_api()
+        ws_uri = "http://localhost:8080/abc"
+        granted, _ = self.call(port, "POST", ws_uri, json.dumps({"ws_uri": ws_uri}))
+        self.assertEqual(json.loads(granted), {"code": "OK"})
+        answer, reply = self.call(port, "PUT", ws_uri, "hello")
+        self.assertEqual((answer, reply), (b"HELLO", "text"))
+        self.call(port, "DELETE", ws_uri, None)
+        api.wait_for_line(f"DELETE {ws_uri}")
+
+    def test_the_curl_lines(self) -> None:
+        if not (HAVE_WEBSOCKETS and shutil.which("curl")):
+            raise SkipTest("curl or websockets is not installed")
+        [block] = [text for text in self.code(self.section(README, "The contract on one page")) if "curl" in text]
+        assignment, *lines = block.splitlines()
+        name, _, example = assignment.partition("=")
+        self.assertTrue(is_key(example.rpartition("/")[2]))
+        text, binary, about, alive, close = lines
+
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        Path(folder.name, "logo.png").write_bytes(b"\x89PNG")
+
+        api, port = self.start_api()
+        gateway = start_gateway(self, API_URI=f"http://127.0.0.1:{port}/")
+
+        def run(line: str) -> str:
+            env = environment(**{name: ws_uri})
+            return subprocess.run(
+                ["sh", "-c", line],
+                cwd=folder.name,
+                env=env,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+                check=True,
+            ).stdout
+
+        with connect(f"{gateway.websocket_url}/chat?room=7") as client:
+            ws_uri = api.wait_for_line(r"POST (http://\S+)")[1]
+            client.send("hello")
+            self.assertEqual(client.recv(PATIENCE), "HELLO")
+            self.assertEqual(json.loads(run(text)), {"code": "OK"})
+            self.assertEqual(client.recv(PATIENCE), "hello")
+            self.assertEqual(json.loads(run(binary)), {"code": "OK"})
+            self.assertEqual(client.recv(PATIENCE), b"\x89PNG")
+            said = json.loads(run(about))
+            self.assertEqual(said["path"], "/chat?room=7")
+            self.assertEqual(set(said) - {"code"}, self.described())
+            self.assertIn(" 200 ", run(alive).splitlines()[0])
+            self.assertEqual(json.loads(run(close)), {"code": "OK"})
+            with self.assertRaises(ConnectionClosed):
+                client.recv(PATIENCE)
+            self.assertEqual((client.close_code, client.close_reason), (4001, "bye"))
+        api.wait_for_line(f"DELETE {re.escape(ws_uri)}")
+
+    def described(self) -> set[str]:
+        """:returns: what the contract says that a GET tells"""
+        [row] = [row for row in self.rows(self.section(PROTOCOL, "3. Pushes")) if row[0].astext().startswith("GET")]
+        return {literal.astext() for literal in row[1].findall(nodes.literal)}
+
+    def start_api(self) -> tuple[Program, int]:
+        """:returns: the README's API, as a reader would have it in ``api.py``, but on a port that is free"""
+        [source] = self.code(self.section(README, "An API to try"), "python")
+        port = free_port()
+        self.assertEqual(source.count("9000"), 1)
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        file = Path(folder.name, "api.py")
+        file.write_text(source.replace("9000", str(port)), encoding="utf-8")
+        api = start(self, [sys.executable, file], environment())
+        api.wait_for_port(port)
+        return api, port
+
+    def call(self, port: int, method: str, ws_uri: str, body: str | None) -> tuple[bytes, str | None]:
+        """:returns: body and ``Ws-Reply`` of the API's answer"""
+        connection = HTTPConnection("127.0.0.1", port, timeout=10)
+        self.addCleanup(connection.close)
+        connection.request(method, "/", body, {"Ws-Uri": ws_uri})
+        answer = connection.getresponse()
+        self.assertEqual(answer.status, 200)
+        return answer.read(), answer.headers["Ws-Reply"]
