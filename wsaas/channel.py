@@ -27,6 +27,8 @@ from wsaas.exchange import RequestHead, Response, client_of, json_response, text
 LINGER = 2.0
 #: Bytes of a request's body beyond which a connection is not worth keeping for the next request.
 _MAX_SWALLOWED = 1 << 17
+#: Digits of a Content-Length. Python refuses to read thousands of them, with an exception that nobody expects.
+_MAX_LENGTH_DIGITS = 18
 
 
 class Judge(Protocol):
@@ -101,36 +103,56 @@ class Channel(HTTPChannel):
 
     def _too_late(self) -> None:
         self._deadline = None
-        if self._lingering:
-            return
-        self._say_and_leave(text_response(408, "the request was not complete in time"))
+        if self.requests and self.requests[-1].answered:
+            # What is late is the rest of a refused body; a second answer would be taken for the next request's.
+            self._say_and_leave(None)
+        else:
+            self._say_and_leave(text_response(408, "the request was not complete in time"))
+
+    def timeoutConnection(self) -> None:
+        """Nothing came for a while, which ends idle connections only: requests have their deadline."""
+        if self._deadline is None:
+            super().timeoutConnection()
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes came."""
         if self._lingering:
             return
-        if not self.requests:
-            # Between two requests only the idle time-out runs; the next head's first byte starts its deadline.
-            self._expect_head()
         super().dataReceived(data)
+        if not self._handlingRequest and not self._lingering and (self.requests or self._buffer):
+            # A request has begun and is not complete, be it the first of these bytes or the last of them. (Between
+            # two requests only the idle time-out runs.)
+            self._expect_head()
 
     def lineLengthExceeded(self, line: bytes) -> None:  # noqa: ARG002 - LineReceiver's signature
         """A line is longer than a whole head may be; twisted.web would only close."""
-        if not self._lingering:
-            self._say_and_leave(text_response(431 if self.requests else 414, "the request's head is too long"))
+        self._say_and_leave(text_response(431 if self.requests else 414, "the request's head is too long"))
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         """Answer what twisted.web cannot read."""
         if self._lingering:
             return
-        if self._receivedHeaderSize > self.totalHeadersSize:
+        if self._receivedHeaderSize > self.totalHeadersSize or self._receivedHeaderCount > self.maxHeaders:
             response = text_response(431, "the request's head is too long")
         else:
             response = text_response(400, "malformed request")
         self._say_and_leave(response)
 
+    def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:
+        if header == b"Content-Length" and len(data) > _MAX_LENGTH_DIGITS:
+            return self._failChooseTransferDecoder()
+        return bool(super()._maybeChooseTransferDecoder(header, data))
+
+    def checkPersistence(self, request: JudgedRequest, version: bytes) -> bool:
+        """Tell whether the connection is kept; twisted.web misses a ``close`` among other options (RFC 9112 §9.3)."""
+        if version == b"HTTP/1.1" and b"close" not in request.head.tokens(b"Connection"):
+            return True
+        request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+        return False
+
     def allHeadersReceived(self) -> None:
         """Have the head judged, before ``100 Continue`` is sent."""
+        # The body has the same time again; see dataReceived().
         self._stop_deadline()
         request: JudgedRequest = self.requests[-1]
         length = self.length
@@ -147,9 +169,6 @@ class Channel(HTTPChannel):
         refusal = self.site.judge(request.head)
         if refusal is None:
             super().allHeadersReceived()
-            if length != 0:
-                # The body has the same time as the head.
-                self._expect_head()
             return
         self.persistent = self.checkPersistence(request, self._version)
         request.gotLength(length)
@@ -160,8 +179,6 @@ class Channel(HTTPChannel):
         else:
             # The body is short: it is cheaper to read past it than to lose the connection.
             self.transport.write(refusal.encode(head_only=self._command == b"HEAD"))
-            if length:
-                self._expect_head()
 
     def refuse(self, request: JudgedRequest, response: Response) -> None:
         """Answer a request whose body will not be read, and end the connection in an orderly way."""
@@ -169,12 +186,13 @@ class Channel(HTTPChannel):
 
     def allContentReceived(self) -> None:
         """The request is complete."""
-        self._stop_deadline()
+        # The deadline of a channel that lingers is the end of that.
         if not self._lingering:
+            self._stop_deadline()
             super().allContentReceived()
 
-    def _say_and_leave(self, response: Response, *, head_only: bool = False) -> None:
-        """Answer, then close, giving the peer time to read the answer.
+    def _say_and_leave(self, response: Response | None, *, head_only: bool = False) -> None:
+        """Answer, if there is anything to say, then close, giving the peer time to read the answer.
 
         Closing while it still sends would reset the connection, and a reset destroys what was not read yet
         (RFC 9112 §9.6).
@@ -186,7 +204,8 @@ class Channel(HTTPChannel):
         self.persistent = False
         self.clearLineBuffer()
         self._dataBuffer = []
-        self.transport.write(response.encode(head_only=head_only, close=True))
+        if response is not None:
+            self.transport.write(response.encode(head_only=head_only, close=True))
         self._networkProducer.unregisterProducer()
         self.transport.resumeProducing()
         half_close = getattr(self.transport, "loseWriteConnection", None)
@@ -200,17 +219,14 @@ class Channel(HTTPChannel):
         self._deadline = None
         self.transport.abortConnection()
 
-    def requestDone(self, request: Any) -> None:
-        """A request was answered."""
-        if not self._lingering:
-            super().requestDone(request)
-
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The transport is gone."""
         self._stop_deadline()
         super().connectionLost(reason)
-        # The channel and its request name each other, and the transport names the channel: cycles.
+        # The channel and its request name each other, the decoder of a body names both, and the transport names the
+        # channel: cycles.
         self.requests = []
+        self._transferDecoder = None
 
     def detach(self, request: JudgedRequest) -> tuple[Any, bytes]:
         """Give the transport away.

@@ -7,7 +7,7 @@ from typing import Any, cast
 from OpenSSL.SSL import Error as TLSError
 from service_identity import VerificationError
 from treq.client import HTTPClient
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
 from twisted.internet.interfaces import IConsumer, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
@@ -170,8 +170,8 @@ class ApiClient:
             return result
 
         timer = self._clock.callLater(self._timeout if timeout is None else timeout, give_up)
-        answering: Deferred[IResponse] = cast(
-            "Deferred[IResponse]", self._http.request(method, self.uri, headers=headers, data=body)
+        answering: Deferred[IResponse] = maybeDeferred(
+            cast(Any, self._http.request), method, self.uri, headers=headers, data=body
         )
         return answering.addCallback(read).addErrback(failed).addBoth(finished)
 

@@ -253,7 +253,6 @@ class Connection:
             self._reply = None
             self._send(self._peer, reply)
             self._delivery.proceed()
-            self._regulate()
 
     # From the client to the API
 

@@ -131,8 +131,10 @@ class Delivery:
         self._done().unanswered(self._number, failure)
         self.proceed()
 
-    def _faulted(self, failure: Failure) -> None:
+    def _faulted(self, failure: Failure) -> Failure | None:
+        if self._sender is None:
+            return failure
         # The answer is dealt with as far as it goes; a message that waits must not wait for ever.
-        if self._sender is not None:
-            self._sender.faulted(failure)
+        self._sender.faulted(failure)
         self.proceed()
+        return None

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from wsaas.connection import Connection
+from wsaas.errors import SettingsError
 from wsaas.listen import DefaultEndpoint, Endpoint, listen_all
 from wsaas.registry import Registry
 from wsaas.upgrade import UpgradeResource
@@ -105,11 +106,18 @@ class Gateway(Service):
     async def _start(self) -> None:
         for call in self._before:
             await call()
-        for listener in self._listeners:
-            ports = await listen_all(listener.places, listener.site)
-            self.ports.extend(ports)
+        try:
+            for listener in self._listeners:
+                ports = await listen_all(listener.places, listener.site)
+                self.ports.extend(ports)
+                for port in ports:
+                    self._log.info("listening: {where} ({serves})", where=_where(port), serves=listener.serves)
+        except SettingsError:
+            ports, self.ports = self.ports, []
             for port in ports:
-                self._log.info("listening: {where} ({serves})", where=_where(port), serves=listener.serves)
+                # Not waited for: whoever starts the service must hear of it now.
+                maybeDeferred(port.stopListening)
+            raise
 
     def _check(self) -> None:
         now = self._reactor.seconds()
@@ -143,7 +151,11 @@ class Gateway(Service):
         for port in ports:
             await maybeDeferred(port.stopListening)
         for call in self._after:
-            await call()
+            try:
+                await maybeDeferred(call).addTimeout(max(0.0, deadline - self._reactor.seconds()), self._reactor)
+            except (WaitedTooLongError, CancelledError):
+                # The process ends anyway.
+                self._log.warn("the end was not waited for any longer (DRAIN_TIMEOUT)")
 
     async def _close_all(self, seconds: float) -> None:
         """Close every connection, spread over some seconds at most: the API gets a DELETE for each."""
@@ -153,7 +165,10 @@ class Gateway(Service):
             if turn:
                 await deferLater(self._reactor, 0.01)
             for connection in connections[turn::turns]:
-                connection.shut_down()
+                try:
+                    connection.shut_down()
+                except Exception:  # noqa: BLE001 - as above
+                    self._log.failure("{tag} a fault of the gateway", tag=connection.identity.tag)
 
     async def _emptied(self, deadline: float) -> bool:
         """:returns: whether nothing is owed any more; waits for it no longer than until the deadline"""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
@@ -21,7 +21,7 @@ from wsaas.errors import SettingsError
 BACKLOG = 1024
 DEFAULT_PORT = 8080
 
-_TLS_FOLDER = re.compile(r"tls:((?:\\.|[^:\\])+)")
+_TLS_FOLDER = re.compile(r"tls:((?:\\.|[^:\\])*)")
 _WITH_BACKLOG = re.compile(r"(tcp|tcp6|ssl|tls|unix):")
 
 
@@ -42,7 +42,10 @@ def check_tls_folder(description: str) -> None:
     match = _TLS_FOLDER.match(description)
     if match is None:
         return
-    folder = Path(re.sub(r"\\(.)", r"\1", match[1]).removeprefix("path="))
+    name = re.sub(r"\\(.)", r"\1", match[1]).removeprefix("path=")
+    if not name:
+        raise ValueError("no folder")  # Twisted would read the current one
+    folder = Path(name)
     files = [path for path in sorted(folder.rglob("*.pem")) if path.is_file()] if folder.is_dir() else []
     if not files:
         raise ValueError(f"no .pem file in {folder}")
@@ -93,29 +96,35 @@ class Endpoint:
 
 
 class DefaultEndpoint:
-    """Port 8080 of every address, IPv6 where the machine has it.
+    """Port 8080, IPv4 and, where the machine has it, IPv6.
 
     :param reactor: listens
+    :param local: at the loopback addresses only, in place of all
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, *, local: bool = False) -> None:
         self._reactor = reactor
+        self._local = local
 
     async def listen(self, factory: IProtocolFactory) -> list[IListeningPort]:
         """Listen.
 
         :raises SettingsError: if it cannot
         """
-        ports = []
-        for kind in (TCP6ServerEndpoint, TCP4ServerEndpoint):
+        ports: list[IListeningPort] = []
+        for kind, interface in (
+            (TCP6ServerEndpoint, "::1" if self._local else "::"),
+            (TCP4ServerEndpoint, "127.0.0.1" if self._local else ""),
+        ):
             try:
-                ports.append(await kind(self._reactor, DEFAULT_PORT, BACKLOG).listen(factory))
+                ports.append(await kind(self._reactor, DEFAULT_PORT, BACKLOG, interface).listen(factory))
             except CannotListenError as error:
                 in_use = getattr(error.socketError, "errno", None) == errno.EADDRINUSE
                 if kind is TCP6ServerEndpoint and not in_use:
                     continue  # a machine without IPv6
-                if ports and in_use:
+                if ports and in_use and not self._local:
                     continue  # the IPv6 socket serves IPv4 too, as Linux has it by default
+                _stop(ports)
                 raise SettingsError("WS_LISTEN", f"tcp:{DEFAULT_PORT}", _free(error)) from error
         return ports
 
@@ -148,15 +157,14 @@ def listen_all(
             for place in places:
                 ports.extend(await place.listen(factory))
         except SettingsError:
-            for port in ports:
-                await _stopped(port)
+            _stop(ports)
             raise
         return ports
 
     return Deferred.fromCoroutine(listen())
 
 
-async def _stopped(port: IListeningPort) -> None:
-    result = port.stopListening()
-    if isinstance(result, Deferred):
-        await result
+def _stop(ports: Sequence[IListeningPort]) -> None:
+    """Stop listening; not waited for, so that whoever starts the service hears of its failure at once."""
+    for port in ports:
+        maybeDeferred(port.stopListening)

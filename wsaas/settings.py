@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wsaas import origins
+from wsaas.agent import ApiTrust
 from wsaas.errors import SettingsError
 from wsaas.origins import Origins, parse_origins
 from wsaas.values import (
@@ -124,6 +125,23 @@ class Setting:
         return self.name.lower().replace("_", "-")
 
 
+def _authorities(text: str) -> bytes:
+    """Read ``API_CA``."""
+    content = pem(text)
+    ApiTrust(content, None)
+    return content
+
+
+def _certificate(text: str) -> bytes:
+    """Read ``API_CERT``."""
+    content = pem(text)
+    ApiTrust(None, content)
+    return content
+
+
+#: Parsers whose errors say more than what is allowed.
+_TELLING = (_authorities, _certificate, parse_origins)
+
 _ENDPOINTS_ALLOWED = (
     "Twisted endpoint descriptions separated by blanks, of tcp: tcp6: tls: ssl: unix: systemd: haproxy: "
     "(no UNIX socket from systemd), such as tcp:8080 or tls:/etc/wsaas/tls:443"
@@ -192,14 +210,14 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "API_CA",
         None,
-        pem,
+        _authorities,
         "a readable PEM file of certificates",
         "whom to trust for an https API [default: the system's roots]",
     ),
     Setting(
         "API_CERT",
         None,
-        pem,
+        _certificate,
         "a readable PEM file with a certificate and its private key",
         "the certificate shown to an https API",
     ),
@@ -261,7 +279,7 @@ def _parse_all(values: Mapping[str, str]) -> dict[str, Any]:
         try:
             parsed[setting.name] = setting.parse(text)
         except ValueError as error:
-            said = f" ({error})" if setting.parse in (pem, parse_origins) and str(error) else ""
+            said = f" ({error})" if setting.parse in _TELLING and str(error) else ""
             raise SettingsError(setting.name, text, setting.allowed + said) from error
     return parsed
 

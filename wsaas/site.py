@@ -41,7 +41,10 @@ class ClientRoot(Resource):
         """Choose by the head; answer at once what nobody is there for."""
         if is_handshake(head):
             # Its body, if it claims to have one, is not for reading.
-            return None if head.length == 0 else text_response(400, "a handshake has no body")
+            if head.length != 0:
+                return text_response(400, "a handshake has no body")
+            # twisted.web answers a target of * by itself, with 405.
+            return None if head.target != b"*" else text_response(400, "a handshake needs a path")
         if is_push(head):
             if self._pushes is None:
                 return json_response(

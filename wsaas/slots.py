@@ -53,10 +53,10 @@ class Slots:
         return waiting
 
     def release(self, method: str) -> None:
-        """Give a slot back, to a waiting attempt of another method first: one that has many slots must not keep all."""
+        """Give a slot back, to a waiting attempt of the method that has the fewest: none must keep others waiting."""
         self._held[method] -= 1
-        for candidate in (*(other for other in self._queues if other != method), method):
-            queue = self._queues.get(candidate)
+        for candidate in sorted(self._queues, key=lambda name: self._held.get(name, 0)):
+            queue = self._queues[candidate]
             if queue and self._is_free(candidate):
                 self._held[candidate] = self._held.get(candidate, 0) + 1
                 queue.popleft().callback(None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -41,8 +42,7 @@ from wsaas.websocket import ClientFactory
 
 #: Seconds for a request's head where ``WS_TIMEOUT`` sets no limit.
 _HEAD_TIMEOUT = 30.0
-#: The demo shows keys to every page, so it is for this machine only unless told otherwise.
-_DEMO_LISTEN = ("tcp:8080:interface=127.0.0.1", "tcp6:8080:interface=\\:\\:1")
+_INTERFACE = re.compile(r":interface=((?:\\.|[^:\\])+)")
 
 _log = Logger()
 
@@ -128,12 +128,20 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+def _is_local(description: str) -> bool:
+    """:returns: whether only this machine reaches an endpoint"""
+    if description.removeprefix("haproxy:").startswith("unix:"):
+        return True
+    match = _INTERFACE.search(description)
+    return match is not None and _is_loopback(re.sub(r"\\(.)", r"\1", match[1]))
+
+
 def warnings(settings: Settings) -> list[str]:
     """:returns: what an operator should know about settings that are allowed (protocol §5)"""
     found = []
     hostname = urlsplit(settings.hostname if "://" in settings.hostname else f"//{settings.hostname}").hostname or ""
     where = settings.listen.pushes or settings.listen.clients or (() if settings.api_uri is None else ("tcp:8080",))
-    if not all(place.startswith("unix:") or "interface=127." in place or r"\:\:1" in place for place in where):
+    if not all(_is_local(place) for place in where):
         found.append(
             "pushes are accepted from other machines, and only the secrecy of each ws_uri protects them; "
             "PUSH_LISTEN on a private address keeps others out"
@@ -146,22 +154,15 @@ def warnings(settings: Settings) -> list[str]:
     return found
 
 
-def _places(reactor: Any, setting: str, descriptions: Sequence[str]) -> list[Endpoint | DefaultEndpoint]:
-    return list(endpoints(reactor, setting, descriptions)) if descriptions else [DefaultEndpoint(reactor)]
-
-
 def build(settings: Settings, reactor: Any, token_bytes: Callable[[int], bytes] = secrets.token_bytes) -> Gateway:
     """Put the parts together.
 
     :param reactor: for everything
     :param token_bytes: the source of keys
-    :raises SettingsError: if a certificate or an endpoint cannot be used
+    :raises SettingsError: if an endpoint cannot be used
     """
     limits, timeout = settings.connection, settings.connection.timeout
-    try:
-        trust = ApiTrust(settings.api.ca, settings.api.certificate)
-    except ValueError as error:
-        raise SettingsError("API_CA or API_CERT", str(error), "PEM with certificates, API_CERT with its key") from error
+    trust = ApiTrust(settings.api.ca, settings.api.certificate)
     agent = PersistentAgent(reactor, trust, settings.api.max_requests, settings.api.timeout)
     uri = "" if settings.api_uri is None else settings.api_uri.uri
     client = ApiClient(PlainClient(agent), reactor, uri, settings.api.timeout, settings.api.max_body)
@@ -172,13 +173,15 @@ def build(settings: Settings, reactor: Any, token_bytes: Callable[[int], bytes] 
     registry = Registry()
     pushes = PushResource(registry, limits.max_message)
     pages = None
-    clients = settings.listen.clients
+    clients: list[Endpoint | DefaultEndpoint] = list(endpoints(reactor, "WS_LISTEN", settings.listen.clients))
+    if not clients:
+        # The demo shows keys to every page, so it is for this machine only unless told otherwise.
+        clients = [DefaultEndpoint(reactor, local=settings.api_uri is None)]
     if settings.api_uri is None:
         demo_agent = PersistentAgent(reactor, trust, settings.api.max_requests, settings.api.timeout)
         demo = Demo(reactor, demo_agent)
         pages = demo.pages
         pushes = demo.pushes(registry, limits.max_message)
-        clients = clients or _DEMO_LISTEN
 
         def start_demo() -> Deferred[None]:
             def started(where: str) -> None:
@@ -204,7 +207,7 @@ def build(settings: Settings, reactor: Any, token_bytes: Callable[[int], bytes] 
     listeners = [
         Listener(
             ClientSite(root, root, reactor, head_timeout, limits.max_message),
-            _places(reactor, "WS_LISTEN", clients),
+            clients,
             "clients, pushes" if shared else "clients",
         )
     ]
@@ -246,5 +249,6 @@ def makeService(options: Options, environ: Mapping[str, str] | None = None, reac
     service = LoggedService(_observer(options, settings))
     gateway.setServiceParent(service)
     for warning in warnings(settings):
-        _log.warn("{warning}", warning=warning)
+        # Not warning=…: observers of old take an event with that member for one of Python's warnings.
+        _log.warn("{advice}", advice=warning)
     return service

@@ -33,8 +33,8 @@ _RETRY_AFTER = (b"Retry-After", b"5")
 
 def shown_path(head: RequestHead) -> str:
     """:returns: a request's path for the log: without its query, which may hold a token, and without a key"""
-    folder, slash, name = head.path.decode("ascii", "replace")[:200].rpartition("/")
-    return f"{folder}{slash}{'…' if is_key(name) else name}"
+    folder, slash, name = head.path.decode("ascii", "replace").rpartition("/")
+    return f"{folder}{slash}{'…' if is_key(name) else name}"[:200]
 
 
 class UpgradeResource(Resource):
@@ -105,7 +105,12 @@ class UpgradeResource(Resource):
             path=shown_path(request.head),
             protocol=grant.protocol,
         )
-        self._factory.take_over(transport, early, handshake, grant, connection)
+        try:
+            self._factory.take_over(transport, early, handshake, grant, connection)
+        except Exception:
+            # Nobody else would end it.
+            transport.abortConnection()
+            raise
 
     def refuse(self, request: JudgedRequest, connection: Connection, response: Response, reason: str) -> None:
         """Answer a handshake that the API did not grant."""

@@ -1,0 +1,92 @@
+"""Certificates for tests, made when they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+
+class Authority:
+    """A certificate authority of a test's own.
+
+    :param name: its subject
+    """
+
+    def __init__(self, name: str = "Authority of a test") -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        #: Its own certificate, as PEM.
+        self.certificate = self._sign(self._subject, self._key, (), authority=True).public_bytes(Encoding.PEM)
+
+    def issue(
+        self, names: Sequence[str] = ("localhost",), addresses: Sequence[str] = (), *, days: int = 1
+    ) -> tuple[bytes, bytes]:
+        """Make a certificate.
+
+        :param names: the DNS names that it is for; the first is its subject
+        :param addresses: the IP addresses that it is for
+        :param days: from now until it expires; negative for one that has
+        :returns: the certificate and its private key, each as PEM
+        """
+        key = ec.generate_private_key(ec.SECP256R1())
+        alternatives = [*map(x509.DNSName, names), *(x509.IPAddress(ip_address(address)) for address in addresses)]
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, [*names, *addresses][0])])
+        certificate = self._sign(subject, key, alternatives, days=days)
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return certificate.public_bytes(Encoding.PEM), private
+
+    def _sign(
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        alternatives: Sequence[x509.GeneralName],
+        *,
+        authority: bool = False,
+        days: int = 1,
+    ) -> x509.Certificate:
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=10))
+            .not_valid_after(now + timedelta(days=days))
+            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+        )
+        if alternatives:
+            builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+        return builder.sign(self._key, SHA256())
+
+
+def self_signed(name: str = "localhost") -> tuple[bytes, bytes]:
+    """Make a certificate that signs itself, valid for a day.
+
+    :param name: its subject, and the one DNS name that it is for
+    :returns: the certificate and its private key, each as PEM
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, SHA256())
+    )
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return certificate.public_bytes(Encoding.PEM), private

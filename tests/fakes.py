@@ -1,0 +1,137 @@
+"""Both sides of a connection, in memory: a client and an API that do what a test says."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from wsaas.messages import Close, End, Grant, Message, Outcome
+
+
+class MemoryPeer:
+    """A :class:`~wsaas.interfaces.Peer` that keeps what it is told; the test says when bytes reach the kernel.
+
+    Every frame counts as its payload and two bytes of header.
+
+    :param fast: whether they do so at once
+    """
+
+    def __init__(self, *, fast: bool = True) -> None:
+        self.fast = fast
+        self.buffered = 0
+        self.sent = 0
+        self.reading = True
+        self.aborted = False
+        #: What the client gets, in order: messages, pings, the Close.
+        self.frames: list[Message | Close | str] = []
+        #: Raised by the next call of :meth:`send`.
+        self.fault: Exception | None = None
+
+    @property
+    def messages(self) -> list[Message]:
+        """The messages among the frames."""
+        return [frame for frame in self.frames if isinstance(frame, Message)]
+
+    @property
+    def closes(self) -> list[Close]:
+        """The Close frames among the frames."""
+        return [frame for frame in self.frames if isinstance(frame, Close)]
+
+    @property
+    def pings(self) -> int:
+        """How many pings went out."""
+        return self.frames.count("ping")
+
+    def send(self, message: Message) -> None:
+        """Keep a message."""
+        fault, self.fault = self.fault, None
+        if fault is not None:
+            raise fault
+        self._frame(message, len(message.payload))
+
+    def ping(self) -> None:
+        """Keep a ping."""
+        self._frame("ping", 0)
+
+    def close(self, close: Close) -> None:
+        """Keep a Close."""
+        self._frame(close, 2 + len(close.reason.encode("utf-8")))
+
+    def _frame(self, frame: Message | Close | str, size: int) -> None:
+        self.frames.append(frame)
+        self.buffered += size + 2
+        if self.fast:
+            self.flush()
+
+    def flush(self, size: int | None = None) -> None:
+        """Let bytes reach the kernel: all, or so many."""
+        size = self.buffered if size is None else min(size, self.buffered)
+        self.buffered -= size
+        self.sent += size
+
+    def abort(self) -> None:
+        """Note it; the test tells the connection that it is lost."""
+        self.aborted = True
+
+    def pause(self) -> None:
+        """Stop reading."""
+        self.reading = False
+
+    def resume(self) -> None:
+        """Read again."""
+        self.reading = True
+
+
+class PendingCalls:
+    """The :class:`~wsaas.interfaces.Calls` of one connection, which the test answers."""
+
+    def __init__(self) -> None:
+        #: Each call that was begun, in order: the method, and for PUTs the number.
+        self.begun: list[str] = []
+        #: The messages of the PUTs.
+        self.messages: list[Message] = []
+        #: The ``Ws-State`` of each call.
+        self.states: list[str | None] = []
+        #: What the DELETEs said: the end and the number of undelivered messages.
+        self.goodbyes: list[tuple[End, int]] = []
+        #: How often a call was begun before the one before was over.
+        self.overlaps = 0
+        #: The answer that is awaited.
+        self.pending: Deferred[Any] | None = None
+        #: Answers given at once, instead of waiting for :meth:`answer`.
+        self.at_once: deque[object] = deque()
+
+    def _begin(self, name: str, state: str | None) -> Deferred[Any]:
+        self.overlaps += self.pending is not None
+        self.begun.append(name)
+        self.states.append(state)
+        deferred: Deferred[Any] = Deferred()
+        self.pending = deferred
+        if self.at_once:
+            self.answer(self.at_once.popleft())
+        return deferred
+
+    def connect(self) -> Deferred[Grant]:
+        """POST."""
+        return self._begin("POST", None)
+
+    def message(self, number: int, message: Message, state: str | None) -> Deferred[Outcome]:
+        """PUT."""
+        self.messages.append(message)
+        return self._begin(f"PUT {number}", state)
+
+    def disconnect(self, end: End, undelivered: int, state: str | None) -> Deferred[None]:
+        """DELETE."""
+        self.goodbyes.append((end, undelivered))
+        return self._begin("DELETE", state)
+
+    def answer(self, result: object = None) -> None:
+        """End the call that is on its way, with a value or an exception."""
+        deferred, self.pending = self.pending, None
+        assert deferred is not None, "nothing is on its way"
+        if isinstance(result, Exception):
+            deferred.errback(result)
+        else:
+            deferred.callback(result)

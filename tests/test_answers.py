@@ -1,0 +1,335 @@
+"""What the API's answers mean (protocol §2.2 to §2.4)."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import quote
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.http_headers import Headers
+
+from tests.properties import moderately
+from wsaas.answers import NO_ROUTE, RETRY_STATUS, Answer, is_grant, is_settled, read_grant, read_outcome
+from wsaas.errors import CallbackFailed, Denied, Unauthorized, Unsuccessful, Unusable
+from wsaas.messages import Close, ClosedBy, Delivered, Grant, Message, Rejected
+
+OK = b'{"code": "OK"}'
+
+
+def answer(status: int = 200, body: bytes = OK, *headers: tuple[str, str | bytes]) -> Answer:
+    """:returns: an answer; a header named twice is there twice"""
+    fields = Headers()
+    for name, value in headers:
+        fields.addRawHeader(name.encode(), value.encode() if isinstance(value, str) else value)
+    return Answer(status, fields, body)
+
+
+_VALUES = st.binary(max_size=30) | st.sampled_from(
+    [b"text", b"binary", b"1000", b"4000 %C3%A9", b"1006 x", b"chat", b"gzip", b"identity", b"", b"4000 " + b"a" * 200]
+)
+_NAMES = st.sampled_from(
+    ["Ws-State", "Ws-Reply", "Ws-Close", "Sec-WebSocket-Protocol", "Content-Encoding", "Retry-After", "X-Other"]
+)
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=5) | st.just("OK"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["code", "x"]), inner, max_size=2),
+    max_leaves=5,
+).map(lambda value: json.dumps(value).encode())
+_ANSWERS = st.builds(
+    lambda status, body, headers: answer(status, body, *headers),
+    st.integers(100, 999),
+    st.just(OK) | _JSON | st.binary(max_size=30),
+    st.lists(st.tuples(_NAMES, _VALUES), max_size=4),
+)
+
+
+class GrantTests(SynchronousTestCase):
+    """Answers to the POST (protocol §2.2)."""
+
+    def test_ok_is_a_grant(self) -> None:
+        """With any 2xx, and further members beside the code."""
+        for status in (200, 201, 202, 204, 299):
+            self.assertEqual(read_grant(answer(status, b' {"x": [1], "code": "OK"}\n'), ()), Grant())
+
+    def test_the_content_type_is_not_looked_at(self) -> None:
+        """Many frameworks answer text/html unless told otherwise."""
+        self.assertEqual(read_grant(answer(200, OK, ("Content-Type", "text/html")), ()), Grant())
+
+    def test_any_other_code_is_a_refusal(self) -> None:
+        """403, and no DELETE is owed: the API said no."""
+        for body in (
+            b'{"code": "NO"}',
+            b'{"code": "ok"}',
+            b'{"code": ["OK"]}',
+            b'{"code": true}',
+            b'{"Code": "OK"}',
+            b'{"code": {"code": "OK"}}',
+            b'[{"code": "OK"}]',
+            b'"OK"',
+            b"OK",
+            b"",
+            b"null",
+            b'{"code": "OK"',
+            b'{"code": "OK"} trailing',
+            b'{"code": "\xff"}',
+            OK.decode().encode("utf-16"),
+            b"[" * 100_000,
+            b'{"code": ' + b"9" * 10_000 + b"}",
+        ):
+            error = self.assertRaises(Denied, read_grant, answer(200, body), ())
+            self.assertEqual(error.status, 403, body[:40])
+            self.assertFalse(error.owed)
+
+    def test_a_4xx_is_what_the_client_gets(self) -> None:
+        """That status, whatever the body says."""
+        for status in (400, 401, 404, 408, 425, 429, 451, 499):
+            error = self.assertRaises(Denied, read_grant, answer(status), ())
+            self.assertEqual((error.status, error.owed, tuple(error.headers)), (status, False, ()))
+            self.assertIn(str(status), error.reason)
+
+    def test_two_headers_of_a_refusal_pass_through(self) -> None:
+        """``WWW-Authenticate``, repeated ones repeated, and ``Retry-After``; no others."""
+        refusal = answer(
+            401,
+            b"",
+            ("WWW-Authenticate", "Basic"),
+            ("www-authenticate", "Bearer"),
+            ("Retry-After", "9"),
+            ("Set-Cookie", "a=b"),
+            ("Location", "/"),
+        )
+        error = self.assertRaises(Denied, read_grant, refusal, ())
+        self.assertEqual(
+            list(error.headers),
+            [(b"WWW-Authenticate", b"Basic"), (b"WWW-Authenticate", b"Bearer"), (b"Retry-After", b"9")],
+        )
+
+    def test_a_5xx_is_502(self) -> None:
+        """And the goodbye is owed: the API may have let the client in before it failed."""
+        for status in (500, 502, 503, 504, 599):
+            error = self.assertRaises(Unsuccessful, read_grant, answer(status), ())
+            self.assertEqual((error.status, error.owed), (502, True))
+
+    def test_a_redirect_is_502(self) -> None:
+        """It is not followed; nor does any other odd status let anyone in."""
+        for status in (100, 101, 300, 301, 302, 304, 307, 308):
+            error = self.assertRaises(Unusable, read_grant, answer(status, OK, ("Location", "/")), ())
+            self.assertEqual((error.status, error.owed), (502, True))
+
+    def test_an_encoded_answer_is_502(self) -> None:
+        """Only identity was asked for; what is inside is not known, so it is no refusal either."""
+        error = self.assertRaises(Unusable, read_grant, answer(200, b"\x1f\x8b", ("Content-Encoding", "gzip")), ())
+        self.assertEqual((error.status, error.owed), (502, True))
+        self.assertEqual(read_grant(answer(200, OK, ("Content-Encoding", "Identity ")), ()), Grant())
+
+    def test_the_subprotocol_is_one_that_the_client_offered(self) -> None:
+        """As it was offered, case included (RFC 6455 §11.3.4 has them case-sensitive)."""
+        named = answer(200, OK, ("Sec-WebSocket-Protocol", "chat.v1"))
+        self.assertEqual(read_grant(named, ("other", "chat.v1")).protocol, "chat.v1")
+        for offered in ((), ("other",), ("Chat.v1",), ("chat.v1x",)):
+            error = self.assertRaises(Unusable, read_grant, named, offered)
+            self.assertEqual(error.status, 502)
+            self.assertIn("chat.v1", error.reason)
+
+    def test_none_named_is_the_only_one_offered(self) -> None:
+        """If several were, none; an empty header names none."""
+        for fields in ((), (("Sec-WebSocket-Protocol", ""),)):
+            self.assertEqual(read_grant(answer(200, OK, *fields), ("a",)).protocol, "a")
+            self.assertIsNone(read_grant(answer(200, OK, *fields), ("a", "b")).protocol)
+            self.assertIsNone(read_grant(answer(200, OK, *fields), ()).protocol)
+
+    def test_two_named_are_none_too_many(self) -> None:
+        """A server answers with one (RFC 6455 §4.2.2)."""
+        twice = answer(200, OK, ("Sec-WebSocket-Protocol", "a"), ("Sec-WebSocket-Protocol", "b"))
+        self.assertRaises(Unusable, read_grant, twice, ("a", "b"))
+        self.assertRaises(Unusable, read_grant, answer(200, OK, ("Sec-WebSocket-Protocol", "a, b")), ("a", "b"))
+
+    def test_accept_then_close(self) -> None:
+        """The only refusal whose reason a browser can read."""
+        grant = read_grant(answer(200, OK, ("Ws-Close", "4001 full%20house")), ())
+        self.assertEqual(grant.close, Close(4001, "full house"))
+
+    def test_a_first_state(self) -> None:
+        """Kept with the connection from the start."""
+        self.assertEqual(read_grant(answer(200, OK, ("Ws-State", "user=7")), ()).state, "user=7")
+
+    def test_an_unusable_state_refuses_the_client(self) -> None:
+        """With 502; and the goodbye is owed, since the API believes that the client is in."""
+        for value in ("é", "a" * 1025, "a\tb"):
+            error = self.assertRaises(Unusable, read_grant, answer(200, OK, ("Ws-State", value)), ())
+            self.assertEqual((error.status, error.owed), (502, True))
+
+    def test_an_unusable_close_closes_all_the_same(self) -> None:
+        """With 1011 (protocol §2.4): the API wanted to accept, then close; the fault is not the client's."""
+        for value in ("1006", "4000 %FF", "bye", ""):
+            grant = read_grant(answer(200, OK, ("Ws-Close", value)), ())
+            assert grant.close is not None
+            self.assertEqual((grant.close.code, grant.closed_by), (1011, ClosedBy.ERROR), value)
+
+    def test_a_refusal_with_an_unusable_header_is_a_refusal(self) -> None:
+        """What it asks for does not matter any more."""
+        error = self.assertRaises(Denied, read_grant, answer(200, b"{}", ("Ws-State", "é")), ())
+        self.assertEqual(error.status, 403)
+
+    def test_a_reply_has_no_meaning_here(self) -> None:
+        """``Ws-Reply`` is for PUT."""
+        self.assertEqual(read_grant(answer(200, OK, ("Ws-Reply", "nonsense")), ()), Grant())
+
+    @moderately
+    @given(_ANSWERS, st.lists(st.sampled_from(["chat", "a", "b"]), max_size=3, unique=True))
+    def test_any_answer_is_a_grant_or_fails_in_a_known_way(self, drawn: Answer, offered: list[str]) -> None:
+        """Whatever its status, headers and body."""
+        try:
+            grant = read_grant(drawn, offered)
+        except CallbackFailed as error:
+            if isinstance(error, Denied):
+                self.assertFalse(error.owed)
+                self.assertTrue(error.status == 403 or error.status == drawn.status)
+            else:
+                self.assertTrue(error.owed)
+                self.assertEqual(error.status, 502)
+            return
+        self.assertTrue(200 <= drawn.status < 300 and is_grant(drawn))
+        self.assertIn(grant.protocol, (None, *offered))
+
+
+class OutcomeTests(SynchronousTestCase):
+    """Answers to a PUT (protocol §2.3 and §2.4)."""
+
+    def test_any_2xx_delivers(self) -> None:
+        """The body is ignored."""
+        for status in (200, 201, 204, 299):
+            self.assertEqual(read_outcome(answer(status, b"\xff")), Delivered())
+
+    def test_401_ends_the_connection_with_1008(self) -> None:
+        """The credentials no longer hold; it was the API's doing."""
+        error = self.assertRaises(Unauthorized, read_outcome, answer(401))
+        self.assertEqual((error.close_code, error.closed_by, error.answered), (1008, "api", True))
+
+    def test_a_status_that_promises_success_later(self) -> None:
+        """Exactly those of ``API_RETRY_STATUS``; in the end 1013."""
+        self.assertEqual(RETRY_STATUS, {408, 425, 429, 502, 503, 504})
+        for status in RETRY_STATUS:
+            error = self.assertRaises(Unsuccessful, read_outcome, answer(status))
+            self.assertEqual((error.close_code, error.closed_by), (1013, "unreachable"))
+
+    def test_any_other_status_refuses_this_message_only(self) -> None:
+        """Redirects and plain 500 too."""
+        for status in (100, 301, 302, 304, 400, 403, 404, 409, 410, 413, 422, 500, 501, 505):
+            self.assertEqual(read_outcome(answer(status, OK, ("Ws-Close", "4000"))), Rejected(status))
+
+    def test_a_reply(self) -> None:
+        """The body, byte for byte; an empty one is an empty message."""
+        self.assertEqual(
+            read_outcome(answer(200, "é".encode(), ("Ws-Reply", "text"))), Delivered(reply=Message("é".encode(), False))
+        )
+        self.assertEqual(
+            read_outcome(answer(200, b"\xff\0", ("Ws-Reply", "binary"))), Delivered(reply=Message(b"\xff\0", True))
+        )
+        self.assertEqual(read_outcome(answer(204, b"", ("Ws-Reply", "text"))), Delivered(reply=Message(b"", False)))
+
+    def test_a_reply_that_cannot_be_sent(self) -> None:
+        """Close 1011: not UTF-8 as text, another value, or encoded."""
+        for unusable in (
+            answer(200, b"\xff", ("Ws-Reply", "text")),
+            answer(200, b"\xed\xa0\x80", ("Ws-Reply", "text")),
+            answer(200, b"", ("Ws-Reply", "")),
+            answer(200, b"", ("Ws-Reply", "Text")),
+            answer(200, b"", ("Ws-Reply", "json" * 100)),
+            answer(200, b"", ("Ws-Reply", "text"), ("Ws-Reply", "text")),
+            answer(200, b"", ("Ws-Reply", "text"), ("Content-Encoding", "gzip")),
+            answer(200, b"", ("Ws-Reply", b"\xe9")),
+        ):
+            error = self.assertRaises(Unusable, read_outcome, unusable)
+            self.assertEqual((error.close_code, error.closed_by, error.answered), (1011, "error", True))
+            self.assertLess(len(error.reason), 200)
+
+    def test_an_encoded_body_that_nobody_reads(self) -> None:
+        """Without a reply bodies are ignored."""
+        self.assertEqual(read_outcome(answer(200, b"\x1f", ("Content-Encoding", "gzip"))), Delivered())
+
+    def test_a_state(self) -> None:
+        """All of printable ASCII, 1024 bytes of it; empty removes, absent leaves."""
+        printable = "".join(map(chr, range(0x21, 0x7F)))
+        self.assertEqual(read_outcome(answer(200, b"", ("Ws-State", printable))), Delivered(state=printable))
+        self.assertEqual(read_outcome(answer(200, b"", ("Ws-State", "a b"))), Delivered(state="a b"))
+        self.assertEqual(read_outcome(answer(200, b"", ("Ws-State", "a" * 1024))), Delivered(state="a" * 1024))
+        self.assertEqual(read_outcome(answer(200, b"", ("Ws-State", ""))), Delivered(state=""))
+        self.assertIsNone(self.delivered(answer()).state)
+
+    def delivered(self, given_answer: Answer) -> Delivered:
+        """:returns: the outcome, which has to be a delivery"""
+        outcome = read_outcome(given_answer)
+        assert isinstance(outcome, Delivered)
+        return outcome
+
+    def test_a_state_that_breaks_its_bounds(self) -> None:
+        """Close 1011."""
+        for value in ("a" * 1025, "é", b"\xff", "a\tb", "a\x7f", "\x00"):
+            error = self.assertRaises(Unusable, read_outcome, answer(200, b"", ("Ws-State", value)))
+            self.assertEqual(error.close_code, 1011)
+        self.assertRaises(Unusable, read_outcome, answer(200, b"", ("Ws-State", "a"), ("Ws-State", "a")))
+
+    def test_a_close(self) -> None:
+        """The reason is percent-decoded and may be missing."""
+        for text, close in (
+            ("1000", Close(1000)),
+            ("4001 bye", Close(4001, "bye")),
+            ("4001  so long ", Close(4001, "so long")),
+            ("4001 caf%C3%A9%20100%25", Close(4001, "café 100%")),
+            ("4001 50% off", Close(4001, "50% off")),
+            ("4001 a+b", Close(4001, "a+b")),
+        ):
+            self.assertEqual(read_outcome(answer(200, b"", ("Ws-Close", text))), Delivered(close=close), text)
+
+    def test_a_close_that_cannot_be_sent(self) -> None:
+        """Close 1011 instead, and the log says why."""
+        for text in ("", "bye", "1005", "1006", "1015", "2999", "5000", "4001bye", "04001", "4001 %FF", "4001 é"):
+            error = self.assertRaises(Unusable, read_outcome, answer(200, b"", ("Ws-Close", text)))
+            self.assertEqual(error.close_code, 1011)
+            self.assertIn("Ws-Close", error.reason)
+        too_long = answer(200, b"", ("Ws-Close", "4001 " + "a" * 124))
+        self.assertIn("123", self.assertRaises(Unusable, read_outcome, too_long).reason)
+
+    def test_all_at_once(self) -> None:
+        """State, reply and close in one answer."""
+        headers = (("Ws-State", "s"), ("Ws-Reply", "binary"), ("Ws-Close", "1000"))
+        self.assertEqual(read_outcome(answer(200, b"x", *headers)), Delivered("s", Message(b"x", True), Close(1000)))
+
+    @moderately
+    @given(st.sampled_from([1000, 1013, 3000, 4999]), st.text(max_size=30))
+    def test_every_reason_survives_percent_encoding(self, code: int, reason: str) -> None:
+        """Encoded as Python's quote() does it, which other languages have too."""
+        outcome = read_outcome(answer(200, b"", ("Ws-Close", f"{code} {quote(reason, safe='')}")))
+        self.assertEqual(outcome, Delivered(close=Close(code, reason)))
+
+    @moderately
+    @given(_ANSWERS)
+    def test_any_answer_is_an_outcome_or_fails_in_a_known_way(self, drawn: Answer) -> None:
+        """Whatever its status, headers and body; what is delivered can be sent."""
+        try:
+            outcome = read_outcome(drawn)
+        except CallbackFailed as error:
+            self.assertTrue(drawn.status < 300 or drawn.status in RETRY_STATUS or drawn.status == 401)
+            self.assertIn(error.close_code, (1008, 1011, 1013))
+            return
+        if isinstance(outcome, Rejected):
+            self.assertFalse(200 <= drawn.status < 300)
+        elif outcome.reply is not None:
+            self.assertEqual(outcome.reply.payload, drawn.body)
+            self.assertTrue(outcome.reply.binary or drawn.body.decode("utf-8") is not None)
+
+
+class SettledTests(SynchronousTestCase):
+    """Answers to a DELETE (protocol §2.3)."""
+
+    def test_2xx_and_410_settle_it(self) -> None:
+        """410 says that the API has forgotten the connection already."""
+        for status in range(100, 600):
+            self.assertEqual(is_settled(answer(status)), 200 <= status < 300 or status == 410, status)
+
+    def test_405_and_501_say_that_there_is_no_route(self) -> None:
+        """Done too, with a warning."""
+        self.assertEqual(NO_ROUTE, {405, 501})

@@ -1,0 +1,739 @@
+"""HTTP on our listeners: heads judged before bodies, bounds, deadlines, pipelining, the way out of HTTP."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from itertools import pairwise
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.http import Request
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import NOT_DONE_YET
+
+from tests.gate import HttpAnswer, SecureWire, Wire, http_request, read_answer, read_answers
+from tests.properties import moderately
+from wsaas.channel import LINGER, ClientSite, JudgedRequest
+from wsaas.exchange import RequestHead, Response, json_response, text_response
+
+HEAD_TIMEOUT = 30.0
+MAX_BODY = 100
+
+
+class Rules(Resource):
+    """Refuses by target, keeps what it is given, and answers with it at once or when told to."""
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads: list[RequestHead] = []
+        self.bodies: list[bytes] = []
+        self.waiting: list[JudgedRequest] = []
+
+    def judge(self, head: RequestHead) -> Response | None:
+        """Refuse what asks for it."""
+        self.heads.append(head)
+        if head.path == b"/refused":
+            return text_response(403, "refused")
+        if head.length is not None and head.length > MAX_BODY:
+            return json_response(413, "MESSAGE_TOO_LONG")
+        return None
+
+    def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
+        """There is nothing below."""
+        return self
+
+    def render(self, request: Request) -> int:
+        """Echo the body, unless the request is to wait."""
+        assert isinstance(request, JudgedRequest)
+        body = request.content.read()
+        self.bodies.append(body)
+        if request.path == b"/wait":
+            self.waiting.append(request)
+        else:
+            Response(200, (), body).write_to(request)
+        return NOT_DONE_YET
+
+
+class ChannelTestCase(SynchronousTestCase):
+    """A site with rules of its own, in memory."""
+
+    def setUp(self) -> None:
+        """Make a site."""
+        self.clock = MemoryReactorClock()
+        self.rules = Rules()
+        self.site = ClientSite(self.rules, self.rules, self.clock, HEAD_TIMEOUT, MAX_BODY)
+
+    def connect(self, kind: type[Wire] = Wire) -> Wire:
+        """Connect to it."""
+        wire = kind(self.clock)
+        protocol = self.site.buildProtocol(wire.getPeer())
+        assert protocol is not None
+        return wire.attach(protocol)
+
+    def only(self, wire: Wire, *, head_only: bool = False) -> HttpAnswer:
+        """:returns: the one answer that has come"""
+        answer, rest = read_answer(wire.take(), head_only=head_only)
+        self.assertEqual(rest, b"")
+        return answer
+
+    def assert_leaves(self, wire: Wire) -> None:
+        """The connection is given up in an orderly way, and for good after a while."""
+        self.assertTrue(wire.half_closed)
+        self.assertFalse(wire.over)
+        self.clock.advance(LINGER)
+        self.clock.advance(0)
+        self.assertTrue(wire.aborted)
+        self.assertTrue(wire.over)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class JudgementTests(ChannelTestCase):
+    """The head decides, before any of the body."""
+
+    def test_refused_before_its_body_is_sent(self) -> None:
+        """A long body is neither awaited nor read."""
+        wire = self.connect()
+        wire.deliver(b"PUT /x HTTP/1.1\r\nHost: h\r\nContent-Length: 30000000\r\n\r\n")
+        answer = self.only(wire)
+        self.assertEqual(answer.status, 413)
+        self.assertEqual(answer.header("Connection"), "close")
+        self.assertEqual(self.rules.bodies, [])
+        self.assert_leaves(wire)
+
+    def test_refused_before_100_continue(self) -> None:
+        """Who asks first is not told to go on, and need not send what it announced."""
+        wire = self.connect()
+        wire.deliver(http_request("PUT", "/refused", None, ("Expect", "100-continue"), ("Content-Length", "5")))
+        self.assertEqual(self.only(wire).status, 403)
+        self.assert_leaves(wire)
+
+    def test_100_continue_only_for_what_may_be_read(self) -> None:
+        """Who may go on is told so, and then answered."""
+        wire = self.connect()
+        wire.deliver(http_request("PUT", "/x", None, ("Expect", "100-continue"), ("Content-Length", "5")))
+        self.assertEqual(wire.take(), b"HTTP/1.1 100 Continue\r\n\r\n")
+        wire.deliver(b"hello")
+        self.assertEqual(self.only(wire).body, b"hello")
+
+    def test_refused_without_body_keeps_the_connection(self) -> None:
+        """There is nothing to read past."""
+        wire = self.connect()
+        wire.deliver(http_request("GET", "/refused") + http_request("PUT", "/x", b"next"))
+        refused, accepted = read_answers(wire.take())
+        self.assertEqual((refused.status, accepted.status, accepted.body), (403, 200, b"next"))
+
+    def test_short_refused_body_is_read_past(self) -> None:
+        """It is answered before it is complete, then thrown away, and the connection is kept."""
+        wire = self.connect()
+        wire.deliver(http_request("PUT", "/refused", b"12345")[:-3])
+        self.assertEqual(self.only(wire).status, 403)
+        wire.deliver(b"345")
+        self.assertEqual(wire.take(), b"")
+        wire.deliver(http_request("PUT", "/x", b"next"))
+        self.assertEqual(self.only(wire).body, b"next")
+        self.assertEqual(self.rules.bodies, [b"next"])
+
+    def test_refused_chunked_body_ends_the_connection(self) -> None:
+        """Nobody knows how long it is."""
+        wire = self.connect()
+        wire.deliver(http_request("PUT", "/refused", None, ("Transfer-Encoding", "chunked")) + b"5\r\n")
+        self.assertEqual(self.only(wire).header("Connection"), "close")
+        self.assert_leaves(wire)
+
+    def test_refusal_of_head_has_no_body(self) -> None:
+        """RFC 9110 §9.3.2."""
+        wire = self.connect()
+        wire.deliver(http_request("HEAD", "/refused"))
+        self.assertEqual(self.only(wire, head_only=True).status, 403)
+        wire.deliver(http_request("HEAD", "/refused", None, ("Connection", "close")))
+        answer = self.only(wire, head_only=True)
+        self.assertEqual(answer.header("Connection"), "close")
+        self.assertNotEqual(answer.header("Content-Length"), "0")
+
+    def test_the_judge_sees_the_head_as_sent(self) -> None:
+        """Method, target, version, length, whether it is secure, and the client's address."""
+        wire = self.connect(SecureWire)
+        wire.deliver(http_request("PUT", "/a/b?c=%20d", b"12345"))
+        (head,) = self.rules.heads
+        self.assertEqual(
+            (head.method, head.target, head.version, head.length, head.secure, head.client),
+            (b"PUT", b"/a/b?c=%20d", b"HTTP/1.1", 5, True, "192.0.2.1"),
+        )
+        self.connect().deliver(http_request("PUT", "/", None, ("Transfer-Encoding", "chunked")))
+        self.assertEqual((self.rules.heads[1].length, self.rules.heads[1].secure), (None, False))
+
+
+class LingeringTests(ChannelTestCase):
+    """A peer that still sends gets to see why it is not read (RFC 9112 §9.6)."""
+
+    def refuse(self, kind: type[Wire] = Wire) -> Wire:
+        """Refuse a body that is on its way."""
+        wire = self.connect(kind)
+        wire.deliver(http_request("PUT", "/x", None, ("Content-Length", "1000000")))
+        return wire
+
+    def test_what_still_comes_is_thrown_away(self) -> None:
+        """It is no request and gets no answer."""
+        wire = self.refuse()
+        wire.take()
+        wire.deliver(http_request("PUT", "/x", b"smuggled"))
+        self.assertEqual(wire.take(), b"")
+        self.assertEqual(len(self.rules.heads), 1)
+        self.assert_leaves(wire)
+
+    def test_ends_when_the_peer_ends(self) -> None:
+        """No timer is left then."""
+        wire = self.refuse()
+        wire.end()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_tls_is_closed_whole(self) -> None:
+        """TLS has no half-closed connections."""
+        wire = self.refuse(SecureWire)
+        self.assertFalse(wire.half_closed)
+        self.assertTrue(wire.disconnecting)
+        self.assertEqual(self.only(wire).status, 413)
+
+    def test_refused_without_body_but_with_close_is_aborted_in_the_end(self) -> None:
+        """The end of the request, which comes in the same moment, leaves the timer alone."""
+        for request in (
+            http_request("GET", "/refused", None, ("Connection", "close")),
+            http_request("GET", "/refused", version="1.0"),
+        ):
+            wire = self.connect()
+            wire.deliver(request)
+            self.assertEqual(self.only(wire).status, 403)
+            self.assert_leaves(wire)
+
+    def test_reading_goes_on_after_a_pause(self) -> None:
+        """A paused transport would never meet the end of the connection."""
+        wire = self.connect()
+        wire.stall()
+        wire.deliver(http_request("GET", "/refused") * 600)
+        self.assertEqual(wire.producerState, "paused")
+        self.clock.advance(10)
+        wire.flow()
+        wire.stall()
+        wire.deliver(http_request("GET", "/refused") * 600 + b"nonsense\r\n")
+        self.assertEqual(wire.producerState, "producing")
+
+
+class BodyTests(ChannelTestCase):
+    """Bodies are bounded while they arrive."""
+
+    CHUNKED = http_request("PUT", "/x", None, ("Transfer-Encoding", "chunked"))
+
+    def test_chunked_body(self) -> None:
+        """Its chunks are put together, its trailers ignored."""
+        wire = self.connect()
+        wire.deliver(self.CHUNKED + b"5\r\nhello\r\n1;ext=1\r\n!\r\n0\r\nTrailer: x\r\n\r\n")
+        self.assertEqual(self.only(wire).body, b"hello!")
+
+    def test_chunked_body_of_just_the_limit(self) -> None:
+        """The limit is inclusive."""
+        wire = self.connect()
+        wire.deliver(self.CHUNKED + b"64\r\n" + b"a" * MAX_BODY + b"\r\n0\r\n\r\n")
+        self.assertEqual(self.only(wire).body, b"a" * MAX_BODY)
+
+    def test_chunked_body_is_cut_at_the_limit(self) -> None:
+        """It is not awaited, and nothing of it is used."""
+        wire = self.connect()
+        wire.deliver(self.CHUNKED + b"fffffff\r\n" + b"a" * MAX_BODY)
+        self.assertEqual(wire.take(), b"")
+        wire.deliver(b"a")
+        answer = self.only(wire)
+        self.assertEqual((answer.status, answer.json["code"]), (413, "MESSAGE_TOO_LONG"))
+        self.assertIn("WS_MAX_MESSAGE", answer.json["message"])
+        self.assertEqual(self.rules.bodies, [])
+        self.assert_leaves(wire)
+
+    def test_chunked_body_over_the_limit_that_came_whole(self) -> None:
+        """One answer, then the end."""
+        wire = self.connect()
+        chunk = b"33\r\n" + b"a" * 51 + b"\r\n"
+        wire.deliver(self.CHUNKED + chunk * 3 + b"0\r\n\r\n" + http_request("PUT", "/x", b"next"))
+        self.assertEqual(self.only(wire).status, 413)
+        self.assertEqual(self.rules.bodies, [])
+        self.assert_leaves(wire)
+
+    def test_chunks_behind_the_limit_are_not_looked_at(self) -> None:
+        """Even where they are malformed, there is one answer."""
+        wire = self.connect()
+        wire.deliver(self.CHUNKED + b"65\r\n" + b"a" * 101 + b"\r\nnonsense\r\n")
+        self.assertEqual(self.only(wire).status, 413)
+        self.assert_leaves(wire)
+
+    def test_body_stays_in_memory(self) -> None:
+        """twisted.web would write a body of over 100,000 bytes into a file."""
+        self.site.max_body = 200_000
+        self.rules.judge = lambda head: None  # type: ignore[method-assign]  # this test needs no rules
+        self.site.judge = self.rules.judge
+        wire = self.connect()
+        wire.deliver(http_request("PUT", "/wait", b"a" * 200_000))
+        (request,) = self.rules.waiting
+        self.assertEqual(type(request.content).__name__, "BytesIO")
+
+
+class DeadlineTests(ChannelTestCase):
+    """Heads and bodies are complete in time, however slowly they trickle."""
+
+    def assert_408(self, wire: Wire) -> None:
+        """It took too long."""
+        answer = self.only(wire)
+        self.assertEqual((answer.status, answer.header("Connection")), (408, "close"))
+        self.assert_leaves(wire)
+
+    def trickle(self, wire: Wire, data: bytes, seconds: float) -> None:
+        """Send bytes one by one."""
+        for index in range(len(data)):
+            wire.deliver(data[index : index + 1])
+            self.clock.advance(seconds / len(data) + 1e-6)
+
+    def test_silence(self) -> None:
+        """Not even a request line."""
+        wire = self.connect()
+        self.clock.advance(HEAD_TIMEOUT - 1)
+        self.assertEqual(wire.take(), b"")
+        self.clock.advance(1)
+        self.assert_408(wire)
+
+    def test_trickling_head(self) -> None:
+        """Each byte comes long before any idle time-out."""
+        wire = self.connect()
+        self.trickle(wire, b"GET / HTTP/1.1\r\nX-Pad: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", HEAD_TIMEOUT)
+        self.assert_408(wire)
+
+    def test_trickling_body(self) -> None:
+        """The body has the same time again."""
+        wire = self.connect()
+        self.clock.advance(HEAD_TIMEOUT - 1)
+        wire.deliver(http_request("PUT", "/x", b"a" * 60)[:-60])
+        self.trickle(wire, b"a" * 59, HEAD_TIMEOUT)
+        self.assert_408(wire)
+
+    def test_trickling_head_of_the_second_request(self) -> None:
+        """Its time begins with its first byte; before that the connection is merely idle."""
+        wire = self.connect()
+        wire.deliver(http_request("GET", "/x"))
+        wire.take()
+        self.clock.advance(HEAD_TIMEOUT + 1)
+        self.assertEqual(wire.take(), b"")
+        self.trickle(wire, b"GET / HTTP/1.1\r\nX-Pad: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", HEAD_TIMEOUT)
+        self.assert_408(wire)
+
+    def test_trickling_head_that_began_behind_a_request(self) -> None:
+        """A pipelined beginning is a beginning: whole lines of it, or a part of one."""
+        for beginning in (b"GET / HTTP/1.1\r\n", b"GET / HT"):
+            wire = self.connect()
+            wire.deliver(http_request("GET", "/x") + beginning)
+            wire.take()
+            self.trickle(wire, b"TP/1.1\r\n"[len(beginning) - 8 :] if len(beginning) == 8 else b"A: b", 10)
+            self.trickle(wire, b"X-Pad: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", HEAD_TIMEOUT - 10)
+            self.assert_408(wire)
+
+    def test_trickling_head_that_began_while_a_request_was_answered(self) -> None:
+        """The time begins when the one before is answered."""
+        wire = self.connect()
+        wire.deliver(http_request("GET", "/wait"))
+        wire.deliver(b"GET / HTTP/1.1\r\n")
+        self.clock.advance(10 * HEAD_TIMEOUT)
+        self.assertEqual(wire.take(), b"")
+        Response(204).write_to(self.rules.waiting[0])
+        wire.take()
+        self.trickle(wire, b"X-Pad: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", HEAD_TIMEOUT)
+        self.assert_408(wire)
+
+    def test_refused_body_that_does_not_come(self) -> None:
+        """It was answered already; a second answer would be taken for the next request's."""
+        wire = self.connect()
+        wire.deliver(http_request("PUT", "/refused", b"12345")[:-3])
+        self.only(wire)
+        self.clock.advance(HEAD_TIMEOUT)
+        self.assertEqual(wire.take(), b"")
+        self.assert_leaves(wire)
+
+    def test_a_long_time_limit_outlasts_the_idle_one(self) -> None:
+        """The idle time-out is for what is between two requests."""
+        self.site.head_timeout = 600.0
+        wire = self.connect()
+        wire.deliver(b"GET / HTTP/1.1\r\n")
+        self.clock.advance(599)
+        self.assertFalse(wire.disconnecting)
+        self.clock.advance(1)
+        self.assert_408(wire)
+
+    def test_an_idle_connection_is_closed_without_a_word(self) -> None:
+        """Between two requests nobody waits for an answer."""
+        wire = self.connect()
+        wire.deliver(http_request("GET", "/x"))
+        wire.take()
+        self.clock.advance(61)
+        self.clock.advance(0)
+        self.assertTrue(wire.over)
+        self.assertEqual(wire.take(), b"")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_no_limit(self) -> None:
+        """A site may have none; then none is kept."""
+        self.site.head_timeout = 0
+        wire = self.connect()
+        wire.deliver(b"GET /")
+        self.assertEqual([call for call in self.clock.getDelayedCalls() if call.getTime() < 60], [])
+
+    def test_no_408_while_the_answer_is_on_its_way(self) -> None:
+        """How long an answer takes is not the client's fault."""
+        wire = self.connect()
+        wire.deliver(http_request("PUT", "/wait", b"12345"))
+        self.clock.advance(10 * HEAD_TIMEOUT)
+        self.assertEqual(wire.take(), b"")
+        Response(204).write_to(self.rules.waiting[0])
+        self.assertEqual(self.only(wire).status, 204)
+
+
+class MalformedTests(ChannelTestCase):
+    """What is no request is answered and not read on."""
+
+    def assert_refused(self, data: bytes, status: int) -> None:
+        """Exactly one answer comes, and the connection ends."""
+        wire = self.connect()
+        wire.deliver(data)
+        answer = self.only(wire)
+        self.assertEqual((answer.status, answer.header("Connection")), (status, "close"), data[:80])
+        self.assert_leaves(wire)
+        self.assertEqual(self.rules.bodies, [])
+
+    def test_400(self) -> None:
+        """Request lines and headers that RFC 9112 does not know."""
+        for data in (
+            b"nonsense\r\n",
+            b"GET /\r\n",
+            b"GET  / HTTP/1.1\r\n",
+            b"GET / HTTP/2.0\r\n",
+            b"GET /\xff HTTP/1.1\r\n",
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n",
+            b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
+            b"GET / HTTP/1.1\r\nno colon\r\nHost: h\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost : h\r\n\r\n",
+            b"GET / HTTP/1.1\r\n : h\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: a\x00b\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: a\rb\r\n\r\n",
+        ):
+            self.assert_refused(data, 400)
+
+    def test_smuggling(self) -> None:
+        """Lengths on which two readers could differ (RFC 9112 §6.3, §11.2)."""
+        smuggled = http_request("PUT", "/smuggled", b"")
+        for headers in (
+            b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+            b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+            b"Content-Length: 5\r\nContent-Length: 6\r\n",
+            b"Content-Length: 5\r\nContent-Length: 5\r\n",
+            b"Content-Length: 5, 5\r\n",
+            b"Content-Length: +5\r\n",
+            b"Content-Length: -5\r\n",
+            b"Content-Length: 0x5\r\n",
+            b"Content-Length: 5 5\r\n",
+            b"Content-Length: 5_0\r\n",
+            b"Content-Length: \r\n",
+            b"Content-Length: \xb2\r\n",
+            b"Content-Length: " + b"9" * 5000 + b"\r\n",
+            b"Transfer-Encoding: gzip, chunked\r\n",
+            b"Transfer-Encoding: chunked, identity\r\n",
+            b"Transfer-Encoding: xchunked\r\n",
+            b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+            b"Transfer-Encoding\t: chunked\r\n",
+            b"Transfer-Encoding: \x0bchunked\r\n",
+        ):
+            self.assert_refused(b"PUT /x HTTP/1.1\r\nHost: h\r\n" + headers + b"\r\n0\r\n\r\n" + smuggled, 400)
+        self.assertEqual(self.rules.heads, [])
+
+    def test_bad_chunks(self) -> None:
+        """Sizes and ends of chunks are as RFC 9112 §7.1 has them."""
+        head = http_request("PUT", "/x", None, ("Transfer-Encoding", "chunked"))
+        for chunks in (
+            b"x\r\n",
+            b"-1\r\n",
+            b"+1\r\na\r\n",
+            b"0x1\r\na\r\n",
+            b" 1\r\na\r\n",
+            b"1_0\r\n",
+            b"\r\n",
+            b"1\r\naa\r\n",
+            b"1" * 2000,
+            b"1;" + b"e" * 2000,
+            b"1;\x00\r\n",
+        ):
+            self.assert_refused(head + chunks, 400)
+
+    def test_a_folded_header_is_one_line(self) -> None:
+        """RFC 9112 §5.2: folds may be replaced by blanks; what is folded is not overlooked."""
+        wire = self.connect()
+        wire.deliver(b"PUT /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding:\r\n chunked\r\n\r\n1\r\na\r\n0\r\n\r\n")
+        self.assertEqual(self.only(wire).body, b"a")
+        wire.end()
+        self.rules.bodies.clear()
+        self.assert_refused(b"PUT /x HTTP/1.1\r\nContent-Length: 1\r\n 0\r\n\r\n", 400)
+        self.assert_refused(b"PUT /x HTTP/1.1\r\nTransfer-Encoding: x\r\n chunked\r\n\r\n", 400)
+
+    def test_414(self) -> None:
+        """A request line longer than a head may be."""
+        self.assert_refused(b"GET /" + b"a" * 20000, 414)
+
+    def test_431(self) -> None:
+        """A head that is too long, by one line, by many, or by their number."""
+        self.assert_refused(b"GET / HTTP/1.1\r\nX: " + b"a" * 20000, 431)
+        self.assert_refused(b"GET / HTTP/1.1\r\n" + b"X: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n" * 500, 431)
+        self.assert_refused(b"GET / HTTP/1.1\r\n" + b"X: a\r\n" * 600, 431)
+
+    def test_nothing_is_answered_twice(self) -> None:
+        """Whatever comes behind a refusal."""
+        wire = self.connect()
+        wire.deliver(b"nonsense\r\n")
+        self.assertEqual(self.only(wire).status, 400)
+        for data in (b"nonsense\r\n", b"a" * 40000, http_request("GET", "/x")):
+            wire.deliver(data)
+        self.assertEqual(wire.take(), b"")
+        self.assert_leaves(wire)
+
+
+class PersistenceTests(ChannelTestCase):
+    """Which connections are kept."""
+
+    def test_pipelining(self) -> None:
+        """Answers come in the order of their requests, one at a time, whatever is waited for."""
+        wire = self.connect()
+        wire.deliver(http_request("PUT", "/wait", b"1") + http_request("PUT", "/x", b"2"))
+        wire.deliver(http_request("GET", "/refused"))
+        self.assertEqual(wire.take(), b"")
+        self.assertEqual(len(self.rules.heads), 1)
+        Response(200, (), b"1").write_to(self.rules.waiting[0])
+        self.assertEqual([(a.status, a.body) for a in read_answers(wire.take())][:2], [(200, b"1"), (200, b"2")])
+
+    def test_what_is_pipelined_is_bounded(self) -> None:
+        """Behind a request that waits, reading stops."""
+        wire = self.connect()
+        wire.deliver(http_request("GET", "/wait"))
+        wire.deliver(b"a" * 20000)
+        self.assertEqual(wire.producerState, "paused")
+
+    def test_http_1_0_is_closed(self) -> None:
+        """Whatever it says about keeping alive."""
+        wire = self.connect()
+        wire.deliver(http_request("PUT", "/x", b"a", ("Connection", "keep-alive"), version="1.0"))
+        self.assertEqual(self.only(wire).body, b"a")
+        self.clock.advance(0)
+        self.assertTrue(wire.over)
+
+    def test_connection_close(self) -> None:
+        """As one of several options, too, and in any of several lines (RFC 9110 §7.6.1)."""
+        for headers in (
+            [("Connection", "close")],
+            [("Connection", "Close")],
+            [("Connection", "close, te")],
+            [("Connection", "keep-alive,close")],
+            [("Connection", "te"), ("Connection", "close")],
+        ):
+            wire = self.connect()
+            wire.deliver(http_request("PUT", "/x", b"a", *headers))
+            answer = self.only(wire)
+            self.assertEqual((answer.body, answer.header("Connection")), (b"a", "close"), headers)
+            self.clock.advance(0)
+            self.assertTrue(wire.over)
+
+    def test_no_connection_close(self) -> None:
+        """Other options leave the connection as it is."""
+        wire = self.connect()
+        wire.deliver(http_request("PUT", "/x", b"a", ("Connection", "keep-alive, closed")))
+        self.only(wire)
+        self.clock.advance(0)
+        self.assertFalse(wire.disconnecting)
+
+
+class DetachTests(ChannelTestCase):
+    """The way out of HTTP."""
+
+    def detach(self, *segments: bytes) -> tuple[Wire, Any, bytes]:
+        """Detach a request that waits from its channel."""
+        wire = self.connect()
+        for segment in segments:
+            wire.deliver(segment)
+        (request,) = self.rules.waiting
+        transport, early = request.channel.detach(request)
+        return wire, transport, early
+
+    def test_early_bytes_of_the_same_segment(self) -> None:
+        """They belong to the new protocol."""
+        wire, transport, early = self.detach(http_request("GET", "/wait") + b"early\r\nbytes")
+        self.assertIs(transport, wire)
+        self.assertEqual(early, b"early\r\nbytes")
+
+    def test_early_bytes_of_later_segments(self) -> None:
+        """All of them, in order."""
+        *_, early = self.detach(http_request("GET", "/wait") + b"1", b"\r\n2", b"3\n")
+        self.assertEqual(early, b"1\r\n23\n")
+
+    def test_early_bytes_when_it_is_decided_at_once(self) -> None:
+        """Then they are still in the line buffer, which is not read on as HTTP."""
+        found: list[tuple[Any, bytes]] = []
+
+        def render(request: JudgedRequest) -> int:
+            found.append(request.channel.detach(request))
+            return NOT_DONE_YET
+
+        self.rules.render = render  # type: ignore[method-assign,assignment]  # a resource that decides at once
+        wire = self.connect()
+        wire.deliver(http_request("GET", "/x") + b"early\r\nbytes")
+        self.assertEqual(found, [(wire, b"early\r\nbytes")])
+        self.assertEqual(wire.take(), b"")
+
+    def test_leaves_no_producer_and_no_timer(self) -> None:
+        """The new protocol registers its own, and a paused transport reads again."""
+        wire, _, early = self.detach(http_request("GET", "/wait"), b"a" * 20000)
+        self.assertEqual(len(early), 20000)
+        self.assertIsNone(wire.producer)
+        self.assertEqual(wire.producerState, "producing")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_no_early_bytes(self) -> None:
+        """As a rule there are none."""
+        *_, early = self.detach(http_request("GET", "/wait"))
+        self.assertEqual(early, b"")
+
+
+class MemoryTests(ChannelTestCase):
+    """What is over is freed at once; full collections grow with the number of connections."""
+
+    def setUp(self) -> None:
+        """Switch the collector off."""
+        super().setUp()
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+
+    def assert_freed(self, *segments: bytes) -> None:
+        """Nothing of a connection is left when it ends."""
+        wire = self.connect()
+        channel = weakref.ref(wire.protocol)
+        for segment in segments:
+            wire.deliver(segment)
+        requests = [weakref.ref(request) for request in wire.protocol.requests]
+        wire.end()
+        del wire
+        self.rules.waiting.clear()
+        for call in self.clock.getDelayedCalls():
+            call.cancel()
+        self.assertIsNone(channel(), segments)
+        self.assertEqual([request() for request in requests], [None] * len(requests), segments)
+
+    def test_freed(self) -> None:
+        """Wherever in its life the connection was."""
+        self.assert_freed()
+        self.assert_freed(b"GET / HTTP/1.1\r\nHo")
+        self.assert_freed(http_request("GET", "/x"))
+        self.assert_freed(http_request("PUT", "/x", b"12345"))
+        self.assert_freed(http_request("PUT", "/x", b"12345")[:-1])
+        self.assert_freed(http_request("GET", "/wait"))
+        self.assert_freed(http_request("GET", "/refused"))
+        self.assert_freed(http_request("PUT", "/refused", b"12345")[:-1])
+        self.assert_freed(http_request("PUT", "/refused", b"12345", ("Connection", "close")))
+        self.assert_freed(http_request("PUT", "/x", None, ("Transfer-Encoding", "chunked")) + b"5\r\nab")
+        self.assert_freed(b"nonsense\r\n")
+
+    def test_a_detached_channel_is_freed(self) -> None:
+        """It is of no use while the WebSocket lives."""
+        wire = self.connect()
+        channel = weakref.ref(wire.protocol)
+        wire.deliver(http_request("GET", "/wait"))
+        request = self.rules.waiting.pop()
+        request.channel.detach(request)
+        wire.protocol = None
+        del request
+        self.assertIsNone(channel())
+
+
+class LogTests(ChannelTestCase):
+    """Keys stand in targets."""
+
+    def test_no_access_log(self) -> None:
+        """Neither what is answered nor what is refused nor what breaks off shows up in the log."""
+        events: list[object] = []
+        observer: Any = events.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        self.site.doStart()
+        for data in (http_request("PUT", "/x", b"a"), http_request("GET", "/refused"), b"nonsense\r\n", b"GET /secret"):
+            wire = self.connect()
+            wire.deliver(data)
+            wire.end()
+        self.site.doStop()
+        self.assertEqual(events, [])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+_PIECES = st.sampled_from(
+    [
+        http_request("GET", "/x"),
+        http_request("GET", "/refused"),
+        http_request("PUT", "/x", b"12345"),
+        http_request("PUT", "/refused", b"12345"),
+        http_request("PUT", "/x", b"a" * 101),
+        http_request("PUT", "/x", b"a", ("Connection", "close")),
+        http_request("PUT", "/x", b"a", version="1.0"),
+        http_request("PUT", "/x", None, ("Transfer-Encoding", "chunked")),
+        http_request("PUT", "/x", b"a", ("Expect", "100-continue")),
+        b"5\r\nhello\r\n",
+        b"0\r\n\r\n",
+        b"GET / HTTP/1.1\r\n",
+        b"PUT /refused HTTP/1.1\r\n",
+        b"POST /x?a=b HTTP/1.0\r\n",
+        b"Content-Length: 3\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Content-Type: multipart/form-data\r\n",
+        b"Cookie: a=b; c\r\n",
+        b"Expect: 100-continue\r\n",
+        b"\r\n",
+        b"\n",
+        b" ",
+        b":",
+        b"a" * 20000,
+    ]
+)
+_STREAMS = st.lists(_PIECES | st.binary(max_size=20), max_size=12).map(b"".join)
+
+
+class AnythingTests(ChannelTestCase):
+    """Whatever comes, in whatever slices."""
+
+    def answers(self, segments: list[bytes]) -> list[tuple[int, bytes]]:
+        """:returns: what is answered to a stream; it is nothing but whole HTTP responses"""
+        wire = self.connect()
+        for segment in segments:
+            wire.deliver(segment)
+            self.clock.advance(0)
+        found = [(answer.status, answer.body) for answer in read_answers(wire.take())]
+        if not wire.over:
+            wire.end()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        return found
+
+    @moderately
+    @given(_STREAMS, st.lists(st.integers(0, 400), max_size=6))
+    def test_any_stream_in_any_slices(self, stream: bytes, cuts: list[int]) -> None:
+        """Nothing raises, all that is answered is HTTP, and where the segments end makes no difference."""
+        edges = [0, *sorted(cut for cut in cuts if cut < len(stream)), len(stream)]
+        sliced = [stream[begin:end] for begin, end in pairwise(edges)]
+        self.assertEqual(self.answers(sliced), self.answers([stream]))
+
+    @moderately
+    @given(st.lists(st.binary(max_size=60), max_size=8))
+    def test_any_bytes(self, segments: list[bytes]) -> None:
+        """Noise is answered with 400 at most."""
+        for status, _ in self.answers(segments):
+            self.assertEqual(status, 400)

@@ -1,0 +1,525 @@
+"""The process: settings good and bad, its log, and how it ends (protocol §5). Each test runs ``twistd wsaas``."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import struct
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection, HTTPResponse
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from twisted.internet.testing import MemoryReactor
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.processes import Gateway, environment, free_port, start_gateway, twistd
+from tests.wire import CLOSE, TEXT, close_payload, frame, handshake
+from wsaas import __version__
+from wsaas.settings import NOT_YET, SETTINGS
+from wsaas.tap import Options, makeService
+
+PATIENCE = 15.0  #: seconds for which a test waits for one thing
+
+SECRETS = {
+    "token": "tok-3f9a1b",
+    "Authorization": "Bearer auth-7c2d4e",
+    "Cookie": "session=cookie-91ab5f",
+    "message": "message-5e6f70",
+    "reply": "reply-8a9b0c",
+    "state": "state-1d2e3f",
+    "API_HEADERS": "apikey-4a5b6c",
+}
+
+
+class Api:
+    """The user's API, in threads of its own: says OK to everything and keeps what it was asked.
+
+    :param silent: the methods that get no answer until :meth:`close`
+    """
+
+    def __init__(self, silent: frozenset[str] = frozenset()) -> None:
+        self.calls: list[tuple[str, dict[str, str], bytes]] = []
+        self._changed = threading.Condition()
+        self._over = threading.Event()
+        api = self
+
+        class Callback(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                with api._changed:
+                    api.calls.append((self.command, dict(self.headers.items()), body))
+                    api._changed.notify_all()
+                if self.command in silent:
+                    api._over.wait()
+                    self.close_connection = True
+                    return
+                answer = b'{"code": "OK"}'
+                self.send_response(200)
+                if self.command == "POST":
+                    self.send_header("Ws-State", SECRETS["state"])
+                if self.command == "PUT":
+                    answer = SECRETS["reply"].encode()
+                    self.send_header("Ws-Reply", "text")
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            do_PUT = do_DELETE = do_POST
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is http.server's
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Callback)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._thread.start()
+        self.uri = f"127.0.0.1:{self._server.server_port}/hook"
+
+    def wait_for(self, method: str, count: int = 1) -> list[dict[str, str]]:
+        """:returns: the headers of the calls of a method, once there are so many"""
+
+        def found() -> list[dict[str, str]]:
+            return [headers for called, headers, _ in self.calls if called == method]
+
+        with self._changed:
+            if not self._changed.wait_for(lambda: len(found()) >= count, PATIENCE):
+                raise AssertionError(f"no {count} calls of {method}: {self.calls}")
+            return found()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._over.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class Client:
+    """A WebSocket client on a blocking socket.
+
+    :param port: of the gateway
+    """
+
+    def __init__(self, port: int, request: bytes) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+        self._stream = self._socket.makefile("rb")
+        self._socket.sendall(request)
+        self.status = int(self._stream.readline().split()[1])
+        while self._stream.readline().strip():
+            pass
+
+    def send(self, data: bytes) -> None:
+        """Send bytes."""
+        self._socket.sendall(data)
+
+    def receive(self) -> tuple[int, bytes]:
+        """:returns: opcode and payload of the next frame, a short one"""
+        first, length = self._stream.read(2)
+        return first & 0x0F, self._stream.read(length)
+
+    def close(self) -> None:
+        """End the TCP connection."""
+        self._stream.close()
+        self._socket.close()
+
+
+class ProcessTestCase(SynchronousTestCase):
+    """What tests of the process have in common."""
+
+    def api(self, *silent: str) -> Api:
+        """:returns: an API that is running"""
+        api = Api(frozenset(silent))
+        self.addCleanup(api.close)
+        return api
+
+    def client(self, gateway: Gateway, path: str = "/", headers: tuple[tuple[str, str], ...] = ()) -> Client:
+        """:returns: a client that has its 101"""
+        client = Client(gateway.port, handshake(path, headers))
+        self.addCleanup(client.close)
+        self.assertEqual(client.status, 101)
+        return client
+
+    def run_to_its_end(self, *options: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        """:returns: what came of a process that is to end by itself"""
+        return subprocess.run(
+            [*twistd(), *options],
+            env=environment(**settings),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+
+class BadSettingTests(ProcessTestCase):
+    """A bad value names the setting, what was given and what is allowed, before anything listens; exit status 1."""
+
+    def check_line(self, name: str, given: str, said: str) -> None:
+        """What is said is one line with all that it takes to put it right."""
+        self.assertEqual(len(said.splitlines()), 1, said)
+        self.assertRegex(said, rf"\b{name}\b")
+        self.assertIn("allowed", said)
+        self.assertIn(repr(given), said)
+
+    def check_all(self, cases: list[tuple[str, str, dict[str, str]]]) -> None:
+        """Have twistd's plugin make its service for each case, without a process for each.
+
+        :param cases: the setting that is to be named, what was given, the whole environment
+        """
+        for name, given, environ in cases:
+            reactor = MemoryReactor()
+            options = Options()
+            options.parseOptions([])
+            ended = self.assertRaises(SystemExit, makeService, options, environ, reactor)
+            # A text: written to standard error, with exit status 1.
+            self.check_line(name, given, str(ended.code))
+            self.assertEqual((reactor.tcpServers, reactor.sslServers, reactor.unixServers), ([], [], []))
+
+    def test_process(self) -> None:
+        """The process says it and ends with status 1; nothing has listened."""
+        port = free_port()
+        with closing(socket.create_server(("127.0.0.1", port))):
+            # Had it tried to listen, it would complain of that.
+            done = self.run_to_its_end(
+                API_URI="localhost/", WS_LISTEN=f"tcp:{port}:interface=127.0.0.1", WS_TIMEOUT="soon"
+            )
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.check_line("WS_TIMEOUT", "soon", done.stderr)
+
+    def test_api_uri(self) -> None:
+        """``API_URI``: required; host and path."""
+        bad = ("ftp://x/", "http://", "//x", "a b", "http://user@x/", "http://x/#f", "x:99999/")
+        self.check_all([("API_URI", "", {}), *[("API_URI", value, {"API_URI": value}) for value in bad]])
+
+    def test_numbers(self) -> None:
+        """Times and sizes are whole numbers within limits."""
+        self.check_all(
+            [
+                (name, value, {"API_URI": "x/", name: value})
+                for name, value in (
+                    ("WS_TIMEOUT", "-1"),
+                    ("WS_TIMEOUT", "30s"),
+                    ("API_TIMEOUT", "0"),
+                    ("API_MAX_REQUESTS", "0"),
+                    ("WS_MAX_MESSAGE", "1.5"),
+                    ("WS_MAX_BUFFER", "200000"),
+                    ("DRAIN_TIMEOUT", "1e3"),
+                )
+            ]
+        )
+
+    def test_words(self) -> None:
+        """Choices, origins, headers, types."""
+        self.check_all(
+            [
+                (name, value, {"API_URI": "x/", name: value})
+                for name, value in (
+                    ("WS_COMPRESSION", "yes"),
+                    ("LOG_LEVEL", "LOUD"),
+                    ("LOG_FORMAT", "xml"),
+                    ("WS_ORIGINS", "example.com"),
+                    ("FORWARD_HEADERS", "Cookie"),
+                    ("FORWARD_HEADERS", "Ws-State"),
+                    ("FORWARD_HEADERS", "x_forwarded_for"),
+                    ("API_TEXT_TYPE", "text"),
+                    ("WS_HOSTNAME", "ws://x"),
+                )
+            ]
+        )
+
+    def test_places(self) -> None:
+        """Endpoints and files."""
+        self.check_all(
+            [
+                (name, value, {"API_URI": "x/", "WS_HOSTNAME": "x", name: value})
+                for name, value in (
+                    ("WS_LISTEN", "8080"),
+                    ("WS_LISTEN", "tcp:http:interface=x:y"),
+                    ("WS_LISTEN", "ssl:0:privateKey=/nonexistent.pem"),
+                    ("WS_LISTEN", "tls:/nonexistent:0"),
+                    ("WS_LISTEN", "systemd:domain=INET:index=0"),
+                    ("PUSH_LISTEN", "tcp:x"),
+                    ("API_CA", "/nonexistent.pem"),
+                    ("API_CERT", "/dev/null"),
+                )
+            ]
+        )
+
+    def test_hostname_with_push_listen(self) -> None:
+        """``WS_HOSTNAME`` is required with ``PUSH_LISTEN``."""
+        self.check_all([("WS_HOSTNAME", "", {"API_URI": "x/", "PUSH_LISTEN": "tcp:0"})])
+
+    def test_settings_of_later_versions(self) -> None:
+        """A setting that this version does not have is an error, and its value, maybe a secret, is not shown."""
+        done = self.run_to_its_end(API_URI="x/", API_SECRET=SECRETS["token"])
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, r"\AAPI_SECRET\b|\Awsaas: API_SECRET\b")
+        self.assertEqual(len(done.stderr.splitlines()), 1)
+        self.assertNotIn(SECRETS["token"], done.stdout + done.stderr)
+        self.assertIn("API_SECRET", NOT_YET)
+
+    def check_place(self, name: str, where: str, done: subprocess.CompletedProcess[str]) -> None:
+        """A place that cannot be listened at is told in one line, wherever twistd sends it; nothing listened."""
+        output = done.stdout + done.stderr
+        self.assertEqual(done.returncode, 1, output)
+        (line,) = [line for line in output.splitlines() if name in line]
+        self.assertRegex(line, rf"{name}: '{re.escape(where)}' cannot be used; allowed: .*in use")
+        self.assertNotRegex(output, "Traceback")
+
+    def test_port_in_use(self) -> None:
+        """A port that is in use: one clear line, exit status 1."""
+        with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+            where = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
+            self.check_place("WS_LISTEN", where, self.run_to_its_end(API_URI="localhost/", WS_LISTEN=where))
+
+    def test_second_port_in_use(self) -> None:
+        """The same for a second place, though the first one was free."""
+        with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+            where = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
+            free = f"tcp:{free_port()}:interface=127.0.0.1"
+            settings = {"API_URI": "localhost/", "WS_HOSTNAME": "localhost", "WS_LISTEN": free, "PUSH_LISTEN": where}
+            self.check_place("PUSH_LISTEN", where, self.run_to_its_end(**settings))
+
+
+class OptionTests(ProcessTestCase):
+    """Each setting is an environment variable and an option of the twistd plugin."""
+
+    def test_unknown(self) -> None:
+        """Unknown options and arguments are errors: one line, exit status 1."""
+        for option in ("--api-url=x/", "extra"):
+            done = self.run_to_its_end(option, API_URI="x/")
+            self.assertEqual(done.returncode, 1, done)
+            self.assertEqual(len(done.stderr.splitlines()), 1, done)
+            self.assertIn(option.lstrip("-").partition("=")[0], done.stderr)
+
+    def test_bad(self) -> None:
+        """A bad option is told like a bad variable."""
+        done = self.run_to_its_end("--api-uri=x/", "--ws-timeout=soon")
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(len(done.stderr.splitlines()), 1)
+        self.assertRegex(done.stderr, r"WS_TIMEOUT.*'soon'.*allowed")
+
+    def test_option_wins(self) -> None:
+        """The option wins over the variable."""
+        api = self.api()
+        gateway = start_gateway(self, f"--api-uri={api.uri}", API_URI=f"127.0.0.1:{free_port()}")
+        self.client(gateway)
+        api.wait_for("POST")
+
+    def test_version(self) -> None:
+        """``--version``: the version, exit status 0."""
+        done = self.run_to_its_end("--version")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertEqual(done.stdout, f"wsaas {__version__}\n")
+
+    def test_help(self) -> None:
+        """``--help``: every option, with its default; exit status 0."""
+        done = self.run_to_its_end("--help")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        shown = re.sub(r"\s+", " ", done.stdout)
+        for setting in SETTINGS:
+            self.assertIn(f"--{setting.option}=", shown)
+            if setting.default:
+                self.assertIn(setting.default, shown)
+        self.assertIn("--demo", shown)
+
+    def test_demo_or_api(self) -> None:
+        """``--demo`` stands in place of ``API_URI``, not beside it."""
+        done = self.run_to_its_end("--demo", API_URI="x/")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("API_URI", done.stderr)
+
+
+class EndTests(ProcessTestCase):
+    """SIGTERM."""
+
+    def test_sigterm(self) -> None:
+        """1001 to the clients, DELETE at the API, and the process is gone well before ``DRAIN_TIMEOUT``."""
+        api = self.api()
+        gateway = start_gateway(self, API_URI=api.uri, DRAIN_TIMEOUT="10000")
+        clients = [self.client(gateway) for _ in range(3)]
+        began = time.monotonic()
+        gateway.terminate()
+        for client in clients:
+            self.assertEqual(client.receive(), (CLOSE, close_payload(1001)))
+            client.send(frame(CLOSE, close_payload(1001)))
+        goodbyes = api.wait_for("DELETE", 3)
+        self.assertIn(gateway.wait(), (0, -signal.SIGTERM))
+        self.assertLess(time.monotonic() - began, 5)
+        self.assertEqual({headers["Ws-Close-Code"] for headers in goodbyes}, {"1001"})
+        self.assertEqual({headers["Ws-Closed-By"] for headers in goodbyes}, {"shutdown"})
+        self.assertNotRegex(gateway.output, "Traceback|ERROR")
+
+    def test_clients_that_do_not_answer(self) -> None:
+        """A client that does not answer its Close frame is cut off within ``DRAIN_TIMEOUT``; its DELETE is made."""
+        api = self.api()
+        gateway = start_gateway(self, API_URI=api.uri, DRAIN_TIMEOUT="400")
+        self.client(gateway)
+        began = time.monotonic()
+        gateway.terminate()
+        self.assertEqual(api.wait_for("DELETE")[0]["Ws-Close-Code"], "1001")
+        gateway.wait()
+        self.assertLess(time.monotonic() - began, 2)
+
+    def test_api_that_does_not_answer(self) -> None:
+        """An API that does not answer keeps the process no longer than ``DRAIN_TIMEOUT``; the log says what is lost."""
+        api = self.api("DELETE")
+        gateway = start_gateway(self, API_URI=api.uri, DRAIN_TIMEOUT="400")
+        client = self.client(gateway)
+        began = time.monotonic()
+        gateway.terminate()
+        client.receive()
+        client.send(frame(CLOSE, close_payload(1001)))
+        gateway.wait()
+        self.assertTrue(0.3 < time.monotonic() - began < 3)
+        self.assertRegex(gateway.output, r"ERROR .*\b1 connection.*DELETE")
+
+    def test_nobody_there(self) -> None:
+        """With nobody connected it ends at once."""
+        gateway = start_gateway(self, API_URI="x/")
+        gateway.terminate()
+        self.assertIn(gateway.wait(2), (0, -signal.SIGTERM))
+
+
+class LogTests(ProcessTestCase):
+    """``LOG_LEVEL``, ``LOG_FORMAT``, and what never stands in a log."""
+
+    @contextmanager
+    def eventful_life(self, **settings: str) -> Iterator[Gateway]:
+        """Run a gateway through everything that it logs, with secrets wherever one may be."""
+        api = self.api()
+        gateway = start_gateway(
+            self,
+            API_URI=api.uri,
+            API_HEADERS=f"X-Api-Key: {SECRETS['API_HEADERS']}",
+            FORWARD_HEADERS="Authorization, Cookie",
+            WS_ORIGINS="https://good.example",
+            **settings,
+        )
+        headers = tuple((name, SECRETS[name]) for name in ("Authorization", "Cookie"))
+        client = self.client(gateway, f"/chat?token={SECRETS['token']}", headers)
+        ws_uri = api.wait_for("POST")[0]["Ws-Uri"]
+        self.key = ws_uri.rpartition("/")[2]
+        client.send(frame(TEXT, SECRETS["message"].encode()))
+        self.assertEqual(client.receive(), (TEXT, SECRETS["reply"].encode()))
+        for method, path in (
+            ("PUT", f"/{self.key}"),
+            ("GET", f"/{self.key}"),
+            ("POST", f"/{self.key}"),
+            ("PUT", f"/x/{self.key}?token={SECRETS['token']}"),
+            ("DELETE", f"/{self.key}?code=1"),
+            ("GET", f"/?token={SECRETS['token']}"),
+        ):
+            self.ask(gateway, method, path)
+        # Who presents a key as a client, and who is refused.
+        client.send(frame(CLOSE, struct.pack(">H", 4000) + b"bye"))
+        client.receive()
+        api.wait_for("DELETE")
+        lost = Client(gateway.port, handshake(f"/{self.key}?token={SECRETS['token']}", headers))
+        lost.close()
+        evil = (("Origin", "https://evil.example"), *headers)
+        refused = Client(gateway.port, handshake(f"/{self.key}?token={SECRETS['token']}", evil))
+        self.assertEqual(refused.status, 403)
+        refused.close()
+        api.wait_for("DELETE", 2)
+        yield gateway
+        gateway.stop()
+
+    def ask(self, gateway: Gateway, method: str, path: str) -> HTTPResponse:
+        """:returns: the answer to a request"""
+        with closing(HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)) as http:
+            http.request(method, path, b"x" if method != "GET" else None)
+            response = http.getresponse()
+            response.read()
+            return response
+
+    def check_secrets(self, output: str) -> None:
+        """No key, no token, no query, no header value, no body."""
+        for what, secret in [("key", self.key), *SECRETS.items()]:
+            self.assertNotIn(secret, output, what)
+
+    def test_text(self) -> None:
+        """Lines of time, level, name and event; what is in them of clients' makes no lines of its own."""
+        with self.eventful_life() as gateway:
+            pass
+        line = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (DEBUG|INFO |WARN |ERROR) \S+ .+")
+        for text in gateway.output.splitlines():
+            self.assertTrue(line.fullmatch(text), text)
+        self.assertRegex(gateway.output, r"[\w-]{22} opened: 127\.0\.0\.1 /chat\n")
+        self.assertRegex(gateway.output, r"[\w-]{22} closed: 4000 by client\n")
+        self.check_secrets(gateway.output)
+
+    def test_json(self) -> None:
+        """``LOG_FORMAT=json``: each line is an object with time, level and message."""
+        with self.eventful_life(LOG_FORMAT="json") as gateway:
+            pass
+        records = [json.loads(line) for line in gateway.output.splitlines()]
+        for record in records:
+            self.assertRegex(record["time"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
+            self.assertIn(record["level"], ("DEBUG", "INFO", "WARN", "ERROR"))
+            self.assertIsInstance(record["message"], str)
+        (closed,) = [record for record in records if "closed: 4000" in record["message"]]
+        self.assertEqual((closed["code"], closed["by"], len(closed["tag"])), (4000, "client", 22))
+        self.check_secrets(gateway.output)
+
+    def test_debug(self) -> None:
+        """At ``DEBUG`` neither keys nor tokens stand there."""
+        with self.eventful_life(LOG_LEVEL="DEBUG") as gateway:
+            pass
+        for what in ("token", "Authorization", "Cookie", "API_HEADERS"):
+            self.assertNotIn(SECRETS[what], gateway.output, what)
+        self.assertNotIn(self.key, gateway.output)
+
+    def test_error(self) -> None:
+        """At ``ERROR`` a life in which nothing fails leaves no line."""
+        api = self.api()
+        # Nothing tells in the log when it listens.
+        gateway = Gateway(
+            twistd(),
+            environment(
+                API_URI=api.uri,
+                LOG_LEVEL="ERROR",
+                WS_LISTEN=f"tcp:{(port := free_port())}:interface=127.0.0.1",
+                WS_HOSTNAME=f"http://127.0.0.1:{port}",
+            ),
+            port,
+        )
+        self.addCleanup(gateway.stop)
+        gateway.wait_for_port(port)
+        client = self.client(gateway)
+        client.send(frame(CLOSE))
+        api.wait_for("DELETE")
+        gateway.stop()
+        self.assertEqual(gateway.output, "")
+
+
+class WarningTests(ProcessTestCase):
+    """One clear warning each at start."""
+
+    def warnings(self, **settings: str) -> list[str]:
+        """:returns: the warnings of a gateway that starts"""
+        gateway = start_gateway(self, **settings)
+        gateway.stop()
+        return [line for line in gateway.output.splitlines() if " WARN " in line]
+
+    def test_none(self) -> None:
+        """Everything on loopback: none."""
+        self.assertEqual(self.warnings(API_URI="localhost:5000/"), [])
+
+    def test_loopback_hostname(self) -> None:
+        """A loopback ``WS_HOSTNAME`` with an ``API_URI`` elsewhere."""
+        (warning,) = self.warnings(API_URI="api.example/")
+        self.assertIn("WS_HOSTNAME", warning)
+
+    def test_pushes_from_elsewhere(self) -> None:
+        """Pushes reachable from elsewhere."""
+        (warning,) = self.warnings(API_URI="localhost:5000/", PUSH_LISTEN=f"tcp:{free_port()}")
+        self.assertIn("PUSH_LISTEN", warning)

@@ -1,0 +1,189 @@
+"""The way of one client's messages to the API (protocol §2.1)."""
+
+from __future__ import annotations
+
+import gc
+import sys
+
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.fakes import PendingCalls
+from wsaas.delivery import MAX_WAITING, Delivery
+from wsaas.errors import NoAnswer
+from wsaas.messages import Delivered, Message, Outcome, Rejected
+
+ROOM = 100
+
+
+def sized(size: int) -> Message:
+    """:returns: a message of so many bytes"""
+    return Message(b"x" * size, True)
+
+
+class RecordingSender:
+    """A :class:`~wsaas.delivery.Sender` that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.ws_state: str | None = None
+        self.is_blocked = False
+        self.outcomes: list[tuple[int, object]] = []
+        self.idles = 0
+        self.faults: list[object] = []
+        #: Raised by the next call of :meth:`answered` or :meth:`unanswered`.
+        self.fault: Exception | None = None
+
+    def answered(self, number: int, outcome: Outcome) -> None:
+        """Keep the answer."""
+        self._keep(number, outcome)
+
+    def unanswered(self, number: int, failure: Failure) -> None:
+        """Keep why there is none."""
+        self._keep(number, failure.value)
+
+    def _keep(self, number: int, result: object) -> None:
+        fault, self.fault = self.fault, None
+        if fault is not None:
+            raise fault
+        self.outcomes.append((number, result))
+
+    def idle(self) -> None:
+        """Count."""
+        self.idles += 1
+
+    def faulted(self, failure: Failure) -> None:
+        """Keep the fault."""
+        self.faults.append(failure.value)
+
+
+class DeliveryTests(SynchronousTestCase):
+    """A queue in front of the API."""
+
+    def setUp(self) -> None:
+        self.sender = RecordingSender()
+        self.calls = PendingCalls()
+        self.delivery = Delivery(self.sender, self.calls, ROOM)
+
+    def add(self, *sizes: int) -> None:
+        """Add messages of so many bytes."""
+        for size in sizes:
+            self.delivery.add(sized(size))
+
+    def test_one_at_a_time_in_order(self) -> None:
+        """Numbered from 1; each begins when the one before has its answer, of whatever kind."""
+        self.add(1, 2, 3)
+        self.assertEqual(self.calls.begun, ["PUT 1"])
+        error = NoAnswer("cut")
+        for answer in (Rejected(404), error, Delivered()):
+            self.calls.answer(answer)
+        self.assertEqual(self.calls.begun, ["PUT 1", "PUT 2", "PUT 3"])
+        self.assertEqual(self.calls.overlaps, 0)
+        self.assertEqual(self.calls.messages, [sized(1), sized(2), sized(3)])
+        self.assertEqual(self.sender.outcomes, [(1, Rejected(404)), (2, error), (3, Delivered())])
+
+    def test_a_put_carries_the_state_of_the_moment_it_begins(self) -> None:
+        """Not of that in which its message came."""
+        self.sender.ws_state = "one"
+        self.add(1, 1)
+        self.sender.ws_state = "two"
+        self.calls.answer(Delivered())
+        self.assertEqual(self.calls.states, ["one", "two"])
+
+    def test_a_blocked_sender_s_messages_wait(self) -> None:
+        """Until it says that they may go on."""
+        self.sender.is_blocked = True
+        self.add(1)
+        self.delivery.proceed()
+        self.assertEqual((self.calls.begun, self.sender.idles), ([], 0))
+        self.sender.is_blocked = False
+        self.delivery.proceed()
+        self.assertEqual(self.calls.begun, ["PUT 1"])
+
+    def test_idle_is_told_when_nothing_waits_and_nothing_is_on_its_way(self) -> None:
+        """And whenever it is looked for."""
+        self.assertTrue(self.delivery.is_idle)
+        self.add(1, 1)
+        self.calls.answer(Delivered())
+        self.assertFalse(self.delivery.is_idle)
+        self.assertEqual(self.sender.idles, 0)
+        self.calls.answer(Delivered())
+        self.assertTrue(self.delivery.is_idle)
+        self.assertEqual(self.sender.idles, 1)
+        self.delivery.proceed()
+        self.assertEqual(self.sender.idles, 2)
+
+    def test_what_is_dropped_is_counted(self) -> None:
+        """The message on its way is not among it, and the next has the next number."""
+        self.add(1, 2, 3)
+        self.delivery.drop()
+        self.delivery.drop()
+        self.assertEqual(self.delivery.undelivered, 2)
+        self.calls.answer(Delivered())
+        self.assertTrue(self.delivery.is_idle)
+        self.add(4)
+        self.assertEqual(self.calls.begun, ["PUT 1", "PUT 2"])
+        self.assertEqual(self.calls.messages[-1], sized(4))
+
+    def test_bytes_are_bounded(self) -> None:
+        """The message on its way included; full is a byte above the room, roomy is half of it."""
+        self.add(50, 50)
+        self.assertFalse(self.delivery.is_full)
+        self.assertFalse(self.delivery.is_roomy)
+        self.add(1)
+        self.assertTrue(self.delivery.is_full)
+        self.calls.answer(Delivered())
+        self.assertFalse(self.delivery.is_full)
+        self.assertFalse(self.delivery.is_roomy)
+        self.delivery.drop()
+        self.assertTrue(self.delivery.is_roomy)
+        self.calls.answer(NoAnswer("cut"))
+        self.add(100)
+        self.assertFalse(self.delivery.is_full)
+
+    def test_numbers_are_bounded(self) -> None:
+        """Empty messages cost memory too."""
+        self.add(*[0] * MAX_WAITING)
+        self.assertFalse(self.delivery.is_full)
+        self.add(0)
+        self.assertTrue(self.delivery.is_full)
+        for _ in range(MAX_WAITING // 2):
+            self.assertFalse(self.delivery.is_roomy)
+            self.calls.answer(Delivered())
+        self.assertTrue(self.delivery.is_roomy)
+
+    def test_answers_that_come_at_once_do_not_nest(self) -> None:
+        """However many messages wait."""
+        count = sys.getrecursionlimit() * 2
+        self.sender.is_blocked = True
+        self.add(*[0] * count)
+        self.sender.is_blocked = False
+        self.calls.at_once.extend([Delivered()] * count)
+        self.delivery.proceed()
+        self.assertEqual(len(self.sender.outcomes), count)
+        self.assertEqual(self.calls.overlaps, 0)
+        self.assertEqual(self.sender.idles, 1)
+
+    def test_a_fault_of_the_sender_does_not_stop_the_queue(self) -> None:
+        """It is told of it, and decides."""
+        for answer in (Delivered(), NoAnswer("cut")):
+            self.setUp()
+            self.add(1, 1)
+            fault = self.sender.fault = ZeroDivisionError()
+            self.calls.answer(answer)
+            self.assertEqual(self.sender.faults, [fault])
+            self.assertEqual(self.calls.begun, ["PUT 1", "PUT 2"])
+
+    def test_after_the_end_nothing_begins(self) -> None:
+        """The sender is forgotten."""
+        self.delivery.end()
+        self.add(1)
+        self.assertEqual((self.calls.begun, self.sender.idles), ([], 0))
+
+    def test_an_answer_after_the_end_is_a_fault_that_shows(self) -> None:
+        """Nobody is left to be told; but it must not pass in silence."""
+        self.add(1)
+        self.delivery.end()
+        self.calls.answer(Delivered())
+        self.assertEqual((self.sender.outcomes, self.sender.faults), ([], []))
+        gc.collect()
+        self.assertEqual(len(self.flushLoggedErrors(AssertionError)), 1)

@@ -1,0 +1,441 @@
+"""The service: what starts in which order, the looks at clients, and the end within DRAIN_TIMEOUT."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress, IListeningPort
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import LogLevel, formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from tests.gate import (
+    CLOSE,
+    PING,
+    Frame,
+    Gate,
+    Wire,
+    close_frame,
+    close_payload,
+    handshake_request,
+    read_answer,
+    read_frames,
+)
+from wsaas.connection import Connection
+from wsaas.errors import SettingsError
+from wsaas.gateway import Gateway, Listener
+from wsaas.listen import endpoints
+
+
+@implementer(IListeningPort)
+class OpenPort:
+    """A port that listens until it is told to stop, which takes a turn of the reactor."""
+
+    def __init__(self, reactor: ListeningReactor, address: IAddress, name: object) -> None:
+        self._reactor = reactor
+        self._address = address
+        self._name = name
+        reactor.open.append(name)
+
+    def startListening(self) -> None:
+        """It does."""
+
+    def stopListening(self) -> Deferred[None]:
+        """Stop, soon."""
+        stopped: Deferred[None] = Deferred()
+
+        def stop() -> None:
+            self._reactor.open.remove(self._name)
+            stopped.callback(None)
+
+        self._reactor.callLater(0, stop)
+        return stopped
+
+    def getHost(self) -> IAddress:
+        """:returns: where it listens"""
+        return self._address
+
+
+class ListeningReactor(MemoryReactorClock):
+    """A reactor in memory that knows which ports are taken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: What listens now, in order.
+        self.open: list[object] = []
+        #: What others have taken.
+        self.busy: set[object] = set()
+
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> IListeningPort:
+        """Listen, unless somebody else does."""
+        if port in self.busy:
+            raise CannotListenError(interface, port, OSError(errno.EADDRINUSE, "Address already in use"))
+        kind = IPv6Address if ":" in interface else IPv4Address
+        return OpenPort(self, kind("TCP", interface or "0.0.0.0", port), port)
+
+    def listenUNIX(
+        self, address: str, factory: Any, backlog: int = 50, mode: int = 0o666, wantPID: bool = False
+    ) -> IListeningPort:
+        """Listen."""
+        return OpenPort(self, UNIXAddress(address.encode()), address)
+
+
+class ListeningGate(Gate):
+    """The gateway's parts on such a reactor."""
+
+    make_clock = ListeningReactor
+    clock: ListeningReactor
+
+
+class GatewayTestCase(SynchronousTestCase):
+    """A gateway in memory."""
+
+    def setUp(self) -> None:
+        """Put its parts together."""
+        self.events: list[Any] = []
+        observer: Any = self.events.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        self.gate = ListeningGate()
+        self.clock = self.gate.clock
+        self.done: list[str] = []
+        self.gateway = self.make()
+
+    def make(
+        self,
+        clients: str = "tcp:8080",
+        pushes: str = "tcp:9000:interface=127.0.0.1",
+        drain: float = 10.0,
+        check_every: float = 1.0,
+        before: Callable[[], Deferred[None]] | None = None,
+        after: Callable[[], Deferred[None]] | None = None,
+    ) -> Gateway:
+        """:returns: a gateway with two listeners"""
+        listeners = [
+            Listener(self.gate.site, endpoints(self.clock, "WS_LISTEN", clients.split()), "clients"),
+            Listener(self.gate.push_site, endpoints(self.clock, "PUSH_LISTEN", pushes.split()), "pushes"),
+        ]
+        return Gateway(
+            self.clock,
+            listeners,
+            self.gate.upgrade,
+            self.gate.registry,
+            check_every,
+            drain,
+            before=[before or self.note("before")],
+            after=[after or self.note("after")],
+        )
+
+    def note(self, what: str) -> Callable[[], Deferred[None]]:
+        """:returns: a call that is remembered, with the number of ports that listen then"""
+
+        def call() -> Deferred[None]:
+            self.done.append(f"{what} with {len(self.clock.open)}")
+            return succeed(None)
+
+        return call
+
+    def start(self) -> None:
+        """Start as twistd does."""
+        self.gateway.privilegedStartService()
+        self.gateway.startService()
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass in small steps, as it does."""
+        end = self.clock.seconds() + seconds
+        while self.clock.seconds() < end - 1e-6:
+            self.clock.advance(min(0.01, end - self.clock.seconds()))
+
+    def lines(self, level: Any) -> list[str]:
+        """:returns: what was logged at a level"""
+        return [formatEvent(event) for event in self.events if event["log_level"] is level]
+
+
+class StartTests(GatewayTestCase):
+    """The way up."""
+
+    def test_order(self) -> None:
+        """First what must be there before, then the ports in the order of the settings, while low ones may be bound."""
+        self.gateway.privilegedStartService()
+        self.assertEqual((self.done, self.clock.open), (["before with 0"], [8080, 9000]))
+        self.assertFalse(self.gateway.running)
+        self.gateway.startService()
+        self.assertTrue(self.gateway.running)
+        self.assertEqual((self.done, self.clock.open), (["before with 0"], [8080, 9000]))
+
+    def test_without_the_privileged_part(self) -> None:
+        """An application that only starts the service listens all the same."""
+        self.gateway.startService()
+        self.assertEqual(self.clock.open, [8080, 9000])
+
+    def test_one_line_for_each_port(self) -> None:
+        """Where it listens, and for whom."""
+        self.gateway = self.make("tcp:8080 tcp6:8081 unix:/run/wsaas.sock")
+        self.start()
+        found = [line for line in self.lines(LogLevel.info) if line.startswith("listening")]
+        self.assertEqual(
+            found,
+            [
+                "listening: tcp:0.0.0.0:8080 (clients)",
+                "listening: tcp:[::]:8081 (clients)",
+                "listening: unix:/run/wsaas.sock (clients)",
+                "listening: tcp:127.0.0.1:9000 (pushes)",
+            ],
+        )
+
+    def test_port_in_use(self) -> None:
+        """SettingsError, which names the setting and the place; nothing listens then, of whichever setting."""
+        for busy, setting in ((8080, "WS_LISTEN"), (8081, "WS_LISTEN"), (9000, "PUSH_LISTEN"), (9001, "PUSH_LISTEN")):
+            self.clock.busy = {busy}
+            self.gateway = self.make("tcp:8080 tcp:8081", "tcp:9000 tcp:9001")
+            error = self.assertRaises(SettingsError, self.gateway.privilegedStartService)
+            self.clock.advance(0)
+            self.clock.advance(0)
+            self.assertEqual((error.name, error.given), (setting, f"tcp:{busy}"))
+            self.assertIn("in use", str(error))
+            self.assertEqual(self.clock.open, [], busy)
+            self.assertEqual(self.gateway.ports, [])
+
+    def test_what_must_be_there_before_fails(self) -> None:
+        """Nothing listens, and whoever starts it hears of it."""
+        self.gateway = self.make(before=lambda: fail(ZeroDivisionError()))
+        self.assertRaises(ZeroDivisionError, self.gateway.privilegedStartService)
+        self.assertEqual(self.clock.open, [])
+
+
+class CheckTests(GatewayTestCase):
+    """The looks at whether clients are alive."""
+
+    def test_checks_run(self) -> None:
+        """Each connection is looked at; a silent client is pinged, then given up."""
+        self.start()
+        wires = [self.gate.open(), self.gate.open()]
+        self.pass_time(15.5)
+        self.assertEqual([[found.opcode for found in read_frames(wire.take())] for wire in wires], [[PING], [PING]])
+        self.pass_time(15)
+        self.assertEqual([wire.aborted for wire in wires], [True, True])
+
+    def test_one_fault_does_not_end_them(self) -> None:
+        """It is logged, and the others are looked at."""
+        self.start()
+        broken, fine = self.gate.open(), self.gate.open()
+        victim = next(iter(self.gate.registry))
+        check = Connection.check
+
+        def faulty(connection: Connection, now: float) -> None:
+            if connection is victim:
+                raise ZeroDivisionError
+            check(connection, now)
+
+        self.patch(Connection, "check", faulty)
+        self.pass_time(15.5)
+        self.assertGreater(len(self.flushLoggedErrors(ZeroDivisionError)), 10)
+        self.assertEqual([found.opcode for found in read_frames(fine.take())], [PING])
+        self.assertEqual(broken.take(), b"")
+
+    def test_they_end_with_the_service(self) -> None:
+        """No timer is left."""
+        self.start()
+        self.gateway.stopService()
+        self.pass_time(0.1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class DrainTests(GatewayTestCase):
+    """From SIGTERM to the end."""
+
+    def open(self, count: int) -> list[Wire]:
+        """Start, and open WebSockets whose API answers from now on."""
+        self.start()
+        self.gate.agent.react = lambda call: call.answer(200, b'{"code": "OK"}')
+        return [self.gate.open_as(handshake_request()) for _ in range(count)]
+
+    def stop(self) -> list[None]:
+        """:returns: a list that has an element once the service has stopped"""
+        stopped: list[None] = []
+        self.gateway.stopService().addCallback(stopped.append)
+        return stopped
+
+    @property
+    def goodbyes(self) -> list[tuple[str | None, str | None]]:
+        """Code and cause of all DELETEs."""
+        return [
+            (call.header("Ws-Close-Code"), call.header("Ws-Closed-By"))
+            for call in self.gate.agent.calls
+            if call.method == "DELETE"
+        ]
+
+    def test_nobody_here(self) -> None:
+        """Then it takes no time; the ports first, then what comes after."""
+        self.start()
+        stopped = self.stop()
+        self.clock.pump([0] * 6)
+        self.assertEqual(stopped, [None])
+        self.assertEqual((self.clock.open, self.done), ([], ["before with 0", "after with 0"]))
+        self.assertFalse(self.gateway.running)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_clients_that_answer(self) -> None:
+        """1001 to each, a DELETE for each, and then the end, before its time."""
+        wires = self.open(3)
+        stopped = self.stop()
+        self.pass_time(0.1)
+        for wire in wires:
+            self.assertEqual(read_frames(wire.take()), [Frame(CLOSE, close_payload(1001))])
+            self.assertEqual(stopped, [])
+            wire.deliver(close_frame(1001))
+        self.pass_time(0.1)
+        self.assertEqual(stopped, [None])
+        self.assertEqual(self.goodbyes, [("1001", "shutdown")] * 3)
+        self.assertEqual((self.lines(LogLevel.error), self.clock.open), ([], []))
+
+    def closed_after(self, wires: list[Wire]) -> float:
+        """:returns: seconds until each client has its Close frame"""
+        began = self.clock.seconds()
+        waiting = list(wires)
+        while waiting:
+            waiting = [wire for wire in waiting if not wire.value()]
+            self.clock.advance(0.01)
+            self.assertLess(self.clock.seconds() - began, 20)
+        return self.clock.seconds() - began
+
+    def test_closes_are_spread(self) -> None:
+        """So that the API does not get all DELETEs at once; a few take no time."""
+        wires = self.open(500)
+        self.stop()
+        self.clock.advance(0)
+        self.assertLess(sum(bool(wire.value()) for wire in wires), 20)
+        self.assertTrue(0.9 < self.closed_after(wires) < 1.1)
+
+    def test_spread_over_the_first_half_at_most(self) -> None:
+        """However many there are."""
+        self.gateway = self.make(drain=1.0)
+        wires = self.open(500)
+        self.stop()
+        self.assertTrue(0.4 < self.closed_after(wires) < 0.55)
+
+    def test_clients_that_do_not_answer(self) -> None:
+        """They are cut off after three quarters, so that their DELETEs still have time."""
+        self.gateway = self.make(drain=4.0)
+        wires = self.open(2)
+        stopped = self.stop()
+        self.pass_time(2.95)
+        self.assertEqual(([wire.over for wire in wires], self.goodbyes, stopped), ([False, False], [], []))
+        self.pass_time(0.1)
+        self.assertEqual([wire.aborted for wire in wires], [True, True])
+        self.assertEqual(self.goodbyes, [("1001", "shutdown")] * 2)
+        self.assertEqual((stopped, self.lines(LogLevel.error)), ([None], []))
+
+    def test_an_api_that_does_not_answer(self) -> None:
+        """It ends in time all the same, and says what is left."""
+        wires = self.open(2)
+        self.gate.agent.react = None
+        stopped = self.stop()
+        for wire in wires:
+            wire.deliver(close_frame(1001))
+        self.pass_time(9.9)
+        self.assertEqual((stopped, self.done), ([], ["before with 0"]))
+        self.pass_time(0.15)
+        self.assertEqual((stopped, self.done[1:]), ([None], ["after with 0"]))
+        (line,) = self.lines(LogLevel.error)
+        self.assertTrue(line.startswith("2 connections"), line)
+        self.assertIn("DRAIN_TIMEOUT", line)
+
+    def test_no_time_at_all(self) -> None:
+        """DRAIN_TIMEOUT=0: everybody is told, then cut off."""
+        self.gateway = self.make(drain=0)
+        (wire,) = self.open(1)
+        stopped = self.stop()
+        self.clock.pump([0] * 6)
+        self.assertEqual(stopped, [None])
+        self.assertTrue(wire.aborted)
+        self.assertEqual(read_frames(wire.take()), [Frame(CLOSE, close_payload(1001))])
+        self.assertEqual(len(self.lines(LogLevel.error)), 1)
+
+    def test_nobody_new(self) -> None:
+        """They are told so: the ports listen until the end."""
+        (wire,) = self.open(1)
+        self.stop()
+        self.pass_time(1)
+        self.assertEqual(self.clock.open, [8080, 9000])
+        late = self.gate.connect()
+        late.deliver(handshake_request())
+        self.assertEqual(read_answer(late.take())[0].status, 503)
+        wire.deliver(close_frame(1001))
+        self.pass_time(0.1)
+        self.assertEqual(self.clock.open, [])
+
+    def test_a_handshake_that_the_api_thinks_about(self) -> None:
+        """It is waited for; 503, and a goodbye when the grant comes."""
+        self.start()
+        wire = self.gate.begin()
+        stopped = self.stop()
+        self.pass_time(1)
+        self.assertEqual(stopped, [])
+        self.gate.agent.calls[0].answer()
+        self.assertEqual(read_answer(wire.take())[0].status, 503)
+        self.gate.agent.last.answer()
+        self.pass_time(0.1)
+        self.assertEqual((stopped, self.goodbyes), ([None], [("1001", "shutdown")]))
+
+    def test_a_message_on_its_way(self) -> None:
+        """It gets its answer before the goodbye; those not begun are counted."""
+        self.start()
+        wire = self.gate.open()
+        for number in range(3):
+            wire.deliver(b"\x81\x81\0\0\0\0%d" % number)
+        put = self.gate.agent.last
+        self.stop()
+        self.pass_time(0.1)
+        wire.deliver(close_frame(1001))
+        self.pass_time(1)
+        self.assertEqual(self.goodbyes, [])
+        put.answer(200, b"")
+        self.assertEqual(self.goodbyes, [("1001", "shutdown")])
+        self.assertEqual(self.gate.agent.last.header("Ws-Undelivered"), "2")
+
+    def test_what_comes_after_is_waited_for(self) -> None:
+        """The service has not stopped before."""
+        after: Deferred[None] = Deferred()
+        self.gateway = self.make(after=lambda: after)
+        self.start()
+        stopped = self.stop()
+        self.pass_time(0.1)
+        self.assertEqual(stopped, [])
+        after.callback(None)
+        self.assertEqual(stopped, [None])
+
+    def test_what_comes_after_has_no_more_time_either(self) -> None:
+        """From the stop to the end it is DRAIN_TIMEOUT, whatever hangs."""
+        self.gateway = self.make(after=Deferred)
+        self.start()
+        stopped = self.stop()
+        self.pass_time(9.9)
+        self.assertEqual(stopped, [])
+        self.pass_time(0.2)
+        self.assertEqual(stopped, [None])
+
+    def test_one_fault_does_not_keep_the_others(self) -> None:
+        """It is logged; everybody else gets a Close frame, and the end comes in time."""
+        wires = self.open(3)
+        victim = next(iter(self.gate.registry))
+        shut_down = Connection.shut_down
+
+        def faulty(connection: Connection) -> None:
+            if connection is victim:
+                raise ZeroDivisionError
+            shut_down(connection)
+
+        self.patch(Connection, "shut_down", faulty)
+        stopped = self.stop()
+        self.pass_time(0.1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(sum(bool(wire.value()) for wire in wires), 2)
+        self.pass_time(10)
+        self.assertEqual((stopped, self.clock.open), ([None], []))

@@ -1,0 +1,260 @@
+"""The table of settings (protocol §5): defaults, rules, and who is given what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.certificates import self_signed
+from tests.properties import moderately
+from wsaas.errors import SettingsError
+from wsaas.settings import NOT_YET, SETTINGS, read_settings
+
+API = {"API_URI": "localhost:80/websocket"}
+
+#: One value for each setting that cannot be used; API_CA and API_CERT name files.
+UNUSABLE = {
+    "API_URI": "ftp://localhost/",
+    "WS_HOSTNAME": "http://localhost:8080/?x",
+    "WS_LISTEN": "8080",
+    "PUSH_LISTEN": "udp:8080",
+    "WS_TIMEOUT": "30s",
+    "API_TIMEOUT": "0",
+    "API_MAX_REQUESTS": "0",
+    "API_HEADERS": "Ws-Uri: mine",
+    "API_CA": "/nowhere/ca.pem",
+    "API_CERT": "/nowhere/cert.pem",
+    "API_TEXT_TYPE": "json",
+    "FORWARD_HEADERS": "Host",
+    "WS_ORIGINS": "example.com",
+    "WS_MAX_MESSAGE": "0",
+    "WS_MAX_BUFFER": "1",
+    "WS_COMPRESSION": "yes",
+    "DRAIN_TIMEOUT": "-1",
+    "LOG_LEVEL": "LOUD",
+    "LOG_FORMAT": "xml",
+}
+
+
+class DefaultsTests(SynchronousTestCase):
+    """What holds if nothing but ``API_URI`` is given."""
+
+    def test_the_defaults_of_the_contract(self) -> None:
+        """Row by row; times in seconds."""
+        settings = read_settings(API)
+        self.assertEqual(settings.hostname, "http://localhost:8080")
+        self.assertEqual(settings.drain_timeout, 10)
+        self.assertEqual((settings.listen.clients, settings.listen.pushes), ((), ()))
+        self.assertEqual((settings.api.timeout, settings.api.max_requests), (30, 256))
+        self.assertEqual((settings.api.headers, settings.api.ca, settings.api.certificate), ((), None, None))
+        self.assertEqual(settings.api.text_type, "text/plain; charset=utf-8")
+        self.assertEqual(settings.connection.timeout, 30)
+        self.assertEqual((settings.connection.max_message, settings.connection.max_buffer), (131072, 1048576))
+        self.assertEqual(settings.handshake.forward_headers, ("Authorization", "Sec-WebSocket-Protocol"))
+        self.assertTrue(settings.handshake.origins.everyone)
+        self.assertFalse(settings.handshake.compression)
+        self.assertEqual((settings.log.level, settings.log.format), ("INFO", "text"))
+
+    def test_the_api_uri_is_required(self) -> None:
+        """The error names it, and the way without one."""
+        error = self.assertRaises(SettingsError, read_settings, {})
+        self.assertEqual(error.name, "API_URI")
+        self.assertIn("--demo", str(error))
+
+    def test_the_demo_needs_none(self) -> None:
+        """Nor may there be one: which of the two would be called?"""
+        self.assertIsNone(read_settings({}, demo=True).api_uri)
+        error = self.assertRaises(SettingsError, read_settings, API, demo=True)
+        self.assertEqual(error.name, "API_URI")
+
+    def test_a_blank_value_counts_as_not_given(self) -> None:
+        """As unit files and container files often have them."""
+        blank = {setting.name: " " for setting in SETTINGS}
+        self.assertEqual(read_settings({**blank, **API}), read_settings(API))
+        self.assertEqual(self.assertRaises(SettingsError, read_settings, {"API_URI": ""}).name, "API_URI")
+
+    def test_other_variables_are_nobodys_business(self) -> None:
+        """The environment is full of them."""
+        self.assertEqual(read_settings({**API, "HOME": "/", "WS_SOMETHING": "x"}), read_settings(API))
+
+
+class GivenTests(SynchronousTestCase):
+    """What is given goes where it is needed."""
+
+    def test_each_setting_reaches_its_consumer(self) -> None:
+        """None is read and forgotten."""
+        certificate, key = self_signed()
+        ca, cert = Path(self.mktemp()), Path(self.mktemp())
+        ca.write_bytes(certificate)
+        cert.write_bytes(certificate + key)
+        settings = read_settings(
+            {
+                "API_URI": "https://api.example/ws?x",
+                "WS_HOSTNAME": "https://push.example/",
+                "WS_LISTEN": "tcp:1 tcp:2",
+                "PUSH_LISTEN": "tcp:3",
+                "WS_TIMEOUT": "0",
+                "API_TIMEOUT": "1500",
+                "API_MAX_REQUESTS": "3",
+                "API_HEADERS": "X-A: 1",
+                "API_CA": str(ca),
+                "API_CERT": str(cert),
+                "API_TEXT_TYPE": "application/json",
+                "FORWARD_HEADERS": "Cookie",
+                "WS_ORIGINS": "same",
+                "WS_MAX_MESSAGE": "10",
+                "WS_MAX_BUFFER": "20",
+                "WS_COMPRESSION": "ON",
+                "DRAIN_TIMEOUT": "250",
+                "LOG_LEVEL": "debug",
+                "LOG_FORMAT": "JSON",
+            }
+        )
+        assert settings.api_uri is not None
+        self.assertEqual(settings.api_uri.uri, "https://api.example/ws?x")
+        self.assertEqual(settings.hostname, "https://push.example")
+        self.assertEqual((settings.listen.clients, settings.listen.pushes), (("tcp:1", "tcp:2"), ("tcp:3",)))
+        self.assertEqual((settings.connection.timeout, settings.api.timeout), (0, 1.5))
+        self.assertEqual((settings.api.max_requests, settings.api.headers), (3, (("X-A", "1"),)))
+        self.assertEqual((settings.api.ca, settings.api.certificate), (certificate, certificate + key))
+        self.assertEqual(settings.api.text_type, "application/json")
+        self.assertEqual(settings.handshake.forward_headers, ("Cookie",))
+        self.assertTrue(settings.handshake.origins.same)
+        self.assertTrue(settings.handshake.compression)
+        self.assertEqual((settings.connection.max_message, settings.connection.max_buffer), (10, 20))
+        self.assertEqual(settings.api.max_body, 10)
+        self.assertEqual(settings.drain_timeout, 0.25)
+        self.assertEqual((settings.log.level, settings.log.format), ("DEBUG", "json"))
+
+    def test_settings_cannot_be_changed(self) -> None:
+        """Parsed once, in one place."""
+        settings = read_settings(API)
+        with self.assertRaises(AttributeError):
+            settings.hostname = "x"  # type: ignore[misc]  # that is the test
+
+
+class ErrorsTests(SynchronousTestCase):
+    """A bad value names the setting, what was given and what is allowed."""
+
+    def test_every_setting_has_values_that_cannot_be_used(self) -> None:
+        """And each error has the three parts."""
+        self.assertEqual(set(UNUSABLE), {setting.name for setting in SETTINGS})
+        for setting in SETTINGS:
+            given = UNUSABLE[setting.name]
+            error = self.assertRaises(SettingsError, read_settings, {**API, "WS_HOSTNAME": "h", setting.name: given})
+            self.assertEqual((error.name, error.given), (setting.name, given))
+            self.assertIn(setting.name, str(error))
+            self.assertIn(repr(given), str(error))
+            self.assertIn(f"allowed: {error.allowed}", str(error))
+            self.assertTrue(error.allowed)
+
+    def test_why_a_file_cannot_be_read_is_said(self) -> None:
+        """As is which word is no origin."""
+        error = self.assertRaises(SettingsError, read_settings, {**API, "API_CA": "/nowhere/ca.pem"})
+        self.assertIn("No such file", str(error))
+        error = self.assertRaises(SettingsError, read_settings, {**API, "WS_ORIGINS": "same example.com"})
+        self.assertIn("'example.com' is no origin", str(error))
+
+    def test_certificates_that_cannot_be_used(self) -> None:
+        """Known before anything listens: no certificate in it, a damaged one, no key, the key of another."""
+        (certificate, key), (_, other) = self_signed(), self_signed()
+        damaged = certificate[:100] + b"-----END CERTIFICATE-----\n"
+        for name, content in (
+            ("API_CA", key),
+            ("API_CA", damaged),
+            ("API_CA", certificate + damaged),
+            ("API_CERT", certificate),
+            ("API_CERT", key),
+            ("API_CERT", damaged + key),
+            ("API_CERT", certificate + other),
+            ("API_CERT", certificate + key + damaged),
+        ):
+            path = Path(self.mktemp())
+            path.write_bytes(content)
+            error = self.assertRaises(SettingsError, read_settings, {**API, name: str(path)})
+            self.assertEqual((error.name, error.given), (name, str(path)))
+            self.assertNotIn("\n", str(error))
+
+    def test_settings_of_later_versions_are_refused(self) -> None:
+        """A secret that is silently not used would be believed in; its value is not repeated."""
+        for name in NOT_YET:
+            error = self.assertRaises(SettingsError, read_settings, {**API, name: "some secret"})
+            self.assertEqual(error.name, name)
+            self.assertNotIn("some secret", str(error))
+            self.assertEqual(read_settings({**API, name: " "}), read_settings(API))
+
+    def test_all_settings_of_the_contract_are_known(self) -> None:
+        """In this version or as one of a later."""
+        self.assertEqual(len({setting.name for setting in SETTINGS}), len(SETTINGS))
+        self.assertFalse({setting.name for setting in SETTINGS} & set(NOT_YET))
+        for name in ("ADMIN_LISTEN", "API_SECRET", "PUSH_TOKEN", "STATE_DIR", "TRUST_PROXY", "WS_MAX_CONNECTIONS"):
+            self.assertIn(name, NOT_YET)
+
+    def test_push_listen_needs_a_hostname(self) -> None:
+        """The default would lead to the clients' port, which then takes no pushes."""
+        error = self.assertRaises(SettingsError, read_settings, {**API, "PUSH_LISTEN": "tcp:8081"})
+        self.assertEqual(error.name, "WS_HOSTNAME")
+        self.assertIn("PUSH_LISTEN", str(error))
+
+    def test_the_buffer_holds_two_messages(self) -> None:
+        """Exactly twice is enough."""
+        given = {**API, "WS_MAX_MESSAGE": "1000"}
+        self.assertEqual(read_settings({**given, "WS_MAX_BUFFER": "2000"}).connection.max_buffer, 2000)
+        error = self.assertRaises(SettingsError, read_settings, {**given, "WS_MAX_BUFFER": "1999"})
+        self.assertEqual((error.name, error.given), ("WS_MAX_BUFFER", "1999"))
+        self.assertIn("1000", error.allowed)
+
+    def test_cookies_are_forwarded_only_with_origins(self) -> None:
+        """Or any web page could connect in its visitor's name; a star restricts nothing."""
+        for origins in ({}, {"WS_ORIGINS": "*"}):
+            error = self.assertRaises(
+                SettingsError, read_settings, {**API, **origins, "FORWARD_HEADERS": "Authorization, cookie"}
+            )
+            self.assertEqual(error.name, "FORWARD_HEADERS")
+            self.assertIn("WS_ORIGINS", error.allowed)
+        given = {**API, "FORWARD_HEADERS": "Cookie", "WS_ORIGINS": "https://a.example"}
+        self.assertEqual(read_settings(given).handshake.forward_headers, ("Cookie",))
+
+    @moderately
+    @given(
+        st.dictionaries(
+            st.sampled_from([setting.name for setting in SETTINGS]),
+            st.text(max_size=30)
+            | st.integers(-1, 10**10).map(str)
+            | st.sampled_from(["*", "same", "on", "tcp:1", "a.example", "http://[x", "Cookie", "X-A: 1"]),
+            max_size=6,
+        ),
+        st.booleans(),
+    )
+    def test_any_values_are_read_or_refused(self, given_values: dict[str, str], demo: bool) -> None:
+        """With one exception that names a setting of the table, in one line."""
+        try:
+            settings = read_settings(given_values, demo=demo)
+        except SettingsError as error:
+            self.assertIn(error.name, {setting.name for setting in SETTINGS})
+            self.assertNotIn("\n", str(error))
+        else:
+            self.assertEqual(settings.api_uri is None, demo)
+            self.assertGreaterEqual(settings.connection.max_buffer, 2 * settings.connection.max_message)
+
+
+class TableTests(SynchronousTestCase):
+    """The table itself."""
+
+    def test_options_are_named_after_settings(self) -> None:
+        """``API_URI`` is ``--api-uri``."""
+        self.assertEqual([setting.option for setting in SETTINGS if setting.name == "API_URI"], ["api-uri"])
+
+    def test_every_default_is_allowed(self) -> None:
+        """By its own rule."""
+        for setting in SETTINGS:
+            if setting.default is not None:
+                setting.parse(setting.default)
+
+    def test_every_setting_explains_itself(self) -> None:
+        """In --help and in errors."""
+        for setting in SETTINGS:
+            self.assertTrue(setting.summary and setting.allowed, setting.name)

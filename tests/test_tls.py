@@ -1,0 +1,307 @@
+"""TLS on real sockets, each of the four ways: clients, pushes, the API, and the gateway's own certificate there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS, trustRootFromCertificates
+
+from tests.certificates import Authority
+from tests.contract import ContractTestCase
+from tests.processes import free_port
+from tests.recording_api import Answer
+from tests.wire import BINARY, CLOSE, PING, PONG, TEXT, Frame, Wire, close_payload, frame, handshake
+
+
+class TlsTestCase(ContractTestCase):
+    """Tests with an authority of their own, whose certificates lie in a folder."""
+
+    def setUp(self) -> None:
+        """Make the authority."""
+        self.authority = Authority()
+        self.folder = self.scratch()
+        super().setUp()
+
+    def write(self, name: str, *pem: bytes) -> Path:
+        """:returns: the path of a new file"""
+        path = self.folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"".join(pem))
+        return path.absolute()
+
+    def trusting(self, name: str = "localhost", authority: Authority | None = None) -> IOpenSSLClientConnectionCreator:
+        """:returns: a client's side of TLS that asks for a name and trusts an authority, ours by default"""
+        root = Certificate.loadPEM((authority or self.authority).certificate)
+        creator: IOpenSSLClientConnectionCreator = optionsForClientTLS(
+            name, trustRoot=trustRootFromCertificates([root])
+        )
+        return creator
+
+
+class ClientTests(TlsTestCase):
+    """``wss`` clients, through ``ssl:`` and ``tls:`` endpoints."""
+
+    async def serve_ssl(self, **settings: str) -> None:
+        """Start the gateway with one certificate for clients and pushes, at an ``ssl:`` endpoint."""
+        certificate, key = self.authority.issue()
+        cert_path, key_path = self.write("cert.pem", certificate), self.write("key.pem", key)
+        port = free_port()
+        await self.serve(
+            WS_LISTEN=f"ssl:{port}:privateKey={key_path}:certKey={cert_path}:interface=127.0.0.1",
+            WS_HOSTNAME=f"https://localhost:{port}",
+            **settings,
+        )
+        self.port = port
+        self.push_tls = self.trusting()
+
+    async def connect_tls(self, tls: IOpenSSLClientConnectionCreator) -> tuple[Wire, str]:
+        """:returns: a ``wss`` client that has its 101, and its ``ws_uri``"""
+        client = await self.dial(tls=tls)
+        client.send(handshake(host=f"localhost:{self.port}"))
+        self.assertEqual((await client.reply()).status, 101)
+        post = await self.api.call("POST")
+        self.assertEqual(post.header("Ws-Scheme"), "wss")
+        self.assertEqual(post.header("X-Forwarded-Proto"), "https")
+        self.assertEqual(post.header("Ws-Client"), "127.0.0.1")
+        return client, post.ws_uri
+
+    async def check_both_ways(self, client: Wire, ws_uri: str) -> None:
+        """Messages get through in both directions, and the end in an orderly way."""
+        client.send_text("hello")
+        self.assertEqual((await self.api.call("PUT", ws_uri)).body, b"hello")
+        self.assertEqual((await self.put_text(ws_uri, "hi")).status, 200)
+        self.assertEqual(await client.frame(), Frame(TEXT, b"hi"))
+        client.send_close(1000)
+        self.assertEqual(await client.frame(), Frame(CLOSE, close_payload(1000)))
+        await client.end()
+        self.assertEqual((await self.api.call("DELETE", ws_uri)).header("Ws-Close-Code"), "1000")
+
+    async def test_ssl(self) -> None:
+        """``WS_LISTEN=ssl:…``: a ``wss`` client, and pushes over TLS to the same port."""
+        await self.serve_ssl()
+        await self.check_both_ways(*await self.connect_tls(self.trusting()))
+
+    async def test_tls(self) -> None:
+        """``WS_LISTEN=tls:<folder>:…``: each name gets its certificate."""
+        names = ("localhost", "a.example")
+        for name in names:
+            self.write(f"tls/{name}.pem", *self.authority.issue((name,)))
+        port = free_port()
+        await self.serve(
+            WS_LISTEN=f"tls:{(self.folder / 'tls').absolute()}:{port}:interface=127.0.0.1",
+            WS_HOSTNAME=f"https://localhost:{port}",
+        )
+        self.port, self.push_tls = port, self.trusting()
+        for name in names:
+            await self.check_both_ways(*await self.connect_tls(self.trusting(name)))
+
+    async def test_early_frames(self) -> None:
+        """What comes behind the handshake in the same record is not lost."""
+        await self.serve_ssl()
+        client = await self.dial(tls=self.trusting())
+        client.send(handshake() + frame(TEXT, b"early") + frame(PING, b"?"))
+        self.assertEqual((await client.reply()).status, 101)
+        self.assertEqual(await client.frame(), Frame(PONG, b"?"))
+        self.assertEqual((await self.api.call("PUT")).body, b"early")
+
+    async def test_big_messages(self) -> None:
+        """Messages much bigger than a TLS record, in both directions."""
+        await self.serve_ssl(WS_MAX_MESSAGE="3000000", WS_MAX_BUFFER="6000000")
+        payload = bytes(range(256)) * 10_000
+        self.api.script["PUT"] = lambda call: call.answer(200, call.body, [("Ws-Reply", "binary")])
+        client, ws_uri = await self.connect_tls(self.trusting())
+        client.send_binary(payload)
+        self.assertEqual(await client.frame(), Frame(BINARY, payload))
+        reply = await self.push("PUT", ws_uri, payload, [("Content-Type", "application/octet-stream")])
+        self.assertEqual(reply.status, 200)
+        self.assertEqual(await client.frame(), Frame(BINARY, payload))
+
+    async def test_refusals(self) -> None:
+        """A refusal reaches who is refused over TLS too, with nothing cut off: a handshake, a push that is too long."""
+        await self.serve_ssl()
+        client = await self.dial(tls=self.trusting())
+        client.send(handshake(without=["Host"]))
+        self.assertEqual((await client.reply()).status, 400)
+        _, ws_uri = await self.connect_tls(self.trusting())
+        self.assertEqual((await self.push("PUT", ws_uri, bytes(200_000))).status, 413)
+
+    async def test_slow(self) -> None:
+        """A client that does not read fills its buffer: 503; when it reads, all that was taken arrives."""
+        await self.serve_ssl()
+        client, ws_uri = await self.connected_narrow(self.trusting())
+        taken = await self.fill(client, ws_uri)
+        buffered = (await self.push("GET", ws_uri)).json["buffered"]
+        self.assertTrue(1_000_000 < buffered <= 1048576, buffered)
+        client.read_on()
+        for size in taken:
+            self.assertEqual(await client.frame(), Frame(BINARY, bytes(size)))
+        self.assertEqual((await self.put_text(ws_uri, "room again")).status, 200)
+        self.assertEqual(await client.frame(), Frame(TEXT, b"room again"))
+
+    async def test_slow_to_the_end(self) -> None:
+        """One that never reads, though it lives, is given up: 1006, by slow."""
+        await self.serve_ssl(WS_TIMEOUT="500")
+        client, ws_uri = await self.connected_narrow(self.trusting())
+        await self.until_given_up(client, ws_uri)
+        delete = await self.api.call("DELETE")
+        self.assertEqual((delete.header("Ws-Close-Code"), delete.header("Ws-Closed-By")), ("1006", "slow"))
+
+    async def test_back_pressure(self) -> None:
+        """A client that sends faster than the API takes is not read, and loses nothing."""
+        await self.serve_ssl(WS_MAX_MESSAGE="10000", WS_MAX_BUFFER="20000")
+        self.api.script["PUT"] = None
+        client, ws_uri = await self.connect_tls(self.trusting())
+        for number in range(60):
+            client.send_binary(b"%d:" % number + bytes(9_000))
+        first = await self.api.call("PUT")
+        for _ in range(5):
+            value = (await self.push("GET", ws_uri)).json
+        self.assertLess(value["bytes_in"], 50_000)
+        self.api.script["PUT"] = Answer()
+        first.answer()
+        got = [first.body, *[(await self.api.call("PUT")).body for _ in range(59)]]
+        self.assertEqual([body.partition(b":")[0] for body in got], [b"%d" % number for number in range(60)])
+
+    async def test_no_tls_from_the_client(self) -> None:
+        """A client that speaks plain HTTP to a TLS port gets nowhere and harms nobody."""
+        await self.serve_ssl()
+        plain = await self.dial()
+        plain.send(handshake())
+        self.assertNotIn(b"HTTP/", await plain.end())
+        await self.check_both_ways(*await self.connect_tls(self.trusting()))
+        self.assertEqual(len(self.api.calls), 3)
+
+
+class PushTests(TlsTestCase):
+    """Pushes over TLS at a ``PUSH_LISTEN`` of their own, clients without."""
+
+    async def test_push_listen(self) -> None:
+        """Pushes are taken over TLS there; the client is a plain one."""
+        certificate, key = self.authority.issue()
+        cert_path, key_path = self.write("cert.pem", certificate), self.write("key.pem", key)
+        pushes = free_port()
+        await self.serve(
+            PUSH_LISTEN=f"ssl:{pushes}:privateKey={key_path}:certKey={cert_path}:interface=127.0.0.1",
+            WS_HOSTNAME=f"https://localhost:{pushes}",
+        )
+        self.push_tls = self.trusting()
+        client, ws_uri = await self.connected()
+        self.assertEqual((await self.api_scheme()), "ws")
+        self.assertEqual((await self.put_text(ws_uri, "hello")).status, 200)
+        self.assertEqual(await client.frame(), Frame(TEXT, b"hello"))
+        self.assertEqual((await self.push("HEAD", ws_uri)).status, 200)
+        self.assertEqual((await self.push("DELETE", ws_uri, query="?code=4000")).status, 200)
+        self.assertEqual((await client.closed()).code, 4000)
+
+    async def api_scheme(self) -> str | None:
+        """:returns: the ``Ws-Scheme`` of the first callback"""
+        return self.api.calls[0].header("Ws-Scheme")
+
+
+class ApiTests(TlsTestCase):
+    """An ``https`` API: verified TLS."""
+
+    def listen_api(self) -> None:
+        """Each test has the API listen with a certificate of its own."""
+
+    def listen(self, certificate: tuple[bytes, bytes], *trusted: bytes) -> None:
+        """Have the API listen.
+
+        :param certificate: its certificate and key
+        :param trusted: whose certificates its clients have to show
+        """
+        own = PrivateCertificate.loadPEM(b"".join(certificate))
+        context: Any = own.options(*map(Certificate.loadPEM, trusted))
+        self.api.listen(context)
+
+    async def serve_https(self, host: str = "localhost", **settings: str) -> None:
+        """Start the gateway in front of the API, with our authority as the only one that it trusts."""
+        ca = str(self.write("ca.pem", self.authority.certificate))
+        await self.serve(**{"API_URI": f"https://{host}:{self.api.port}/hook", "API_CA": ca, **settings})
+
+    async def check_refused(self) -> None:
+        """Nobody is let in, the API hears nothing, and no goodbye is owed."""
+        reply = await self.shake(handshake())
+        self.assertEqual(reply.status, 503)
+        self.assertRegex(reply.header("Retry-After") or "", r"^[0-9]+$")
+        await self.stop_gateway()
+        self.assertEqual(self.api.calls, [])
+        self.assertRegex(self.logged(), r"WARN .*certificate")
+
+    async def test_verified(self) -> None:
+        """A certificate of an authority in ``API_CA``, for this name: all three callbacks."""
+        self.listen(self.authority.issue())
+        await self.serve_https()
+        life = await self.life(message=bytes(100_000))
+        self.assertEqual(life.put.body, bytes(100_000))
+        self.assertEqual(life.post.header("Host"), f"localhost:{self.api.port}")
+        self.assertEqual(self.api.connections, 1)
+
+    async def test_address(self) -> None:
+        """A certificate for an IP address."""
+        self.listen(self.authority.issue(("api.example",), ("127.0.0.1",)))
+        await self.serve_https("127.0.0.1")
+        self.assertEqual(len((await self.life()).calls), 3)
+
+    async def test_several_authorities(self) -> None:
+        """``API_CA`` may hold several."""
+        other = Authority("another")
+        self.listen(self.authority.issue())
+        ca = str(self.write("cas.pem", other.certificate, self.authority.certificate))
+        await self.serve_https(API_CA=ca)
+        self.assertEqual(len((await self.life()).calls), 3)
+
+    async def test_wrong_name(self) -> None:
+        """For another name: 503 and no DELETE."""
+        self.listen(self.authority.issue(("other.example",)))
+        await self.serve_https()
+        await self.check_refused()
+
+    async def test_wrong_address(self) -> None:
+        """For a name where an address is asked for: 503 and no DELETE."""
+        self.listen(self.authority.issue())
+        await self.serve_https("127.0.0.1")
+        await self.check_refused()
+
+    async def test_expired(self) -> None:
+        """Expired: 503 and no DELETE."""
+        self.listen(self.authority.issue(days=-1))
+        await self.serve_https()
+        await self.check_refused()
+
+    async def test_untrusted(self) -> None:
+        """Of an authority that is not in ``API_CA``: 503 and no DELETE."""
+        self.listen(Authority("another").issue())
+        await self.serve_https()
+        await self.check_refused()
+
+    async def test_system_roots(self) -> None:
+        """Without ``API_CA`` the system's roots count, which do not have ours: 503 and no DELETE."""
+        self.listen(self.authority.issue())
+        await self.serve(API_URI=f"https://localhost:{self.api.port}/hook")
+        await self.check_refused()
+
+    async def test_no_tls_at_the_api(self) -> None:
+        """An API that speaks no TLS: nobody is let in, and nothing is sent to it in plain text."""
+        self.api.listen()
+        await self.serve_https(API_TIMEOUT="150")
+        self.assertIn((await self.shake(handshake())).status, (502, 503, 504))
+        await self.stop_gateway()
+        self.assertEqual(self.api.calls, [])
+
+    async def test_own_certificate(self) -> None:
+        """``API_CERT``: an API that asks for a certificate gets ours."""
+        self.listen(self.authority.issue(), self.authority.certificate)
+        certificate, key = self.authority.issue(("gateway.example",))
+        await self.serve_https(API_CERT=str(self.write("own.pem", key, certificate)))
+        self.assertEqual(len((await self.life()).calls), 3)
+
+    async def test_no_own_certificate(self) -> None:
+        """An API that asks for a certificate does not hear of a gateway that has none."""
+        self.listen(self.authority.issue(), self.authority.certificate)
+        await self.serve_https()
+        self.assertIn((await self.shake(handshake())).status, (502, 503))
+        await self.stop_gateway()
+        self.assertEqual(self.api.calls, [])

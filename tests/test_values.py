@@ -1,0 +1,353 @@
+"""How the values of settings are written (protocol §5)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.client import URI
+
+from tests.properties import moderately
+from wsaas.values import (
+    choice,
+    endpoints,
+    field_lines,
+    field_names,
+    hostname,
+    is_reserved,
+    media_type,
+    milliseconds,
+    number,
+    parse_api_uri,
+    pem,
+)
+
+#: Protocol §2: names that FORWARD_HEADERS may not contain.
+RESERVED = (
+    "Ws-Uri",
+    "Ws-Anything",
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "Content-Type",
+    "Content-Length",
+    "Host",
+    "Expect",
+    "User-Agent",
+    "Connection",
+    "Keep-Alive",
+    "Proxy-Authorization",
+    "TE",
+    "Trailer",
+    "Transfer-Encoding",
+    "Upgrade",
+)
+
+
+class ReservedTests(SynchronousTestCase):
+    """Headers that are the gateway's own."""
+
+    def test_what_the_contract_names_is_reserved_in_any_spelling(self) -> None:
+        """With ``-`` or ``_``, in any case: CGI cannot tell them apart."""
+        for name in RESERVED:
+            for spelling in (name, name.lower(), name.upper(), name.replace("-", "_"), name.lower().replace("-", "_")):
+                self.assertTrue(is_reserved(spelling), spelling)
+
+    def test_others_are_not(self) -> None:
+        """A name that only resembles a reserved one is an ordinary header."""
+        for name in (
+            "Authorization",
+            "Cookie",
+            "Sec-WebSocket-Protocol",
+            "X-Request-Id",
+            "News-Id",
+            "Wsx",
+            "X-Forward",
+        ):
+            self.assertFalse(is_reserved(name), name)
+
+
+class NumberTests(SynchronousTestCase):
+    """Whole numbers and milliseconds."""
+
+    def test_both_bounds_are_allowed(self) -> None:
+        """And nothing beyond."""
+        parse = number(2, 40)
+        self.assertEqual([parse("2"), parse("40"), parse("007")], [2, 40, 7])
+        self.assertRaises(ValueError, parse, "1")
+        self.assertRaises(ValueError, parse, "41")
+
+    def test_only_ascii_digits(self) -> None:
+        """int() would take more, and a very long number would take very long."""
+        parse = number(0, 10**11)
+        for text in ("", "-1", "+1", "1.5", "1e3", "0x10", "1_000", " 1", "1 ", "1\n", "٣", "²", "30s", "9" * 5000):
+            self.assertRaises(ValueError, parse, text)
+
+    def test_milliseconds_become_seconds(self) -> None:
+        """All times inside are in seconds."""
+        self.assertEqual(milliseconds(0, 60_000)("1500"), 1.5)
+        self.assertEqual(milliseconds(0, 60_000)("0"), 0)
+        self.assertRaises(ValueError, milliseconds(1, 60_000), "0")
+        self.assertRaises(ValueError, milliseconds(1, 60_000), "60001")
+
+    @moderately
+    @given(st.integers(-10, 10**13), st.integers(0, 10**6), st.integers(0, 10**6))
+    def test_a_number_is_taken_if_it_is_within_the_bounds(self, value: int, low: int, more: int) -> None:
+        """For any bounds."""
+        try:
+            parsed: int | None = number(low, low + more)(str(value))
+        except ValueError:
+            parsed = None
+        self.assertEqual(parsed, value if low <= value <= low + more else None)
+
+
+class ChoiceTests(SynchronousTestCase):
+    """One of some words."""
+
+    def test_case_does_not_matter(self) -> None:
+        """The result is spelled as the table has it."""
+        parse = choice("off", "INFO")
+        self.assertEqual([parse("OFF"), parse("off"), parse("info")], ["off", "off", "INFO"])
+
+    def test_no_other_word(self) -> None:
+        """Nor a part of one, nor none."""
+        for text in ("", "of", "offf", "off ", "true", "1"):
+            self.assertRaises(ValueError, choice("off", "on"), text)
+
+
+class ApiUriTests(SynchronousTestCase):
+    """Where callbacks go (protocol §1)."""
+
+    def test_without_a_scheme_it_is_http(self) -> None:
+        """``localhost:80/websocket`` means ``http://localhost:80/websocket``."""
+        api = parse_api_uri("localhost:80/websocket")
+        self.assertEqual((api.uri, api.secure, api.host, api.port), (api.uri, False, "localhost", 80))
+        self.assertEqual(api.uri, "http://localhost:80/websocket")
+
+    def test_ports_have_defaults(self) -> None:
+        """443 with TLS, 80 without."""
+        self.assertEqual(parse_api_uri("https://api.example/x").port, 443)
+        self.assertTrue(parse_api_uri("https://api.example/x").secure)
+        self.assertEqual(parse_api_uri("http://api.example/x").port, 80)
+        self.assertEqual(parse_api_uri("HTTPS://api.example:8443").port, 8443)
+
+    def test_a_query_is_kept(self) -> None:
+        """Byte for byte, as is the path."""
+        self.assertEqual(parse_api_uri("h/a%2Fb/../c;d?x=1&y=%20").uri, "http://h/a%2Fb/../c;d?x=1&y=%20")
+
+    def test_a_query_may_hold_an_uri(self) -> None:
+        """What looks like a scheme behind the host is none."""
+        api = parse_api_uri("localhost:80/ws?next=http://other.example/")
+        self.assertEqual(api.uri, "http://localhost:80/ws?next=http://other.example/")
+        self.assertEqual(api.host, "localhost")
+
+    def test_without_a_path_it_is_the_root(self) -> None:
+        """A request needs a target."""
+        self.assertEqual(parse_api_uri("api.example").uri, "http://api.example/")
+        self.assertEqual(parse_api_uri("api.example?x").uri, "http://api.example/?x")
+
+    def test_an_ipv6_literal_loses_its_brackets_in_the_host(self) -> None:
+        """They belong to the URI, not to the address."""
+        api = parse_api_uri("[::1]:8000/ws")
+        self.assertEqual((api.uri, api.host, api.port), ("http://[::1]:8000/ws", "::1", 8000))
+
+    def test_what_no_request_can_be_sent_to(self) -> None:
+        """Each of these would fail at the first callback, or lead elsewhere than it seems."""
+        for text in (
+            "",
+            "/ws",
+            "http://",
+            "http:///ws",
+            "ftp://api.example/",
+            "ws://api.example/",
+            "http://user:secret@api.example/",
+            "user@api.example",
+            "http://api.example/#part",
+            "api.example:0/",
+            "api.example:65536/",
+            "api.example:port/",
+            "api.example:/ws",
+            "api example/",
+            "api.example/\n",
+            "api.example/é",
+            "http://[::1/",
+            "http://::1]/",
+            "://api.example",
+            "?x=://y",
+        ):
+            self.assertRaises(ValueError, parse_api_uri, text)
+
+    @moderately
+    @given(
+        st.from_regex(r"(https?://)?[!-~]{1,40}", fullmatch=True) | st.text(max_size=40),
+    )
+    def test_what_is_accepted_leads_to_that_host_and_port(self, text: str) -> None:
+        """Twisted's Agent reads host and port from the URI by rules of its own; both must agree."""
+        try:
+            api = parse_api_uri(text)
+        except ValueError:
+            return
+        there = URI.fromBytes(api.uri.encode("ascii"))
+        self.assertEqual(there.host.decode().lower(), api.host.lower())
+        self.assertEqual(there.port, api.port)
+        self.assertEqual(there.scheme, b"https" if api.secure else b"http")
+        self.assertTrue(there.path.startswith(b"/"))
+
+
+class HostnameTests(SynchronousTestCase):
+    """``WS_HOSTNAME`` (protocol §1)."""
+
+    def test_it_stands_byte_for_byte(self) -> None:
+        """With or without scheme, port and path, in the case it was written in."""
+        for text in (
+            "localhost:8080",
+            "http://localhost:8080",
+            "HTTPS://Push.Example/Gateway%20",
+            "[::1]:8080",
+            "a/b",
+            "a//b",
+        ):
+            self.assertEqual(hostname(text), text)
+
+    def test_a_trailing_slash_aside(self) -> None:
+        """The key is put behind it with a slash of its own."""
+        self.assertEqual(hostname("http://h/x/"), "http://h/x")
+        self.assertEqual(hostname("h/"), "h")
+
+    def test_what_a_key_cannot_stand_behind(self) -> None:
+        """Or cannot be the start of an http URI, or would break the JSON or header it stands in."""
+        for text in (
+            "",
+            "/",
+            "/path",
+            "http://",
+            "http:///",
+            "https:///path",
+            "ftp://h",
+            "ws://h",
+            "://h",
+            "h?x",
+            "h#x",
+            "a b",
+            "h\n",
+            "hé",
+            'h"',
+            "h\\",
+            "http://[::1",
+            "[::1/x",
+        ):
+            self.assertRaises(ValueError, hostname, text)
+
+    @moderately
+    @given(st.from_regex(r"(https?://)?[!-~]{1,30}", fullmatch=True) | st.text(max_size=30))
+    def test_what_is_accepted_is_visible_ascii(self, text: str) -> None:
+        """So it can stand in a header; ValueError is all that can come besides."""
+        try:
+            bare = hostname(text)
+        except ValueError:
+            return
+        self.assertTrue(all("!" <= character <= "~" for character in bare))
+        self.assertIn(text, (bare, f"{bare}/"))
+
+
+class EndpointsTests(SynchronousTestCase):
+    """Endpoint descriptions, as far as their text tells."""
+
+    def test_several_separated_by_blanks(self) -> None:
+        """Lines too."""
+        self.assertEqual(
+            endpoints(" tcp:1  tls:/etc/tls:443\nunix:/run/x "), ("tcp:1", "tls:/etc/tls:443", "unix:/run/x")
+        )
+
+    def test_all_kinds_of_the_contract(self) -> None:
+        """``tcp:``, ``tls:``, ``ssl:``, ``unix:``, ``systemd:``."""
+        for text in ("tcp:80", "tls:x:443", "ssl:443:x", "unix:x", "systemd:domain=INET:index=0"):
+            self.assertEqual(endpoints(text), (text,))
+
+    def test_other_kinds_are_refused(self) -> None:
+        """A bare port is a common mistake; standard input is no place for clients."""
+        for text in ("8080", "stdio:", "udp:80", "TCP:80", "", "tcp:80 8080", "http://localhost"):
+            if text:
+                self.assertRaises(ValueError, endpoints, text)
+            else:
+                self.assertEqual(endpoints(text), ())
+
+    def test_an_adopted_unix_socket_is_refused(self) -> None:
+        """Twisted would make it writable for everyone and unlink it in the end."""
+        self.assertRaises(ValueError, endpoints, "systemd:domain=UNIX:index=0")
+
+
+class FieldTests(SynchronousTestCase):
+    """``API_HEADERS``, ``FORWARD_HEADERS``, ``API_TEXT_TYPE``."""
+
+    def test_lines_of_name_and_value(self) -> None:
+        """Order and repetition are kept; blank lines and blanks around values are not."""
+        self.assertEqual(
+            field_lines("Authorization: Bearer a:b\r\n\n  \nX-A:1\nX-A:\t2 \nX-Empty:"),
+            (("Authorization", "Bearer a:b"), ("X-A", "1"), ("X-A", "2"), ("X-Empty", "")),
+        )
+        self.assertEqual(field_lines(""), ())
+
+    def test_lines_that_are_no_field(self) -> None:
+        """They would break the request, or set what is the gateway's own."""
+        for text in ("X-A", "X A: 1", ": 1", " X-A: 1", "X-A : 1", "X-A: é", "X-A: \x00", "Ws_Uri: x", "Host: x"):
+            self.assertRaises(ValueError, field_lines, f"X-Fine: 1\n{text}")
+
+    def test_names_separated_by_commas(self) -> None:
+        """As written; a comma too many does not matter, and commas alone forward nothing."""
+        self.assertEqual(field_names("Authorization, x-a,,X-B ,"), ("Authorization", "x-a", "X-B"))
+        self.assertEqual(field_names(","), ())
+
+    def test_a_name_twice(self) -> None:
+        """Its values would be forwarded twice."""
+        self.assertRaises(ValueError, field_names, "X-A, x-a")
+
+    def test_names_that_may_not_be_forwarded(self) -> None:
+        """All that protocol §2 lists, and what is no name."""
+        for name in (*RESERVED, "X A", "X:", "é", "X-A;X-B"):
+            self.assertRaises(ValueError, field_names, f"Authorization, {name}")
+
+    def test_media_types(self) -> None:
+        """Parameters are kept."""
+        for text in ("application/json", "text/plain; charset=utf-8", "application/vnd.x+json;v=1"):
+            self.assertEqual(media_type(text), text)
+        for text in ("", "json", "text/", "/plain", "text/plain\n", "text/plain, text/html", "text /plain", "é/x"):
+            self.assertRaises(ValueError, media_type, text)
+
+    @moderately
+    @given(st.text(max_size=80))
+    def test_no_line_can_smuggle_a_field(self, text: str) -> None:
+        """Names are tokens and values one line of ASCII, whatever the text."""
+        try:
+            lines = field_lines(text)
+        except ValueError:
+            return
+        for name, value in lines:
+            self.assertRegex(name, r"\A[!-9;-~]+\Z")
+            self.assertRegex(value, r"\A[ -~\t]*\Z")
+            self.assertFalse(is_reserved(name))
+
+
+class PemTests(SynchronousTestCase):
+    """Files of certificates."""
+
+    def test_its_bytes(self) -> None:
+        """As they are in the file."""
+        path = Path(self.mktemp())
+        path.write_bytes(b"about it\n-----BEGIN CERTIFICATE-----\nx\n")
+        self.assertEqual(pem(str(path)), b"about it\n-----BEGIN CERTIFICATE-----\nx\n")
+
+    def test_a_file_that_cannot_be_read(self) -> None:
+        """The reason is the system's."""
+        self.assertIn("No such file", str(self.assertRaises(ValueError, pem, self.mktemp())))
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        self.assertIn("directory", str(self.assertRaises(ValueError, pem, str(folder))))
+        self.assertRaises(ValueError, pem, "a\0b")
+
+    def test_a_file_that_is_no_pem(self) -> None:
+        """A DER file, most often."""
+        path = Path(self.mktemp())
+        path.write_bytes(b"\x30\x82")
+        self.assertIn("no PEM", str(self.assertRaises(ValueError, pem, str(path))))

@@ -1,0 +1,735 @@
+"""The client's side: frames in, frames out (RFC 6455), compression (RFC 7692), the end."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+import zlib
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.error import ConnectionLost
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.gate import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    PING,
+    PONG,
+    TEXT,
+    ApiCall,
+    Frame,
+    Gate,
+    Wire,
+    close_frame,
+    close_payload,
+    frame,
+    handshake_request,
+    read_answer,
+    read_frames,
+)
+from tests.properties import moderately
+from wsaas.connection import CLOSE_TIMEOUT, Connection
+from wsaas.messages import Message
+
+#: RFC 7692 §7.2.1: what ends a compressed message and is left out.
+_TAIL = b"\x00\x00\xff\xff"
+
+
+def deflate(data: bytes) -> bytes:
+    """:returns: a compressed message (RFC 7692 §7.2.1)"""
+    compressor = zlib.compressobj(wbits=-15)
+    return (compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH)).removesuffix(_TAIL)
+
+
+def inflate(data: bytes) -> bytes:
+    """:returns: a message that was compressed by itself"""
+    return zlib.decompressobj(wbits=-15).decompress(data + _TAIL)
+
+
+class WebSocketTestCase(SynchronousTestCase):
+    """One open WebSocket."""
+
+    settings: dict[str, str] = {"WS_MAX_MESSAGE": "1000", "WS_MAX_BUFFER": "2000"}
+    offers: tuple[tuple[str, str], ...] = ()
+
+    def setUp(self) -> None:
+        """Open it."""
+        self.gate = Gate(None, **self.settings)
+        self.wire = self.gate.open("/", *self.offers)
+
+    def frames(self, wire: Wire | None = None) -> list[Frame]:
+        """:returns: what the client got"""
+        return read_frames((wire or self.wire).take())
+
+    @property
+    def calls(self) -> list[ApiCall]:
+        """All callbacks but the POST."""
+        return self.gate.agent.calls[1:]
+
+    @property
+    def puts(self) -> list[tuple[str, bytes | None]]:
+        """Type and body of all PUTs."""
+        return [
+            ("text" if (call.header("Content-Type") or "").startswith("text/") else "binary", call.body)
+            for call in self.gate.agent.calls
+            if call.method == "PUT"
+        ]
+
+    def always(self, *headers: tuple[str, str]) -> None:
+        """Let the API answer at once from now on."""
+        self.gate.agent.react = lambda call: call.answer(
+            200, b'{"code": "OK"}' if call.method == "POST" else b"", *headers
+        )
+
+    def assert_closed(
+        self, code: int | None, by: str, *, told: int | None = None, answered: bool = True, in_time: bool = True
+    ) -> None:
+        """The client gets this Close, and the API this goodbye.
+
+        :param code: of the Close frame that the client got; :data:`None`: without one
+        :param told: the code that the API is told, if another
+        :param answered: whether the client answers the Close frame
+        :param in_time: whether that ends the connection at once, and not the time limit
+        """
+        (last,) = self.frames()
+        self.assertEqual(last.opcode, CLOSE)
+        self.assertEqual(last.payload[:2], b"" if code is None else close_payload(code))
+        if answered:
+            self.wire.deliver(frame(CLOSE, last.payload[:2]))
+        self.gate.turn()
+        self.assertEqual(self.wire.over, in_time)
+        self.gate.clock.advance(CLOSE_TIMEOUT)
+        self.gate.turn()
+        self.assertTrue(self.wire.over)
+        goodbye = self.gate.agent.last
+        self.assertEqual(goodbye.method, "DELETE")
+        self.assertEqual(goodbye.header("Ws-Closed-By"), by)
+        self.assertEqual(goodbye.header("Ws-Close-Code"), str(told or code))
+
+
+class MessageTests(WebSocketTestCase):
+    """Messages, from the client and to it."""
+
+    def test_text_and_binary(self) -> None:
+        """Byte for byte, the kind told by its type."""
+        self.always()
+        self.wire.deliver(frame(TEXT, "grüß dich".encode()) + frame(BINARY, b"\x00\xff") + frame(TEXT))
+        self.assertEqual(self.puts, [("text", "grüß dich".encode()), ("binary", b"\x00\xff"), ("text", b"")])
+
+    def test_fragments(self) -> None:
+        """One message, with control frames between its parts, a character cut in two."""
+        self.always()
+        self.wire.deliver(
+            frame(TEXT, b"gr\xc3", fin=False) + frame(PING, b"!") + frame(CONTINUATION, b"\xbc", fin=False)
+        )
+        self.assertEqual(self.puts, [])
+        self.assertEqual(self.frames(), [Frame(PONG, b"!")])
+        self.wire.deliver(frame(CONTINUATION, b"n") + frame(BINARY, b"", fin=False) + frame(CONTINUATION, b"\xc3"))
+        self.assertEqual(self.puts, [("text", "grün".encode()), ("binary", b"\xc3")])
+
+    def test_longest_message(self) -> None:
+        """The limit is inclusive, and counts messages, not frames."""
+        self.always()
+        self.wire.deliver(frame(BINARY, b"a" * 1000))
+        self.wire.deliver(frame(BINARY, b"a" * 400, fin=False) + frame(CONTINUATION, b"a" * 600))
+        self.assertEqual([len(body or b"") for _, body in self.puts], [1000, 1000])
+
+    @moderately
+    @given(
+        st.lists(st.tuples(st.booleans(), st.binary(max_size=300)), max_size=6),
+        st.integers(1, 50),
+    )
+    def test_any_slices(self, messages: list[tuple[bool, bytes]], size: int) -> None:
+        """Where segments end makes no difference."""
+        self.setUp()
+        self.always()
+        stream = b"".join(frame(BINARY, payload, mask=payload[:4].ljust(4, b"\1")) for _, payload in messages)
+        for begin in range(0, len(stream), size):
+            self.wire.deliver(stream[begin : begin + size])
+        self.assertEqual(self.puts, [("binary", payload) for _, payload in messages])
+        self.wire.end()
+
+    def test_replies(self) -> None:
+        """Ws-Reply goes to the client as what it says."""
+        self.wire.deliver(frame(BINARY, b"\xff") + frame(TEXT, b"a"))
+        self.gate.agent.last.answer(200, "grün".encode(), ("Ws-Reply", "text"))
+        self.gate.agent.last.answer(200, b"\xfe", ("Ws-Reply", "binary"))
+        self.assertEqual(self.frames(), [Frame(TEXT, "grün".encode()), Frame(BINARY, b"\xfe")])
+
+    def test_long_frames(self) -> None:
+        """All three forms of length (RFC 6455 §5.2), neither masked nor fragmented."""
+        self.gate = Gate()
+        self.wire = self.gate.open()
+        for length in (0, 125, 126, 65535, 65536, 131072):
+            self.assertEqual(self.gate.ask("PUT", f"/{self.gate.key}", b"a" * length).status, 200)
+            self.assertEqual(self.frames(), [Frame(TEXT, b"a" * length)])
+
+
+class PingTests(WebSocketTestCase):
+    """RFC 6455 §5.5.2 and §5.5.3."""
+
+    def test_pongs(self) -> None:
+        """Each ping is answered with what it carried."""
+        self.wire.deliver(frame(PING) + frame(PING, b"a" * 125))
+        self.assertEqual(self.frames(), [Frame(PONG, b""), Frame(PONG, b"a" * 125)])
+
+    def test_pongs_to_a_client_that_does_not_read(self) -> None:
+        """Only the most recent ping is answered, once there is room: no queue grows."""
+        self.gate = Gate()
+        self.wire = self.gate.open()
+        self.wire.stall()
+        self.gate.ask("PUT", f"/{self.gate.key}", b"a" * 70000)
+        before = self.gate.connection.buffered
+        for number in range(1000):
+            self.wire.deliver(frame(PING, b"%d" % number))
+        self.assertEqual(self.gate.connection.buffered, before)
+        self.wire.flow()
+        self.assertEqual(self.frames()[1:], [Frame(PONG, b"999")])
+        self.wire.deliver(frame(PING, b"again"))
+        self.assertEqual(self.frames(), [Frame(PONG, b"again")])
+
+    def test_pings_of_ours(self) -> None:
+        """A silent client is pinged; its pong is all that is wanted, and unasked ones do no harm."""
+        self.gate.clock.advance(15)
+        self.gate.connection.check(self.gate.clock.seconds())
+        (ping,) = self.frames()
+        self.assertEqual(ping.opcode, PING)
+        self.wire.deliver(frame(PONG, ping.payload) + frame(PONG, b"unasked"))
+        self.gate.clock.advance(14)
+        self.gate.connection.check(self.gate.clock.seconds())
+        self.assertEqual((self.frames(), self.wire.over), ([], False))
+
+    def test_a_dead_client(self) -> None:
+        """It is cut off, without a Close frame that nobody would read."""
+        connection = self.gate.connection
+        self.gate.clock.advance(15)
+        connection.check(self.gate.clock.seconds())
+        self.frames()
+        self.gate.clock.advance(15)
+        connection.check(self.gate.clock.seconds())
+        self.gate.turn()
+        self.assertTrue(self.wire.aborted)
+        self.assertEqual(self.frames(), [])
+        self.assertEqual(self.gate.agent.last.header("Ws-Closed-By"), "timeout")
+        self.assertEqual(self.gate.agent.last.header("Ws-Close-Code"), "1006")
+
+
+class CloseTests(WebSocketTestCase):
+    """Who closes, and with what (protocol §2, "The first cause wins")."""
+
+    def test_by_the_client(self) -> None:
+        """Its code is echoed (RFC 6455 §5.5.1) and told, with its reason."""
+        for code in (1000, 1001, 1003, 1008, 1011, 3000, 4999):
+            self.setUp()
+            self.wire.deliver(close_frame(code, "tschüß"))
+            self.assert_closed(code, "client", answered=False)
+            self.assertEqual(self.gate.agent.last.header("Ws-Close-Reason"), "tsch%C3%BC%C3%9F")
+
+    def test_by_the_client_without_a_code(self) -> None:
+        """1005 is told; an empty Close frame is answered with an empty one."""
+        self.wire.deliver(frame(CLOSE))
+        self.assert_closed(None, "client", told=1005, answered=False)
+        self.assertIsNone(self.gate.agent.last.header("Ws-Close-Reason"))
+
+    def test_without_a_close_frame(self) -> None:
+        """1006."""
+        self.wire.end(ConnectionLost)
+        self.assertEqual(self.gate.agent.last.header("Ws-Close-Code"), "1006")
+        self.assertEqual(self.gate.agent.last.header("Ws-Closed-By"), "client")
+
+    def test_by_the_api(self) -> None:
+        """With any code that it may ask for, those included that Autobahn would not send."""
+        for code in (1000, 1001, 1003, 1007, 1008, 1009, 1011, 1012, 1013, 1014, 3000, 4999):
+            self.setUp()
+            self.gate.ask("DELETE", f"/{self.gate.key}?code={code}")
+            self.assertFalse(self.wire.disconnecting)
+            self.assert_closed(code, "api")
+
+    def test_a_close_that_the_client_does_not_answer(self) -> None:
+        """It is cut off after five seconds."""
+        self.gate.ask("DELETE", f"/{self.gate.key}")
+        self.gate.clock.advance(CLOSE_TIMEOUT - 0.1)
+        self.gate.turn()
+        self.assertFalse(self.wire.over)
+        self.gate.clock.advance(0.1)
+        self.gate.turn()
+        self.assertTrue(self.wire.aborted)
+        self.assertEqual(self.gate.agent.last.header("Ws-Close-Code"), "1000")
+
+    def test_a_client_that_closes_and_does_not_read(self) -> None:
+        """What waits for it is forgotten, and it is cut off after five seconds; no timer of Autobahn's does that."""
+        self.gate = Gate()
+        self.wire = self.gate.open()
+        self.wire.stall()
+        for _ in range(4):
+            self.gate.ask("PUT", f"/{self.gate.key}", b"a" * 100_000)
+        self.wire.deliver(close_frame(1000))
+        self.gate.clock.advance(CLOSE_TIMEOUT)
+        self.gate.turn()
+        self.assertTrue(self.wire.aborted)
+        self.assertEqual(self.gate.agent.last.header("Ws-Closed-By"), "client")
+
+    def test_messages_behind_a_close_frame(self) -> None:
+        """They are none (RFC 6455 §5.5.1)."""
+        self.always()
+        self.wire.deliver(frame(TEXT, b"1") + close_frame(1000) + frame(TEXT, b"2"))
+        self.assertEqual(self.puts, [("text", b"1")])
+        self.assert_closed(1000, "client", answered=False)
+
+    def test_messages_that_cross_our_close_frame(self) -> None:
+        """They are counted, not delivered."""
+        self.gate.ask("DELETE", f"/{self.gate.key}?code=4000")
+        self.wire.deliver(frame(TEXT, b"1") + frame(TEXT, b"2"))
+        self.assert_closed(4000, "api")
+        self.assertEqual(self.puts, [])
+        self.assertEqual(self.gate.agent.last.header("Ws-Undelivered"), "2")
+
+    def test_both_close(self) -> None:
+        """The first counts, and nothing is sent twice."""
+        self.gate.ask("DELETE", f"/{self.gate.key}?code=4000")
+        self.wire.deliver(close_frame(4999))
+        self.gate.turn()
+        self.assertEqual(self.frames(), [Frame(CLOSE, close_payload(4000))])
+        self.assertEqual(self.gate.agent.last.header("Ws-Close-Code"), "4000")
+        self.assertEqual(self.gate.agent.last.header("Ws-Closed-By"), "api")
+
+
+class ProtocolErrorTests(WebSocketTestCase):
+    """What a client may not do."""
+
+    def test_1002(self) -> None:
+        """Frames that RFC 6455 does not know."""
+        for data in (
+            frame(TEXT, b"a", mask=None),
+            frame(TEXT, b"a", rsv=1),
+            frame(TEXT, b"a", rsv=4),
+            frame(3, b"a"),
+            frame(11, b"a"),
+            frame(PING, b"a", fin=False),
+            frame(PING, b"a" * 126),
+            frame(CONTINUATION, b"a"),
+            frame(TEXT, b"a", fin=False) + frame(TEXT, b"b"),
+            frame(CLOSE, b"a"),
+            close_frame(999),
+            close_frame(1004),
+            close_frame(1005),
+            close_frame(1006),
+            close_frame(1015),
+            close_frame(2000),
+            close_frame(5000),
+            b"\x82\xfe\x00\x01" + b"mask" + b"a",
+        ):
+            self.setUp()
+            self.wire.deliver(data)
+            self.assert_closed(1002, "protocol")
+            self.assertEqual(self.puts, [])
+
+    def test_1002_for_an_impossible_length(self) -> None:
+        """Nobody knows where such a frame ends, so the answer to the Close is not found; it is not waited for long."""
+        self.wire.deliver(b"\x82\xff\x80\x00\x00\x00\x00\x00\x00\x00" + b"mask")
+        self.assert_closed(1002, "protocol", in_time=False)
+
+    def test_1007(self) -> None:
+        """Text that is not UTF-8, found at the byte that breaks it, and reasons."""
+        for data in (
+            frame(TEXT, b"\xff"),
+            frame(TEXT, b"\xc3"),
+            frame(TEXT, b"\xed\xa0\x80"),
+            frame(TEXT, b"a", fin=False) + frame(CONTINUATION, b"\xff", fin=False),
+            frame(CLOSE, b"\x03\xe8\xff"),
+        ):
+            self.setUp()
+            self.wire.deliver(data)
+            self.assert_closed(1007, "protocol")
+            self.assertEqual(self.puts, [])
+
+    def test_1007_in_the_middle_of_a_frame(self) -> None:
+        """It does not wait for the end of it."""
+        self.wire.deliver(frame(TEXT, b"a\xff" + b"b" * 500)[:10])
+        self.assert_closed(1007, "protocol", in_time=False)
+
+    def test_1009(self) -> None:
+        """Told by the head of a frame, before any of its payload is there, or by the sum of fragments."""
+        for data in (
+            frame(BINARY, b"a" * 1001)[:8],
+            b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff" + b"mask",
+            frame(TEXT, b"a" * 900, fin=False) + frame(CONTINUATION, b"a" * 101)[:6],
+        ):
+            self.setUp()
+            self.wire.deliver(data)
+            self.assert_closed(1009, "protocol", answered=False, in_time=False)
+            self.assertEqual(self.puts, [])
+
+    def test_the_message_before(self) -> None:
+        """It gets its answer, the client that answer's reply, then the Close; what was not begun is counted."""
+        self.wire.deliver(frame(TEXT, b"1") + frame(TEXT, b"2") + frame(3) + frame(PING, b"!") + frame(TEXT, b"3"))
+        self.assertEqual(self.puts, [("text", b"1")])
+        self.assertEqual(self.frames(), [])
+        self.gate.agent.last.answer(200, b"reply", ("Ws-Reply", "text"))
+        reply, *rest = self.frames()
+        self.assertEqual(reply, Frame(TEXT, b"reply"))
+        self.assertEqual([(last.opcode, last.payload[:2]) for last in rest], [(CLOSE, close_payload(1002))])
+        self.wire.deliver(close_frame(1002))
+        self.gate.turn()
+        self.assertEqual(self.puts, [("text", b"1")])
+        self.assertEqual(self.gate.agent.last.header("Ws-Closed-By"), "protocol")
+        self.assertIn(self.gate.agent.last.header("Ws-Undelivered"), ("1", "2"))
+
+    def test_pushes_do_not_find_it(self) -> None:
+        """It is closing."""
+        self.wire.deliver(frame(3))
+        self.assertEqual(self.gate.ask("PUT", f"/{self.gate.key}", b"a").status, 404)
+
+    @moderately
+    @given(st.lists(st.binary(max_size=80) | st.builds(frame, st.integers(0, 15), st.binary(max_size=150)), max_size=8))
+    def test_any_bytes(self, segments: list[bytes]) -> None:
+        """Nothing raises; the client gets frames, at most one Close, and the API exactly one DELETE."""
+        self.setUp()
+        self.always()
+        for segment in segments:
+            if not self.wire.over:
+                self.wire.deliver(segment)
+                self.gate.turn()
+        if not self.wire.over:
+            self.wire.end()
+        self.assertLessEqual(sum(found.opcode == CLOSE for found in self.frames()), 1)
+        self.assertEqual(self.gate.agent.methods.count("DELETE"), 1)
+        self.assertEqual(self.gate.agent.last.method, "DELETE")
+        self.assertEqual(len(self.gate.registry), 0)
+        self.assertEqual(self.gate.clock.getDelayedCalls(), [])
+
+
+class PauseTests(WebSocketTestCase):
+    """Back-pressure: what the API has not taken is bounded."""
+
+    def fill(self, count: int) -> None:
+        """Send messages in one segment; two of them are more than may wait."""
+        self.wire.deliver(b"".join(frame(BINARY, b"%d" % number * 600) for number in range(count)))
+
+    @property
+    def messages_in(self) -> int:
+        """How many messages were parsed."""
+        return self.gate.connection.traffic.messages_in
+
+    def test_pause_leaves_frames_unparsed(self) -> None:
+        """Those of the same segment too, and pings."""
+        self.wire.deliver(frame(BINARY, b"a" * 600) * 2 + frame(PING, b"!") + frame(BINARY, b"a" * 600) * 3)
+        self.assertEqual(self.wire.producerState, "paused")
+        self.assertEqual((self.messages_in, self.frames()), (2, []))
+
+    def test_resume_parses_what_was_read(self) -> None:
+        """Then it reads again; all in order."""
+        self.fill(6)
+        self.wire.deliver(frame(TEXT, b"later"))
+        for _ in range(7):
+            self.assertEqual(self.gate.agent.last.method, "PUT")
+            self.gate.agent.last.answer(200, b"")
+            self.gate.turn()
+        self.assertEqual(self.wire.producerState, "producing")
+        expected = [("binary", b"%d" % number * 600) for number in range(6)]
+        self.assertEqual(self.puts, [*expected, ("text", b"later")])
+
+    def test_the_close_frame_waits_its_turn(self) -> None:
+        """It is the client's last, behind all of its messages."""
+        self.fill(5)
+        self.wire.deliver(close_frame(1000))
+        self.assertEqual(self.frames(), [])
+        for _ in range(5):
+            self.gate.agent.last.answer(200, b"")
+            self.gate.turn()
+        self.assertEqual(len(self.puts), 5)
+        self.assertEqual(self.gate.agent.last.header("Ws-Closed-By"), "client")
+        self.assertEqual(self.gate.agent.last.header("Ws-Close-Code"), "1000")
+        self.assertIsNone(self.gate.agent.last.header("Ws-Undelivered"))
+
+    def test_what_had_arrived_before_the_loss_is_delivered(self) -> None:
+        """Parsed or not; the DELETE comes behind it."""
+        self.fill(6)
+        self.wire.end(ConnectionLost)
+        for _ in range(6):
+            self.assertEqual(self.gate.agent.last.method, "PUT")
+            self.gate.agent.last.answer(200, b"")
+        self.assertEqual(self.puts, [("binary", b"%d" % number * 600) for number in range(6)])
+        self.assertEqual(self.gate.agent.last.method, "DELETE")
+        self.assertEqual(self.gate.agent.last.header("Ws-Close-Code"), "1006")
+
+    def test_a_close_frame_that_had_arrived_before_the_loss(self) -> None:
+        """It is the cause, not the loss."""
+        self.fill(4)
+        self.wire.protocol.dataReceived(close_frame(4001, "bye"))
+        self.wire.end(ConnectionLost)
+        for _ in range(4):
+            self.gate.agent.last.answer(200, b"")
+        self.assertEqual(self.gate.agent.last.header("Ws-Close-Code"), "4001")
+        self.assertEqual(self.gate.agent.last.header("Ws-Close-Reason"), "bye")
+
+    def test_answers_that_come_at_once_after_the_loss(self) -> None:
+        """Each message is delivered once, in order."""
+        self.fill(6)
+        first = self.gate.agent.last
+        self.always()
+        self.gate.clock.callLater(0, first.answer, 200, b"")
+        self.wire.end(ConnectionLost)
+        self.gate.turn()
+        self.assertEqual(self.puts, [("binary", b"%d" % number * 600) for number in range(6)])
+        self.assertEqual(self.gate.agent.methods.count("DELETE"), 1)
+
+    def test_our_close_resumes_reading(self) -> None:
+        """The answer to it must be heard."""
+        self.fill(4)
+        self.gate.ask("DELETE", f"/{self.gate.key}?code=4000")
+        self.wire.deliver(close_frame(4000))
+        self.gate.turn()
+        self.assertTrue(self.wire.over)
+        self.assertFalse(self.wire.aborted)
+
+
+class FaultTests(WebSocketTestCase):
+    """A fault of the gateway's own closes with 1011, is logged, and the API hears of it."""
+
+    def break_down(self) -> None:
+        """Let the next message meet a fault."""
+
+        def broken(connection: Connection, message: Message) -> None:
+            raise ZeroDivisionError
+
+        self.patch(Connection, "received", broken)
+
+    def test_1011(self) -> None:
+        """And the connection ends as others do."""
+        self.break_down()
+        self.wire.deliver(frame(TEXT, b"a"))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.wire.deliver(frame(TEXT, b"b"))
+        self.assert_closed(1011, "error", in_time=False)
+        # One fault is one event: the parser is not asked again.
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_at_the_end(self) -> None:
+        """In what is parsed when the transport is gone."""
+        self.wire.deliver(frame(BINARY, b"a" * 600) * 4)
+        self.break_down()
+        self.wire.end(ConnectionLost)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.gate.agent.last.answer(200, b"")
+        self.assertEqual(self.gate.agent.last.method, "DELETE")
+        self.assertEqual(self.gate.agent.last.header("Ws-Closed-By"), "error")
+
+
+class CompressionTests(WebSocketTestCase):
+    """permessage-deflate, switched on."""
+
+    settings = {"WS_COMPRESSION": "on", "WS_MAX_MESSAGE": "100000"}
+    offers = (("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits"),)
+
+    def extensions(self, offer: str) -> str | None:
+        """:returns: what is answered to an offer"""
+        wire = self.gate.connect()
+        wire.deliver(handshake_request("/", ("Sec-WebSocket-Extensions", offer)))
+        self.gate.agent.last.answer()
+        answer, _ = read_answer(wire.take())
+        self.assertEqual(answer.status, 101)
+        return answer.header("Sec-WebSocket-Extensions")
+
+    def test_negotiation(self) -> None:
+        """The first offer, and the client is told to keep no window, so that we need not; ours is dropped anyway."""
+        for offer in (
+            "permessage-deflate",
+            "x-unknown, permessage-deflate; client_max_window_bits, permessage-deflate",
+        ):
+            names = [part.strip().partition("=")[0] for part in (self.extensions(offer) or "").split(";")]
+            self.assertEqual(names[0], "permessage-deflate")
+            self.assertIn("client_no_context_takeover", names)
+        self.assertIsNone(self.extensions("x-unknown"))
+        self.assertIsNone(self.extensions(""))
+
+    def test_both_directions(self) -> None:
+        """Messages are inflated for the API and deflated for the client, each by itself."""
+        self.always(("Ws-Reply", "text"))
+        text = b"the same words again and again " * 20
+        self.gate.agent.react = lambda call: call.answer(200, call.body or b"", ("Ws-Reply", "text"))
+        for _ in range(3):
+            self.wire.deliver(frame(TEXT, deflate(text), rsv=4))
+            (reply,) = self.frames()
+            self.assertEqual((reply.opcode, reply.rsv, inflate(reply.payload)), (TEXT, 4, text))
+            self.assertLess(len(reply.payload), len(text) / 2)
+        self.assertEqual(self.puts, [("text", text)] * 3)
+
+    def test_uncompressed_messages(self) -> None:
+        """They are allowed (RFC 7692 §6)."""
+        self.wire.deliver(frame(TEXT, b"plain"))
+        self.assertEqual(self.puts, [("text", b"plain")])
+
+    def test_compressed_fragments(self) -> None:
+        """The bit stands in the first frame only."""
+        data = deflate(b"a" * 5000)
+        self.wire.deliver(frame(BINARY, data[:5], rsv=4, fin=False) + frame(CONTINUATION, data[5:]))
+        self.assertEqual(self.puts, [("binary", b"a" * 5000)])
+
+    def test_longest_message(self) -> None:
+        """The limit counts what is inflated."""
+        self.wire.deliver(frame(BINARY, deflate(b"a" * 100_000), rsv=4))
+        self.assertEqual(self.puts, [("binary", b"a" * 100_000)])
+
+    def test_a_bomb(self) -> None:
+        """1009 before it has grown: in one frame, or in fragments."""
+        bomb = deflate(b"\0" * 5_000_000)
+        for data in (
+            frame(BINARY, bomb, rsv=4),
+            frame(BINARY, deflate(b"ab" * 50_001), rsv=4),
+            frame(BINARY, bomb[:50], rsv=4, fin=False) + frame(CONTINUATION, bomb[50:3_000], fin=False),
+        ):
+            self.setUp()
+            self.wire.deliver(data)
+            (last,) = self.frames()
+            self.assertEqual((last.opcode, last.payload[:2]), (CLOSE, close_payload(1009)))
+            self.assertEqual(self.puts, [])
+            self.wire.end()
+            self.assertEqual(self.gate.agent.last.header("Ws-Closed-By"), "protocol")
+
+    def test_a_little_too_long(self) -> None:
+        """1009 too, and never a part of it: zlib may hold the end of a message back."""
+        for length in (100_001, 100_100, 100_256, 100_257, 100_258, 100_259, 100_516, 100_600, 101_000):
+            data = deflate(b"a" * length)
+            for segment in (
+                frame(BINARY, data, rsv=4),
+                frame(BINARY, data[:20], rsv=4, fin=False) + frame(CONTINUATION, data[20:]),
+            ):
+                self.setUp()
+                self.wire.deliver(segment)
+                self.assertEqual((self.frames()[0].payload[:2], self.puts), (close_payload(1009), []), length)
+                self.wire.end()
+
+    @moderately
+    @given(st.lists(st.tuples(st.integers(0, 255), st.integers(1, 60_000)), max_size=4), st.integers(1, 200))
+    def test_any_message(self, runs: list[tuple[int, int]], cut: int) -> None:
+        """It arrives whole, or not at all."""
+        self.setUp()
+        message = b"".join(bytes([value]) * length for value, length in runs)
+        data = deflate(message)
+        self.wire.deliver(frame(BINARY, data[:cut], rsv=4, fin=False) + frame(CONTINUATION, data[cut:]))
+        self.assertEqual(self.puts, [("binary", message)] if len(message) <= 100_000 else [])
+        self.wire.end()
+
+    def test_what_does_not_inflate(self) -> None:
+        """It is the client's fault, not ours: 1002 or 1007, without a fault in the log."""
+        for data in (b"\xff\xff\xff\xff", b"\x07garbage"):
+            self.setUp()
+            self.wire.deliver(frame(BINARY, data, rsv=4))
+            (last,) = self.frames()
+            self.assertEqual(last.opcode, CLOSE)
+            self.assertIn(last.payload[:2], (close_payload(1002), close_payload(1007)))
+            self.wire.end()
+            self.assertEqual(self.gate.agent.last.header("Ws-Closed-By"), "protocol")
+
+    def test_compressed_text_that_is_not_utf_8(self) -> None:
+        """1007, looked for in what is inflated."""
+        self.wire.deliver(frame(TEXT, deflate(b"a\xff"), rsv=4))
+        self.assert_closed(1007, "protocol")
+
+    def test_compressed_control_frames(self) -> None:
+        """1002 (RFC 7692 §6.1)."""
+        self.wire.deliver(frame(PING, deflate(b"a"), rsv=4))
+        self.assert_closed(1002, "protocol")
+
+    def test_malformed_offers(self) -> None:
+        """400 (RFC 7692 §7.1), before the API is asked."""
+        before = len(self.gate.agent.calls)
+        for parameters in (
+            "unknown",
+            "server_max_window_bits=7",
+            "server_max_window_bits=16",
+            "server_max_window_bits",
+            "client_max_window_bits=x",
+            "server_no_context_takeover=1",
+            "server_no_context_takeover; server_no_context_takeover",
+        ):
+            wire = self.gate.connect()
+            wire.deliver(handshake_request("/", ("Sec-WebSocket-Extensions", f"permessage-deflate; {parameters}")))
+            self.assertEqual(read_answer(wire.take())[0].status, 400, parameters)
+        self.assertEqual(len(self.gate.agent.calls), before)
+
+    @moderately
+    @given(st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=60))
+    def test_any_offer(self, offer: str) -> None:
+        """It is accepted, passed over, or refused."""
+        for text in (offer, f"permessage-deflate;{offer}"):
+            before = len(self.gate.agent.calls)
+            wire = self.gate.connect()
+            wire.deliver(handshake_request("/", ("Sec-WebSocket-Extensions", text)))
+            if len(self.gate.agent.calls) > before:
+                self.gate.agent.last.answer()
+                self.assertTrue(wire.take().startswith(b"HTTP/1.1 101 "))
+            else:
+                self.assertEqual(read_answer(wire.take())[0].status, 400)
+            wire.end()
+
+
+class NoCompressionTests(WebSocketTestCase):
+    """permessage-deflate, switched off."""
+
+    offers = CompressionTests.offers
+
+    def test_not_spoken(self) -> None:
+        """Whatever is offered; then a compressed frame is an error."""
+        wire = self.gate.begin("/", *self.offers)
+        self.gate.agent.last.answer()
+        self.assertIsNone(read_answer(wire.take())[0].header("Sec-WebSocket-Extensions"))
+        self.wire.deliver(frame(TEXT, deflate(b"a"), rsv=4))
+        (last,) = self.frames()
+        self.assertEqual(last.payload[:2], close_payload(1002))
+
+
+class MemoryTests(WebSocketTestCase):
+    """What is over is freed at once; full collections grow with the number of connections."""
+
+    def setUp(self) -> None:
+        """Switch the collector off."""
+        super().setUp()
+        self.wire.end()
+        self.gate.agent.calls.pop().answer()
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+
+    def count(self) -> int:
+        """:returns: how many connections there are in memory"""
+        return sum(isinstance(thing, Connection) for thing in gc.get_objects())
+
+    def assert_freed(
+        self, *segments: bytes, gate: Gate | None = None, offers: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        """Nothing of a connection is left when it ends."""
+        gate = gate or self.gate
+        before = self.count()
+        wire = gate.open("/", *offers)
+        protocol: weakref.ref[Any] = weakref.ref(wire.protocol)
+        self.assertEqual(self.count(), before + 1)
+        gate.agent.react = lambda call: call.answer(200, b"", ("Ws-Reply", "text"))
+        for segment in segments:
+            wire.deliver(segment)
+        gate.turn()
+        wire.end()
+        gate.agent.react = None
+        gate.agent.calls.clear()
+        del wire
+        self.assertIsNone(protocol(), segments)
+        self.assertEqual(self.count(), before, segments)
+        self.assertEqual(gate.clock.getDelayedCalls(), [])
+
+    def test_freed(self) -> None:
+        """However it ended."""
+        self.assert_freed()
+        self.assert_freed(frame(TEXT, b"a"), frame(PING))
+        self.assert_freed(frame(TEXT, b"a", fin=False), frame(TEXT, b"a")[:4])
+        self.assert_freed(close_frame(1000))
+        self.assert_freed(frame(3))
+        self.assert_freed(frame(TEXT, b"\xff"))
+
+    def test_freed_with_compression(self) -> None:
+        """Its windows too."""
+        gate = Gate(WS_COMPRESSION="on")
+        self.assert_freed(frame(TEXT, deflate(b"a" * 50), rsv=4), gate=gate, offers=CompressionTests.offers)
