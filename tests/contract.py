@@ -310,9 +310,17 @@ class ContractTestCase(TestCase):
             await self.push("GET", ws_uri)
         return taken
 
+    async def until_gone(self, ws_uri: str) -> None:
+        """Ask until pushes do not find a connection any more."""
+        deadline = reactor.seconds() + PATIENCE
+        while (await self.push("HEAD", ws_uri)).status == 200:
+            self.assertLess(reactor.seconds(), deadline, "pushes still find it")
+
     async def until_given_up(self, client: Wire, ws_uri: str) -> None:
         """Push to a client that does not read, but shows that it lives, until the API is told that it is gone."""
+        deadline = reactor.seconds() + PATIENCE
         while not any(call.method == "DELETE" for call in self.api.of(ws_uri)):
+            self.assertLess(reactor.seconds(), deadline, "it is not given up")
             client.send(frame(PONG))
             await self.push("PUT", ws_uri, bytes(131072), [("Content-Type", "application/octet-stream")])
 

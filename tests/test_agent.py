@@ -23,6 +23,7 @@ from tests.gate import Wire
 from tests.memory_api import MemoryApi, answer_bytes, read_requests
 from wsaas.agent import KEEP_IDLE, ApiTrust, PersistentAgent, is_cancelled, split_pem
 from wsaas.client import Body
+from wsaas.errors import NoAnswer, TimedOut
 
 URI = b"http://192.0.2.10:8000/hook?a=b"
 
@@ -280,7 +281,13 @@ class RepeatTests(AgentTestCase):
         """It fails, as one that was sent: nobody knows what became of the first."""
         result, _ = self.swallow(b"POST", b"{}", lambda wire: wire.end())
         self.api.refuse()
-        self.failureResultOf(result)
+        self.failureResultOf(result, NoAnswer)
+
+    def test_the_repetition_finds_nobody_in_time(self) -> None:
+        """The same, if the caller gives up meanwhile."""
+        result, _ = self.swallow(b"POST", b"{}", lambda wire: wire.end())
+        result.cancel()
+        self.failureResultOf(result, TimedOut)
 
 
 class AnswerTests(AgentTestCase):

@@ -593,6 +593,8 @@ class ReplyTests(ContractTestCase):
         for _ in range(3):
             self.assertEqual((await self.push("GET", ws_uri)).status, 200)
         self.assertEqual([call.method for call in self.api.calls], ["POST", "PUT"])
+        # There is room for so short a push, but the reply has its place before it.
+        self.assertEqual((await self.put_text(ws_uri, "x")).status, 503)
         client.read_on()
         for size in [*taken, 131072, 131072]:
             self.assertEqual(await client.frame(), Frame(BINARY, bytes(size)))

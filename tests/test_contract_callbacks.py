@@ -573,8 +573,7 @@ class OrderTests(ContractTestCase):
         put = await self.dropped(client)
         client.send(frame(3))
         # Not before the gateway has read it: then pushes do not find the connection any more.
-        while (await self.push("GET", put.ws_uri)).status == 200:
-            pass
+        await self.until_gone(put.ws_uri)
         self.assertEqual([call.method for call in self.api.calls], ["POST", "PUT"])
         put.answer(200, b"last words", [("Ws-Reply", "text")])
         self.assertEqual(await client.frame(), Frame(TEXT, b"last words"))

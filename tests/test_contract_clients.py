@@ -503,6 +503,26 @@ class LivenessTests(ContractTestCase):
             await self.api.call("PUT")
         self.assertEqual(await client.frame(), Frame(PONG, b"last"))
 
+    async def test_read_again(self) -> None:
+        """Read again, a client that has nothing more to say is pinged first, not given up at once."""
+        await self.serve(WS_TIMEOUT="200", WS_MAX_MESSAGE="1000", WS_MAX_BUFFER="2000")
+        self.api.script["PUT"] = None
+        client, ws_uri = await self.connected()
+        # Read in one go; the second message is one too many to go on reading.
+        client.send(frame(BINARY, bytes(1000)) * 2)
+        first = await self.api.call("PUT")
+        began = reactor.seconds()
+        while reactor.seconds() - began < 0.4:
+            self.assertEqual((await self.push("HEAD", ws_uri)).status, 200)
+        client.received = b""  # pings from before the pause, if any
+        self.api.script["PUT"] = Answer()
+        first.answer()
+        await self.api.call("PUT")
+        ping = await client.frame(pings=True)
+        self.assertEqual(ping.opcode, PING)
+        client.send(frame(PONG, ping.payload))
+        self.assertEqual((await client.frame(pings=True)).opcode, PING)
+
     async def test_back_pressure(self) -> None:
         """A client that sends faster than the API takes is not read, and loses nothing."""
         await self.serve(WS_MAX_MESSAGE="10000", WS_MAX_BUFFER="20000")

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SkipTest
 from tests.contract import ContractTestCase
 from tests.processes import free_port
 from tests.recording_api import Answer
-from tests.waiting import within
+from tests.waiting import PATIENCE, reactor, within
 from tests.wire import BINARY, CLOSE, PING, PONG, TEXT, Frame, Reply, Wire, close_payload, frame, handshake
 
 RFC_3339 = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$"
@@ -458,8 +458,7 @@ class RefusalTests(PushTestCase):
         await self.api.call("PUT")
         client.transport.loseConnection()
         await client.end()
-        while (await self.push("HEAD", ws_uri)).status == 200:
-            pass
+        await self.until_gone(ws_uri)
         await self.check_gone(ws_uri)
 
     async def test_close_asked_for(self) -> None:
@@ -683,8 +682,9 @@ class OrderTests(PushTestCase):
 
     async def until_out(self, ws_uri: str, count: int) -> None:
         """Wait until so many messages have been sent to a client, or wait for it."""
+        deadline = reactor.seconds() + PATIENCE
         while (await self.push("GET", ws_uri)).json["messages_out"] < count:
-            pass
+            self.assertLess(reactor.seconds(), deadline, "a reply is missing")
 
 
 class ListenerTests(PushTestCase):

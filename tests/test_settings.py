@@ -58,6 +58,13 @@ class DefaultsTests(SynchronousTestCase):
         self.assertFalse(settings.handshake.compression)
         self.assertEqual((settings.log.level, settings.log.format), ("INFO", "text"))
 
+    def test_the_values_of_headers_are_not_repeated(self) -> None:
+        """They may be secrets; the names tell which line it is."""
+        given = {**API, "API_HEADERS": "Authorization: Bearer hunter2\nHost: me"}
+        error = self.assertRaises(SettingsError, read_settings, given)
+        self.assertIn("Authorization", str(error))
+        self.assertNotIn("hunter2", str(error))
+
     def test_the_api_uri_is_required(self) -> None:
         """The error names it, and the way without one."""
         error = self.assertRaises(SettingsError, read_settings, {})
@@ -145,9 +152,10 @@ class ErrorsTests(SynchronousTestCase):
         for setting in SETTINGS:
             given = UNUSABLE[setting.name]
             error = self.assertRaises(SettingsError, read_settings, {**API, "WS_HOSTNAME": "h", setting.name: given})
-            self.assertEqual((error.name, error.given), (setting.name, given))
+            shown = "Ws-Uri: …" if setting.name == "API_HEADERS" else given
+            self.assertEqual((error.name, error.given), (setting.name, shown))
             self.assertIn(setting.name, str(error))
-            self.assertIn(repr(given), str(error))
+            self.assertIn(repr(shown), str(error))
             self.assertIn(f"allowed: {error.allowed}", str(error))
             self.assertTrue(error.allowed)
 

@@ -8,6 +8,7 @@ from OpenSSL.crypto import FILETYPE_PEM, X509, load_certificate
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
+from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS, trustRootFromCertificates
 from twisted.python.failure import Failure
@@ -16,6 +17,8 @@ from twisted.web.client import URI, Agent, HTTPConnectionPool, RequestTransmissi
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IPolicyForHTTPS, IResponse
 from zope.interface import implementer
+
+from wsaas.errors import NoAnswer, TimedOut
 
 #: Seconds for which an idle connection is kept: shorter than what common servers keep theirs.
 KEEP_IDLE = 1.5
@@ -67,6 +70,15 @@ def is_cancelled(failure: Failure) -> bool:
     return failure.check(CancelledError) is not None or any(
         reason.check(CancelledError) is not None for reason in getattr(failure.value, "reasons", ())
     )
+
+
+def _after_all_sent(failure: Failure) -> Failure:
+    """The first attempt may have reached the API, so no failure of the second may say that nothing was sent."""
+    if failure.check(CancelledError, ConnectingCancelledError):
+        return Failure(TimedOut("no complete answer in time"))
+    if failure.check(ConnectError, DNSLookupError):
+        return Failure(NoAnswer(f"a kept connection ended, and there was no other: {failure.getErrorMessage()}"))
+    return failure
 
 
 @implementer(IStreamClientEndpoint)
@@ -158,7 +170,8 @@ class PersistentAgent:
             failure
         ):
             return failure
-        return cast("Deferred[IResponse]", self._fresh.request(method, uri, headers, bodyProducer))
+        repeated: Deferred[IResponse] = self._fresh.request(method, uri, headers, bodyProducer)
+        return repeated.addErrback(_after_all_sent)
 
     def close(self) -> Deferred[None]:
         """Close the idle connections."""

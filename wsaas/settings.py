@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -280,7 +281,9 @@ def _parse_all(values: Mapping[str, str]) -> dict[str, Any]:
             parsed[setting.name] = setting.parse(text)
         except ValueError as error:
             said = f" ({error})" if setting.parse in _TELLING and str(error) else ""
-            raise SettingsError(setting.name, text, setting.allowed + said) from error
+            # A header's value may be a secret; its name tells enough.
+            shown = re.sub(r":[^\n]*", ": …", text) if setting.parse is field_lines else text
+            raise SettingsError(setting.name, shown, setting.allowed + said) from error
     return parsed
 
 
