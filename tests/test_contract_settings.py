@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from twisted.internet.testing import MemoryReactor
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.processes import Gateway, environment, free_port, start_gateway, twistd
@@ -175,7 +175,7 @@ class BadSettingTests(ProcessTestCase):
         :param cases: the setting that is to be named, what was given, the whole environment
         """
         for name, given, environ in cases:
-            reactor = MemoryReactor()
+            reactor = MemoryReactorClock()
             options = Options()
             options.parseOptions([])
             ended = self.assertRaises(SystemExit, makeService, options, environ, reactor)

@@ -34,6 +34,7 @@ UNUSABLE = {
     "WS_MAX_BUFFER": "1",
     "WS_COMPRESSION": "yes",
     "DRAIN_TIMEOUT": "-1",
+    "FAST_LANES": "maybe",
     "LOG_LEVEL": "LOUD",
     "LOG_FORMAT": "xml",
 }

@@ -7,9 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Protocol
 from urllib.parse import unquote_to_bytes
-
-from twisted.web.http_headers import Headers
 
 from wsaas.errors import Denied, Unauthorized, Unsuccessful, Unusable
 from wsaas.messages import Close, ClosedBy, Delivered, Grant, Message, Outcome, Rejected, checked_close
@@ -25,6 +24,13 @@ _STATE = re.compile(r"[\x20-\x7e]*")
 _PASSED_ON = (b"WWW-Authenticate", b"Retry-After")
 
 
+class AnswerFields(Protocol):
+    """The header fields of an answer: twisted.web's, or :class:`wsaas.http_parser.Fields`."""
+
+    def getRawHeaders(self, name: bytes, default: Sequence[bytes], /) -> Sequence[bytes]:
+        """:returns: the values of a field, one for each line it stands in"""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A complete answer of the API.
@@ -35,7 +41,7 @@ class Answer:
     """
 
     status: int
-    headers: Headers
+    headers: AnswerFields
     body: bytes
 
 

@@ -9,12 +9,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as WaitedTooLongError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 
 from wsaas import __version__
 from wsaas.answers import NO_ROUTE, Answer, is_settled, read_grant, read_outcome
-from wsaas.client import ApiClient
+from wsaas.client import CallsApi
 from wsaas.errors import CallbackFailed, NoSlot
+from wsaas.exchange import encode_headers
 from wsaas.handshake import Handshake
 from wsaas.identity import Identity
 from wsaas.messages import End, Grant, Message, Outcome
@@ -35,11 +37,15 @@ class Api:
 
     _log = Logger()
 
-    def __init__(self, client: ApiClient, slots: Slots, clock: IReactorTime, settings: ApiSettings) -> None:
+    def __init__(self, client: CallsApi, slots: Slots, clock: IReactorTime, settings: ApiSettings) -> None:
         self.client = client
         self.slots = slots
         self.clock = clock
         self.settings = settings
+        #: The header line of text messages, and that of binary ones.
+        self.content_types = tuple(
+            b"Content-Type: %b\r\n" % kind.encode("ascii") for kind in (settings.text_type, "application/octet-stream")
+        )
         #: DELETEs that the API did not take.
         self.lost_goodbyes = 0
         self._warned_of_route = False
@@ -47,6 +53,11 @@ class Api:
     def calls(self, identity: Identity, handshake: Handshake) -> ApiCalls:
         """:returns: the callbacks of one connection"""
         return ApiCalls(self, identity, handshake)
+
+    def release_put(self, result: Answer | Failure) -> Answer | Failure:
+        """Pass the result of a PUT on, and its slot to the next."""
+        self.slots.release("PUT")
+        return result
 
     def judge_goodbye(self, tag: str, answer: Answer) -> None:
         """Look whether a DELETE was taken; say so if not."""
@@ -81,7 +92,7 @@ class ApiCalls:
     :param handshake: what its client asked for
     """
 
-    __slots__ = ("_api", "_headers", "_identity", "_protocols")
+    __slots__ = ("_api", "_head", "_identity", "_protocols")
 
     _log = Logger()
 
@@ -89,15 +100,22 @@ class ApiCalls:
         self._api = api
         self._identity = identity
         self._protocols = handshake.protocols
-        self._headers = _common_headers(identity, handshake, api.settings.headers)
+        #: What all of them have in common, ready for the wire but for the call's number.
+        self._head = b"%bWs-Id: %b-" % (
+            encode_headers(_common_headers(identity, handshake, api.settings.headers)),
+            identity.tag.encode("ascii"),
+        )
 
     def connect(self) -> Deferred[Grant]:
         """POST: a client asks to connect."""
         return Deferred.fromCoroutine(self._connect())
 
     def message(self, number: int, message: Message, state: str | None) -> Deferred[Outcome]:
-        """PUT: the client sent a message."""
-        return Deferred.fromCoroutine(self._message(number, message, state))
+        """PUT: the client sent a message. The hot path: no coroutine, and a Deferred only where something waits."""
+        slots = self._api.slots
+        if slots.try_acquire("PUT"):
+            return self._put(None, number, message, state)
+        return slots.acquire("PUT").addCallback(self._put, number, message, state)
 
     def disconnect(self, end: End, undelivered: int, state: str | None) -> Deferred[None]:
         """DELETE: the connection is over."""
@@ -105,17 +123,19 @@ class ApiCalls:
 
     async def _connect(self) -> Grant:
         api, timeout = self._api, self._api.settings.timeout
-        began = api.clock.seconds()
+        left: float | None = None
+        if not api.slots.try_acquire("POST"):
+            began = api.clock.seconds()
+            try:
+                await api.slots.acquire("POST").addTimeout(timeout, api.clock)
+            except WaitedTooLongError:
+                raise NoSlot("no slot of API_MAX_REQUESTS came free in time") from None
+            # The wait is a part of the time that the client is given (protocol §2.2).
+            left = max(timeout - (api.clock.seconds() - began), 0.001)
         try:
-            await api.slots.acquire("POST").addTimeout(timeout, api.clock)
-        except WaitedTooLongError:
-            raise NoSlot("no slot of API_MAX_REQUESTS came free in time") from None
-        try:
-            headers = self._headers_for("0", None)
-            headers.setRawHeaders(b"Content-Type", [b"application/json"])
+            head = self._head_for(b"0", None, b"Content-Type: application/json\r\n")
             body = json.dumps({"ws_uri": self._identity.ws_uri}).encode("ascii")
-            left = timeout - (api.clock.seconds() - began)
-            answer = await api.client.call("POST", headers, body, max(left, 0.001))
+            answer = await api.client.call("POST", head, body, left)
         finally:
             api.slots.release("POST")
         grant = read_grant(answer, self._protocols)
@@ -128,30 +148,22 @@ class ApiCalls:
             )
         return grant
 
-    async def _message(self, number: int, message: Message, state: str | None) -> Outcome:
+    def _put(self, _: None, number: int, message: Message, state: str | None) -> Deferred[Outcome]:
         api = self._api
-        headers = self._headers_for(str(number), state)
-        kind = "application/octet-stream" if message.binary else api.settings.text_type
-        headers.setRawHeaders(b"Content-Type", [kind.encode("ascii")])
-        await api.slots.acquire("PUT")
-        try:
-            answer = await api.client.call("PUT", self._stamped(headers), message.payload)
-        finally:
-            api.slots.release("PUT")
-        return read_outcome(answer)
+        head = self._head_for(b"%d" % number, state, api.content_types[message.binary])
+        return api.client.call("PUT", head, message.payload).addBoth(api.release_put).addCallback(read_outcome)
 
     async def _disconnect(self, end: End, undelivered: int, state: str | None) -> None:
         api, tag = self._api, self._identity.tag
-        headers = self._headers_for("end", state)
-        headers.setRawHeaders(b"Ws-Close-Code", [b"%d" % end.close.code])
+        lines = [b"Ws-Close-Code: %d\r\n" % end.close.code]
         if end.close.reason:
-            headers.setRawHeaders(b"Ws-Close-Reason", [quote(end.close.reason, safe="").encode("ascii")])
-        headers.setRawHeaders(b"Ws-Closed-By", [end.by.value.encode("ascii")])
+            lines.append(b"Ws-Close-Reason: %b\r\n" % quote(end.close.reason, safe="").encode("ascii"))
+        lines.append(b"Ws-Closed-By: %b\r\n" % end.by.value.encode("ascii"))
         if undelivered:
-            headers.setRawHeaders(b"Ws-Undelivered", [b"%d" % undelivered])
+            lines.append(b"Ws-Undelivered: %d\r\n" % undelivered)
         await api.slots.acquire("DELETE")
         try:
-            answer = await api.client.call("DELETE", self._stamped(headers), None)
+            answer = await api.client.call("DELETE", self._head_for(b"end", state, b"".join(lines)), None)
         except CallbackFailed as error:
             api.lose_goodbye(tag, error.reason)
         else:
@@ -159,17 +171,12 @@ class ApiCalls:
         finally:
             api.slots.release("DELETE")
 
-    def _headers_for(self, call: str, state: str | None) -> Headers:
-        headers = self._headers.copy()
-        headers.setRawHeaders(b"Ws-Id", [f"{self._identity.tag}-{call}".encode("ascii")])
+    def _head_for(self, call: bytes, state: str | None, more: bytes) -> bytes:
+        """:returns: the header lines of an attempt, dated now: it may have waited for its slot"""
+        stamp = self._api.clock.seconds()
         if state:
-            headers.setRawHeaders(b"Ws-State", [state.encode("ascii")])
-        return self._stamped(headers)
-
-    def _stamped(self, headers: Headers) -> Headers:
-        """Date an attempt: it may have waited for its slot."""
-        headers.setRawHeaders(b"Ws-Timestamp", [b"%d" % self._api.clock.seconds()])
-        return headers
+            more = b"Ws-State: %b\r\n%b" % (state.encode("ascii"), more)
+        return b"%b%b\r\nWs-Timestamp: %d\r\n%b" % (self._head, call, stamp, more)
 
 
 def _common_headers(identity: Identity, handshake: Handshake, fixed: tuple[tuple[str, str], ...]) -> Headers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, cast
+from typing import Protocol as TypingProtocol
 
 from OpenSSL.SSL import Error as TLSError
 from service_identity import VerificationError
@@ -21,6 +22,7 @@ from zope.interface import implementer
 
 from wsaas.answers import Answer
 from wsaas.errors import CallbackFailed, NoAnswer, NotSent, TimedOut, Unusable
+from wsaas.exchange import decode_headers
 
 
 @implementer(IBodyProducer)
@@ -112,6 +114,17 @@ class _BoundedBody(Protocol):
             done.errback(NoAnswer(f"the answer was cut short: {reason.getErrorMessage()}"))
 
 
+class CallsApi(TypingProtocol):
+    """What calls the API: :class:`ApiClient`, or :class:`wsaas.fast_client.FastApiClient`."""
+
+    uri: str
+
+    def call(
+        self, method: str, headers: Headers | bytes, content: bytes | None, timeout: float | None = None
+    ) -> Deferred[Answer]:
+        """Make one call; see :meth:`ApiClient.call`."""
+
+
 class ApiClient:
     """Calls the API.
 
@@ -131,10 +144,11 @@ class ApiClient:
         self._max_body = max_body
 
     def call(
-        self, method: str, headers: Headers, content: bytes | None, timeout: float | None = None
+        self, method: str, headers: Headers | bytes, content: bytes | None, timeout: float | None = None
     ) -> Deferred[Answer]:
         """Make one call.
 
+        :param headers: as such, or as lines
         :param content: the body; :data:`None` for none at all
         :param timeout: seconds, if other than ``API_TIMEOUT``
         :returns: fires with the complete answer
@@ -143,6 +157,8 @@ class ApiClient:
         :raises Unusable: if the answer is too long or no HTTP
         """
         body = None if content is None else Body(content)
+        if isinstance(headers, bytes):
+            headers = decode_headers(headers)
         timed_out = False
         reading: _BoundedBody | None = None
 
@@ -162,7 +178,7 @@ class ApiClient:
             return done.addCallback(lambda content: Answer(response.code, response.headers, content))
 
         def failed(failure: Failure) -> Failure:
-            return Failure(_why(failure, timed_out, body is None or body.started))
+            return Failure(why(failure, timed_out, body is None or body.started))
 
         def finished(result: Answer | Failure) -> Answer | Failure:
             if timer.active():
@@ -181,7 +197,7 @@ def _causes(failure: Failure) -> list[Failure]:
     return [failure, *(inner for reason in getattr(failure.value, "reasons", ()) for inner in _causes(reason))]
 
 
-def _why(failure: Failure, timed_out: bool, started: bool) -> CallbackFailed:
+def why(failure: Failure, timed_out: bool, started: bool) -> CallbackFailed:
     """Sort out what an Agent may fail with."""
     error = failure.value
     if isinstance(error, CallbackFailed):

@@ -120,6 +120,20 @@ def text_response(status: int, message: str, headers: Sequence[tuple[bytes, byte
     )
 
 
+def encode_headers(headers: Headers) -> bytes:
+    """:returns: header lines, each with its end"""
+    return b"".join([b"%b: %b\r\n" % (name, value) for name, values in headers.getAllRawHeaders() for value in values])
+
+
+def decode_headers(lines: bytes) -> Headers:
+    """:returns: what :func:`encode_headers` was given"""
+    headers = Headers()
+    for line in lines.splitlines():
+        name, _, value = line.partition(b": ")
+        headers.addRawHeader(name, value)
+    return headers
+
+
 def client_of(address: IAddress) -> str | None:
     """:returns: a peer's IP address; an IPv4 address that came through an IPv6 socket as the IPv4 address it is"""
     host = getattr(address, "host", None)

@@ -18,6 +18,7 @@ from wsaas.connection import Connection
 from wsaas.errors import SettingsError
 from wsaas.listen import DefaultEndpoint, Endpoint, listen_all
 from wsaas.registry import Registry
+from wsaas.transport import Buffers
 from wsaas.upgrade import UpgradeResource
 
 #: At the stop, connections are closed this many seconds apart, or closer if there are too many for half the time.
@@ -34,11 +35,13 @@ class Listener:
     :param site: makes protocols for what connects
     :param places: where
     :param serves: for the log: who connects here
+    :param buffers: for transports that write at once; :data:`None` for Twisted's
     """
 
     site: IProtocolFactory
     places: Sequence[Endpoint | DefaultEndpoint]
     serves: str
+    buffers: Buffers | None = None
 
 
 class Gateway(Service):
@@ -108,7 +111,7 @@ class Gateway(Service):
             await call()
         try:
             for listener in self._listeners:
-                ports = await listen_all(listener.places, listener.site)
+                ports = await listen_all(listener.places, listener.site, listener.buffers)
                 self.ports.extend(ports)
                 for port in ports:
                     self._log.info("listening: {where} ({serves})", where=_where(port), serves=listener.serves)

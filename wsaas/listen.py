@@ -16,6 +16,7 @@ from twisted.internet.ssl import Certificate
 
 from wsaas.agent import split_pem
 from wsaas.errors import SettingsError
+from wsaas.transport import Buffers, install
 
 #: How many connections the kernel completes before they are accepted. Twisted's 50 drop handshakes in a burst.
 BACKLOG = 1024
@@ -144,10 +145,11 @@ def endpoints(reactor: Any, setting: str, descriptions: Sequence[str]) -> list[E
 
 
 def listen_all(
-    places: Sequence[Endpoint | DefaultEndpoint], factory: IProtocolFactory
+    places: Sequence[Endpoint | DefaultEndpoint], factory: IProtocolFactory, buffers: Buffers | None = None
 ) -> Deferred[list[IListeningPort]]:
     """Listen at every place; at none if one fails.
 
+    :param buffers: accept with transports that write at once, and with these sizes; else with Twisted's
     :returns: fires with the ports; fails with :class:`~wsaas.errors.SettingsError`
     """
 
@@ -155,7 +157,11 @@ def listen_all(
         ports: list[IListeningPort] = []
         try:
             for place in places:
-                ports.extend(await place.listen(factory))
+                opened = await place.listen(factory)
+                ports.extend(opened)
+                if buffers is not None:
+                    for port in opened:
+                        install(port, buffers)
         except SettingsError:
             _stop(ports)
             raise

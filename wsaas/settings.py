@@ -95,6 +95,7 @@ class Settings:
 
     hostname: str
     drain_timeout: float
+    fast: bool
     api_uri: ApiUri | None
     api: ApiSettings
     connection: ConnectionSettings
@@ -260,6 +261,13 @@ SETTINGS: tuple[Setting, ...] = (
         "from SIGTERM to exit at most, in ms",
     ),
     Setting(
+        "FAST_LANES",
+        "on",
+        choice("on", "off"),
+        "on, off",
+        "short ways past twisted.web for plain requests; off if in doubt about one",
+    ),
+    Setting(
         "LOG_LEVEL",
         "INFO",
         choice("ERROR", "WARN", "INFO", "DEBUG"),
@@ -318,6 +326,7 @@ def read_settings(given: Mapping[str, str], *, demo: bool = False) -> Settings:
     return Settings(
         hostname=parsed["WS_HOSTNAME"],
         drain_timeout=parsed["DRAIN_TIMEOUT"],
+        fast=parsed["FAST_LANES"] == "on",
         api_uri=parsed["API_URI"],
         api=ApiSettings(
             timeout=parsed["API_TIMEOUT"],

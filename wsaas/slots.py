@@ -19,13 +19,10 @@ class Slots:
     def __init__(self, total: int) -> None:
         self._total = total
         self._share = total - total // 4
+        #: How many slots are in use.
+        self.held = 0
         self._held: dict[str, int] = {}
         self._queues: dict[str, deque[Deferred[None]]] = {}
-
-    @property
-    def held(self) -> int:
-        """How many slots are in use."""
-        return sum(self._held.values())
 
     @property
     def waiting(self) -> int:
@@ -35,14 +32,21 @@ class Slots:
     def _is_free(self, method: str) -> bool:
         return self.held < self._total and self._held.get(method, 0) < self._share
 
+    def try_acquire(self, method: str) -> bool:
+        """:returns: whether a slot was free, which is now held; a Deferred less than :meth:`acquire`"""
+        if self._queues.get(method) or not self._is_free(method):
+            return False
+        self._held[method] = self._held.get(method, 0) + 1
+        self.held += 1
+        return True
+
     def acquire(self, method: str) -> Deferred[None]:
         """Wait for a slot.
 
         :returns: fires when the slot is held; cancel it to stop waiting
         """
         queue = self._queues.setdefault(method, deque())
-        if not queue and self._is_free(method):
-            self._held[method] = self._held.get(method, 0) + 1
+        if self.try_acquire(method):
             return succeed(None)
 
         def forget(deferred: Deferred[None]) -> None:
@@ -55,9 +59,12 @@ class Slots:
     def release(self, method: str) -> None:
         """Give a slot back, to a waiting attempt of the method that has the fewest: none must keep others waiting."""
         self._held[method] -= 1
-        for candidate in sorted(self._queues, key=lambda name: self._held.get(name, 0)):
+        self.held -= 1
+        waiting = [name for name, queue in self._queues.items() if queue]
+        for candidate in sorted(waiting, key=lambda name: self._held.get(name, 0)):
             queue = self._queues[candidate]
-            if queue and self._is_free(candidate):
+            if self._is_free(candidate):
                 self._held[candidate] = self._held.get(candidate, 0) + 1
+                self.held += 1
                 queue.popleft().callback(None)
                 return

@@ -24,9 +24,11 @@ from wsaas import __version__
 from wsaas.agent import ApiTrust, PersistentAgent
 from wsaas.api import Api
 from wsaas.channel import ClientSite
-from wsaas.client import ApiClient, PlainClient
+from wsaas.client import ApiClient, CallsApi, PlainClient
 from wsaas.demo import Demo
 from wsaas.errors import SettingsError
+from wsaas.fast_agent import FastAgent
+from wsaas.fast_client import FastApiClient, FastClient
 from wsaas.gateway import Gateway, Listener
 from wsaas.identity import new_identity
 from wsaas.listen import DefaultEndpoint, Endpoint, endpoints
@@ -36,12 +38,16 @@ from wsaas.registry import Registry
 from wsaas.settings import SETTINGS, Settings, read_settings
 from wsaas.site import ClientRoot, PushRoot
 from wsaas.slots import Slots
+from wsaas.transport import Buffers
 from wsaas.upgrade import UpgradeResource
 from wsaas.values import parse_api_uri
 from wsaas.websocket import ClientFactory
 
 #: Seconds for a request's head where ``WS_TIMEOUT`` sets no limit.
 _HEAD_TIMEOUT = 30.0
+#: One read of 64 KiB of frames with one byte each would keep everybody else waiting for 80 ms, one of 8 KiB for 8; and
+#: the kernel would let 4 MB pile up for a client that does not read.
+_BUFFERS = Buffers(receive=8192, send=131072)
 _INTERFACE = re.compile(r":interface=((?:\\.|[^:\\])+)")
 
 _log = Logger()
@@ -154,6 +160,18 @@ def warnings(settings: Settings) -> list[str]:
     return found
 
 
+def api_client(
+    settings: Settings, trust: ApiTrust, uri: str, reactor: Any
+) -> tuple[CallsApi, Callable[[], Deferred[None]]]:
+    """:returns: what calls the API, on the fast road or the plain one, and what closes its idle connections"""
+    max_idle, timeout, max_body = settings.api.max_requests, settings.api.timeout, settings.api.max_body
+    if settings.fast:
+        fast = FastAgent(reactor, trust, max_idle, timeout)
+        return FastApiClient(FastClient(fast), reactor, uri, timeout, max_body), fast.close
+    plain = PersistentAgent(reactor, trust, max_idle, timeout)
+    return ApiClient(PlainClient(plain), reactor, uri, timeout, max_body), plain.close
+
+
 def build(settings: Settings, reactor: Any, token_bytes: Callable[[int], bytes] = secrets.token_bytes) -> Gateway:
     """Put the parts together.
 
@@ -163,13 +181,12 @@ def build(settings: Settings, reactor: Any, token_bytes: Callable[[int], bytes] 
     """
     limits, timeout = settings.connection, settings.connection.timeout
     trust = ApiTrust(settings.api.ca, settings.api.certificate)
-    agent = PersistentAgent(reactor, trust, settings.api.max_requests, settings.api.timeout)
     uri = "" if settings.api_uri is None else settings.api_uri.uri
-    client = ApiClient(PlainClient(agent), reactor, uri, settings.api.timeout, settings.api.max_body)
+    client, close_agent = api_client(settings, trust, uri, reactor)
     api = Api(client, Slots(settings.api.max_requests), reactor, settings.api)
 
     before: list[Callable[[], Deferred[None]]] = []
-    after: list[Callable[[], Deferred[None]]] = [agent.close]
+    after: list[Callable[[], Deferred[None]]] = [close_agent]
     registry = Registry()
     pushes = PushResource(registry, limits.max_message)
     pages = None
@@ -195,7 +212,7 @@ def build(settings: Settings, reactor: Any, token_bytes: Callable[[int], bytes] 
     upgrade = UpgradeResource(
         api,
         registry,
-        ClientFactory(reactor, limits.max_message, settings.handshake.compression),
+        ClientFactory(reactor, limits.max_message, settings.handshake.compression, settings.fast),
         partial(new_identity, settings.hostname, token_bytes),
         settings.handshake,
         limits,
@@ -204,17 +221,19 @@ def build(settings: Settings, reactor: Any, token_bytes: Callable[[int], bytes] 
     shared = not settings.listen.pushes
     root = ClientRoot(upgrade, pushes if shared else None, pages)
     head_timeout = timeout or _HEAD_TIMEOUT
+    buffers = _BUFFERS if settings.fast else None
     listeners = [
         Listener(
             ClientSite(root, root, reactor, head_timeout, limits.max_message),
             clients,
             "clients, pushes" if shared else "clients",
+            buffers,
         )
     ]
     if not shared:
         push_root = PushRoot(pushes)
         site = ClientSite(push_root, push_root, reactor, head_timeout, limits.max_message)
-        listeners.append(Listener(site, endpoints(reactor, "PUSH_LISTEN", settings.listen.pushes), "pushes"))
+        listeners.append(Listener(site, endpoints(reactor, "PUSH_LISTEN", settings.listen.pushes), "pushes", buffers))
     check_every = min(1.0, timeout / 10) if timeout else 1.0
     return Gateway(
         reactor, listeners, upgrade, registry, check_every, settings.drain_timeout, before=before, after=after

@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 
 from wsaas.connection import Connection
 from wsaas.errors import HandshakeRefused
+from wsaas.frames import message_frame
 from wsaas.handshake import Handshake
 from wsaas.messages import MAX_REASON, Close, Grant, Message
 from wsaas.output import Output
@@ -108,6 +109,8 @@ class ClientProtocol(WebSocketServerProtocol):
     connection: Connection
     perMessageCompressionAccept: Any
     _output: Output
+    #: Whether messages that are not compressed become frames without Autobahn's help.
+    plain_frames = False
     _reading = True
     _broken = False
     _parsing = False
@@ -129,7 +132,10 @@ class ClientProtocol(WebSocketServerProtocol):
 
     def send(self, message: Message) -> None:
         """Send one message."""
-        self.sendMessage(message.payload, message.binary)
+        if self.plain_frames and self.state == self.STATE_OPEN and self._perMessageCompress is None:
+            self._output.write(message_frame(message.payload, message.binary))
+        else:
+            self.sendMessage(message.payload, message.binary)
 
     def ping(self) -> None:
         """Send a ping (RFC 6455 §5.5.2)."""
@@ -270,15 +276,17 @@ class ClientFactory(WebSocketServerFactory):
     :param reactor: Autobahn wants one; its timers are off
     :param max_message: bytes of a message that are accepted, inflated ones counted inflated
     :param compression: whether permessage-deflate is spoken
+    :param plain_frames: whether messages that are not compressed become frames without Autobahn's help
     """
 
     protocol = ClientProtocol
     noisy = False
 
-    def __init__(self, reactor: IReactorTime, max_message: int, compression: bool) -> None:
+    def __init__(self, reactor: IReactorTime, max_message: int, compression: bool, plain_frames: bool = False) -> None:
         super().__init__(reactor=reactor, server=None)
         self.max_message = max_message
         self.compression = compression
+        self.plain_frames = plain_frames
 
     def offers(self, handshake: Handshake) -> list[PerMessageDeflateOffer]:
         """:returns: the client's offers to compress, if that is spoken at all
@@ -316,6 +324,7 @@ class ClientFactory(WebSocketServerFactory):
         assert isinstance(protocol, ClientProtocol)  # noqa: S101 - for the type checker
         protocol.connection = connection
         protocol.maxMessagePayloadSize = self.max_message
+        protocol.plain_frames = self.plain_frames
         if isinstance(transport, ProtocolWrapper):
             transport.wrappedProtocol = protocol
         else:
