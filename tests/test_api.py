@@ -32,7 +32,7 @@ from tests.memory_api import MemoryApi, ReceivedRequest, answer_bytes, read_requ
 from tests.properties import moderately
 from wsaas import __version__
 from wsaas.agent import ApiTrust, PersistentAgent
-from wsaas.client import PlainClient
+from wsaas.client import ApiClient, PlainClient
 
 
 def fields(call: ApiCall) -> dict[str, list[str]]:
@@ -344,7 +344,9 @@ class WireTests(SynchronousTestCase):
         """Put the real client over memory."""
         self.gate = Gate()
         self.api = MemoryApi()
-        self.gate.api.client._http = PlainClient(PersistentAgent(self.api.reactor, ApiTrust(None, None), 2, 30.0))
+        client = self.gate.api.client
+        assert isinstance(client, ApiClient)
+        client._http = PlainClient(PersistentAgent(self.api.reactor, ApiTrust(None, None), 2, 30.0))
         self.gate.api.client.uri = "http://192.0.2.10/hook?a=b"
 
     def request(self, wire: Wire) -> ReceivedRequest:

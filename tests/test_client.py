@@ -71,7 +71,7 @@ class AnswerTests(ClientTestCase):
         wire.deliver(answer_bytes(299, b"hello", "Ws-State: a", "Ws-State: b"))
         answer = self.successResultOf(result)
         self.assertEqual((answer.status, answer.body), (299, b"hello"))
-        self.assertEqual(answer.headers.getRawHeaders(b"ws-state"), [b"a", b"b"])
+        self.assertEqual(answer.headers.getRawHeaders(b"ws-state", []), [b"a", b"b"])
 
     def test_any_slices(self) -> None:
         """Byte by byte."""

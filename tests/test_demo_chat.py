@@ -121,7 +121,7 @@ class PostTests(ChatTestCase):
         self.assertEqual(answer.status, 200)
         self.assertEqual(json.loads(answer.body), {"code": "OK"})
         name = self.api.members[f"{HOST}/a"]
-        self.assertEqual(answer.headers.getRawHeaders("Ws-State"), [name])
+        self.assertEqual(answer.headers.getRawHeaders(b"Ws-State", []), [name.encode()])
         welcome = {"type": "welcome", "name": name, "ws_uri": f"{HOST}/a", "members": []}
         self.assertEqual(self.gateway.pushed, [("a", welcome)])
         self.assertEqual(self.gateway.types, {"application/json"})
@@ -165,7 +165,7 @@ class PostTests(ChatTestCase):
         first = self.done("POST", "a", ws_id="tag-0")
         again = self.done("POST", "a", ws_id="tag-0")
         for answer in (first, again):
-            self.assertEqual(answer.headers.getRawHeaders("Ws-State"), [self.api.members[f"{HOST}/a"]])
+            self.assertEqual(answer.headers.getRawHeaders(b"Ws-State", []), [self.api.members[f"{HOST}/a"].encode()])
         self.assertEqual(len(self.gateway.to("a")), 1)
 
     def test_without_ws_uri(self) -> None:

@@ -38,6 +38,17 @@ class Judge(Protocol):
         """:returns: the answer to a request that cannot succeed; :data:`None` if its body may be read"""
 
 
+class Lane(Protocol):
+    """A short way for requests that are easily recognised; see :class:`wsaas.push_lane.PushLane`."""
+
+    def take(self, data: bytes) -> tuple[bytes, int, int]:
+        """Answer the leading run of such requests.
+
+        :returns: the answers, how many bytes are used up, and how long the next request is if its rest should be
+            waited for, else 0
+        """
+
+
 class JudgedRequest(Request):
     """A request whose head has been judged.
 
@@ -86,6 +97,9 @@ class Channel(HTTPChannel):
     _log = Logger()
     _deadline: IDelayedCall | None = None
     _lingering = False
+    #: A push for the fast lane of which more is to come, and how much.
+    _pieces: list[bytes] = []
+    _missing = 0
 
     def connectionMade(self) -> None:
         """Begin to wait for a request: from here the head has a deadline, however slowly it trickles."""
@@ -118,11 +132,41 @@ class Channel(HTTPChannel):
         """Bytes came."""
         if self._lingering:
             return
+        lane = self.site.lane
+        # The lane is for whole requests from their first byte on: nothing half read, nothing being answered.
+        if lane is not None and (
+            self._pieces or (not self.requests and self.line_mode and self.persistent and not self._buffer)
+        ):
+            data = self._through(lane, data)
+            if not data:
+                return
         super().dataReceived(data)
         if not self._handlingRequest and not self._lingering and (self.requests or self._buffer):
             # A request has begun and is not complete, be it the first of these bytes or the last of them. (Between
             # two requests only the idle time-out runs.)
             self._expect_head()
+
+    def _through(self, lane: Lane, data: bytes) -> bytes:
+        """:returns: what the fast lane leaves to twisted.web"""
+        if self._pieces:
+            self._pieces.append(data)
+            self._missing -= len(data)
+            if self._missing > 0:
+                return b""
+            data = b"".join(self._pieces)
+            self._pieces = []
+            self._stop_deadline()
+        answers, used, whole = lane.take(data)
+        if answers:
+            self.resetTimeout()
+            self.transport.write(answers)
+        rest = data[used:]
+        if whole:
+            self._pieces = [rest]
+            self._missing = whole - len(rest)
+            self._expect_head()
+            return b""
+        return rest
 
     def lineLengthExceeded(self, line: bytes) -> None:  # noqa: ARG002 - LineReceiver's signature
         """A line is longer than a whole head may be; twisted.web would only close."""
@@ -227,6 +271,7 @@ class Channel(HTTPChannel):
         # channel: cycles.
         self.requests = []
         self._transferDecoder = None
+        self._pieces = []
 
     def detach(self, request: JudgedRequest) -> tuple[Any, bytes]:
         """Give the transport away.
@@ -257,12 +302,19 @@ class ClientSite(Site):
     :param reactor: for time-outs
     :param head_timeout: seconds for a request's head, and again for its body; 0: no limit
     :param max_body: bytes of a request's body that are read
+    :param lane: a short way for some requests
     """
 
     noisy = False
 
     def __init__(
-        self, root: IResource, judge: Judge, reactor: IReactorTime, head_timeout: float, max_body: int
+        self,
+        root: IResource,
+        judge: Judge,
+        reactor: IReactorTime,
+        head_timeout: float,
+        max_body: int,
+        lane: Lane | None = None,
     ) -> None:
         super().__init__(root, requestFactory=JudgedRequest, reactor=reactor)
         # Site would wrap channels to find out whether HTTP/2 is spoken, which is not.
@@ -270,6 +322,7 @@ class ClientSite(Site):
         self.head_timeout = head_timeout
         self.max_body = max_body
         self.judge = judge.judge
+        self.lane = lane
 
     def too_long(self) -> Response:
         """:returns: the answer to a chunked body that outgrew the limit"""

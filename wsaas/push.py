@@ -25,6 +25,9 @@ _CHARSET = re.compile(r';\s*charset\s*=\s*"?([^\s;"]+)"?', re.IGNORECASE)
 _UTF_8 = frozenset({"utf-8", "utf8"})
 
 
+_SENT, _HELD = json_response(200, "OK"), json_response(202, "OK")
+
+
 def key_of(head: RequestHead) -> str:
     """:returns: the last segment of a request's path, which may be a key"""
     return head.path.rpartition(b"/")[2].decode("latin-1")
@@ -54,7 +57,8 @@ def _not_found() -> PushRefused:
     return PushRefused(404, "NOT_FOUND", "there is no such connection, or it is closing")
 
 
-def _refusal(error: PushRefused) -> Response:
+def refusal(error: PushRefused) -> Response:
+    """:returns: the answer to a push that has no effect"""
     return json_response(error.status, error.code, error.message, error.headers)
 
 
@@ -81,7 +85,7 @@ class PushResource(Resource):
         try:
             self._check(head)
         except PushRefused as error:
-            return _refusal(error)
+            return refusal(error)
         return None
 
     def _check(self, head: RequestHead) -> None:
@@ -112,7 +116,7 @@ class PushResource(Resource):
         try:
             response = self.respond(request.head, request.content.read())
         except PushRefused as error:
-            response = _refusal(error)
+            response = refusal(error)
         response.write_to(request)
         return NOT_DONE_YET
 
@@ -123,16 +127,30 @@ class PushResource(Resource):
         :param body: its whole body
         :raises PushRefused: if it has no effect
         """
+        if head.method == b"PUT":
+            return self.put(key_of(head), not is_text(self._content_type(head)), body)
         # The connection may have closed while the body arrived.
         connection = self._connection(head)
-        if head.method == b"PUT":
-            return self._put(connection, head, body)
         if head.method == b"DELETE":
             return self._delete(connection, head)
         return _describe(connection)
 
-    def _put(self, connection: Connection, head: RequestHead, body: bytes) -> Response:
-        binary = not is_text(self._content_type(head))
+    def has(self, key: str) -> bool:
+        """:returns: whether a push for this key has somebody to go to"""
+        return self._registry.get(key) is not None
+
+    def put(self, key: str, binary: bool, body: bytes) -> Response:
+        """Push one message.
+
+        :param key: of the connection
+        :param binary: whether it is a binary message
+        :param body: the message
+        :raises PushRefused: if it cannot be sent
+        """
+        # The connection may have closed while the body arrived.
+        connection = self._registry.get(key)
+        if connection is None:
+            raise _not_found()
         if not binary:
             try:
                 body.decode("utf-8")
@@ -151,7 +169,7 @@ class PushResource(Resource):
                 "the client does not read and its buffer is full (WS_MAX_BUFFER)",
                 [(b"Retry-After", b"1")],
             ) from None
-        return json_response(200 if sent else 202, "OK")
+        return _SENT if sent else _HELD
 
     def _delete(self, connection: Connection, head: RequestHead) -> Response:
         query = head.target.partition(b"?")[2]

@@ -34,6 +34,7 @@ from wsaas.identity import new_identity
 from wsaas.listen import DefaultEndpoint, Endpoint, endpoints
 from wsaas.logs import make_observer
 from wsaas.push import PushResource
+from wsaas.push_lane import PushLane
 from wsaas.registry import Registry
 from wsaas.settings import SETTINGS, Settings, read_settings
 from wsaas.site import ClientRoot, PushRoot
@@ -222,9 +223,11 @@ def build(settings: Settings, reactor: Any, token_bytes: Callable[[int], bytes] 
     root = ClientRoot(upgrade, pushes if shared else None, pages)
     head_timeout = timeout or _HEAD_TIMEOUT
     buffers = _BUFFERS if settings.fast else None
+    # The demo's pushes are recorded on their way through twisted.web.
+    lane = PushLane(pushes, limits.max_message) if settings.fast and settings.api_uri is not None else None
     listeners = [
         Listener(
-            ClientSite(root, root, reactor, head_timeout, limits.max_message),
+            ClientSite(root, root, reactor, head_timeout, limits.max_message, lane if shared else None),
             clients,
             "clients, pushes" if shared else "clients",
             buffers,
@@ -232,7 +235,7 @@ def build(settings: Settings, reactor: Any, token_bytes: Callable[[int], bytes] 
     ]
     if not shared:
         push_root = PushRoot(pushes)
-        site = ClientSite(push_root, push_root, reactor, head_timeout, limits.max_message)
+        site = ClientSite(push_root, push_root, reactor, head_timeout, limits.max_message, lane)
         listeners.append(Listener(site, endpoints(reactor, "PUSH_LISTEN", settings.listen.pushes), "pushes", buffers))
     check_every = min(1.0, timeout / 10) if timeout else 1.0
     return Gateway(

@@ -1,0 +1,139 @@
+"""The fast lane of pushes: plain, complete PUTs on a ``ws_uri``, without the objects of twisted.web.
+
+It is asked at a request boundary only, takes the leading run of requests that it recognises to the last byte, and
+leaves everything else, unread, to twisted.web. What a push means is decided where it always is: by
+:meth:`wsaas.push.PushResource.put`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from wsaas.errors import PushRefused
+from wsaas.push import PushResource, is_text, refusal
+
+#: How many different blocks of header lines are remembered. Pushers send the same ones again and again, but for the
+#: length.
+_MAX_REMEMBERED = 512
+#: Bytes of a head that is looked at; twisted.web allows more.
+_MAX_HEAD = 4096
+
+_REQUEST_LINE = re.compile(rb"PUT /(?:[\x21\x23-\x3e\x40-\x7e]*/)?([A-Za-z0-9_-]+) HTTP/1\.1")
+#: Lines of RFC 9110 §5.5 in ASCII, none of them folded.
+_LINES = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e]*\r\n)*")
+#: Fields that a plain push does not have: each is twisted.web's business.
+_NOT_PLAIN = frozenset(
+    {
+        b"connection",
+        b"content-encoding",
+        b"expect",
+        b"idempotency-key",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"ws-confirm",
+    }
+)
+_DIGITS = re.compile(rb"[0-9]{1,10}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Plain:
+    """What the header lines of a plain push say."""
+
+    length: int
+    binary: bool
+
+
+def read_lines(lines: bytes) -> _Plain | None:
+    """Read the header lines of a request.
+
+    :param lines: each with its end
+    :returns: :data:`None` for whatever is not plain
+    """
+    if not _LINES.fullmatch(lines):
+        return None
+    length: int | None = None
+    content_type: str | None = None
+    host = False
+    for line in lines.splitlines():
+        name, _, value = line.partition(b":")
+        name, value = name.lower(), value.strip(b" \t")
+        if name in _NOT_PLAIN and not (name == b"connection" and value.lower() == b"keep-alive"):
+            return None
+        if name == b"content-length":
+            if length is not None or not _DIGITS.fullmatch(value):
+                return None
+            length = int(value)
+        elif name == b"content-type":
+            if content_type is not None:
+                return None
+            content_type = value.decode("ascii")
+        elif name == b"host":
+            if host:
+                return None
+            host = True
+    if length is None or not host:
+        return None
+    try:
+        return _Plain(length, not is_text(content_type))
+    except PushRefused:
+        return None
+
+
+class PushLane:
+    """Takes plain pushes out of a stream of bytes.
+
+    :param pushes: carries them out
+    :param max_message: bytes of the longest message
+    """
+
+    def __init__(self, pushes: PushResource, max_message: int) -> None:
+        self._pushes = pushes
+        self._max_message = max_message
+        self._remembered: dict[bytes, _Plain | None] = {}
+
+    def _lines(self, lines: bytes) -> _Plain | None:
+        try:
+            return self._remembered[lines]
+        except KeyError:
+            if len(self._remembered) >= _MAX_REMEMBERED:
+                self._remembered.clear()
+            plain = self._remembered[lines] = read_lines(lines)
+            return plain
+
+    def take(self, data: bytes) -> tuple[bytes, int, int]:
+        """Carry out the leading run of plain pushes.
+
+        :param data: what arrived, from a request boundary on
+        :returns: the answers; how many bytes are used up; and how many bytes the next push has in all, if it is
+            plain, has somebody to go to, and only lacks the rest of its body: those who call may wait for it. Else 0,
+            and what is not used up is twisted.web's.
+        """
+        answers: list[bytes] = []
+        begin = 0
+        while data.startswith(b"PUT ", begin):
+            end = data.find(b"\r\n\r\n", begin, begin + _MAX_HEAD)
+            line_end = data.find(b"\r\n", begin, end + 2) if end >= 0 else -1
+            match = _REQUEST_LINE.fullmatch(data, begin, line_end) if line_end >= 0 else None
+            plain = None if match is None else self._lines(data[line_end + 2 : end + 2])
+            if match is None or plain is None or plain.length > self._max_message:
+                break
+            body = end + 4
+            after = body + plain.length
+            key = match[1].decode("ascii")
+            if after > len(data):
+                if self._pushes.has(key):
+                    return b"".join(answers), begin, after - begin
+                break
+            answers.append(self._put(key, plain.binary, data[body:after]))
+            begin = after
+        return b"".join(answers), begin, 0
+
+    def _put(self, key: str, binary: bool, body: bytes) -> bytes:
+        try:
+            return self._pushes.put(key, binary, body).encode()
+        except PushRefused as error:
+            return refusal(error).encode()
