@@ -152,18 +152,24 @@ class Channel(HTTPChannel):
             self._pieces.append(data)
             self._missing -= len(data)
             if self._missing > 0:
+                self.resetTimeout()
                 return b""
             data = b"".join(self._pieces)
             self._pieces = []
-            self._stop_deadline()
         answers, used, whole = lane.take(data)
-        if answers:
-            self.resetTimeout()
+        if used:
+            # What twisted.web does after each request: none is awaited in time any more, the idle time-out runs (it may
+            # have run out while the body was on its way), and an empty line may follow.
+            self._stop_deadline()
+            self.setTimeout(self.timeOut)
+            self._HTTPChannel__first_line = 1
             self.transport.write(answers)
         rest = data[used:]
         if whole:
             self._pieces = [rest]
             self._missing = whole - len(rest)
+            # The body has the same time again.
+            self._stop_deadline()
             self._expect_head()
             return b""
         return rest
@@ -248,6 +254,7 @@ class Channel(HTTPChannel):
         self.persistent = False
         self.clearLineBuffer()
         self._dataBuffer = []
+        self._pieces = []
         if response is not None:
             self.transport.write(response.encode(head_only=head_only, close=True))
         self._networkProducer.unregisterProducer()

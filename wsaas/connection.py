@@ -187,6 +187,7 @@ class Connection:
         """
         self._peer = peer
         self.state = State.OPEN
+        self.handshake = self.handshake.remembered()
         now = self._clock.seconds()
         self.traffic.connected_at = now
         self._pulse.listening(now)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Protocol
 
 from twisted.python.failure import Failure
@@ -62,7 +61,8 @@ class Delivery:
         self._sender: Sender | None = sender
         self._calls = calls
         self._room = room
-        self._waiting: deque[Message] = deque()
+        #: A list, as it is short; an empty deque has 600 bytes.
+        self._waiting: list[Message] = []
         self._in_flight: Message | None = None
         self._bytes = 0
         self._number = 0
@@ -109,7 +109,7 @@ class Delivery:
         try:
             while self._waiting and self._in_flight is None and not self._sender.is_blocked:
                 self._number += 1
-                message = self._in_flight = self._waiting.popleft()
+                message = self._in_flight = self._waiting.pop(0)
                 calling = self._calls.message(self._number, message, self._sender.ws_state)
                 calling.addCallbacks(self._answered, self._unanswered).addErrback(self._faulted)
         finally:

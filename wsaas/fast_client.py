@@ -7,9 +7,9 @@ its calls, where the other makes some thirty objects and a timer for each.
 from __future__ import annotations
 
 from itertools import takewhile
-from typing import Any, cast
+from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
@@ -80,13 +80,11 @@ class FastApiClient:
         self, method: str, headers: Headers | bytes, content: bytes | None, timeout: float | None = None
     ) -> Deferred[Answer]:
         """Make one call; see :meth:`wsaas.client.ApiClient.call`."""
-        if self._target is None:
-            self._target = self._http.target(self._uri.encode("ascii"))
         head = headers if isinstance(headers, bytes) else encode_headers(headers)
-        deferred = self._http.call(method.encode("ascii"), self._target, head, content, self._max_body)
+        deferred: Deferred[Answer] = maybeDeferred(self._send, method.encode("ascii"), head, content)
         if deferred.called:
             return deferred.addErrback(lambda failure: Failure(why(failure, False, True)))
-        if timeout is not None and timeout < self._timeout:
+        if timeout is not None and timeout != self._timeout:
             return self._alone(deferred, timeout)
         timed = _Timed(self._clock.seconds() + self._timeout)
         timed.deferred = deferred
@@ -95,8 +93,13 @@ class FastApiClient:
             self._timer = self._clock.callLater(self._timeout, self._expire)
         return deferred.addErrback(timed.failed).addBoth(self._finished, timed)
 
+    def _send(self, method: bytes, head: bytes, content: bytes | None) -> Deferred[Answer]:
+        if self._target is None:
+            self._target = self._http.target(self._uri.encode("ascii"))
+        return self._http.call(method, self._target, head, content, self._max_body)
+
     def _alone(self, deferred: Deferred[Answer], timeout: float) -> Deferred[Answer]:
-        """A call with less time than usual has a timer of its own."""
+        """A call with another time limit has a timer of its own."""
         timed = _Timed(0)
         timed.deferred = deferred
 
@@ -123,10 +126,15 @@ class FastApiClient:
     def _expire(self) -> None:
         self._timer = None
         now = self._clock.seconds()
-        for timed in list(takewhile(lambda timed: timed.deadline <= now, self._open)):
+        expired = list(takewhile(lambda timed: timed.deadline <= now, self._open))
+        for timed in expired:
             del self._open[timed]
-            timed.expired = True
-            # Whoever waits for it may make another call at once.
-            cast("Deferred[Any]", timed.deferred).cancel()
-        if self._open and self._timer is None:
+        # Before anybody is told: whoever waits for one of them may make another call at once, which must not be taken
+        # for the first to end.
+        if self._open:
             self._timer = self._clock.callLater(next(iter(self._open)).deadline - now, self._expire)
+        for timed in expired:
+            # Or it may cancel another one.
+            if timed.deferred is not None:
+                timed.expired = True
+                timed.deferred.cancel()

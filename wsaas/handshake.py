@@ -47,6 +47,10 @@ class Handshake:
     protocols: tuple[str, ...]
     extensions: str
 
+    def remembered(self) -> Handshake:
+        """:returns: what is still of use once the connection is open; the rest is memory"""
+        return Handshake(self.target, b"", self.secure, self.client, None, None, (), "", (), "")
+
 
 def is_handshake(head: RequestHead) -> bool:
     """:returns: whether a request asks for a WebSocket, well or badly: a GET with ``Upgrade: websocket``"""

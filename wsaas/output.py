@@ -41,10 +41,13 @@ class Output:
     :param drained: called when the transport has room again
     """
 
+    __slots__ = ("_drained", "_paused", "_queue", "_queued", "_transport", "_written")
+
     def __init__(self, transport: Any, drained: Callable[[], None]) -> None:
         self._transport = transport
         self._drained = drained
-        self._queue: deque[bytes] = deque()
+        #: Made when first needed: an empty one has 600 bytes.
+        self._queue: deque[bytes] | None = None
         self._queued = 0
         self._written = 0
         self._paused = False
@@ -68,6 +71,8 @@ class Output:
     def write(self, frame: bytes) -> None:
         """Send a frame, or keep it until there is room. How much may be kept is the caller's to decide."""
         if self._paused:
+            if self._queue is None:
+                self._queue = deque()
             self._queue.append(frame)
             self._queued += len(frame)
         else:
@@ -76,7 +81,7 @@ class Output:
 
     def clear(self) -> None:
         """Forget the frames that were held back: nobody will read them. Later ones are written at once."""
-        self._queue.clear()
+        self._queue = None
         self._queued = 0
         self._paused = False
 
@@ -92,6 +97,8 @@ class Output:
             self._queued -= len(frame)
             self._written += len(frame)
             self._transport.write(frame)
+        if not self._queue:
+            self._queue = None
         if not self._paused:
             self._drained()
 

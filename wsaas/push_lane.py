@@ -18,6 +18,8 @@ from wsaas.push import PushResource, is_text, refusal
 _MAX_REMEMBERED = 512
 #: Bytes of a head that is looked at; twisted.web allows more.
 _MAX_HEAD = 4096
+#: Header lines that are looked at; twisted.web allows more, but fewer than fit into such a head.
+_MAX_LINES = 100
 
 _REQUEST_LINE = re.compile(rb"PUT /(?:[\x21\x23-\x3e\x40-\x7e]*/)?([A-Za-z0-9_-]+) HTTP/1\.1")
 #: Lines of RFC 9110 §5.5 in ASCII, none of them folded.
@@ -53,7 +55,7 @@ def read_lines(lines: bytes) -> _Plain | None:
     :param lines: each with its end
     :returns: :data:`None` for whatever is not plain
     """
-    if not _LINES.fullmatch(lines):
+    if lines.count(b"\r\n") > _MAX_LINES or not _LINES.fullmatch(lines):
         return None
     length: int | None = None
     content_type: str | None = None

@@ -5,11 +5,13 @@ Autobahn speaks the frames (RFC 6455 §5 to §7); everything that is a decision 
 
 from __future__ import annotations
 
-from typing import Any
+from base64 import b64encode
+from hashlib import sha1
+from typing import Any, cast
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from autobahn.util import encode_truncate
-from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflateOfferAccept
+from autobahn.websocket.compress import PerMessageDeflate, PerMessageDeflateOffer, PerMessageDeflateOfferAccept
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
@@ -20,27 +22,17 @@ from wsaas.connection import Connection
 from wsaas.errors import HandshakeRefused
 from wsaas.frames import message_frame
 from wsaas.handshake import Handshake
+from wsaas.lean_protocol import LeanServerProtocol
 from wsaas.messages import MAX_REASON, Close, Grant, Message
 from wsaas.output import Output
 
 #: RFC 6455 §7.4.1: "no status code was present".
 _NO_CODE = 1005
+#: RFC 6455 §1.3: what is hashed with the client's key.
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 _log = Logger()
-
-
-class _Quiet:
-    """Autobahn's log: one line of debug for each step of each frame, and warnings about what clients do wrong."""
-
-    def debug(self, *_: Any, **__: Any) -> None:
-        """Drop it: the arguments alone would cost more than the frame."""
-
-    trace = info = warn = debug
-
-    def error(self, message: str = "", **values: Any) -> None:
-        """Pass it on: an error of Autobahn's is one of ours."""
-        _log.error(message, **values)
 
 
 def _parse_offers(extensions: str) -> list[PerMessageDeflateOffer]:
@@ -82,32 +74,11 @@ class _WholeMessages:
         return self._extension.decompress_message_data(data)
 
 
-class ClientProtocol(WebSocketServerProtocol):
-    """One client's WebSocket: the :class:`~wsaas.interfaces.Peer` of its connection.
-
-    What Autobahn would copy from its factory, one attribute at a time, into every protocol stands here once, for all.
-    """
-
-    CONFIG_ATTRS: list[str] = []
-    log = _Quiet()
-    logOctets = logFrames = trackTimings = False
-    utf8validateIncoming = applyMask = requireMaskedClientFrames = True
-    maskServerFrames = False
-    autoFragmentSize = maxFramePayloadSize = 0
-    maxMessagePayloadSize = 0
-    #: Send a Close frame that says what was wrong, instead of ending the TCP connection.
-    failByDrop = False
-    #: RFC 6455 §5.5.1: "it typically echos the status code it received".
-    echoCloseCodeReason = True
-    #: Timers are the connection's; Autobahn's would use the global reactor.
-    openHandshakeTimeout = closeHandshakeTimeout = 0
-    autoPingInterval = autoPingTimeout = 0
-    autoPingRestartOnAnyTraffic = False
-    tcpNoDelay = True
+class ClientProtocol(LeanServerProtocol):
+    """One client's WebSocket: the :class:`~wsaas.interfaces.Peer` of its connection."""
 
     transport: Any
     connection: Connection
-    perMessageCompressionAccept: Any
     _output: Output
     #: Whether messages that are not compressed become frames without Autobahn's help.
     plain_frames = False
@@ -196,11 +167,10 @@ class ClientProtocol(WebSocketServerProtocol):
             self.consumeData()
         except Exception:  # noqa: BLE001 - as above
             self._fault()
-        self._connectionLost(reason)  # type: ignore[arg-type]  # it takes a Failure, whatever it says
+        self._connectionLost(reason)
         self.connection.lost()
-        # Autobahn keeps the protocol in the result of its own Deferred, and the transport keeps it too: cycles, which
-        # stay until a full collection.
-        self.is_closed = self.is_open = self.transport = None
+        # The transport keeps the protocol too: a cycle, which would stay until a full collection.
+        self.transport = None
         del self.connection, self._output
 
     def _fault(self) -> None:
@@ -220,9 +190,6 @@ class ClientProtocol(WebSocketServerProtocol):
         self.connection.drained()
 
     # From Autobahn
-
-    def _onOpen(self) -> None:
-        """Nothing to find out about TLS: the connection is told by :func:`take_over`."""
 
     def onMessageEnd(self) -> None:
         """A message is complete. Autobahn's own method would tell listeners of its signals too; there are none."""
@@ -262,12 +229,21 @@ class ClientProtocol(WebSocketServerProtocol):
         else:
             super()._fail_connection(code, reason)
 
-    def _onClose(self, wasClean: bool, code: int, reason: str) -> None:
-        """Told by :meth:`connectionLost`, which knows when all that had arrived is parsed."""
-
     def _closeConnection(self, abort: bool = False) -> None:  # noqa: ARG002 - Autobahn's signature
         # After both Close frames an orderly end: a reset could overtake our frame. The connection's timers abort.
         self.transport.loseConnection()
+
+
+def _switching_protocols(key: str, subprotocol: str | None, extension: str | None) -> bytes:
+    """:returns: the answer to a handshake (RFC 6455 §4.2.2)"""
+    accept = b64encode(sha1(key.encode("ascii") + _GUID, usedforsecurity=False).digest())
+    lines = [b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade"]
+    if subprotocol is not None:
+        lines.append(b"Sec-WebSocket-Protocol: " + subprotocol.encode("ascii"))
+    if extension is not None:
+        lines.append(b"Sec-WebSocket-Extensions: " + extension.encode("ascii"))
+    lines.append(b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
+    return b"\r\n".join(lines)
 
 
 class ClientFactory(WebSocketServerFactory):
@@ -286,7 +262,9 @@ class ClientFactory(WebSocketServerFactory):
         super().__init__(reactor=reactor, server=None)
         self.max_message = max_message
         self.compression = compression
-        self.plain_frames = plain_frames
+        # What is the same for all connections of a factory stands in their class, not in each of them.
+        same = {"factory": self, "maxMessagePayloadSize": max_message, "plain_frames": plain_frames}
+        self.protocol = cast(type[ClientProtocol], type(ClientProtocol.__name__, (ClientProtocol,), same))
 
     def offers(self, handshake: Handshake) -> list[PerMessageDeflateOffer]:
         """:returns: the client's offers to compress, if that is spoken at all
@@ -309,6 +287,17 @@ class ClientFactory(WebSocketServerFactory):
             )
         return None
 
+    def _compress(self, protocol: ClientProtocol, handshake: Handshake) -> str | None:
+        """Have a connection compress, if that is spoken and offered.
+
+        :returns: what the client is told of it
+        """
+        accept = self.accept(self.offers(handshake))
+        if accept is None:
+            return None
+        protocol._perMessageCompress = _WholeMessages(PerMessageDeflate.create_from_offer_accept(True, accept))  # noqa: SLF001 - where Autobahn keeps it
+        return str(accept.get_extension_string())
+
     def take_over(
         self, transport: Any, early: bytes, handshake: Handshake, grant: Grant, connection: Connection
     ) -> ClientProtocol:
@@ -320,26 +309,16 @@ class ClientFactory(WebSocketServerFactory):
         :param grant: the API's answer
         :param connection: whose peer it becomes
         """
-        protocol = self.buildProtocol(None)
-        assert isinstance(protocol, ClientProtocol)  # noqa: S101 - for the type checker
+        protocol: ClientProtocol = self.protocol()
         protocol.connection = connection
-        protocol.maxMessagePayloadSize = self.max_message
-        protocol.plain_frames = self.plain_frames
+        extension = self._compress(protocol, handshake)
         if isinstance(transport, ProtocolWrapper):
             transport.wrappedProtocol = protocol
         else:
             transport.protocol = protocol
         protocol.makeConnection(transport)
-        protocol.websocket_version = 13
-        protocol.websocket_protocols = list(handshake.protocols)
-        protocol.websocket_extensions = []
-        if self.compression:
-            protocol.websocket_extensions = protocol._parseExtensionsHeader(handshake.extensions)  # noqa: SLF001 - see offers()
-            protocol.perMessageCompressionAccept = self.accept
-        protocol._wskey = handshake.key  # noqa: SLF001 - what Autobahn's own parser would have set
-        protocol.succeedHandshake((grant.protocol, {}))
-        if protocol._perMessageCompress is not None:  # noqa: SLF001 - as above
-            protocol._perMessageCompress = _WholeMessages(protocol._perMessageCompress)  # noqa: SLF001 - as above
+        protocol.sendData(_switching_protocols(handshake.key, grant.protocol, extension))
+        protocol.state = ClientProtocol.STATE_OPEN
         connection.open(protocol, grant.close, grant.closed_by)
         if early:
             protocol.dataReceived(early)
