@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.gate import BINARY, TEXT, Frame, frame, read_frames
 from tests.properties import moderately
-from wsaas.frames import message_frame
+from wsaas.frames import message_frame, read_message
+from wsaas.messages import Message
 
 #: Both sides of each step of the length's encoding (RFC 6455 §5.2).
 EDGES = (0, 1, 124, 125, 126, 127, 65534, 65535, 65536, 65537, 1 << 20)
@@ -90,3 +91,51 @@ class MessageFrameTests(SynchronousTestCase):
     def test_is_bytes(self) -> None:
         """The transport sends bytes at once, and anything else by the slow way."""
         self.assertIs(type(message_frame(b"", False)), bytes)
+
+
+class ReadMessageTests(SynchronousTestCase):
+    """``read_message``."""
+
+    def test_the_example_of_the_rfc(self) -> None:
+        """RFC 6455 §5.7: a single-frame masked text message."""
+        self.assertEqual(read_message(bytes.fromhex("818537fa213d7f9f4d5158")), (Message(b"Hello", False), 11))
+
+    @moderately
+    @given(
+        st.one_of(
+            st.text(max_size=200).map(lambda text: (text.encode(), False)),
+            st.binary(max_size=4096).map(lambda data: (data, True)),
+        ),
+        st.binary(min_size=4, max_size=4),
+        st.binary(max_size=20),
+    )
+    def test_what_was_framed(self, message: tuple[bytes, bool], mask: bytes, more: bytes) -> None:
+        """It comes back, whatever the mask and whatever follows; and not before it is complete."""
+        payload, binary = message
+        data = frame(BINARY if binary else TEXT, payload, mask=mask)
+        self.assertEqual(read_message(data + more), (Message(payload, binary), len(data)))
+        for end in {0, 1, 2, 5, 7, len(data) // 2, len(data) - 1} - {len(data)}:
+            self.assertIsNone(read_message(data[:end]) if end < len(data) else None)
+
+    def test_edges(self) -> None:
+        """Each length in its shortest form, up to where Autobahn is faster."""
+        for length in (0, 1, 125, 126, 127, 4096):
+            data = frame(BINARY, bytes(length), mask=b"abcd")
+            self.assertEqual(read_message(data), (Message(bytes(length), True), len(data)))
+        for length in (4097, 65535, 65536):
+            self.assertIsNone(read_message(frame(BINARY, bytes(length), mask=b"abcd")))
+
+    def test_what_autobahn_judges(self) -> None:
+        """Fragments, control frames, reserved bits, no mask, a long form of a short length."""
+        whole = frame(TEXT, b"Hello", mask=b"abcd")
+        for first in (0x01, 0x02, 0x00, 0x80, 0x83, 0x88, 0x89, 0x8A, 0xC1, 0xA1, 0x91):
+            self.assertIsNone(read_message(bytes([first]) + whole[1:]), hex(first))
+        self.assertIsNone(read_message(frame(TEXT, b"Hello", mask=None)))
+        self.assertIsNone(read_message(bytes([0x81, 0x80 | 126, 0, 5]) + b"abcd" + bytes(5)))
+        self.assertIsNone(read_message(bytes([0x81, 0x80 | 127]) + bytes(7) + b"\5abcd" + bytes(5)))
+
+    def test_text_that_is_not_utf8(self) -> None:
+        """Autobahn closes with 1007."""
+        for text in (b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82"):
+            self.assertIsNone(read_message(frame(TEXT, text, mask=b"abcd")))
+            self.assertIsNotNone(read_message(frame(BINARY, text, mask=b"abcd")))

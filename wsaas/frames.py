@@ -1,12 +1,14 @@
-"""Frames of whole messages, as a server sends them (RFC 6455 §5.2).
+"""Frames of whole messages, as a server sends and gets them (RFC 6455 §5.2).
 
-Autobahn's own encoder can mask, fragment, compress and keep statistics, and looks each of these up for each frame; it
-remains the one for everything that is not a plain message.
+Autobahn's own encoder can mask, fragment, compress and keep statistics, and its parser takes frames in any slices; each
+looks all of that up for each frame. They remain the ones for everything that is not a plain, complete message.
 """
 
 from __future__ import annotations
 
 from struct import Struct
+
+from wsaas.messages import Message
 
 #: FIN with the opcodes of text and binary.
 _TEXT, _BINARY = 0x81, 0x82
@@ -32,3 +34,41 @@ def message_frame(payload: bytes, binary: bool) -> bytes:
     if length < 65536:
         return _medium_header(first, 126, length) + payload
     return _long_header(first, 127, length) + payload
+
+
+#: Bytes of a payload beyond which Autobahn's native unmasking is faster.
+_MAX_UNMASKED = 4096
+
+
+def read_message(data: bytes) -> tuple[Message, int] | None:
+    """Read one message that is a single, complete, masked frame.
+
+    :param data: what a client sent, from the beginning of a frame on, outside a fragmented message
+    :returns: the message and how many bytes it took; :data:`None` for whatever is longer, incomplete, of another kind,
+        or against the rules, which Autobahn can judge
+    """
+    available = len(data)
+    if available < 6:
+        return None
+    first, length = data[0], data[1] - 0x80  # negative if it is not masked
+    if first not in (_TEXT, _BINARY):
+        return None
+    if 0 <= length < 126:
+        begin = 6
+    elif length == 126 and available >= 8:
+        length, begin = (data[2] << 8) | data[3], 8
+        if not 126 <= length <= _MAX_UNMASKED:
+            return None
+    else:
+        return None
+    end = begin + length
+    if end > available:
+        return None
+    mask = int.from_bytes((data[begin - 4 : begin] * (length // 4 + 1))[:length], "little")
+    payload = (int.from_bytes(data[begin:end], "little") ^ mask).to_bytes(length, "little")
+    if first == _TEXT:
+        try:
+            payload.decode("utf-8")
+        except UnicodeDecodeError:
+            return None
+    return Message(payload, first == _BINARY), end

@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 
 from wsaas.connection import Connection
 from wsaas.errors import HandshakeRefused
-from wsaas.frames import message_frame
+from wsaas.frames import message_frame, read_message
 from wsaas.handshake import Handshake
 from wsaas.lean_protocol import LeanServerProtocol
 from wsaas.messages import MAX_REASON, Close, Grant, Message
@@ -155,10 +155,29 @@ class ClientProtocol(LeanServerProtocol):
             return
         self._parsing = True
         try:
-            while self._reading and self.state in (self.STATE_OPEN, self.STATE_CLOSING) and self.processData():
-                pass
+            while self._reading and self.state in (self.STATE_OPEN, self.STATE_CLOSING):
+                if not (self.plain_frames and self._take_plain()) and not self.processData():
+                    break
         finally:
             self._parsing = False
+
+    def _take_plain(self) -> bool:
+        """:returns: whether a plain message was at the beginning of what is to be parsed, and is taken"""
+        if (
+            self.current_frame is not None
+            or self.inside_message
+            or self.state != self.STATE_OPEN
+            or self.failedByMe
+            or self._perMessageCompress is not None
+        ):
+            return False
+        read = read_message(self.data)
+        if read is None or len(read[0].payload) > self.maxMessagePayloadSize:
+            return False
+        message, used = read
+        self.data = self.data[used:]
+        self.connection.received(message)
+        return True
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The transport is gone. What had arrived counts as received."""
