@@ -10,20 +10,16 @@ from twisted.internet.defer import TimeoutError as WaitedTooLongError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.http_headers import Headers
 
 from wsaas import __version__
 from wsaas.answers import NO_ROUTE, Answer, is_settled, read_grant, read_outcome
 from wsaas.client import CallsApi
 from wsaas.errors import CallbackFailed, NoSlot
-from wsaas.exchange import encode_headers
 from wsaas.handshake import Handshake
 from wsaas.identity import Identity
 from wsaas.messages import End, Grant, Message, Outcome
 from wsaas.settings import ApiSettings
 from wsaas.slots import Slots
-
-_USER_AGENT = f"wsaas/{__version__}".encode("ascii")
 
 
 class Api:
@@ -42,6 +38,16 @@ class Api:
         self.slots = slots
         self.clock = clock
         self.settings = settings
+        #: ``API_HEADERS`` and what else never changes, ready for the wire; and the names of the former, in lower case.
+        self.fixed_names = frozenset(name.lower().encode("ascii") for name, _ in settings.headers)
+        self.fixed_lines = b"".join(
+            b"%b: %b\r\n" % (name.encode("ascii"), value.encode("ascii"))
+            for name, value in (
+                *settings.headers,
+                ("User-Agent", f"wsaas/{__version__}"),
+                ("Accept-Encoding", "identity"),
+            )
+        )
         #: The header line of text messages, and that of binary ones.
         self.content_types = tuple(
             b"Content-Type: %b\r\n" % kind.encode("ascii") for kind in (settings.text_type, "application/octet-stream")
@@ -102,7 +108,7 @@ class ApiCalls:
         self._protocols = handshake.protocols
         #: What all of them have in common, ready for the wire but for the call's number.
         self._head = b"%bWs-Id: %b-" % (
-            encode_headers(_common_headers(identity, handshake, api.settings.headers)),
+            _common_lines(identity, handshake, api.fixed_names, api.fixed_lines),
             identity.tag.encode("ascii"),
         )
 
@@ -179,28 +185,23 @@ class ApiCalls:
         return b"%b%b\r\nWs-Timestamp: %d\r\n%b" % (self._head, call, stamp, more)
 
 
-def _common_headers(identity: Identity, handshake: Handshake, fixed: tuple[tuple[str, str], ...]) -> Headers:
-    """:returns: what all callbacks of a connection have in common"""
-    headers = Headers()
-    for field, value in handshake.forwarded:
-        headers.addRawHeader(field, value)
-    for name, _ in fixed:
-        headers.removeHeader(name)
-    for name, text in fixed:
-        headers.addRawHeader(name, text)
-    headers.setRawHeaders(b"User-Agent", [_USER_AGENT])
-    headers.setRawHeaders(b"Accept-Encoding", [b"identity"])
-    headers.setRawHeaders(b"Ws-Uri", [identity.ws_uri.encode("ascii")])
-    headers.setRawHeaders(b"Ws-Path", [handshake.target])
-    headers.setRawHeaders(b"Ws-Host", [handshake.host])
-    headers.setRawHeaders(b"Ws-Scheme", [b"wss" if handshake.secure else b"ws"])
-    headers.setRawHeaders(b"X-Forwarded-Proto", [b"https" if handshake.secure else b"http"])
+def _common_lines(identity: Identity, handshake: Handshake, fixed_names: frozenset[bytes], fixed_lines: bytes) -> bytes:
+    """:returns: the header lines that all callbacks of a connection have in common
+
+    No value can hold the end of a line: the settings allow none, and the channel lets none through.
+    """
+    scheme, web_scheme = (b"wss", b"https") if handshake.secure else (b"ws", b"http")
+    lines = [b"%b: %b\r\n" % field for field in handshake.forwarded if field[0].lower() not in fixed_names]
+    lines.append(fixed_lines)
+    lines.append(
+        b"Ws-Uri: %b\r\nWs-Path: %b\r\nWs-Host: %b\r\nWs-Scheme: %b\r\nX-Forwarded-Proto: %b\r\n"
+        % (identity.ws_uri.encode("ascii"), handshake.target, handshake.host, scheme, web_scheme)
+    )
     if handshake.client is not None:
         client = handshake.client.encode("ascii")
-        headers.setRawHeaders(b"Ws-Client", [client])
-        headers.setRawHeaders(b"X-Forwarded-For", [client])
+        lines.append(b"Ws-Client: %b\r\nX-Forwarded-For: %b\r\n" % (client, client))
     if handshake.origin is not None:
-        headers.setRawHeaders(b"Ws-Origin", [handshake.origin])
+        lines.append(b"Ws-Origin: %b\r\n" % handshake.origin)
     if handshake.user_agent is not None:
-        headers.setRawHeaders(b"Ws-User-Agent", [handshake.user_agent])
-    return headers
+        lines.append(b"Ws-User-Agent: %b\r\n" % handshake.user_agent)
+    return b"".join(lines)
