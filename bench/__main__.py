@@ -10,38 +10,72 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
-from bench.api import find_nginx
-from bench.load import compile_load, find_compiler
+from bench.certificate import make_certificate
+from bench.load import Compiled, compile_programs, find_compiler
 from bench.machine import assign_cores, command_line, describe_machine, describe_software, raise_file_limit
+from bench.page import write_page
+from bench.plot import write_plots
 from bench.programs import BenchError
 from bench.report import Result, table
-from bench.rig import Measurement, Plan
+from bench.rig import Measurement, Plan, Setting
 from bench.systems import System, all_systems
+from bench.targets import outcome_table, outcomes
 from bench.workloads import Workload, all_workloads
 
-SPARE_FILES = 200  #: descriptors that a process needs beside those of its clients
+SPARE_FILES = 900  #: descriptors that a process needs beside those of its idle clients: visitors, calls of the API
 
-QUICK = Plan(warm=0.5, seconds=2.0, idle_seconds=15.0, idle_rounds=1)
+QUICK = Plan(
+    rounds=1,
+    warm=0.5,
+    seconds=1.5,
+    crowd=1500,
+    idle=(300, 1500),
+    idle_tls=(100, 500),
+    idle_seconds=3.0,
+    churn_seconds=3.0,
+)
+QUICK_SYSTEMS = ("wsaas", "stock")
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Rising numbers, separated by commas."""
+    found = tuple(int(number) for number in text.split(","))
+    if len(found) < 2 or found[0] <= 0 or list(found) != sorted(set(found)):
+        raise argparse.ArgumentTypeError(f"{text!r} are not at least two rising numbers above 0")
+    return found
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """:param arguments: by default those of this process."""
     parser = argparse.ArgumentParser(
         prog="python -m bench",
-        description="Measures what a gateway does on one core. Needs nginx and a C compiler, and three cores.",
+        description="Measures what a gateway does on one core. Needs a C compiler and three cores; for TLS the headers "
+        "of OpenSSL. Systems that are not installed are left out.",
     )
-    parser.add_argument("--quick", action="store_true", help="short windows: under two minutes in all")
+    parser.add_argument(
+        "--quick", action="store_true", help="one round of short windows, wsaas and stock: under two minutes"
+    )
     parser.add_argument("--system", action="append", choices=list(all_systems()), help="repeatable; default: all")
     parser.add_argument("--workload", action="append", choices=list(all_workloads()), help="repeatable; default: all")
-    parser.add_argument("--rounds", type=int, metavar="N", help="runs of each workload (default: 3)")
-    parser.add_argument("--seconds", type=float, metavar="S", help="counted window of a run (default: 10, quick: 2)")
+    parser.add_argument("--rounds", type=int, metavar="N", help="runs of each workload (default: 3; quick: 1)")
+    parser.add_argument("--seconds", type=float, metavar="S", help="counted window of a run (default: 8, quick: 1.5)")
+    parser.add_argument("--warm", type=float, metavar="S", help="seconds before the window (default: 2, quick: 0.5)")
     parser.add_argument("--clients", type=int, metavar="N", help="clients with messages (default: 100)")
+    parser.add_argument("--crowd", type=int, metavar="N", help="clients in messages-64-crowd (default: 18000)")
+    parser.add_argument("--idle", type=numbers, metavar="N,N", help="idle clients, rising (default: 1000,5000,19000)")
+    parser.add_argument("--idle-tls", type=numbers, metavar="N,N", help="with TLS (default: 1000,5000)")
     parser.add_argument(
-        "--idle", type=int, nargs=2, metavar="N", help="numbers of idle clients, rising (default: 1000 5000)"
+        "--idle-seconds", type=float, metavar="S", help="window for pings (default: 60, quick: 3, too short for pings)"
     )
-    parser.add_argument("--idle-seconds", type=float, metavar="S", help="window for pings (default: 60, quick: 15)")
+    parser.add_argument("--churn-seconds", type=float, metavar="S", help="window for lag (default: 20, quick: 3)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there as well")
+    parser.add_argument("--plots", type=Path, metavar="FOLDER", help="write SVG plots there")
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE", help="write the tables and --plots into docs/benchmarks.rst"
+    )
+    parser.add_argument("--report", type=Path, metavar="FILE", help="measure nothing: show what --json wrote")
     return parser.parse_args(arguments)
 
 
@@ -53,39 +87,107 @@ def make_plan(options: argparse.Namespace, file_limit: int) -> Plan:
     :raises BenchError: it cannot be done.
     """
     plan = QUICK if options.quick else Plan()
-    if options.rounds is not None:
-        plan = replace(plan, rounds=options.rounds, idle_rounds=options.rounds)
-    changes = {name: getattr(options, name) for name in ("seconds", "clients", "idle_seconds")}
+    names = ("rounds", "warm", "seconds", "clients", "crowd", "idle", "idle_tls", "idle_seconds", "churn_seconds")
+    changes = {name: getattr(options, name) for name in names}
     plan = replace(plan, **{name: value for name, value in changes.items() if value is not None})
-    if options.idle is not None:
-        plan = replace(plan, idle=tuple(options.idle))
-    if min(plan.rounds, plan.clients, plan.seconds, plan.idle_seconds, plan.idle[0]) <= 0:
+    if min(plan.rounds, plan.clients, plan.seconds, plan.idle_seconds, plan.churn_seconds) <= 0:
         raise BenchError("numbers of rounds, clients and seconds are above 0")
-    if plan.idle[0] >= plan.idle[1]:
-        raise BenchError("the numbers of --idle rise")
-    if max(plan.idle[-1], plan.clients) + SPARE_FILES > file_limit:
+    if plan.crowd < plan.clients:
+        raise BenchError("the crowd of --crowd includes the clients of --clients")
+    if max(plan.idle[-1], plan.idle_tls[-1], plan.crowd) + SPARE_FILES > file_limit:
         raise BenchError(f"the limit of open files is {file_limit}: too low for so many clients")
     return plan
 
 
-def run(systems: Sequence[System], workloads: Sequence[Workload], plan: Plan, load_program: Path) -> list[Result]:
+def choose(options: argparse.Namespace, compiled: Compiled) -> tuple[list[System], list[Workload]]:
+    """
+    What is measured; what cannot be measured here is left out, with a word.
+
+    :raises BenchError: nothing is left.
+    """
+    names = options.system or (QUICK_SYSTEMS if options.quick else list(all_systems()))
+    systems: list[System] = []
+    for name, system in all_systems().items():
+        if name in names and (reason := system.missing()):
+            print(f"{name} is left out: {reason}", file=sys.stderr)
+        elif name in names:
+            systems.append(system)
+    workloads = [w for name, w in all_workloads().items() if not options.workload or name in options.workload]
+    if not compiled.tls:
+        print("workloads with TLS are left out: OpenSSL's headers are not installed", file=sys.stderr)
+        workloads = [workload for workload in workloads if not workload.tls]
+    if not systems or not workloads:
+        raise BenchError("nothing is left to measure")
+    return systems, workloads
+
+
+def run(systems: Sequence[System], workloads: Sequence[Workload], setting: Setting) -> list[Result]:
     """
     All rounds of all workloads. Systems take turns within a round, so that a slow moment of the machine meets all.
 
-    :param load_program: the compiled generator.
-    :raises BenchError: a run could not be made at all.
+    A run that breaks off is a void round.
     """
-    cores = assign_cores()
     results: list[Result] = []
     for workload in workloads:
         rounds: dict[str, list[Measurement]] = {system.name: [] for system in systems}
-        for number in range(workload.rounds(plan)):
+        for number in range(setting.plan.rounds):
             for system in systems:
                 print(f"{workload.name}, {system.name}, round {number + 1}", file=sys.stderr, flush=True)
-                rounds[system.name].append(workload.measure(system, load_program, cores, plan))
+                try:
+                    measurement = workload.measure(system, setting)
+                except BenchError as problem:
+                    measurement = Measurement(
+                        {}, dict.fromkeys(("system", "api", "load", "others"), 0.0), [str(problem)]
+                    )
+                rounds[system.name].append(measurement)
         for name, measurements in rounds.items():
             results.append(Result(name, workload.name, workload.metrics, workload.saturates, measurements))
     return results
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """
+    Do what the options ask for.
+
+    :returns: everything, as ``--json`` writes it.
+    :raises BenchError: it cannot be done.
+    """
+    plan = make_plan(options, raise_file_limit())
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        compiled = compile_programs(Path(name))
+        systems, workloads = choose(options, compiled)
+        certificate = make_certificate(Path(name)) if compiled.tls else None
+        results = run(systems, workloads, Setting(compiled, assign_cores(), plan, certificate))
+    versions = describe_software(find_compiler() or "cc") | {system.name: system.version() for system in systems}
+    return {
+        "command": command_line(),
+        "machine": describe_machine(),
+        "versions": versions,
+        "plan": asdict(plan),
+        "results": [result.as_json() for result in results],
+    }
+
+
+def read_results(report: dict[str, Any]) -> list[Result]:
+    """The results in what ``--json`` wrote."""
+    return [
+        Result(
+            entry["system"],
+            entry["workload"],
+            {name: metric["unit"] for name, metric in entry["metrics"].items()},
+            entry["saturates"],
+            [Measurement(**measurement) for measurement in entry["rounds"]],
+        )
+        for entry in report["results"]
+    ]
+
+
+def describe(report: dict[str, Any], results: Sequence[Result]) -> str:
+    """What is printed: command, machine, versions, the figures, and how far they are from the goals."""
+    plan = report["plan"]
+    facts = [f"{name}: {value}" for name, value in (report["machine"] | report["versions"]).items()]
+    goals = outcome_table(outcomes(results, plan["crowd"], plan["idle"][-1]))
+    return "\n".join([report["command"], *facts, "", table(results), "", goals])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -96,33 +198,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     # What was started is ended on the way out, also when somebody ends us.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    nginx, compiler = find_nginx(), find_compiler()
     try:
-        plan = make_plan(options, raise_file_limit())
-        if nginx is None or compiler is None:
-            raise BenchError(f"{'nginx' if nginx is None else 'a C compiler'} is needed and not installed")
-        systems = [system for name, system in all_systems().items() if not options.system or name in options.system]
-        for system in systems:
-            if reason := system.missing():
-                raise BenchError(f"{system.name} cannot be measured here: {reason}")
-        workloads = [w for name, w in all_workloads().items() if not options.workload or name in options.workload]
-        with tempfile.TemporaryDirectory(prefix="bench-") as directory:
-            results = run(systems, workloads, plan, compile_load(Path(directory)))
+        report = json.loads(options.report.read_text("utf-8")) if options.report else measure(options)
+        if options.json is not None:
+            options.json.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+        results = read_results(report)
+        text = describe(report, results)
+        print(text)
+        plots = write_plots(results, options.plots) if options.plots is not None else []
+        if options.page is not None:
+            write_page(options.page, text, plots)
     except BenchError as problem:
         print(problem, file=sys.stderr)
         return 1
-    machine, software = describe_machine(), describe_software(nginx, compiler)
-    software |= {system.name: system.version() for system in systems}
-    print(f"{command_line()}\n{machine}\n{software}\n\n{table(results)}")
-    if options.json is not None:
-        report = {
-            "command": command_line(),
-            "machine": machine,
-            "versions": software,
-            "plan": asdict(plan),
-            "results": [result.as_json() for result in results],
-        }
-        options.json.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
     return 0 if all(result.counted for result in results) else 1
 
 

@@ -1,87 +1,64 @@
-"""The API that the system under test calls: an nginx that says yes to everything and counts."""
+"""The API that the system under test calls: the compiled ``sink/``, which says yes to everything and counts."""
 
 from __future__ import annotations
 
-import shutil
+import struct
+from dataclasses import dataclass
 from pathlib import Path
 
-from bench.programs import BenchError, Program, free_port, wait_until
+from bench.programs import Program, free_port, wait_until
 
-_CONFIGURATION = """\
-daemon off;
-master_process off;
-pid {directory}/nginx.pid;
-error_log {directory}/nginx.log warn;
-events {{ worker_connections 4096; }}
-http {{
-    access_log off;
-    log_format uri '$http_ws_uri';
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
-    keepalive_requests 1000000000;
-    keepalive_timeout 600s;
-    client_max_body_size 0;
-    tcp_nodelay on;
-    default_type application/json;
-    server {{
-        listen 127.0.0.1:{port} backlog=1024;
-        location / {{
-            if ($request_method = POST) {{ return 200 '{{"code": "OK"}}'; }}
-            return 200 '';
-        }}
-        location = /logged {{
-            access_log {directory}/uris uri;
-            if ($request_method = POST) {{ return 200 '{{"code": "OK"}}'; }}
-            return 200 '';
-        }}
-        location = /status {{ stub_status; }}
-    }}
-}}
-"""
+_COUNTS = struct.Struct("=5Q")  #: struct counts of sink.c
 
 
-def find_nginx() -> str | None:
-    """Where nginx is; distributions keep it where not everybody's PATH leads."""
-    return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+@dataclass(frozen=True)
+class Counts:
+    """
+    What has arrived so far.
+
+    :param connects: clients that asked to connect.
+    :param messages: messages of clients.
+    :param goodbyes: connections that were said to be over.
+    :param requests: HTTP requests of any kind.
+    :param malformed: requests that could not be understood.
+    """
+
+    connects: int
+    messages: int
+    goodbyes: int
+    requests: int
+    malformed: int
 
 
 class Api(Program):
     """
-    A running nginx, ready when the constructor returns.
+    A running API, ready when the constructor returns.
 
-    Every call to any path gets 200, a POST with ``{"code": "OK"}``.
-
+    :param program: the compiled API.
     :param directory: an empty folder for its files.
     :param core: where it runs.
-    :raises BenchError: nginx is missing or does not start.
+    :param limit: seconds after which it ends by itself.
+    :raises BenchError: it does not start.
     """
 
-    def __init__(self, directory: Path, core: int) -> None:
-        nginx = find_nginx()
-        if nginx is None:
-            raise BenchError("nginx is not installed")
+    def __init__(self, program: Path, directory: Path, core: int, limit: int) -> None:
         self.port = free_port()
+        self.counters = directory / "counters"
         self._uris = directory / "uris"
-        configuration = directory / "nginx.conf"
-        configuration.write_text(_CONFIGURATION.format(directory=directory, port=self.port), "utf-8")
-        log = directory / "nginx.log"
-        super().__init__([nginx, "-p", directory, "-e", log, "-c", configuration], core, log)
-        try:
-            self.wait_for_port(self.port)
-        except BaseException:  # SIGTERM's SystemExit too: nothing stays behind
-            self.stop()
-            raise
+        options = {"port": self.port, "counters": self.counters, "uris": self._uris, "limit": limit}
+        arguments: list[str | Path] = [program]
+        for name, value in options.items():
+            arguments += [f"--{name}", str(value)]
+        super().__init__(arguments, core, directory / "api.log")
+        self.wait_for_port_or_stop(self.port)
 
-    def uri(self, path: str = "/") -> str:
-        """An address for callbacks; with the path ``/logged`` the ``Ws-Uri`` of each is kept for :meth:`ws_uris`."""
-        return f"http://127.0.0.1:{self.port}{path}"
+    def counts(self) -> Counts:
+        """What has arrived so far."""
+        return Counts(*_COUNTS.unpack(self.counters.read_bytes()[: _COUNTS.size]))
 
     def ws_uris(self, expected: int, timeout: float) -> list[str]:
         """
-        The different ``Ws-Uri`` headers that came so far.
+        The addresses of all clients so far.
 
         :param expected: how many to wait for.
         :param timeout: seconds to wait for them.
@@ -90,9 +67,9 @@ class Api(Program):
         found: set[str] = set()
 
         def complete() -> bool:
-            found.update(self._uris.read_text("utf-8").splitlines()[len(found) :])
+            found.update(self._uris.read_text("utf-8").splitlines())
             return len(found) >= expected
 
         if not wait_until(complete, timeout):
             raise self.error(f"was told {len(found)} of {expected} addresses to push to")
-        return sorted(found - {"-"})
+        return sorted(found)

@@ -1,4 +1,4 @@
-"""The load generator of ``generator/``: compiled at the start of a benchmark, driven line by line."""
+"""The compiled programs: the load generator of ``generator/``, driven line by line, and the API of ``sink/``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import Any
 
 from bench.programs import BenchError, Program
 
-SOURCES = Path(__file__).with_name("generator")
+SOURCES = Path(__file__).parent
+TLS = ("-DWITH_TLS", "-lssl", "-lcrypto")
 
 
 def find_compiler() -> str | None:
@@ -21,28 +22,56 @@ def find_compiler() -> str | None:
     return shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc")
 
 
-def compile_load(directory: Path) -> Path:
+@dataclass(frozen=True)
+class Compiled:
     """
-    Compile the generator.
+    The compiled programs.
 
-    :param directory: takes the program.
-    :returns: the program.
-    :raises BenchError: there is no compiler, or it does not understand the source.
+    :param load: the load generator.
+    :param sink: the API.
+    :param tls: whether the load generator can speak TLS.
+    """
+
+    load: Path
+    sink: Path
+    tls: bool
+
+
+def _compile(program: Path, folder: Path, options: Sequence[str]) -> str:
+    """
+    Compile the C files of a folder.
+
+    :returns: what the compiler complained about, if it gave up.
+    :raises BenchError: there is no compiler.
     """
     compiler = find_compiler()
     if compiler is None:
-        raise BenchError("no C compiler is installed")
-    program = directory / "load"
+        raise BenchError("a C compiler is needed and not installed")
     done = subprocess.run(
-        [compiler, "-O2", "-o", program, *sorted(SOURCES.glob("*.c"))],
+        [compiler, "-O2", "-o", program, *sorted(folder.glob("*.c")), *options],
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
-    if done.returncode:
-        raise BenchError(f"the load generator does not compile:\n{done.stderr}")
-    return program
+    return (done.stderr or "the compiler failed") if done.returncode else ""
+
+
+def compile_programs(directory: Path) -> Compiled:
+    """
+    Compile both; without OpenSSL's headers, the load generator cannot speak TLS.
+
+    :param directory: takes the programs.
+    :raises BenchError: there is no compiler, or it does not understand the source.
+    """
+    load, sink = directory / "load", directory / "sink"
+    problem = _compile(sink, SOURCES / "sink", [])
+    tls = not problem and not _compile(load, SOURCES / "generator", [*TLS, "-lm"])
+    if not problem and not tls:
+        problem = _compile(load, SOURCES / "generator", ["-lm"])
+    if problem:
+        raise BenchError(f"the load generator or its API does not compile:\n{problem}")
+    return Compiled(load, sink, tls)
 
 
 @dataclass(frozen=True)
@@ -56,13 +85,19 @@ class Work:
     :param answered: pushes answered with 2xx.
     :param refused: pushes answered otherwise.
     :param received: messages that arrived at clients.
-    :param delivered: calls that arrived at the API (in ``messages`` only).
+    :param delivered: messages that arrived at the API.
+    :param goodbyes: connections that the API was told to be over.
     :param opened: handshakes finished.
     :param closed: closing handshakes finished.
     :param pings: pings that clients answered.
     :param open: clients open at the end.
     :param errors: everything that went wrong since the start of the program.
-    :param first_error: what the first of them was.
+    :param latencies: how many latencies were measured; those below are in seconds.
+    :param p50: what half of them do not exceed.
+    :param p99: what 99 % of them do not exceed.
+    :param p999: what 99.9 % of them do not exceed.
+    :param longest: the longest.
+    :param first_error: what the first error was.
     """
 
     seconds: float
@@ -72,11 +107,17 @@ class Work:
     refused: int
     received: int
     delivered: int
+    goodbyes: int
     opened: int
     closed: int
     pings: int
     open: int
     errors: int
+    latencies: int
+    p50: float
+    p99: float
+    p999: float
+    longest: float
     first_error: str
 
 
@@ -84,8 +125,8 @@ class Load(Program):
     """
     A running generator.
 
-    :param program: what :func:`compile_load` returned.
-    :param mode: ``idle``, ``messages``, ``pushes`` or ``handshakes``.
+    :param program: the compiled generator.
+    :param mode: ``idle``, ``messages``, ``pushes``, ``handshakes`` or ``echo``.
     :param port: where the clients connect.
     :param core: where it runs.
     :param directory: takes its log.
@@ -101,7 +142,7 @@ class Load(Program):
         core: int,
         directory: Path,
         limit: int,
-        **options: str | int,
+        **options: str | int | Path,
     ) -> None:
         arguments: list[str | Path] = [program, mode, "--port", str(port), "--limit", str(limit)]
         for name, value in options.items():
@@ -115,7 +156,7 @@ class Load(Program):
             raise self.error(f"said {event} instead of {name!r}")
         return event
 
-    def open(self, clients: int, timeout: float = 120.0) -> None:
+    def open(self, clients: int, timeout: float = 180.0) -> None:
         """
         Open more clients.
 
@@ -133,15 +174,16 @@ class Load(Program):
         file.write_bytes(b"".join(b"%d\n%s" % (len(request), request) for request in requests))
         self.tell(f"requests {file}")
 
-    def run(self, warm: float, seconds: float, mark: Callable[[], None]) -> Work:
+    def run(self, warm: float, seconds: float, mark: Callable[[], None], rate: float = 0) -> Work:
         """
         Do the work of the mode.
 
         :param warm: seconds before the counted window.
         :param seconds: length of the window.
         :param mark: called at its beginning and at its end.
+        :param rate: messages or handshakes a second where the mode has a rate; 0: as many as go, or none.
         """
-        self.tell(f"run {warm} {seconds}")
+        self.tell(f"run {warm} {seconds} {rate}")
         self._event("begin", warm + 30)
         mark()
         event = self._event("end", seconds + 30)

@@ -64,12 +64,11 @@ def describe_machine() -> dict[str, str | int]:
     }
 
 
-def describe_software(nginx: str, compiler: str) -> dict[str, str]:
+def describe_software(compiler: str) -> dict[str, str]:
     """
     Versions of what took part.
 
-    :param nginx: the program that is the API.
-    :param compiler: the program that compiled the load generator.
+    :param compiler: the program that compiled the load generator and the API.
     """
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
@@ -77,7 +76,6 @@ def describe_software(nginx: str, compiler: str) -> dict[str, str]:
             versions[package] = version(package)
         except PackageNotFoundError:
             versions[package] = "not installed"
-    versions["nginx"] = first_line([nginx, "-v"]).removeprefix("nginx version: nginx/")
     versions["compiler"] = first_line([compiler, "--version"])
     return versions
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 START_LIMIT = 20.0  #: seconds
-STOP_LIMIT = 15.0  #: seconds from SIGTERM to SIGKILL
+STOP_LIMIT = 3.0  #: seconds from SIGTERM to SIGKILL
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -23,9 +25,20 @@ class BenchError(Exception):
     """Something that the benchmark needs does not work; the message says what and shows its output."""
 
 
+@contextmanager
+def on_core(core: int) -> Iterator[None]:
+    """What this thread starts meanwhile runs on one core, with everything that it starts itself."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 class Program:
     """
-    A process on one core. Leaving its context ends it.
+    A process on one core, with those that it starts itself. Leaving its context ends them.
 
     :param arguments: the command line.
     :param core: where it may run.
@@ -47,7 +60,7 @@ class Program:
         self.name = Path(arguments[0]).name
         self._log = log
         self._answers: queue.Queue[str | None] = queue.Queue()
-        with log.open("ab") as output:
+        with log.open("ab") as output, on_core(core):
             self._process = subprocess.Popen(
                 arguments,
                 cwd=cwd,
@@ -57,7 +70,6 @@ class Program:
                 stderr=output,
                 text=True,
             )
-        os.sched_setaffinity(self._process.pid, {core})
         if dialogue:
             threading.Thread(target=self._read, daemon=True).start()
 
@@ -73,6 +85,17 @@ class Program:
     def pid(self) -> int:
         """Its process id."""
         return self._process.pid
+
+    def pids(self) -> list[int]:
+        """It and all that it started, directly or not."""
+        found = [self.pid]
+        for pid in found:  # grows meanwhile
+            try:
+                for children in Path(f"/proc/{pid}/task").glob("*/children"):
+                    found += map(int, children.read_text("ascii").split())
+            except OSError:
+                pass  # gone while it was looked at
+        return found
 
     @property
     def ended(self) -> bool:
@@ -132,14 +155,31 @@ class Program:
         if not wait_until(listens, START_LIMIT):
             raise self.error(f"does not listen on port {port}")
 
+    def wait_for_port_or_stop(self, port: int) -> None:
+        """
+        As :meth:`wait_for_port`, but what does not listen in time is ended.
+
+        :raises BenchError: it does not.
+        """
+        try:
+            self.wait_for_port(port)
+        except BaseException:  # SIGTERM's SystemExit too: nothing stays behind
+            self.stop()
+            raise
+
     def stop(self) -> None:
-        """End it, by force if it does not within :data:`STOP_LIMIT`."""
+        """End it and what it started, by force if that does not happen within :data:`STOP_LIMIT`."""
+        started = [] if self.ended else [(pid, start_time(pid)) for pid in self.pids()[1:]]
         self._process.terminate()
         try:
             self._process.wait(STOP_LIMIT)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        for pid, start in started:
+            # The number may belong to somebody else by now; the moment of its start tells.
+            if start is not None and start_time(pid) == start:
+                os.kill(pid, signal.SIGKILL)
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 try:
@@ -178,10 +218,32 @@ def cpu_seconds(pids: Sequence[int]) -> float:
     return used / _TICKS
 
 
+def start_time(pid: int) -> str | None:
+    """When a process started, in the kernel's ticks; None if there is no such process any more."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[19]
+    except OSError:
+        return None
+
+
+def core_seconds(core: int) -> float:
+    """The CPU time that anybody has used on a core, or that the host withheld, in seconds: proc_stat(5)."""
+    for line in Path("/proc/stat").read_text("ascii").splitlines():
+        name, *fields = line.split()
+        if name == f"cpu{core}":
+            user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields[:8])
+            return (user + nice + system + irq + softirq + steal) / _TICKS
+    return 0.0
+
+
 def resident_bytes(pids: Sequence[int]) -> int:
-    """The resident memory of processes, in bytes."""
-    pages = sum(int(Path(f"/proc/{pid}/statm").read_text("utf-8").split()[1]) for pid in pids)
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    """The resident memory of processes, in bytes; what they share counts once: Pss of proc_pid_smaps_rollup(5)."""
+    total = 0
+    for pid in pids:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines():
+            if line.startswith("Pss:"):
+                total += int(line.split()[1]) * 1024
+    return total
 
 
 def free_port() -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
@@ -11,6 +11,7 @@ from bench.rig import Measurement
 
 ROLES = ("system", "api", "load")
 BUSY = 0.9  #: share of its core that a saturated system uses at least
+SHARED = 0.1  #: share of the system's core that others used, from which on the reader should know
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,19 @@ class Result:
 
     def median(self, metric: str) -> float | None:
         """The median of the rounds that count; None if there is none."""
-        values = [measurement.values[metric] for measurement in self.counted]
+        values = self.figures(metric)
         return median(values) if values else None
+
+    def figures(self, metric: str) -> list[float]:
+        """What the rounds that count yielded."""
+        return [measurement.values[metric] for measurement in self.counted if metric in measurement.values]
+
+    def median_by_cpu(self, metric: str) -> float | None:
+        """The median for a second of the system's CPU time: what a core for itself alone would have brought."""
+        if not self.saturates:
+            return None
+        counted = [one for one in self.counted if one.busy["system"] and metric in one.values]
+        return median(one.values[metric] / one.busy["system"] for one in counted) if counted else None
 
     def busy(self, role: str) -> float:
         """The median share of a core, of all rounds: it tells why the void ones are."""
@@ -49,6 +61,9 @@ class Result:
     def remarks(self) -> list[str]:
         """What a reader must know: why rounds are void, and whether the system might have done more."""
         remarks = [f"round {n} is void: {f}" for n, round_ in enumerate(self.rounds, 1) for f in round_.faults]
+        remarks += [f"round {n}: {note}" for n, round_ in enumerate(self.rounds, 1) for note in round_.notes]
+        if self.busy("others") > SHARED:
+            remarks.append(f"others used or withheld {self.busy('others'):.0%} of the system's core")
         if self.saturates and self.busy("system") < BUSY:
             remarks.append("the system did not get or use all of its core: its figures are lower bounds")
         return [f"{self.system} {self.workload}, {remark}" for remark in remarks]
@@ -58,35 +73,54 @@ class Result:
         return {
             "system": self.system,
             "workload": self.workload,
-            "metrics": {name: {"unit": unit, "median": self.median(name)} for name, unit in self.metrics.items()},
+            "saturates": self.saturates,
+            "metrics": {
+                name: {"unit": unit, "median": self.median(name), "by_cpu": self.median_by_cpu(name)}
+                for name, unit in self.metrics.items()
+            },
             "remarks": self.remarks,
             "rounds": [asdict(measurement) for measurement in self.rounds],
         }
 
 
-def table(results: Sequence[Result]) -> str:
-    """A table for people: one line for each metric, remarks below."""
-    rows = [("system", "workload", "metric", "median", "lowest", "highest", "unit", *(f"{r} busy" for r in ROLES))]
-    notes: list[str] = []
-    for result in results:
-        for name, unit in result.metrics.items():
-            values = [measurement.values[name] for measurement in result.counted]
-            figures = (_figure(median(values)), _figure(min(values)), _figure(max(values))) if values else ("void",) * 3
-            busy = [f"{result.busy(role):.0%}" for role in ROLES]
-            rows.append((result.system, result.workload, name, *figures, unit, *busy))
-        notes += result.remarks
+def columns(rows: Sequence[Sequence[str]], left: Collection[int]) -> str:
+    """
+    A table of text, its first row set apart.
+
+    :param rows: all of the same length.
+    :param left: numbers of the columns that begin at the left.
+    """
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [
         "  ".join(
-            cell.ljust(width) if i in (0, 1, 2, 6) else cell.rjust(width)
+            cell.ljust(width) if i in left else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows
     ]
     lines.insert(1, "-" * max(map(len, lines)))
-    return "\n".join([*lines, *notes])
+    return "\n".join(lines)
 
 
-def _figure(value: float) -> str:
+def table(results: Sequence[Result]) -> str:
+    """A table for people: one line for each metric, remarks below."""
+    heads = ("median", "lowest", "highest", "by CPU", "unit", *(f"{role} busy" for role in ROLES))
+    rows = [("workload", "metric", "system", *heads)]
+    notes: list[str] = []
+    for result in results:
+        for name, unit in result.metrics.items():
+            values = result.figures(name)
+            figures = [figure(median(values)), figure(min(values)), figure(max(values))] if values else ["void"] * 3
+            by_cpu = result.median_by_cpu(name)
+            figures.append("" if by_cpu is None else figure(by_cpu))
+            busy = [f"{result.busy(role):.0%}" for role in ROLES]
+            rows.append((result.workload, name, result.system, *figures, unit, *busy))
+        notes += result.remarks
+    order = list(dict.fromkeys((row[0], row[1]) for row in rows))
+    rows.sort(key=lambda row: order.index((row[0], row[1])))  # stable: one metric of all systems together
+    return "\n".join([columns(rows, left=(0, 1, 2, 7)), *notes])
+
+
+def figure(value: float) -> str:
     """Three significant digits or whole numbers, with thousands set apart."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.api import Api
-from bench.load import Load, Work
+from bench.load import Compiled, Load, Work
 from bench.machine import Cores
-from bench.programs import Program, cpu_seconds
+from bench.programs import Program, core_seconds, cpu_seconds
 from bench.systems import Instance, System
 
 SATURATED = 0.85  #: share of its core from which on the API or the generator may be the limit
@@ -30,21 +30,27 @@ class Plan:
     :param waiting: messages on their way for each client.
     :param pushers: keep-alive connections that push, one push at a time each.
     :param handshakes: clients that come and go at a time.
+    :param crowd: clients that are open in all where it is measured what a crowd costs.
     :param idle: numbers of idle clients at which memory is read, rising.
+    :param idle_tls: the same with TLS.
     :param idle_seconds: how long the pings of the last of these are watched.
-    :param idle_rounds: runs of the idle workload, which is slow and steady.
+    :param churn: clients that come and go a second among the idle ones, while the loop's lag is measured.
+    :param churn_seconds: for how long.
     """
 
     rounds: int = 3
     warm: float = 2.0
-    seconds: float = 10.0
+    seconds: float = 8.0
     clients: int = 100
     waiting: int = 8
     pushers: int = 16
     handshakes: int = 64
-    idle: tuple[int, ...] = (1000, 5000)
+    crowd: int = 18000
+    idle: tuple[int, ...] = (1000, 5000, 19000)
+    idle_tls: tuple[int, ...] = (1000, 5000)
     idle_seconds: float = 60.0
-    idle_rounds: int = 3
+    churn: float = 200.0
+    churn_seconds: float = 20.0
 
 
 @dataclass(frozen=True)
@@ -52,14 +58,17 @@ class Measurement:
     """
     What one run yielded.
 
-    :param values: by metric.
-    :param busy: by role (``system``, ``api``, ``load``) the share of its core that it used.
+    :param values: by metric; one is missing if that part of the run failed and the others did not.
+    :param busy: by role (``system``, ``api``, ``load``) the share of its core that it used; ``others``: what
+        anybody else used of the system's core, or the host withheld.
     :param faults: why the figures do not count, if they do not.
+    :param notes: what else a reader must know.
     """
 
     values: dict[str, float]
     busy: dict[str, float]
     faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 class Rig:
@@ -78,66 +87,101 @@ class Rig:
         self.load = load
         self._cores = cores
 
-    def run(self, warm: float, seconds: float) -> tuple[Work, dict[str, float], list[str]]:
+    def pids(self) -> list[int]:
+        """All processes of the system: what they use is what it uses."""
+        return [pid for program in self.instance.programs for pid in program.pids()]
+
+    def run(self, warm: float, seconds: float, rate: float = 0) -> tuple[Work, dict[str, float], list[str]]:
         """
         Let the generator work, and watch who is busy.
 
         :param warm: seconds before the counted window.
         :param seconds: length of the window.
+        :param rate: as in :meth:`bench.load.Load.run`.
         :returns: what was done, by role the share of its core, and what makes the run void.
         """
-        marks: list[tuple[float, float]] = []
+        marks: list[tuple[float, float, float]] = []
+        pids = self.pids()
 
         def mark() -> None:
-            marks.append((cpu_seconds(self.instance.pids()), cpu_seconds([self.api.pid])))
+            marks.append((cpu_seconds(pids), cpu_seconds([self.api.pid]), core_seconds(self._cores.system)))
 
-        work = self.load.run(warm, seconds, mark)
-        (system_before, api_before), (system_after, api_after) = marks
+        work = self.load.run(warm, seconds, mark, rate)
+        system, api, core = (after - before for before, after in zip(*marks, strict=True))
         busy = {
-            "system": (system_after - system_before) / work.seconds,
-            "api": (api_after - api_before) / work.seconds,
+            "system": system / work.seconds,
+            "api": api / work.seconds,
             "load": work.cpu / work.seconds,
+            "others": max(0.0, core - system) / work.seconds,
         }
         faults = [f"{role} saturated: {busy[role]:.0%}" for role in ("api", "load") if busy[role] > SATURATED]
         if self._cores.shared:
             faults.append("the system shares its core: at least three are needed")
         if work.errors:
             faults.append(f"{work.errors} errors, the first: {work.first_error}")
+        if malformed := self.api.counts().malformed:
+            faults.append(f"{malformed} requests that the API could not understand")
         return work, busy, faults
+
+
+@dataclass(frozen=True)
+class Setting:
+    """
+    What every run needs to know.
+
+    :param programs: load generator and API.
+    :param cores: who runs where.
+    :param plan: how much is measured.
+    :param certificate: a certificate and its key, for TLS.
+    """
+
+    programs: Compiled
+    cores: Cores
+    plan: Plan
+    certificate: tuple[Path, Path] | None
 
 
 @contextmanager
 def set_up(
-    system: System, load_program: Path, cores: Cores, mode: str, api_path: str = "/", **options: str | int
+    system: System, setting: Setting, mode: str, path: str = "/api", tls: bool = False, **options: str | int
 ) -> Iterator[Rig]:
     """
     Start what one run needs, and end it afterwards.
 
     :param system: what is measured.
-    :param load_program: the compiled generator.
     :param mode: of the generator.
-    :param api_path: path of the API's address.
+    :param path: of the API's address: ``/echo`` answers messages with messages.
+    :param tls: whether clients and pushers speak TLS.
     :param options: further options of the generator.
     :raises BenchError: something does not start.
     """
+    cores = setting.cores
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folders = [Path(name, role) for role in ("api", "system", "load")]
         for folder in folders:
             folder.mkdir()
-        with Api(folders[0], cores.api) as api:
-            instance = system.start(api.uri(api_path), cores.system, folders[1])
-            program: Program = instance.program
-            with (
-                program,
-                Load(
-                    load_program,
-                    mode,
-                    instance.port,
-                    cores.load,
-                    folders[2],
-                    RUN_LIMIT,
-                    status_port=api.port,
+        with Api(setting.programs.sink, folders[0], cores.api, RUN_LIMIT) as api:
+            instance = system.start(api.port, path, cores.system, folders[1], setting.certificate if tls else None)
+            try:
+                arguments: dict[str, str | int | Path] = {
+                    "path": instance.path,
+                    "probe": instance.probe,
+                    "push_port": instance.push_port,
+                    "tls": int(tls),
+                    "push_tls": int(tls and instance.push_tls),
+                    "counters": api.counters,
+                    "at_once": instance.at_once,
                     **options,
-                ) as load,
-            ):
-                yield Rig(api, instance, load, cores)
+                }
+                with Load(
+                    setting.programs.load, mode, instance.port, cores.load, folders[2], RUN_LIMIT, **arguments
+                ) as load:
+                    yield Rig(api, instance, load, cores)
+            finally:
+                stop_all(instance.programs)
+
+
+def stop_all(programs: list[Program]) -> None:
+    """End programs, the last one first."""
+    for program in reversed(programs):
+        program.stop()

@@ -56,25 +56,34 @@ static void drop(struct connection *c)
 {
     if (c->state == FREE)
         return;
-    if (c->role == CLIENT) {
+    if (c->role == CLIENT && !c->leaves) {
         if (c->state == OPEN || c->state == CLOSING)
             open_count--;
         else
             connecting_count--;
     }
+    if (c->tls)
+        tls_free(c->tls);
     close(c->fd);
     free(c->head);
     free(c->unsent);
-    enum role role = c->role;
-    memset(c, 0, sizeof *c);
-    c->role = role;
+    free(c->pending.due);
+    *c = (struct connection){.role = c->role, .leaves = c->leaves};
+}
+
+/* As send(2), through TLS where there is some. */
+static ssize_t put(struct connection *c, const char *bytes, size_t length)
+{
+    if (c->tls)
+        return c->state == CONNECTING || c->state == SECURING ? 0 : tls_send(c->tls, bytes, length);
+    return send(c->fd, bytes, length, MSG_NOSIGNAL);
 }
 
 /* Sends, keeping what the socket does not take. */
 void transmit(struct connection *c, const char *bytes, size_t length)
 {
     if (!c->unsent_length) {
-        ssize_t n = send(c->fd, bytes, length, MSG_NOSIGNAL);
+        ssize_t n = put(c, bytes, length);
         if (n < 0 && errno != EAGAIN)
             return; /* the read side meets the same error and tells */
         if (n > 0) {
@@ -93,7 +102,7 @@ static void flush(struct connection *c)
 {
     if (!c->unsent_length)
         return;
-    ssize_t n = send(c->fd, c->unsent, c->unsent_length, MSG_NOSIGNAL);
+    ssize_t n = put(c, c->unsent, c->unsent_length);
     if (n > 0) {
         c->unsent_length -= n;
         memmove(c->unsent, c->unsent + n, c->unsent_length);
@@ -101,7 +110,7 @@ static void flush(struct connection *c)
 }
 
 /* Starts to connect; everything else happens as events arrive. */
-void dial(struct connection *c, enum role role, int to_port, size_t number)
+void dial(struct connection *c, enum role role, int to_port, bool tls, size_t number)
 {
     int one = 1;
     struct sockaddr_in from = {.sin_family = AF_INET}, to = {.sin_family = AF_INET};
@@ -111,14 +120,16 @@ void dial(struct connection *c, enum role role, int to_port, size_t number)
         die("socket");
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
-    from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + number % sources); /* one address has only some 28,000 ports */
+    from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + number % options.sources); /* one address has only some 28,000 ports */
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     to.sin_port = htons(to_port);
     if (bind(c->fd, (struct sockaddr *)&from, sizeof from) < 0)
         die("bind");
     c->state = CONNECTING;
     c->body_left = -1;
-    if (role == CLIENT)
+    if (tls)
+        c->tls = tls_start(c->fd);
+    if (role == CLIENT && !c->leaves)
         connecting_count++;
     if (connect(c->fd, (struct sockaddr *)&to, sizeof to) < 0 && errno != EINPROGRESS) {
         fault("connect: %s", strerror(errno));
@@ -167,15 +178,18 @@ static void upgrade_answer(struct connection *c, char *data, size_t length)
     free(c->head);
     c->head = NULL;
     c->head_length = 0;
-    connecting_count--;
-    open_count++;
+    if (!c->leaves) {
+        connecting_count--;
+        open_count++;
+    }
     total.opened++;
     c->state = OPEN;
     client_opened(c);
     frames(c, (unsigned char *)data + used, length - used);
 }
 
-static void push_answer(struct connection *c, const char *data, size_t length)
+/* The answer to a push or to the probe. */
+static void http_answer(struct connection *c, const char *data, size_t length)
 {
     if (c->body_left < 0) {
         size_t before = c->head_length;
@@ -184,12 +198,16 @@ static void push_answer(struct connection *c, const char *data, size_t length)
             return;
         char *field = strcasestr(c->head, "\r\nContent-Length:");
         if (!field || field >= end) {
-            fault("an answer to a push has no Content-Length: %.60s", c->head);
+            fault("an answer has no Content-Length: %.60s", c->head);
             drop(c);
             return;
         }
         c->body_left = strtol(field + 17, NULL, 10);
-        if (c->head[9] == '2')
+        char *close = strcasestr(c->head, "\r\nConnection: close");
+        c->last = close && close < end;
+        if (c->role == PROBE)
+            ; /* any answer will do */
+        else if (c->head[9] == '2')
             total.answered++;
         else if (!total.refused++)
             fault("push refused: %.60s", c->head);
@@ -200,35 +218,55 @@ static void push_answer(struct connection *c, const char *data, size_t length)
     if (!c->body_left) {
         c->body_left = -1;
         c->head_length = 0;
-        pusher_ready(c);
+        answered(c);
+        if (c->last) {
+            enum role role = c->role;
+            drop(c);
+            if (role == PUSHER)
+                renew(c);
+        }
     }
-}
-
-static void status_answer(struct connection *c, const char *data, size_t length)
-{
-    char *end = head_end(c, data, length);
-    char *numbers = end ? strstr(end, "requests") : NULL;
-    unsigned long long accepted, handled, calls;
-    if (!numbers || !strstr(numbers, "Writing")
-        || sscanf(numbers + 8, "%llu %llu %llu", &accepted, &handled, &calls) != 3)
-        return;
-    c->head_length = 0;
-    api_calls(calls);
 }
 
 static void lost(struct connection *c)
 {
-    if (c->role != CLIENT) {
-        fault("the server closed %s", c->role == PUSHER ? "a pusher's connection" : "the status connection");
+    if (c->role == PUSHER) {
+        fault("the server closed a pusher's connection");
+    } else if (c->role == PROBE) {
+        if (c->pending.count)
+            fault("the server closed the probe's connection instead of an answer");
     } else if (c->state == CLOSING && c->close_received) {
         total.closed++;
-    } else if (c->state != CLOSING || mode == HANDSHAKES) {
+    } else if (c->state != CLOSING || c->leaves) {
         fault(c->state == OPEN ? "the server dropped a client" : c->state == CLOSING
               ? "closed without a Close frame" : "the connection ended during the handshake");
         if (c->state != OPEN)
             failed_opens++;
     }
     drop(c);
+}
+
+/* Connected, and TLS done: the first request. */
+static void usable(struct connection *c)
+{
+    c->state = c->role == CLIENT ? UPGRADING : OPEN;
+    if (c->role == CLIENT)
+        transmit(c, upgrade, upgrade_length);
+    else
+        answered(c);
+}
+
+static void secure(struct connection *c)
+{
+    ssize_t n = tls_handshake(c->tls);
+    if (n > 0) {
+        usable(c);
+    } else if (!n) {
+        fault("TLS: the handshake failed");
+        if (c->role == CLIENT)
+            failed_opens++;
+        drop(c);
+    }
 }
 
 static void connected(struct connection *c)
@@ -243,11 +281,10 @@ static void connected(struct connection *c)
         drop(c);
         return;
     }
-    c->state = c->role == CLIENT ? UPGRADING : OPEN;
-    if (c->role == CLIENT)
-        transmit(c, upgrade, upgrade_length);
-    else if (c->role == PUSHER)
-        pusher_ready(c);
+    if (c->tls)
+        c->state = SECURING;
+    else
+        usable(c);
 }
 
 void ready(struct connection *c, uint32_t events)
@@ -256,29 +293,29 @@ void ready(struct connection *c, uint32_t events)
         return;
     if (c->state == CONNECTING && events & (EPOLLOUT | EPOLLERR | EPOLLHUP))
         connected(c);
-    if (c->state == FREE)
-        return;
+    if (c->state == SECURING)
+        secure(c);
+    if (c->state <= SECURING)
+        return; /* over, or not there yet */
     if (events & EPOLLOUT)
         flush(c);
     if (!(events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)))
         return;
     while (c->state != FREE) { /* edge-triggered: until there is nothing more */
-        ssize_t n = recv(c->fd, scratch, sizeof scratch, 0);
+        ssize_t n = c->tls ? tls_recv(c->tls, scratch, sizeof scratch) : recv(c->fd, scratch, sizeof scratch, 0);
         if (n < 0 && errno == EAGAIN)
             return;
         if (n <= 0) {
             lost(c);
             return;
         }
-        if (c->role == PUSHER)
-            push_answer(c, scratch, n);
-        else if (c->role == STATUS)
-            status_answer(c, scratch, n);
+        if (c->role != CLIENT)
+            http_answer(c, scratch, n);
         else if (c->state == UPGRADING)
             upgrade_answer(c, scratch, n);
         else
             frames(c, (unsigned char *)scratch, n);
-        if ((size_t)n < sizeof scratch && !(events & (EPOLLRDHUP | EPOLLHUP)))
+        if (!c->tls && (size_t)n < sizeof scratch && !(events & (EPOLLRDHUP | EPOLLHUP)))
             return; /* the socket is empty: the next byte brings a new event */
     }
 }

@@ -81,7 +81,9 @@ void frames(struct connection *c, const unsigned char *data, size_t length)
         c->frame_head_length = 0;
         if (opcode >= 8)
             control_frame(c, opcode);
-        else if (c->frame_head[0] & 0x80)
+        else if (c->frame_head[0] & 0x80) {
             total.received++;
+            client_received(c);
+        }
     }
 }

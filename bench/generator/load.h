@@ -1,6 +1,6 @@
 /*
- * What the parts of the load generator share: main.c has the work, connections.c the sockets, frames.c the frames of
- * RFC 6455.
+ * What the parts of the load generator share: main.c has the command line and the phases of a run, work.c what is done
+ * in them, connections.c the sockets, tls.c TLS, frames.c the frames of RFC 6455, latency.c the latencies.
  */
 #ifndef LOAD_H
 #define LOAD_H
@@ -9,21 +9,33 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <sys/types.h>
 
 #define FRAME_OVERHEAD 14 /* bytes: the longest head of a masked frame */
 
-enum mode { IDLE, MESSAGES, PUSHES, HANDSHAKES };
-enum role { CLIENT, PUSHER, STATUS };
-enum state { FREE, CONNECTING, UPGRADING, OPEN, CLOSING };
+enum mode { IDLE, MESSAGES, PUSHES, HANDSHAKES, ECHO };
+enum role { CLIENT, PUSHER, PROBE };
+enum state { FREE, CONNECTING, SECURING, UPGRADING, OPEN, CLOSING };
+enum phase { RESTING, OPENING, WARMING, MEASURING };
+
+/* When the messages were due that have no answer yet, a ring. */
+struct pending {
+    double *due;
+    size_t first, count, room;
+};
 
 struct connection {
     int fd;
+    void *tls; /* NULL: none */
     enum role role;
     enum state state;
-    /* An HTTP head (or the whole status page) while it arrives. */
+    bool leaves; /* a client that closes as soon as it is in */
+    bool last;   /* the server said that it answers nothing more on this connection */
+    /* An HTTP head while it arrives. */
     char *head;
     size_t head_length;
-    long body_left; /* of an answer to a pusher; -1: still in the head */
+    long body_left; /* of an answer to a pusher or probe; -1: still in the head */
     /* A WebSocket frame while it arrives. */
     unsigned char frame_head[10];
     unsigned frame_head_length;
@@ -35,6 +47,7 @@ struct connection {
     /* What the socket did not take yet. */
     char *unsent;
     size_t unsent_length;
+    struct pending pending;
 };
 
 struct counters {
@@ -42,7 +55,8 @@ struct counters {
     uint64_t answered;  /* pushes answered with 2xx */
     uint64_t refused;   /* pushes answered otherwise */
     uint64_t received;  /* messages at the clients */
-    uint64_t delivered; /* calls at the API */
+    uint64_t delivered; /* messages at the API */
+    uint64_t goodbyes;  /* connections that the API was told to be over */
     uint64_t opened;    /* handshakes finished */
     uint64_t closed;    /* closing handshakes finished, the server having closed TCP */
     uint64_t pings;
@@ -50,8 +64,14 @@ struct counters {
 };
 
 /* The command line, and what follows from it. */
-extern enum mode mode;
-extern int port, sources;
+struct options {
+    enum mode mode;
+    int port, push_port, sources, pushers, parallel, waiting, limit;
+    bool tls, push_tls;
+    const char *path, *probe, *counters;
+    size_t size, active, room, at_once;
+};
+extern struct options options;
 extern char upgrade[1024]; /* the handshake that every client sends */
 extern size_t upgrade_length;
 
@@ -59,23 +79,49 @@ extern size_t upgrade_length;
 extern struct counters total;
 extern char first_error[256];
 extern size_t open_count, connecting_count, failed_opens;
+extern enum phase phase;
+
+/* main.c */
+double now(void);
 
 /* connections.c */
 extern int poll_fd;
 void die(const char *what);
 void *allocate(void *old, size_t bytes);
 void fault(const char *format, ...) __attribute__((format(printf, 1, 2)));
-void dial(struct connection *c, enum role role, int to_port, size_t number);
+void dial(struct connection *c, enum role role, int to_port, bool tls, size_t number);
 void transmit(struct connection *c, const char *bytes, size_t length);
 void ready(struct connection *c, uint32_t events);
+
+/* tls.c */
+void *tls_start(int fd);
+ssize_t tls_handshake(void *tls);
+ssize_t tls_send(void *tls, const void *bytes, size_t length);
+ssize_t tls_recv(void *tls, void *bytes, size_t length);
+void tls_free(void *tls);
 
 /* frames.c */
 size_t frame(char *out, int opcode, const unsigned char *payload, size_t length);
 void frames(struct connection *c, const unsigned char *data, size_t length);
 
-/* main.c: what follows from something that happened on a connection */
+/* latency.c */
+void latency_reset(void);
+void latency_record(double seconds);
+void latency_print(void);
+void pending_add(struct pending *p, double due);
+bool pending_take(struct pending *p, double *due);
+
+/* work.c: what is done in a run, and what follows from something that happened on a connection */
+void prepare_work(void);
+void load_requests(const char *name);
+void open_clients(size_t more);
+bool open_more(void);
+void begin_work(double rate);
+double work(double t);
+void read_counts(void);
 void client_opened(struct connection *c);
-void pusher_ready(struct connection *c);
-void api_calls(unsigned long long calls);
+void client_received(struct connection *c);
+void answered(struct connection *c);
+void renew(struct connection *c);
 
 #endif

@@ -7,29 +7,48 @@ methods of :class:`System` and name it in :func:`all_systems`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from bench.programs import Program
 
 
-class Instance(Protocol):
-    """A running system."""
+def put_message(address: str, body: bytes) -> bytes:
+    """``PUT`` of a text message to the address that the API was told."""
+    parts = urlsplit(address)
+    head = (
+        f"PUT {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+        f"Content-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode("ascii") + body
 
-    @property
-    def port(self) -> int:
-        """Where WebSocket clients and pushers connect."""
 
-    @property
-    def program(self) -> Program:
-        """What to stop."""
+@dataclass(frozen=True)
+class Instance:
+    """
+    A running system.
 
-    def pids(self) -> Sequence[int]:
-        """All its processes: what they use is what the system uses."""
+    :param programs: its processes, in the order of their start; they may have started others.
+    :param port: where WebSocket clients connect.
+    :param path: what they ask for.
+    :param push_port: where pushers connect.
+    :param push_tls: whether pushers speak TLS where clients do.
+    :param push_request: the whole HTTP request that pushes a text message to the client with an address.
+    :param at_once: clients that may connect at a time while many are opened; below its listen backlog.
+    :param probe: a path on ``push_port`` whose answer tells how late the system is.
+    """
 
-    def push_request(self, ws_uri: str, body: bytes) -> bytes:
-        """The whole HTTP request that pushes a text message to a client."""
+    programs: list[Program]
+    port: int
+    path: str
+    push_port: int
+    push_tls: bool = True
+    push_request: Callable[[str, bytes], bytes] = put_message
+    probe: str = "/probe"
+    at_once: int = 64
 
 
 class System(Protocol):
@@ -45,20 +64,27 @@ class System(Protocol):
     def version(self) -> str:
         """Its version."""
 
-    def start(self, api_uri: str, core: int, directory: Path) -> Instance:
+    def start(
+        self, api_port: int, path: str, core: int, directory: Path, certificate: tuple[Path, Path] | None
+    ) -> Instance:
         """
         Start it and wait until it listens.
 
-        :param api_uri: where its callbacks go.
+        :param api_port: where its callbacks go, on 127.0.0.1.
+        :param path: of the API.
         :param core: where it runs.
         :param directory: an empty folder for its files.
+        :param certificate: a certificate and its key: clients speak TLS.
         :raises BenchError: it does not start.
         """
 
 
 def all_systems() -> dict[str, System]:
     """Every system by its name."""
-    from bench.systems.gateway import Wsaas
+    from bench.systems.nchan import Nchan
+    from bench.systems.pushpin import Pushpin
+    from bench.systems.stock import Stock
+    from bench.systems.wsaas import Wsaas
 
-    systems: list[System] = [Wsaas()]
+    systems: list[System] = [Wsaas(), Stock(), Pushpin(), Nchan()]
     return {system.name: system for system in systems}

@@ -7,11 +7,9 @@ To add one, write a class with the methods of :class:`Workload` and name it in :
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Protocol
 
-from bench.machine import Cores
-from bench.rig import Measurement, Plan
+from bench.rig import Measurement, Setting
 from bench.systems import System
 
 
@@ -30,24 +28,37 @@ class Workload(Protocol):
     def saturates(self) -> bool:
         """Whether it is meant to take all of the system's core."""
 
-    def rounds(self, plan: Plan) -> int:
-        """How often it is run."""
+    @property
+    def tls(self) -> bool:
+        """Whether it needs TLS."""
 
-    def measure(self, system: System, load_program: Path, cores: Cores, plan: Plan) -> Measurement:
+    def measure(self, system: System, setting: Setting) -> Measurement:
         """
         One run.
 
-        :param load_program: the compiled generator.
         :raises BenchError: it could not be run at all.
         """
 
 
 def all_workloads() -> dict[str, Workload]:
     """Every workload by its name."""
+    from bench.workloads.echo import Echo
     from bench.workloads.handshakes import Handshakes
-    from bench.workloads.idle import Idle
+    from bench.workloads.idle import Idle, IdleTls
     from bench.workloads.messages import Messages
     from bench.workloads.pushes import Pushes
 
-    workloads: list[Workload] = [Idle(), Messages(), Pushes(64), Pushes(4096), Handshakes()]
+    workloads: list[Workload] = [
+        Messages(),
+        Pushes(64),
+        Pushes(4096),
+        Handshakes(),
+        Echo(),
+        Messages(tls=True),
+        Pushes(64, tls=True),
+        Pushes(4096, tls=True),
+        Messages(crowd=True),
+        Idle(),
+        IdleTls(),
+    ]
     return {workload.name: workload for workload in workloads}

@@ -1,28 +1,34 @@
-"""Clients that send: each message becomes a PUT at the API."""
+"""Clients that send: each message becomes a call of the API."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
-from bench.machine import Cores
-from bench.rig import Measurement, Plan, set_up
+from bench.rig import Measurement, Setting, set_up
 from bench.systems import System
 
 
 class Messages:
-    """Messages of 64 bytes from many clients, several of each on their way; counted where they arrive, at the API."""
+    """
+    Messages of 64 bytes from many clients, several of each on their way; counted where they arrive, at the API.
 
-    name = "messages-64"
+    :param tls: whether clients speak TLS.
+    :param crowd: whether many more clients are open, which say nothing.
+    """
+
     metrics = {"messages": "1/s"}
     saturates = True
 
-    def rounds(self, plan: Plan) -> int:
-        """How often it is run."""
-        return plan.rounds
+    def __init__(self, tls: bool = False, crowd: bool = False) -> None:
+        self.name = "messages-64" + ("-tls" if tls else "") + ("-crowd" if crowd else "")
+        self.tls = tls
+        self._crowd = crowd
 
-    def measure(self, system: System, load_program: Path, cores: Cores, plan: Plan) -> Measurement:
+    def measure(self, system: System, setting: Setting) -> Measurement:
         """One run."""
-        with set_up(system, load_program, cores, "messages", size=64, waiting=plan.waiting) as rig:
-            rig.load.open(plan.clients)
+        plan = setting.plan
+        options: dict[str, Any] = {"size": 64, "waiting": plan.waiting, "active": plan.clients}
+        with set_up(system, setting, "messages", tls=self.tls, **options) as rig:
+            rig.load.open(plan.crowd if self._crowd else plan.clients)
             work, busy, faults = rig.run(plan.warm, plan.seconds)
         return Measurement({"messages": work.delivered / work.seconds}, busy, faults)

@@ -1,0 +1,73 @@
+"""nginx with Nchan, from Debian's ``libnginx-mod-nchan``: configured in ``peers/nchan.conf``."""
+
+from __future__ import annotations
+
+import getpass
+import resource
+import shutil
+from pathlib import Path
+
+from bench.machine import first_line
+from bench.peers import installed_version, write_configuration
+from bench.programs import Program, free_port
+from bench.systems import Instance
+
+MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
+
+
+class Nchan:
+    """One worker process; a channel for each client."""
+
+    name = "nchan"
+
+    def _nginx(self) -> str | None:
+        return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+
+    def missing(self) -> str | None:
+        """Whether nginx and the module are here."""
+        nginx = self._nginx()
+        if nginx is None or not MODULE.exists():
+            return "nginx and libnginx-mod-nchan are not both installed"
+        return None
+
+    def version(self) -> str:
+        """Of the module and of nginx."""
+        nginx = first_line([self._nginx() or "nginx", "-v"]).removeprefix("nginx version: nginx/")
+        return f"{installed_version('libnginx-mod-nchan')}, nginx {nginx}"
+
+    def start(
+        self, api_port: int, path: str, core: int, directory: Path, certificate: tuple[Path, Path] | None
+    ) -> Instance:
+        """
+        Start it.
+
+        :raises BenchError: it does not listen in time.
+        """
+        port = free_port()
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        log = directory / "nginx.log"
+        configuration = write_configuration(
+            directory,
+            "nchan.conf",
+            module=MODULE,
+            files=files,
+            # Those to the API and of Nchan itself count too; the limit of open files is what bounds them.
+            connections=files * 2,
+            user=getpass.getuser(),
+            log=log,
+            api_port=api_port,
+            port=port,
+            path=path,
+            # With 204 nothing is published: the message was for the API alone.
+            message_path=path if path == "/echo" else f"{path}/204",
+            public=f"{'https' if certificate else 'http'}://127.0.0.1:{port}",
+            tls="ssl" if certificate else "",
+            certificate=f"ssl_certificate {certificate[0]}; ssl_certificate_key {certificate[1]};"
+            if certificate
+            else "",
+        )
+        nginx = self._nginx() or "nginx"
+        arguments: list[str | Path] = [nginx, "-p", directory, "-e", log, "-c", configuration]
+        program = Program(arguments, core, log)
+        program.wait_for_port_or_stop(port)
+        return Instance([program], port, path, port)
