@@ -11,7 +11,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, cast
 
-from twisted.application.service import Application, IService, IServiceCollection, MultiService
+from twisted.application.service import Application, IService, IServiceCollection, MultiService, Service
 from twisted.internet import reactor as real_reactor
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
@@ -358,6 +358,16 @@ class LoggedServiceTests(SynchronousTestCase):
         application: Any = Application("wsaas")
         LoggedService(observer).setServiceParent(application)
         self.assertIs(application.getComponent(ILogObserver), observer)
+
+    def test_the_collector_is_settled_after_the_start(self) -> None:
+        """Not before: what the start makes stays."""
+        events: list[str] = []
+        child = Service()
+        child.startService = lambda: events.append("started")  # type: ignore[method-assign]  # tells when
+        service = LoggedService(None, lambda: events.append("settled"))
+        child.setServiceParent(service)
+        service.startService()
+        self.assertEqual(events, ["started", "settled"])
 
     def test_without_an_observer_it_is_left_to_twistd(self) -> None:
         """As with --syslog."""

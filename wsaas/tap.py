@@ -25,6 +25,7 @@ from wsaas.agent import ApiTrust, PersistentAgent
 from wsaas.api import Api
 from wsaas.channel import ClientSite
 from wsaas.client import ApiClient, CallsApi, PlainClient
+from wsaas.collector import settle
 from wsaas.demo import Demo
 from wsaas.errors import SettingsError
 from wsaas.fast_agent import FastAgent
@@ -102,17 +103,24 @@ class LoggedService(MultiService):
     """The top service; it sees to it that the process logs as it was told.
 
     :param observer: gets all events, those buffered since the start included; :data:`None` leaves it to twistd
+    :param settle: called after the start; concerns the whole process
     """
 
-    def __init__(self, observer: ILogObserver | None) -> None:
+    def __init__(self, observer: ILogObserver | None, settle: Callable[[], None] = settle) -> None:
         super().__init__()
         self._observer = observer
+        self._settle = settle
 
     def setServiceParent(self, parent: IServiceCollection) -> None:
         """Become part of an application, which twistd asks for its observer."""
         if self._observer is not None and isinstance(parent, Componentized):
             parent.setComponent(ILogObserver, self._observer)
         super().setServiceParent(parent)
+
+    def startService(self) -> None:
+        """Start everything."""
+        super().startService()
+        self._settle()
 
 
 def _observer(options: Options, settings: Settings) -> ILogObserver | None:
