@@ -27,6 +27,7 @@ from wsaas.client import ApiClient, PlainClient
 from wsaas.connection import Connection
 from wsaas.identity import Identity, new_identity
 from wsaas.push import PushResource
+from wsaas.push_lane import PushLane
 from wsaas.registry import Registry
 from wsaas.settings import read_settings
 from wsaas.site import ClientRoot, PushRoot
@@ -487,14 +488,19 @@ class Gate:
     """The gateway's parts put together in memory, with a fake agent for the API.
 
     :param pages: what a plain GET finds
-    :param settings: as in the environment
+    :param settings: as in the environment; ``FAST_LANES`` is off if not told otherwise
     """
 
     #: The reactor that it is built on.
     make_clock: Callable[[], MemoryReactorClock] = MemoryReactorClock
 
     def __init__(self, pages: IResource | None = None, **settings: str) -> None:
-        given = {"API_URI": "http://api.test/hook", "WS_HOSTNAME": "http://gateway.test", **settings}
+        given = {
+            "API_URI": "http://api.test/hook",
+            "WS_HOSTNAME": "http://gateway.test",
+            "FAST_LANES": "off",
+            **settings,
+        }
         self.settings = read_settings(given)
         limits = self.settings.connection
         self.clock = self.make_clock()
@@ -510,7 +516,9 @@ class Gate:
         self.slots = Slots(self.settings.api.max_requests)
         self.api = Api(client, self.slots, self.clock, self.settings.api)
         self.registry = Registry()
-        self.factory = ClientFactory(self.clock, limits.max_message, self.settings.handshake.compression)
+        self.factory = ClientFactory(
+            self.clock, limits.max_message, self.settings.handshake.compression, self.settings.fast
+        )
         self._made = 0
         self.upgrade = UpgradeResource(
             self.api,
@@ -525,12 +533,16 @@ class Gate:
         shared = not self.settings.listen.pushes
         root = ClientRoot(self.upgrade, self.pushes if shared else None, pages)
         push_root = PushRoot(self.pushes)
+        #: The pushers' short way, with ``FAST_LANES=on``.
+        self.lane = PushLane(self.pushes, limits.max_message) if self.settings.fast else None
+
+        def site(root: ClientRoot | PushRoot, lane: PushLane | None) -> ClientSite:
+            return ClientSite(root, root, self.clock, limits.timeout, limits.max_message, lane)
+
         #: What clients connect to; pushers too, unless PUSH_LISTEN is given.
-        self.site = ClientSite(root, root, self.clock, limits.timeout, limits.max_message)
+        self.site = site(root, self.lane if shared else None)
         #: What pushers connect to.
-        self.push_site = (
-            self.site if shared else ClientSite(push_root, push_root, self.clock, limits.timeout, limits.max_message)
-        )
+        self.push_site = self.site if shared else site(push_root, self.lane)
 
     def _token_bytes(self, count: int) -> bytes:
         self._made += 1

@@ -338,6 +338,14 @@ class DeadlineTests(ChannelTestCase):
             self.trickle(wire, b"X-Pad: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", HEAD_TIMEOUT - 10)
             self.assert_408(wire)
 
+    def test_an_empty_line_behind_a_request(self) -> None:
+        """It is passed over, and begins nothing."""
+        wire = self.connect()
+        wire.deliver(http_request("PUT", "/x", b"a") + b"\r\n")
+        self.only(wire)
+        self.clock.advance(HEAD_TIMEOUT + 1)
+        self.assertEqual(wire.take(), b"")
+
     def test_trickling_head_that_began_while_a_request_was_answered(self) -> None:
         """The time begins when the one before is answered."""
         wire = self.connect()

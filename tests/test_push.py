@@ -36,9 +36,12 @@ UNKNOWN = "/AAAAAAAAAAAAAAAAAAAAAAAA"
 class PushTestCase(SynchronousTestCase):
     """One open WebSocket, and pushes to it."""
 
+    #: Which road the pushes take; tests of the fast lane run all of this again.
+    fast_lanes = "off"
+
     def setUp(self) -> None:
         """Open it."""
-        self.gate = Gate(WS_MAX_MESSAGE="1000", WS_MAX_BUFFER="2000")
+        self.gate = Gate(WS_MAX_MESSAGE="1000", WS_MAX_BUFFER="2000", FAST_LANES=self.fast_lanes)
         self.wire = self.gate.open("/chat?room=7")
         self.target = f"/{self.gate.key}"
 
@@ -140,6 +143,10 @@ class PutTests(PushTestCase):
         self.gate.agent.last.answer(403)
         self.assertEqual(read_answers(wire.take())[0].status, 403)
         self.assertEqual(self.gate.ask("PUT", f"/{self.gate.key}", b"late").status, 404)
+
+
+class AnyPutTests(PushTestCase):
+    """Whatever is put."""
 
     @moderately
     @given(st.binary(max_size=1000))

@@ -140,7 +140,11 @@ class Channel(HTTPChannel):
             data = self._through(lane, data)
             if not data:
                 return
+        # A request that ends gives what is behind it to this very method, which keeps it for the call further up.
+        nested = self._busyReceiving
         super().dataReceived(data)
+        if nested:
+            return
         if not self._handlingRequest and not self._lingering and (self.requests or self._buffer):
             # A request has begun and is not complete, be it the first of these bytes or the last of them. (Between
             # two requests only the idle time-out runs.)

@@ -1,0 +1,352 @@
+"""What holds of a call to the API, whichever client makes it: one complete, bounded answer in time, or a reason."""
+
+from __future__ import annotations
+
+import gzip
+from typing import Any
+
+from hypothesis import strategies as st
+from OpenSSL.SSL import Error as TLSError
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost, DNSLookupError
+from twisted.internet.interfaces import IDelayedCall
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.client import ResponseNeverReceived
+from twisted.web.http_headers import Headers
+
+from tests.gate import Wire
+from tests.memory_api import MemoryApi, ReceivedRequest, answer_bytes, read_requests
+from wsaas.agent import KEEP_IDLE
+from wsaas.answers import Answer
+from wsaas.client import CallsApi
+from wsaas.errors import CallbackFailed, NoAnswer, NotSent, TimedOut, Unusable
+
+URI = "http://192.0.2.10:8000/hook"
+TIMEOUT = 10.0
+MAX_BODY = 100
+
+
+#: What an API may send, in segments.
+SEGMENTS = st.lists(
+    st.binary(max_size=40) | st.sampled_from([b"HTTP/1.1 200 -\r\n", b"\r\n", b"Content-Length: 3\r\n"]),
+    max_size=6,
+)
+
+
+class ClientTestCase(SynchronousTestCase):
+    """A client over memory, and the API's end."""
+
+    def setUp(self) -> None:
+        """Make both."""
+        self.api = MemoryApi()
+        self.client = self.make_client()
+
+    def make_client(self) -> CallsApi:
+        """:returns: a client over the API's reactor; with ``URI``, ``TIMEOUT`` and ``MAX_BODY``"""
+        raise NotImplementedError
+
+    def make_failing(self, error: Exception, *, at_once: bool = False) -> CallsApi:
+        """Make a client without a network.
+
+        :param error: what its agent fails with
+        :param at_once: raised, not the result of a Deferred
+        """
+        raise NotImplementedError
+
+    def timers(self) -> list[IDelayedCall]:
+        """:returns: the timers that run, but for those of idle connections"""
+        soon = self.api.reactor.seconds() + KEEP_IDLE
+        return [timer for timer in self.api.reactor.getDelayedCalls() if timer.getTime() > soon]
+
+    def call(
+        self, method: str = "PUT", content: bytes | None = b"body", timeout: float | None = None
+    ) -> Deferred[Answer]:
+        """Make a call."""
+        return self.client.call(method, Headers({}), content, timeout)
+
+    def begin(self, method: str = "PUT", content: bytes | None = b"body") -> tuple[Deferred[Answer], Wire]:
+        """Make a call, on a fresh connection."""
+        result = self.call(method, content)
+        wire = self.api.accept()
+        return result, wire
+
+    def assert_failed(self, result: Deferred[Answer], kind: type[CallbackFailed]) -> CallbackFailed:
+        """It failed so, in words, and no timer is left of it."""
+        error = self.failureResultOf(result, CallbackFailed).value
+        assert isinstance(error, CallbackFailed)
+        self.assertIs(type(error), kind)
+        self.assertGreater(len(error.reason), 10)
+        self.api.turn()
+        self.assertEqual(self.timers(), [])
+        return error
+
+
+class Answers(ClientTestCase):
+    """Complete answers."""
+
+    def test_answer(self) -> None:
+        """Status, headers, body."""
+        result, wire = self.begin()
+        (request,) = read_requests(wire.take())
+        self.assertEqual((request.line, request.body), ("PUT /hook HTTP/1.1", b"body"))
+        wire.deliver(answer_bytes(299, b"hello", "Ws-State: a", "Ws-State: b"))
+        answer = self.successResultOf(result)
+        self.assertEqual((answer.status, answer.body), (299, b"hello"))
+        self.assertEqual(answer.headers.getRawHeaders(b"ws-state", []), [b"a", b"b"])
+
+    def test_any_slices(self) -> None:
+        """Byte by byte."""
+        result, wire = self.begin()
+        for byte in answer_bytes(200, b"hello"):
+            self.assertNoResult(result)
+            wire.deliver(bytes([byte]))
+        self.assertEqual(self.successResultOf(result).body, b"hello")
+
+    def test_without_body(self) -> None:
+        """204, and a length of 0."""
+        for data in (b"HTTP/1.1 204 -\r\n\r\n", answer_bytes(200)):
+            result, wire = self.begin()
+            wire.deliver(data)
+            self.assertEqual(self.successResultOf(result).body, b"")
+            wire.end()
+
+    def test_the_end_of_the_connection_ends_the_body(self) -> None:
+        """As HTTP/1.0 and PHP's built-in server do it."""
+        for version in (b"1.0", b"1.1"):
+            result, wire = self.begin()
+            wire.deliver(b"HTTP/" + version + b" 200 OK\r\nConnection: close\r\n\r\nhel")
+            wire.deliver(b"lo")
+            self.assertNoResult(result)
+            wire.end()
+            self.assertEqual(self.successResultOf(result).body, b"hello")
+
+    def test_repeated_on_a_fresh_connection(self) -> None:
+        """What a kept one swallowed."""
+        result, wire = self.begin()
+        wire.deliver(answer_bytes())
+        self.successResultOf(result)
+        result = self.call("POST", b"{}")
+        wire.end(ConnectionLost)
+        self.api.turn()
+        self.api.accept().deliver(answer_bytes(201))
+        self.assertEqual(self.successResultOf(result).status, 201)
+
+
+class Bounds(ClientTestCase):
+    """Bodies are bounded while they arrive."""
+
+    def test_longest(self) -> None:
+        """The limit is inclusive."""
+        result, wire = self.begin()
+        wire.deliver(answer_bytes(200, b"a" * MAX_BODY))
+        self.assertEqual(len(self.successResultOf(result).body), MAX_BODY)
+
+    def test_too_long(self) -> None:
+        """It is not read to its end: the connection is closed; however its end is marked."""
+        for head in (
+            b"HTTP/1.1 200 -\r\nContent-Length: 100000\r\n\r\n",
+            b"HTTP/1.1 200 -\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n",
+            b"HTTP/1.1 200 -\r\n\r\n",
+        ):
+            result, wire = self.begin()
+            wire.deliver(head + b"a" * MAX_BODY)
+            self.assertNoResult(result)
+            wire.deliver(b"a")
+            self.assert_failed(result, Unusable)
+            self.assertTrue(wire.over)
+
+
+class NoBrowser(ClientTestCase):
+    """Nothing is remembered, followed or decoded."""
+
+    def exchange(self, *headers: str, status: int = 200, body: bytes = b"") -> tuple[ReceivedRequest, Answer]:
+        """:returns: a request, and its answer"""
+        result, wire = self.begin()
+        (request,) = read_requests(wire.take())
+        wire.deliver(answer_bytes(status, body, "Connection: close", *headers))
+        return request, self.successResultOf(result)
+
+    def test_cookies(self) -> None:
+        """One client's would be sent for another."""
+        self.exchange("Set-Cookie: session=1; Path=/")
+        request, _ = self.exchange()
+        self.assertNotIn("cookie", request.headers)
+
+    def test_redirects(self) -> None:
+        """They are answers like others."""
+        for status in (301, 302, 303, 307, 308):
+            _, answer = self.exchange("Location: http://192.0.2.10:8000/other", status=status)
+            self.assertEqual(answer.status, status)
+            self.assertEqual(self.api.attempts, [])
+
+    def test_encodings(self) -> None:
+        """None is asked for, none is undone."""
+        data = gzip.compress(b"a" * 50)
+        request, answer = self.exchange("Content-Encoding: gzip", body=data)
+        self.assertEqual(answer.body, data)
+        self.assertNotIn("gzip", request.headers.get("accept-encoding", [""])[0])
+
+    def test_nothing_of_its_own(self) -> None:
+        """What is sent is what it was given, with Host and length."""
+        request, _ = self.exchange()
+        self.assertEqual(set(request.headers) - {"connection"}, {"host", "content-length"})
+
+
+class Failures(ClientTestCase):
+    """Why there is no answer, and whether the API can have seen the call."""
+
+    def test_nobody_there(self) -> None:
+        """NotSent, whatever the method."""
+        for method, content in (("POST", b"{}"), ("PUT", b""), ("DELETE", None)):
+            result = self.call(method, content)
+            self.api.refuse()
+            self.assert_failed(result, NotSent)
+
+    def test_unknown_name(self) -> None:
+        """NotSent."""
+        self.client = self.make_failing(DNSLookupError())
+        self.assert_failed(self.call("DELETE", None), NotSent)
+
+    def test_ended_before_an_answer(self) -> None:
+        """NoAnswer: it may have been carried out."""
+        for data in (b"", b"HT", b"HTTP/1.1 200 -\r\nA: b\r\n"):
+            for method, content in (("POST", b"{}"), ("DELETE", None)):
+                result, wire = self.begin(method, content)
+                wire.deliver(data)
+                wire.end(ConnectionLost)
+                self.assert_failed(result, NoAnswer)
+
+    def test_truncated(self) -> None:
+        """NoAnswer, never a part of a body."""
+        for data in (
+            answer_bytes(200, b"hello")[:-1],
+            b"HTTP/1.1 200 -\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+            b"HTTP/1.1 200 -\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
+        ):
+            result, wire = self.begin()
+            wire.deliver(data)
+            wire.end()
+            self.assert_failed(result, NoAnswer)
+
+    def test_no_http(self) -> None:
+        """Unusable."""
+        for data in (b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 abc OK\r\n\r\n", b"220 mail ready\r\n"):
+            result, wire = self.begin()
+            wire.deliver(data)
+            self.api.turn()
+            if not wire.over:
+                wire.end()
+            self.assert_failed(result, Unusable)
+
+    def test_certificate(self) -> None:
+        """NotSent, though bytes went into the TLS buffer."""
+        error = TLSError([("SSL routines", "", "certificate verify failed")])
+        self.client = self.make_failing(ResponseNeverReceived([Failure(error)]))
+        self.assertIn("certificate", self.assert_failed(self.call("POST", b"{}"), NotSent).reason)
+
+    def test_a_fault_below(self) -> None:
+        """It fails the call, and leaves no timer."""
+        self.client = self.make_failing(ZeroDivisionError(), at_once=True)
+        self.failureResultOf(self.call("POST", b"{}"), CallbackFailed)
+        self.assertEqual(self.api.reactor.getDelayedCalls(), [])
+
+    def check_any_bytes(self, segments: list[bytes]) -> None:
+        """Whatever comes is an answer or a reason."""
+        result, wire = self.begin()
+        for segment in segments:
+            if not wire.over:
+                wire.deliver(segment)
+                self.api.turn()
+        self.api.reactor.advance(TIMEOUT)
+        self.api.turn()
+        outcome: list[Any] = []
+        result.addBoth(outcome.append)
+        self.assertEqual(len(outcome), 1)
+        if isinstance(outcome[0], Failure):
+            outcome[0].trap(CallbackFailed)
+        self.assertEqual(self.api.reactor.getDelayedCalls(), [])
+
+
+class TimeLimits(ClientTestCase):
+    """One time limit for all of a call, in each of its phases."""
+
+    def assert_in_time(self, result: Deferred[Answer], kind: type[CallbackFailed], already: float = 0) -> None:
+        """It fails when the time is over, not before."""
+        self.api.reactor.advance(TIMEOUT - already - 0.1)
+        self.assertNoResult(result)
+        self.api.reactor.advance(0.1)
+        self.api.turn()
+        self.assert_failed(result, kind)
+
+    def test_connecting(self) -> None:
+        """NotSent, whatever the method."""
+        for method, content in (("POST", b"{}"), ("PUT", b""), ("DELETE", None)):
+            result = self.call(method, content)
+            self.api.reactor.advance(TIMEOUT / 2)
+            self.assertNoResult(result)
+            self.api.reactor.advance(TIMEOUT / 2)
+            self.assertIs(type(self.failureResultOf(result, CallbackFailed).value), NotSent)
+            self.api.reactor.tcpClients.clear()
+            self.api.reactor.connectors.clear()
+
+    def test_waiting_for_the_head(self) -> None:
+        """TimedOut; the connection is not used again."""
+        result, wire = self.begin()
+        wire.deliver(b"HTTP/1.1 200 -\r\n")
+        self.assert_in_time(result, TimedOut)
+        self.assertTrue(wire.over)
+
+    def test_in_the_body(self) -> None:
+        """TimedOut, though bytes keep coming; the connection is closed."""
+        result, wire = self.begin()
+        wire.deliver(answer_bytes(200, b"a" * 50)[:-50])
+        for _ in range(9):
+            self.api.reactor.advance(1)
+            wire.deliver(b"a")
+        self.assert_in_time(result, TimedOut, 9)
+        self.assertTrue(wire.over)
+
+    def test_the_time_of_all_phases_counts(self) -> None:
+        """Connecting is a part of it."""
+        result = self.call()
+        self.api.reactor.advance(6)
+        wire = self.api.accept()
+        self.api.reactor.advance(3)
+        wire.deliver(answer_bytes(200, b"ab")[:-1])
+        self.assert_in_time(result, TimedOut, 9)
+
+    def test_another_limit(self) -> None:
+        """For one call."""
+        result = self.call(timeout=2.0)
+        self.api.accept()
+        self.api.reactor.advance(2)
+        self.api.turn()
+        self.assert_failed(result, TimedOut)
+
+    def test_a_longer_limit(self) -> None:
+        """For one call, too."""
+        result = self.call(timeout=2 * TIMEOUT)
+        self.api.reactor.advance(TIMEOUT / 2)
+        self.api.accept()
+        self.assert_in_time(result, TimedOut, TIMEOUT / 2 - TIMEOUT)
+
+    def test_a_timed_out_call_is_not_repeated(self) -> None:
+        """Not even on a kept connection."""
+        result, wire = self.begin()
+        wire.deliver(answer_bytes())
+        self.successResultOf(result)
+        result = self.call(timeout=1.0)
+        self.api.reactor.advance(1.0)
+        self.api.turn()
+        self.assert_failed(result, TimedOut)
+        self.assertEqual(self.api.attempts, [])
+
+    def test_late_answers(self) -> None:
+        """They go nowhere."""
+        result, wire = self.begin()
+        self.assert_in_time(result, TimedOut)
+        self.assertTrue(wire.over)
+        result, wire = self.begin()
+        wire.deliver(answer_bytes(201))
+        self.assertEqual(self.successResultOf(result).status, 201)
