@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from urllib.parse import quote
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.defer import TimeoutError as WaitedTooLongError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -60,9 +60,9 @@ class Api:
         """:returns: the callbacks of one connection"""
         return ApiCalls(self, identity, handshake)
 
-    def release_put(self, result: Answer | Failure) -> Answer | Failure:
-        """Pass the result of a PUT on, and its slot to the next."""
-        self.slots.release("PUT")
+    def release(self, result: Answer | Failure, method: str) -> Answer | Failure:
+        """Pass the result of a call on, and its slot to the next."""
+        self.slots.release(method)
         return result
 
     def judge_goodbye(self, tag: str, answer: Answer) -> None:
@@ -114,7 +114,7 @@ class ApiCalls:
 
     def connect(self) -> Deferred[Grant]:
         """POST: a client asks to connect."""
-        return Deferred.fromCoroutine(self._connect())
+        return maybeDeferred(self._ask).addCallback(self._granted)
 
     def message(self, number: int, message: Message, state: str | None) -> Deferred[Outcome]:
         """PUT: the client sent a message. The hot path: no coroutine, and a Deferred only where something waits."""
@@ -125,25 +125,24 @@ class ApiCalls:
 
     def disconnect(self, end: End, undelivered: int, state: str | None) -> Deferred[None]:
         """DELETE: the connection is over."""
-        return Deferred.fromCoroutine(self._disconnect(end, undelivered, state))
+        return self._api.slots.acquire("DELETE").addCallback(self._delete, end, undelivered, state)
 
-    async def _connect(self) -> Grant:
-        api, timeout = self._api, self._api.settings.timeout
-        left: float | None = None
-        if not api.slots.try_acquire("POST"):
-            began = api.clock.seconds()
-            try:
-                await api.slots.acquire("POST").addTimeout(timeout, api.clock)
-            except WaitedTooLongError:
-                raise NoSlot("no slot of API_MAX_REQUESTS came free in time") from None
-            # The wait is a part of the time that the client is given (protocol §2.2).
-            left = max(timeout - (api.clock.seconds() - began), 0.001)
-        try:
-            head = self._head_for(b"0", None, b"Content-Type: application/json\r\n")
-            body = json.dumps({"ws_uri": self._identity.ws_uri}).encode("ascii")
-            answer = await api.client.call("POST", head, body, left)
-        finally:
-            api.slots.release("POST")
+    def _ask(self) -> Deferred[Answer]:
+        api = self._api
+        if api.slots.try_acquire("POST"):
+            return self._post(None, None)
+        # The wait is a part of the time that the client is given (protocol §2.2).
+        waiting = api.slots.acquire("POST").addTimeout(api.settings.timeout, api.clock)
+        return waiting.addErrback(_no_slot).addCallback(self._post, api.clock.seconds())
+
+    def _post(self, _: None, began: float | None) -> Deferred[Answer]:
+        api = self._api
+        left = None if began is None else max(api.settings.timeout - (api.clock.seconds() - began), 0.001)
+        head = self._head_for(b"0", None, b"Content-Type: application/json\r\n")
+        body = json.dumps({"ws_uri": self._identity.ws_uri}).encode("ascii")
+        return api.client.call("POST", head, body, left).addBoth(api.release, "POST")
+
+    def _granted(self, answer: Answer) -> Grant:
         grant = read_grant(answer, self._protocols)
         if grant.protocol is None and len(self._protocols) > 1:
             self._log.warn(
@@ -157,25 +156,26 @@ class ApiCalls:
     def _put(self, _: None, number: int, message: Message, state: str | None) -> Deferred[Outcome]:
         api = self._api
         head = self._head_for(b"%d" % number, state, api.content_types[message.binary])
-        return api.client.call("PUT", head, message.payload).addBoth(api.release_put).addCallback(read_outcome)
+        return api.client.call("PUT", head, message.payload).addBoth(api.release, "PUT").addCallback(read_outcome)
 
-    async def _disconnect(self, end: End, undelivered: int, state: str | None) -> None:
-        api, tag = self._api, self._identity.tag
+    def _delete(self, _: None, end: End, undelivered: int, state: str | None) -> Deferred[None]:
+        api = self._api
         lines = [b"Ws-Close-Code: %d\r\n" % end.close.code]
         if end.close.reason:
             lines.append(b"Ws-Close-Reason: %b\r\n" % quote(end.close.reason, safe="").encode("ascii"))
         lines.append(b"Ws-Closed-By: %b\r\n" % end.by.value.encode("ascii"))
         if undelivered:
             lines.append(b"Ws-Undelivered: %d\r\n" % undelivered)
-        await api.slots.acquire("DELETE")
-        try:
-            answer = await api.client.call("DELETE", self._head_for(b"end", state, b"".join(lines)), None)
-        except CallbackFailed as error:
-            api.lose_goodbye(tag, error.reason)
-        else:
-            api.judge_goodbye(tag, answer)
-        finally:
-            api.slots.release("DELETE")
+        head = self._head_for(b"end", state, b"".join(lines))
+        call = api.client.call("DELETE", head, None).addBoth(api.release, "DELETE")
+        return call.addCallbacks(self._taken, self._not_taken)
+
+    def _taken(self, answer: Answer) -> None:
+        self._api.judge_goodbye(self._identity.tag, answer)
+
+    def _not_taken(self, failure: Failure) -> None:
+        failure.trap(CallbackFailed)
+        self._api.lose_goodbye(self._identity.tag, str(failure.value))
 
     def _head_for(self, call: bytes, state: str | None, more: bytes) -> bytes:
         """:returns: the header lines of an attempt, dated now: it may have waited for its slot"""
@@ -183,6 +183,11 @@ class ApiCalls:
         if state:
             more = b"Ws-State: %b\r\n%b" % (state.encode("ascii"), more)
         return b"%b%b\r\nWs-Timestamp: %d\r\n%b" % (self._head, call, stamp, more)
+
+
+def _no_slot(failure: Failure) -> Failure:
+    failure.trap(WaitedTooLongError)
+    return Failure(NoSlot("no slot of API_MAX_REQUESTS came free in time"))
 
 
 def _common_lines(identity: Identity, handshake: Handshake, fixed_names: frozenset[bytes], fixed_lines: bytes) -> bytes:
