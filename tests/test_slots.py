@@ -11,6 +11,10 @@ from tests.properties import moderately
 from wsaas.slots import Slots
 
 
+def _note(_: None, served: list[str], method: str) -> None:
+    served.append(method)
+
+
 class SlotsTests(SynchronousTestCase):
     """Slots, and those who wait for them."""
 
@@ -76,6 +80,19 @@ class SlotsTests(SynchronousTestCase):
         for method in ("PUT", "POST") * 20:
             slots.release(method)
         self.successResultOf(goodbye)
+
+    def test_few_slots_are_shared_in_turn(self) -> None:
+        """Where all hold equally many, the method served longest ago is next, even with a single slot."""
+        for total in (1, 2, 3):
+            slots = Slots(total)
+            served: list[str] = []
+            for _ in range(20):
+                for method in ("POST", "PUT", "DELETE"):
+                    slots.acquire(method).addCallback(_note, served, method)
+            for _ in range(30):
+                slots.release(served[len(served) - total])
+            for method in ("POST", "PUT", "DELETE"):
+                self.assertGreater(served.count(method), 5, f"{method} of {total}")
 
     def test_a_free_slot_goes_to_the_method_that_has_fewest(self) -> None:
         """Not back to the one that has most, even if that waits longest."""

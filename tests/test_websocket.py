@@ -130,6 +130,14 @@ class MessageTests(WebSocketTestCase):
         self.wire.deliver(frame(CONTINUATION, b"n") + frame(BINARY, b"", fin=False) + frame(CONTINUATION, b"\xc3"))
         self.assertEqual(self.puts, [("text", "grün".encode()), ("binary", b"\xc3")])
 
+    def test_empty_fragments_are_not_kept(self) -> None:
+        """Any number of them is within every limit on sizes, so they must not take memory."""
+        self.always()
+        self.wire.deliver(frame(BINARY, b"a", fin=False) + frame(CONTINUATION, b"", fin=False) * 1000)
+        self.assertEqual(self.wire.protocol.message_data, [b"a"])
+        self.wire.deliver(frame(CONTINUATION, b"b"))
+        self.assertEqual(self.puts, [("binary", b"ab")])
+
     def test_longest_message(self) -> None:
         """The limit is inclusive, and counts messages, not frames."""
         self.always()

@@ -1,8 +1,8 @@
 """Python's garbage collector, told what kind of process this is.
 
-A connection that is over leaves no reference cycles, so that counting references frees it at once. What the collector
-would find is little; what it would look at is every object of every open connection, in one go, while nobody is served:
-54 ms with 1,500 connections, 271 ms with 15,000.
+A connection that is over leaves no reference cycles (with TLS, Twisted leaves a small young one), so that counting
+references frees it at once. What the collector would find is little; what it would look at is every object of every
+open connection, in one go, while nobody is served: 54 ms with 1,500 connections, 271 ms with 15,000.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from twisted.internet.defer import Deferred, succeed
 class Slots:
     """A counting semaphore with a queue for each method.
 
-    No method may hold more than three quarters of the slots: PUTs that hang must not keep out POSTs and DELETEs. Within
-    a method the first to wait is the first to go.
+    No method may hold more than three quarters of four slots or more: PUTs that hang must not keep out POSTs and
+    DELETEs. Within a method the first to wait is the first to go.
 
     :param total: how many attempts may be on the wire at once
     """
@@ -66,5 +66,7 @@ class Slots:
             if self._is_free(candidate):
                 self._held[candidate] = self._held.get(candidate, 0) + 1
                 self.held += 1
+                # Among those that hold equally many, the one that was served longest ago is next.
+                self._queues[candidate] = self._queues.pop(candidate)
                 queue.popleft().callback(None)
                 return

@@ -210,6 +210,11 @@ class ClientProtocol(LeanServerProtocol):
 
     # From Autobahn
 
+    def onMessageFrameData(self, payload: bytes) -> None:
+        """A part of a message came. Empty ones are not kept: no limit on sizes would ever end them."""
+        if payload:
+            super().onMessageFrameData(payload)
+
     def onMessageEnd(self) -> None:
         """A message is complete. Autobahn's own method would tell listeners of its signals too; there are none."""
         parts, self.message_data = self.message_data, []
