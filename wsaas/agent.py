@@ -81,6 +81,26 @@ def _after_all_sent(failure: Failure) -> Failure:
     return failure
 
 
+def endpoint_for(reactor: Any, trust: IPolicyForHTTPS, uri: URI, timeout: float) -> IStreamClientEndpoint:
+    """Find the way to an ``http`` or ``https`` URI's server.
+
+    :param trust: for ``https``
+    :param timeout: seconds for one connection to be made
+    """
+    host = uri.host.decode("ascii")
+    endpoint: Any
+    # A literal needs no resolver, which is a thread and its queue.
+    if isIPAddress(host):
+        endpoint = TCP4ClientEndpoint(reactor, host, uri.port, timeout)
+    elif isIPv6Address(host):
+        endpoint = TCP6ClientEndpoint(reactor, host, uri.port, timeout)
+    else:
+        endpoint = HostnameEndpoint(reactor, uri.host, uri.port, timeout=timeout, attemptDelay=_ATTEMPT_DELAY)
+    if uri.scheme == b"https":
+        endpoint = wrapClientTLS(trust.creatorForNetloc(uri.host, uri.port), endpoint)
+    return cast(IStreamClientEndpoint, endpoint)
+
+
 @implementer(IStreamClientEndpoint)
 class _NoticedEndpoint:
     """An endpoint that tells when a connection is made, so that a reused one can be told from a fresh one."""
@@ -104,19 +124,7 @@ class _Endpoints:
         self.begun: list[bool] = []
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        host = uri.host.decode("ascii")
-        endpoint: Any
-        # A literal needs no resolver, which is a thread and its queue.
-        if isIPAddress(host):
-            endpoint = TCP4ClientEndpoint(self._reactor, host, uri.port, self._timeout)
-        elif isIPv6Address(host):
-            endpoint = TCP6ClientEndpoint(self._reactor, host, uri.port, self._timeout)
-        else:
-            endpoint = HostnameEndpoint(
-                self._reactor, uri.host, uri.port, timeout=self._timeout, attemptDelay=_ATTEMPT_DELAY
-            )
-        if uri.scheme == b"https":
-            endpoint = wrapClientTLS(self._trust.creatorForNetloc(uri.host, uri.port), endpoint)
+        endpoint = endpoint_for(self._reactor, self._trust, uri, self._timeout)
         return cast(IStreamClientEndpoint, _NoticedEndpoint(endpoint, self.begun))
 
 

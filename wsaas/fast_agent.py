@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import CancelledError, Deferred, fail
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.python.failure import Failure
@@ -21,14 +19,13 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IPolicyForHTTPS, IResponse
 from zope.interface import implementer
 
+from wsaas.agent import endpoint_for
 from wsaas.answers import Answer
 from wsaas.errors import CallbackFailed, NotSent
 from wsaas.exchange import encode_headers
 from wsaas.fast_pool import Connection, Origin, Pool
 from wsaas.response import SentRequest, StreamedResponse, whole_body
 
-#: Seconds between attempts at a name's addresses; see :mod:`wsaas.agent`.
-_ATTEMPT_DELAY = 0.05
 #: How many URIs are remembered in parsed form.
 _MAX_TARGETS = 64
 _ENDLESS = 1 << 62
@@ -255,20 +252,7 @@ class FastAgent:
     def _endpoint(self, uri: URI) -> IStreamClientEndpoint:
         if uri.scheme not in (b"http", b"https"):
             raise SchemeNotSupported(f"Unsupported scheme: {uri.scheme!r}")
-        host = uri.host.decode("ascii")
-        endpoint: Any
-        # A literal needs no resolver, which is a thread and its queue.
-        if isIPAddress(host):
-            endpoint = TCP4ClientEndpoint(self._reactor, host, uri.port, self._timeout)
-        elif isIPv6Address(host):
-            endpoint = TCP6ClientEndpoint(self._reactor, host, uri.port, self._timeout)
-        else:
-            endpoint = HostnameEndpoint(
-                self._reactor, uri.host, uri.port, timeout=self._timeout, attemptDelay=_ATTEMPT_DELAY
-            )
-        if uri.scheme == b"https":
-            endpoint = wrapClientTLS(self._trust.creatorForNetloc(uri.host, uri.port), endpoint)
-        return cast(IStreamClientEndpoint, endpoint)
+        return endpoint_for(self._reactor, self._trust, uri, self._timeout)
 
     def call(self, method: bytes, target: Target, head: bytes, body: bytes | None, max_body: int) -> Deferred[Answer]:
         """Send one request and wait for its whole answer. Time-outs are the caller's: it cancels.
