@@ -31,6 +31,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define HEAD_LIMIT 65536
@@ -98,10 +99,24 @@ static void tell_uri(const char *uri, size_t length)
         die("uris");
 }
 
+/* What web servers say of themselves and of the time; the latter makes heads differ from second to second. */
+static const char *usual_fields(void)
+{
+    static char fields[128];
+    static time_t said;
+    time_t now = time(NULL);
+    if (now != said) {
+        said = now;
+        strftime(fields, sizeof fields, "Server: sink\r\nDate: %a, %d %b %Y %H:%M:%S GMT\r\n", gmtime(&now));
+    }
+    return fields;
+}
+
 static void answer(struct peer *p, const char *status, const char *fields, const char *body, size_t length)
 {
     char head[512];
-    int n = snprintf(head, sizeof head, "HTTP/1.1 %s\r\n%sContent-Length: %zu\r\n\r\n", status, fields, length);
+    int n = snprintf(head, sizeof head, "HTTP/1.1 %s\r\n%s%sContent-Length: %zu\r\n\r\n", status, usual_fields(),
+                     fields, length);
     append(&p->out, head, n);
     append(&p->out, body, length);
 }
