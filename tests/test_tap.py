@@ -356,7 +356,7 @@ class LoggedServiceTests(SynchronousTestCase):
         """twistd asks the application for it."""
         observer = make_observer(LogSettings("INFO", "text"), StringIO())
         application: Any = Application("wsaas")
-        LoggedService(observer).setServiceParent(application)
+        LoggedService(observer, lambda: None).setServiceParent(application)
         self.assertIs(application.getComponent(ILogObserver), observer)
 
     def test_the_collector_is_settled_after_the_start(self) -> None:
@@ -372,7 +372,7 @@ class LoggedServiceTests(SynchronousTestCase):
     def test_without_an_observer_it_is_left_to_twistd(self) -> None:
         """As with --syslog."""
         application: Any = Application("wsaas")
-        service = LoggedService(None)
+        service = LoggedService(None, lambda: None)
         service.setServiceParent(application)
         self.assertIsNone(application.getComponent(ILogObserver))
         self.assertIs(service.parent, IServiceCollection(application))
@@ -380,7 +380,7 @@ class LoggedServiceTests(SynchronousTestCase):
     def test_under_another_service_it_changes_nothing(self) -> None:
         """Which is not who twistd asks."""
         parent = MultiService()
-        service = LoggedService(make_observer(LogSettings("INFO", "text"), StringIO()))
+        service = LoggedService(make_observer(LogSettings("INFO", "text"), StringIO()), lambda: None)
         service.setServiceParent(parent)
         self.assertEqual(list(parent), [service])
 

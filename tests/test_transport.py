@@ -316,12 +316,13 @@ class Sockets(SynchronousTestCase):
 
     kind = "tcp"
     server: type[EagerServer] = EagerServer
+    loop_class: type[Loop] = Loop
 
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = Path(folder.name)
-        self.loop = Loop()
+        self.loop = self.loop_class()
         self.addCleanup(self.loop.close)
         self._listened = 0
 

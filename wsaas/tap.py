@@ -20,7 +20,7 @@ from twisted.python import usage
 from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
 
-from wsaas import __version__
+from wsaas import __version__, loop
 from wsaas.agent import ApiTrust, PersistentAgent
 from wsaas.api import Api
 from wsaas.channel import ClientSite
@@ -106,7 +106,7 @@ class LoggedService(MultiService):
     :param settle: called after the start; concerns the whole process
     """
 
-    def __init__(self, observer: ILogObserver | None, settle: Callable[[], None] = settle) -> None:
+    def __init__(self, observer: ILogObserver | None, settle: Callable[[], None]) -> None:
         super().__init__()
         self._observer = observer
         self._settle = settle
@@ -251,6 +251,13 @@ def build(settings: Settings, reactor: Any, token_bytes: Callable[[int], bytes] 
     )
 
 
+def _settle(reactor: Any, fast: bool) -> None:
+    """Do what concerns the whole process, and is for the time after the start."""
+    settle()
+    if fast:
+        loop.install(reactor)
+
+
 def _tell(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     """Say in one line why the process does not start; leave other exceptions as they are."""
     if isinstance(error, SettingsError):
@@ -276,7 +283,7 @@ def makeService(options: Options, environ: Mapping[str, str] | None = None, reac
     # A port that is taken shows only when twistd has the service listen; it removes its pid file and lets the
     # exception go up.
     sys.excepthook = _tell
-    service = LoggedService(_observer(options, settings))
+    service = LoggedService(_observer(options, settings), partial(_settle, reactor, settings.fast))
     gateway.setServiceParent(service)
     for warning in warnings(settings):
         # Not warning=…: observers of old take an event with that member for one of Python's warnings.

@@ -68,6 +68,13 @@ class EagerServer(tcp.Server):
 
     def write(self, data: bytes) -> None:
         """Send bytes, or as many of them as the kernel takes, and keep the rest."""
+        self.send(data)
+
+    def send(self, data: bytes) -> bool:
+        """Do the same as :meth:`write`.
+
+        :returns: whether all of them are in the kernel, and nothing waits
+        """
         if (
             self.dataBuffer
             or self._tempDataBuffer
@@ -85,23 +92,33 @@ class EagerServer(tcp.Server):
             or not data
         ):
             super().write(data)
-            return
+            return False
         try:
             sent = self.socket.send(data)
         except OSError as error:
             # An error is told once. If it is told here, reading would find what looks like an orderly end.
             self._failed = error.errno not in _TEMPORARY
             super().write(data)
-            return
-        if sent < len(data):
-            self.dataBuffer = data
-            self.offset = sent
-            self._maybePauseProducer()
-            self.startWriting()
+            return False
+        if sent == len(data):
+            return True
+        self.dataBuffer = data
+        self.offset = sent
+        self._maybePauseProducer()
+        self.startWriting()
+        return False
 
     def _isSendBufferFull(self) -> bool:
         # Twisted would take bufferSize for both directions, and count what was sent already.
         return len(self.dataBuffer) - self.offset + self._tempDataLen > self._buffers.full
+
+    def doRead(self) -> ConnectionDone | ConnectionLost | None:  # type: ignore[override]  # as below
+        """Read what came, and give it to the protocol."""
+        try:
+            data = self.socket.recv(self.bufferSize)
+        except OSError as error:
+            return None if error.errno == errno.EWOULDBLOCK else CONNECTION_LOST
+        return self._dataReceived(data)
 
     def _dataReceived(self, data: bytes | None) -> ConnectionDone | ConnectionLost | None:  # type: ignore[override]  # doRead() may return either
         if not data:
@@ -114,6 +131,8 @@ class EagerUnixServer(EagerServer, unix.Server):
     """The same for a UNIX socket."""
 
     _sendmsgQueue: list[int]
+    #: Which also takes descriptors that were sent along.
+    doRead = unix.Server.doRead
 
     def _isSendBufferFull(self) -> bool:
         return len(self._sendmsgQueue) > self._fileDescriptorBufferSize or super()._isSendBufferFull()
