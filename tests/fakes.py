@@ -7,7 +7,8 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from wsaas.messages import Close, End, Grant, Message, Outcome
+from wsaas.interfaces import Waiter
+from wsaas.messages import Close, End, Grant, Message
 
 
 class MemoryPeer:
@@ -44,12 +45,13 @@ class MemoryPeer:
         """How many pings went out."""
         return self.frames.count("ping")
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message) -> bool:
         """Keep a message."""
         fault, self.fault = self.fault, None
         if fault is not None:
             raise fault
         self._frame(message, len(message.payload))
+        return self.buffered > 0
 
     def ping(self) -> None:
         """Keep a ping."""
@@ -117,10 +119,10 @@ class PendingCalls:
         """POST."""
         return self._begin("POST", None)
 
-    def message(self, number: int, message: Message, state: str | None) -> Deferred[Outcome]:
+    def message(self, number: int, message: Message, state: str | None, waiter: Waiter) -> None:
         """PUT."""
         self.messages.append(message)
-        return self._begin(f"PUT {number}", state)
+        self._begin(f"PUT {number}", state).addCallbacks(waiter.answered, waiter.unanswered)
 
     def disconnect(self, end: End, undelivered: int, state: str | None) -> Deferred[None]:
         """DELETE."""

@@ -549,11 +549,11 @@ class CallTests(SynchronousTestCase):
             (b"https://example.com:80/", b"PUT / HTTP/1.1\r\nHost: example.com:80\r\n"),
             (b"http://[::1]:8000/a", b"PUT /a HTTP/1.1\r\nHost: [::1]:8000\r\n"),
         ):
-            self.assertEqual(self.agent.target(uri).encode(b"PUT", b"", b""), line + b"Content-Length: 0\r\n\r\n")
+            self.assertEqual(self.agent.target(uri).encode("PUT", b"", b""), line + b"Content-Length: 0\r\n\r\n")
         for wrong in (b"http://example.com/\r\nA: b", b"http://example.com/a b", b"http://example.com/\xff"):
             self.assertRaises(ValueError, self.agent.target, wrong)
         self.assertRaises(SchemeNotSupported, self.agent.target, b"ftp://example.com/")
-        self.assertRaises(ValueError, self.target.encode, b"PUT /x HTTP/1.1\r\nA:", b"", b"")
+        self.assertRaises(ValueError, self.target.encode, "PUT /x HTTP/1.1\r\nA:", b"", b"")
 
     def test_origins(self) -> None:
         """URIs of one origin share their connections, others do not."""

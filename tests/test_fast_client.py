@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import given
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 
 from tests import calls
@@ -17,9 +18,23 @@ from wsaas.agent import ApiTrust
 from wsaas.answers import Answer
 from wsaas.client import CallsApi
 from wsaas.errors import CallbackFailed, NoAnswer, NotSent, TimedOut, Unusable
-from wsaas.fast_agent import FastAgent
+from wsaas.fast_agent import FastAgent, PendingCall, Target
 from wsaas.fast_client import FastApiClient, FastClient
 from wsaas.http_parser import Fields
+
+
+class EagerOrigin:
+    """Gives every call the same answer, or failure, at once."""
+
+    def __init__(self, result: Answer | Failure) -> None:
+        self._result = result
+
+    def send(self, call: PendingCall) -> None:
+        """Answer."""
+        if isinstance(self._result, Failure):
+            call._fail(self._result)
+        else:
+            call.answered(self._result)
 
 
 class FastRoad(calls.ClientTestCase):
@@ -36,13 +51,15 @@ class FastRoad(calls.ClientTestCase):
     def make_failing(self, error: Exception, *, at_once: bool = False) -> CallsApi:
         """:returns: one whose calls go nowhere"""
         http: Any = self.make_http()
+        target = http.target(URI.encode("ascii"))
 
-        def call(*_: object) -> Deferred[Answer]:
+        def targeted(_: bytes) -> Target:
             if at_once:
                 raise error
-            return fail(error)
+            target.origin = EagerOrigin(Failure(error))
+            return cast(Target, target)
 
-        http.call = call
+        http.target = targeted
         return FastApiClient(http, self.api.reactor, URI, TIMEOUT, MAX_BODY)
 
 
@@ -200,9 +217,11 @@ class TimerTests(FastRoad):
             self.assert_failed(result, NotSent)
 
     def test_answered_at_once(self) -> None:
-        """No timer is made."""
+        """No timer is left."""
         http: Any = self.make_http()
-        http.call = lambda *_: succeed(Answer(200, Fields([]), b""))
+        target = http.target(URI.encode("ascii"))
+        target.origin = EagerOrigin(Answer(200, Fields([]), b""))
+        http.target = lambda _: target
         self.client = FastApiClient(http, self.api.reactor, URI, TIMEOUT, MAX_BODY)
         self.assertEqual(self.successResultOf(self.call()).status, 200)
         self.assertEqual(self.api.reactor.getDelayedCalls(), [])

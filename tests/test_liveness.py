@@ -20,7 +20,7 @@ class QuietPeer:
     def ping(self) -> None:
         self.pings += 1
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message) -> bool:
         raise AssertionError("looking after a client sends nothing but pings")
 
     def close(self, close: Close) -> None:

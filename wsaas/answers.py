@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from urllib.parse import unquote_to_bytes
 
 from wsaas.errors import Denied, Unauthorized, Unsuccessful, Unusable
-from wsaas.messages import Close, ClosedBy, Delivered, Grant, Message, Outcome, Rejected, checked_close
+from wsaas.messages import TAKEN, Close, ClosedBy, Delivered, Grant, Message, Outcome, Rejected, checked_close
 
 #: Statuses that promise success later: ``API_RETRY_STATUS``.
 RETRY_STATUS = frozenset({408, 425, 429, 502, 503, 504})
@@ -31,8 +30,7 @@ class AnswerFields(Protocol):
         """:returns: the values of a field, one for each line it stands in"""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A complete answer of the API.
 
     :param status: the HTTP status
@@ -45,28 +43,28 @@ class Answer:
     body: bytes
 
 
-def _text(answer: Answer, name: str) -> str | None:
+def _text(answer: Answer, name: bytes) -> str | None:
     """:returns: the one value of a header, or :data:`None`"""
-    values = answer.headers.getRawHeaders(name.encode("ascii"), [])
+    values = answer.headers.getRawHeaders(name, ())
     if not values:
         return None
     if len(values) > 1:
-        raise Unusable(f"the answer has {len(values)} headers {name}")
+        raise Unusable(f"the answer has {len(values)} headers {name.decode('ascii')}")
     try:
         return values[0].decode("ascii")
     except UnicodeDecodeError:
-        raise Unusable(f"{name} is not ASCII") from None
+        raise Unusable(f"{name.decode('ascii')} is not ASCII") from None
 
 
 def _state(answer: Answer) -> str | None:
-    state = _text(answer, "Ws-State")
+    state = _text(answer, b"Ws-State")
     if state is not None and (len(state) > _MAX_STATE or not _STATE.fullmatch(state)):
         raise Unusable(f"Ws-State is not at most {_MAX_STATE} bytes of printable ASCII")
     return state
 
 
 def _close(answer: Answer) -> Close | None:
-    text = _text(answer, "Ws-Close")
+    text = _text(answer, b"Ws-Close")
     if text is None:
         return None
     code, _, reason = text.strip().partition(" ")
@@ -79,7 +77,7 @@ def _close(answer: Answer) -> Close | None:
 
 
 def _reply(answer: Answer) -> Message | None:
-    kind = _text(answer, "Ws-Reply")
+    kind = _text(answer, b"Ws-Reply")
     if kind is None:
         return None
     if kind not in ("text", "binary"):
@@ -100,7 +98,7 @@ def _check_not_encoded(answer: Answer) -> None:
 
 
 def _subprotocol(answer: Answer, offered: Sequence[str]) -> str | None:
-    named = _text(answer, "Sec-WebSocket-Protocol")
+    named = _text(answer, b"Sec-WebSocket-Protocol")
     if not named:
         return offered[0] if len(offered) == 1 else None
     if named not in offered:
@@ -158,7 +156,8 @@ def read_outcome(answer: Answer) -> Outcome:
     """
     status = answer.status
     if 200 <= status < 300:
-        return Delivered(_state(answer), _reply(answer), _close(answer))
+        state, reply, close = _state(answer), _reply(answer), _close(answer)
+        return TAKEN if state is None and reply is None and close is None else Delivered(state, reply, close)
     if status == HTTPStatus.UNAUTHORIZED:
         raise Unauthorized("the API answered 401: the credentials no longer hold")
     if status in RETRY_STATUS:

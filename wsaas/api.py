@@ -17,7 +17,8 @@ from wsaas.client import CallsApi
 from wsaas.errors import CallbackFailed, NoSlot
 from wsaas.handshake import Handshake
 from wsaas.identity import Identity
-from wsaas.messages import End, Grant, Message, Outcome
+from wsaas.interfaces import Waiter
+from wsaas.messages import End, Grant, Message
 from wsaas.settings import ApiSettings
 from wsaas.slots import Slots
 
@@ -52,6 +53,8 @@ class Api:
         self.content_types = tuple(
             b"Content-Type: %b\r\n" % kind.encode("ascii") for kind in (settings.text_type, "application/octet-stream")
         )
+        #: The line with the time, which is the same for a second.
+        self._stamp, self._stamped = b"", -1
         #: DELETEs that the API did not take.
         self.lost_goodbyes = 0
         self._warned_of_route = False
@@ -59,6 +62,13 @@ class Api:
     def calls(self, identity: Identity, handshake: Handshake) -> ApiCalls:
         """:returns: the callbacks of one connection"""
         return ApiCalls(self, identity, handshake)
+
+    def stamp(self) -> bytes:
+        """:returns: the end of one header line, and the line that says what time it is"""
+        now = int(self.clock.seconds())
+        if now != self._stamped:
+            self._stamp, self._stamped = b"\r\nWs-Timestamp: %d\r\n" % now, now
+        return self._stamp
 
     def release(self, result: Answer | Failure, method: str) -> Answer | Failure:
         """Pass the result of a call on, and its slot to the next."""
@@ -98,7 +108,7 @@ class ApiCalls:
     :param handshake: what its client asked for
     """
 
-    __slots__ = ("_api", "_head", "_identity", "_protocols")
+    __slots__ = ("_api", "_head", "_identity", "_protocols", "_waiter")
 
     _log = Logger()
 
@@ -106,6 +116,8 @@ class ApiCalls:
         self._api = api
         self._identity = identity
         self._protocols = handshake.protocols
+        #: Who waits for the answer to the PUT on its way.
+        self._waiter: Waiter | None = None
         #: What all of them have in common, ready for the wire but for the call's number.
         self._head = b"%bWs-Id: %b-" % (
             _common_lines(identity, handshake, api.fixed_names, api.fixed_lines),
@@ -116,12 +128,14 @@ class ApiCalls:
         """POST: a client asks to connect."""
         return maybeDeferred(self._ask).addCallback(self._granted)
 
-    def message(self, number: int, message: Message, state: str | None) -> Deferred[Outcome]:
+    def message(self, number: int, message: Message, state: str | None, waiter: Waiter) -> None:
         """PUT: the client sent a message. The hot path: no coroutine, and a Deferred only where something waits."""
+        self._waiter = waiter
         slots = self._api.slots
         if slots.try_acquire("PUT"):
-            return self._put(None, number, message, state)
-        return slots.acquire("PUT").addCallback(self._put, number, message, state)
+            self._put(None, number, message, state)
+        else:
+            slots.acquire("PUT").addCallback(self._put, number, message, state).addErrback(self._put_done)
 
     def disconnect(self, end: End, undelivered: int, state: str | None) -> Deferred[None]:
         """DELETE: the connection is over."""
@@ -153,10 +167,24 @@ class ApiCalls:
             )
         return grant
 
-    def _put(self, _: None, number: int, message: Message, state: str | None) -> Deferred[Outcome]:
+    def _put(self, _: None, number: int, message: Message, state: str | None) -> None:
         api = self._api
         head = self._head_for(b"%d" % number, state, api.content_types[message.binary])
-        return api.client.call("PUT", head, message.payload).addBoth(api.release, "PUT").addCallback(read_outcome)
+        api.client.put(head, message.payload, self._put_done)
+
+    def _put_done(self, result: Answer | Failure) -> None:
+        self._api.slots.release("PUT")
+        waiter, self._waiter = self._waiter, None
+        assert waiter is not None  # noqa: S101 - for the type checker
+        if isinstance(result, Failure):
+            waiter.unanswered(result)
+            return
+        try:
+            outcome = read_outcome(result)
+        except CallbackFailed:
+            waiter.unanswered(Failure())
+        else:
+            waiter.answered(outcome)
 
     def _delete(self, _: None, end: End, undelivered: int, state: str | None) -> Deferred[None]:
         api = self._api
@@ -179,10 +207,9 @@ class ApiCalls:
 
     def _head_for(self, call: bytes, state: str | None, more: bytes) -> bytes:
         """:returns: the header lines of an attempt, dated now: it may have waited for its slot"""
-        stamp = self._api.clock.seconds()
         if state:
             more = b"Ws-State: %b\r\n%b" % (state.encode("ascii"), more)
-        return b"%b%b\r\nWs-Timestamp: %d\r\n%b" % (self._head, call, stamp, more)
+        return b"".join((self._head, call, self._api.stamp(), more))
 
 
 def _no_slot(failure: Failure) -> Failure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 from typing import Protocol as TypingProtocol
 
@@ -124,6 +125,9 @@ class CallsApi(TypingProtocol):
     ) -> Deferred[Answer]:
         """Make one call; see :meth:`ApiClient.call`."""
 
+    def put(self, head: bytes, content: bytes, done: Callable[[Answer | Failure], object]) -> None:
+        """Make a PUT; see :meth:`ApiClient.put`."""
+
 
 class ApiClient:
     """Calls the API.
@@ -190,6 +194,15 @@ class ApiClient:
             cast(Any, self._http.request), method, self.uri, headers=headers, data=body
         )
         return answering.addCallback(read).addErrback(failed).addBoth(finished)
+
+    def put(self, head: bytes, content: bytes, done: Callable[[Answer | Failure], object]) -> None:
+        """Make a PUT, of which there are many: whoever waits needs no Deferred for it.
+
+        :param head: header lines
+        :param content: the body
+        :param done: called once, with the complete answer or one of the failures of :meth:`call`
+        """
+        self.call("PUT", head, content).addBoth(done)
 
 
 def _causes(failure: Failure) -> list[Failure]:

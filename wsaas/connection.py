@@ -33,7 +33,7 @@ from wsaas.errors import (
     Unusable,
 )
 from wsaas.liveness import Pulse
-from wsaas.messages import Close, ClosedBy, Delivered, End, Grant, Message, Outcome, Rejected, Traffic
+from wsaas.messages import TAKEN, Close, ClosedBy, Delivered, End, Grant, Message, Outcome, Rejected, Traffic
 
 if TYPE_CHECKING:
     from wsaas.handshake import Handshake
@@ -209,9 +209,10 @@ class Connection:
         :raises NotPresentError: if the connection is closing
         :raises TooSlowError: if there is no room for it
         """
-        if self._end is not None or self.state not in (State.AUTHORISING, State.OPEN):
+        peer = self._peer
+        if self._end is not None or self.state is State.OVER:
             raise NotPresentError
-        if self._peer is None:
+        if peer is None:
             size = len(message.payload)
             if len(self._held) >= MAX_HELD or self._held_bytes + size > self._settings.max_buffer:
                 raise TooSlowError
@@ -219,21 +220,22 @@ class Connection:
             self._held_bytes += size
             return False
         # A reply that waits for room has its place in the order; nothing may overtake it.
-        if self._reply is not None or not self._has_room(self._peer, message):
+        if self._reply is not None or not self._has_room(peer, message):
             raise TooSlowError
-        self._send(self._peer, message)
+        self._send(peer, message)
         return True
 
     def _has_room(self, peer: Peer, message: Message) -> bool:
         return peer.buffered + len(message.payload) <= self._settings.max_buffer
 
     def _send(self, peer: Peer, message: Message) -> None:
-        self.traffic.messages_out += 1
-        self.traffic.bytes_out += len(message.payload)
-        if not peer.buffered:
+        traffic = self.traffic
+        traffic.messages_out += 1
+        traffic.bytes_out += len(message.payload)
+        waited = peer.buffered
+        if peer.send(message) and not waited:
             # From now on there may be something that has to move.
             self._pulse.about_to_send(self._clock.seconds())
-        peer.send(message)
 
     @property
     def last_seen_at(self) -> float:
@@ -263,9 +265,9 @@ class Connection:
 
     def received(self, message: Message) -> None:
         """A whole message came from the client."""
-        size = len(message.payload)
-        self.traffic.messages_in += 1
-        self.traffic.bytes_in += size
+        traffic = self.traffic
+        traffic.messages_in += 1
+        traffic.bytes_in += len(message.payload)
         if self._end is not None and self._end.by not in _STILL_DELIVERED:
             # The client sent it before it knew of the Close.
             self._delivery.undelivered += 1
@@ -296,7 +298,9 @@ class Connection:
 
     def answered(self, number: int, outcome: Outcome) -> None:
         """The API answered a message."""
-        if isinstance(outcome, Rejected):
+        if outcome is TAKEN:
+            pass
+        elif isinstance(outcome, Rejected):
             self._log.warn(
                 "{tag} the API refused message {number} with {status}",
                 tag=self.identity.tag,

@@ -110,8 +110,10 @@ class Delivery:
             while self._waiting and self._in_flight is None and not self._sender.is_blocked:
                 self._number += 1
                 message = self._in_flight = self._waiting.pop(0)
-                calling = self._calls.message(self._number, message, self._sender.ws_state)
-                calling.addCallbacks(self._answered, self._unanswered).addErrback(self._faulted)
+                try:
+                    self._calls.message(self._number, message, self._sender.ws_state, self)
+                except Exception:  # noqa: BLE001 - the client's next message would wait for ever
+                    self.unanswered(Failure())
         finally:
             self._proceeding = False
         if self.is_idle:
@@ -123,18 +125,20 @@ class Delivery:
         self._in_flight = None
         return self._sender
 
-    def _answered(self, outcome: Outcome) -> None:
-        self._done().answered(self._number, outcome)
+    def answered(self, outcome: Outcome) -> None:
+        """The API answered the message on its way."""
+        sender = self._done()
+        try:
+            sender.answered(self._number, outcome)
+        except Exception:  # noqa: BLE001 - a message that waits must not wait for ever
+            sender.faulted(Failure())
         self.proceed()
 
-    def _unanswered(self, failure: Failure) -> None:
-        self._done().unanswered(self._number, failure)
+    def unanswered(self, failure: Failure) -> None:
+        """The message on its way brought no answer that counts."""
+        sender = self._done()
+        try:
+            sender.unanswered(self._number, failure)
+        except Exception:  # noqa: BLE001 - as above
+            sender.faulted(Failure())
         self.proceed()
-
-    def _faulted(self, failure: Failure) -> Failure | None:
-        if self._sender is None:
-            return failure
-        # The answer is dealt with as far as it goes; a message that waits must not wait for ever.
-        self._sender.faulted(failure)
-        self.proceed()
-        return None

@@ -6,7 +6,8 @@ encoded bytes and complete, bounded answers, without the objects of twisted.web.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
@@ -51,38 +52,52 @@ class Target:
         host = b"[%b]" % uri.host if b":" in uri.host else uri.host
         default = (uri.scheme, uri.port) in ((b"http", 80), (b"https", 443))
         self._host = host if default else b"%b:%d" % (host, uri.port)
-        self._prefixes: dict[bytes, bytes] = {}
+        self._prefixes: dict[str, bytes] = {}
 
-    def encode(self, method: bytes, head: bytes, body: bytes | None) -> bytes:
+    def encode(self, method: str, head: bytes, body: bytes | None) -> bytes:
         """Put a request together.
 
+        :param method: of the request
         :param head: lines, each with its end; none of them ``Host`` or about the body
         :param body: :data:`None` for none at all
         """
         prefix = self._prefixes.get(method)
         if prefix is None:
-            line = (_ensureValidMethod(method), self._path, self._host)
+            line = (_ensureValidMethod(method.encode("ascii")), self._path, self._host)
             prefix = self._prefixes[method] = b"%b %b HTTP/1.1\r\nHost: %b\r\n" % line
         return _frame(method, prefix, head, body)
 
-    def encode_for_host(self, method: bytes, headers: Headers, body: bytes | None) -> bytes:
+    def encode_for_host(self, method: str, headers: Headers, body: bytes | None) -> bytes:
         """Put a request together that names its ``Host`` itself."""
-        return _frame(method, b"%b %b HTTP/1.1\r\n" % (method, self._path), encode_headers(headers), body)
+        return _frame(
+            method, b"%b %b HTTP/1.1\r\n" % (method.encode("ascii"), self._path), encode_headers(headers), body
+        )
 
 
-def _frame(method: bytes, prefix: bytes, head: bytes, body: bytes | None) -> bytes:
+def _frame(method: str, prefix: bytes, head: bytes, body: bytes | None) -> bytes:
     if body is not None:
-        return b"%b%bContent-Length: %d\r\n\r\n%b" % (prefix, head, len(body), body)
+        return b"".join((prefix, head, b"Content-Length: %d\r\n\r\n" % len(body), body))
     # Where a body is usual its absence is said (RFC 9110 §8.6).
-    return b"%b%b%b" % (prefix, head, b"Content-Length: 0\r\n\r\n" if method in (b"PUT", b"POST") else b"\r\n")
+    return b"%b%b%b" % (prefix, head, b"Content-Length: 0\r\n\r\n" if method in ("PUT", "POST") else b"\r\n")
 
 
-class _Call:
-    """A request whose answer is collected; see :class:`wsaas.fast_pool.Call`."""
+class PendingCall:
+    """A request whose answer is collected; see :class:`wsaas.fast_pool.Call`.
 
-    __slots__ = ("_connecting", "_origin", "_swallowed", "connection", "data", "deferred", "head_only", "max_body")
+    :param origin: where it goes
+    :param data: all of it
+    :param head_only: whether it is a HEAD
+    :param max_body: bytes of the answer's body that are accepted
+    :param done: called once, with the answer or a failure
+    """
 
-    def __init__(self, origin: Origin, data: bytes, head_only: bool, max_body: int) -> None:
+    __slots__ = ("_connecting", "_origin", "_swallowed", "connection", "data", "done", "head_only", "max_body")
+
+    collects = True
+
+    def __init__(
+        self, origin: Origin, data: bytes, head_only: bool, max_body: int, done: Callable[[Any], object]
+    ) -> None:
         self._origin = origin
         self._connecting: Deferred[Connection] | None = None
         #: Why the kept connection ended on which this was sent first.
@@ -91,16 +106,21 @@ class _Call:
         self.head_only = head_only
         self.max_body = max_body
         self.connection: Connection | None = None
-        #: What the caller waits for; :data:`None` once it has fired.
-        self.deferred: Deferred[Any] | None = Deferred(self._cancel)
+        #: Who waits for it; :data:`None` once told.
+        self.done: Callable[[Any], object] | None = done
+
+    def begin(self) -> None:
+        """Send it."""
+        self._origin.send(self)
 
     def connect(self) -> None:
+        """Send it on a fresh connection."""
         self._connecting = connecting = self._origin.connect()
         connecting.addCallbacks(self._connected, self._not_connected)
 
     def _connected(self, connection: Connection) -> None:
         self._connecting = None
-        if self.deferred is None:
+        if self.done is None:
             connection.abort()
         else:
             connection.send(self)
@@ -124,33 +144,39 @@ class _Call:
         said = f"and when it was repeated: {reason.getErrorMessage()}"
         return ResponseNeverReceived([self._swallowed, Failure(RepeatFailed(said))])
 
-    def _cancel(self, _: Deferred[Any]) -> None:
+    def cancel(self) -> None:
+        """Wait no longer."""
         connecting, connection = self._connecting, self.connection
         cancelled = Failure(CancelledError())
         if connection is not None:
-            heard = connection.parser.received > 0
+            heard = connection.heard
             connection.abort()
             self._fail(ResponseFailed([cancelled]) if heard else self._never_received(cancelled))
         elif connecting is not None:
             if self._swallowed is not None:
                 self._fail(self._never_received(cancelled))
             connecting.cancel()
-            self.deferred = None
+            self.done = None
             if self.connection is not None:
                 # The endpoint made it all the same.
                 self.connection.abort()
 
     def progressed(self, connection: Connection) -> None:
-        """Wait for the rest."""
+        """Wait for the rest of the answer."""
 
     def completed(self, connection: Connection) -> None:
+        """All of the answer is there."""
         parser = connection.parser
-        answer = Answer(parser.status, parser.fields, parser.body())
-        deferred, self.deferred, self.connection = self.deferred, None, None
-        if deferred is not None:
-            deferred.callback(answer)
+        self.answered(Answer(parser.status, parser.fields, parser.body()))
+
+    def answered(self, answer: Answer) -> None:
+        """So is it here."""
+        done, self.done, self.connection = self.done, None, None
+        if done is not None:
+            done(answer)
 
     def lost(self, reason: Failure, heard: bool, kept: bool) -> None:
+        """There will be no more of it; see :class:`wsaas.fast_pool.Call`."""
         self.connection = None
         if kept and not heard:
             # The server closed an idle connection at the very moment (protocol §2.3).
@@ -162,18 +188,20 @@ class _Call:
             self._fail(ResponseFailed([reason]) if heard else self._never_received(reason))
 
     def _fail(self, error: Exception | Failure) -> None:
-        deferred, self.deferred, self.connection = self.deferred, None, None
-        if deferred is not None:
-            deferred.errback(error)
+        done, self.done, self.connection = self.done, None, None
+        if done is not None:
+            done(error if isinstance(error, Failure) else Failure(error))
 
 
-class _StreamedCall(_Call):
+class _StreamedCall(PendingCall):
     """A request whose answer is handed on while it arrives."""
 
     __slots__ = ("_request", "_response")
 
-    def __init__(self, origin: Origin, data: bytes, request: SentRequest) -> None:
-        super().__init__(origin, data, request.method == b"HEAD", _ENDLESS)
+    collects = False
+
+    def __init__(self, origin: Origin, data: bytes, request: SentRequest, done: Callable[[Any], object]) -> None:
+        super().__init__(origin, data, request.method == b"HEAD", _ENDLESS, done)
         self._request = request
         self._response: StreamedResponse | None = None
 
@@ -209,9 +237,9 @@ class _StreamedCall(_Call):
         return response
 
     def _give(self, response: StreamedResponse) -> None:
-        deferred, self.deferred = self.deferred, None
-        if deferred is not None:
-            deferred.callback(response)
+        done, self.done = self.done, None
+        if done is not None:
+            done(response)
 
 
 @implementer(IAgent)
@@ -268,10 +296,10 @@ class FastAgent:
         :raises ResponseFailed: if not all of it came, or what came is no HTTP
         :raises Unusable: if its body is too long
         """
-        origin = target.origin
-        call = _Call(origin, target.encode(method, head, body), method == b"HEAD", max_body)
-        deferred = cast("Deferred[Answer]", call.deferred)
-        origin.send(call)
+        deferred: Deferred[Answer] = Deferred(lambda _: call.cancel())
+        data = target.encode(method.decode("ascii"), head, body)
+        call = PendingCall(target.origin, data, method == b"HEAD", max_body, deferred.callback)
+        call.begin()
         return deferred
 
     def request(
@@ -302,12 +330,12 @@ class FastAgent:
     def _send(self, body: bytes | None, target: Target, request: SentRequest) -> Deferred[IResponse]:
         headers, origin = request.headers, target.origin
         if headers.hasHeader(b"Host"):
-            data = target.encode_for_host(request.method, headers, body)
+            data = target.encode_for_host(request.method.decode("ascii"), headers, body)
         else:
-            data = target.encode(request.method, encode_headers(headers), body)
-        call = _StreamedCall(origin, data, request)
-        deferred = cast("Deferred[IResponse]", call.deferred)
-        origin.send(call)
+            data = target.encode(request.method.decode("ascii"), encode_headers(headers), body)
+        deferred: Deferred[IResponse] = Deferred(lambda _: call.cancel())
+        call = _StreamedCall(origin, data, request, deferred.callback)
+        call.begin()
         return deferred
 
     def close(self) -> Deferred[None]:

@@ -6,10 +6,11 @@ its calls, where the other makes some thirty objects and a timer for each.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import takewhile
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
@@ -17,39 +18,61 @@ from twisted.web.http_headers import Headers
 from wsaas.answers import Answer
 from wsaas.client import PlainClient, why
 from wsaas.exchange import encode_headers
-from wsaas.fast_agent import FastAgent, Target
+from wsaas.fast_agent import FastAgent, PendingCall, Target
+from wsaas.fast_pool import Origin
 
 
 class FastClient(PlainClient):
     """treq's client with a way past its requests and responses.
 
-    :param agent: sends encoded calls
+    :param agent: knows the way to the API
     """
 
     def __init__(self, agent: FastAgent) -> None:
         super().__init__(agent)
         self.target = agent.target
-        self.call = agent.call
 
 
-class _Timed:
+class _TimedCall(PendingCall):
     """A call with a time limit."""
 
-    __slots__ = ("deadline", "deferred", "expired")
+    __slots__ = ("_client", "deadline", "expired", "timer")
 
-    def __init__(self, deadline: float) -> None:
-        self.deadline = deadline
-        self.deferred: Deferred[Any] | None = None
+    def __init__(
+        self, client: FastApiClient, origin: Origin, data: bytes, head_only: bool, done: Callable[[Any], object]
+    ) -> None:
+        PendingCall.__init__(self, origin, data, head_only, client.max_body, done)
+        self._client = client
+        self.deadline = 0.0
         self.expired = False
+        #: Its own, if its time limit is another than that of most.
+        self.timer: IDelayedCall | None = None
 
-    def failed(self, failure: Failure) -> Failure:
-        return Failure(why(failure, self.expired, True))
+    def answered(self, answer: Answer) -> None:
+        """The answer is complete."""
+        done, self.done, self.connection = self.done, None, None
+        if done is not None:
+            self._client.forget(self)
+            done(answer)
+
+    def _fail(self, error: Exception | Failure) -> None:
+        done, self.done, self.connection = self.done, None, None
+        if done is not None:
+            self._client.forget(self)
+            failure = error if isinstance(error, Failure) else Failure(error)
+            done(Failure(why(failure, self.expired, True)))
+
+    def expire(self) -> None:
+        """Its time is over."""
+        self.timer = None
+        self.expired = True
+        self.cancel()
 
 
 class FastApiClient:
     """Calls the API; see :class:`wsaas.client.ApiClient`.
 
-    :param http: sends requests
+    :param http: knows the way to the API
     :param clock: for the time limit
     :param uri: ``API_URI``
     :param timeout: seconds for one call, connecting and the answer's body included
@@ -62,9 +85,9 @@ class FastApiClient:
         self._uri = uri
         self._target: Target | None = None
         self._timeout = timeout
-        self._max_body = max_body
+        self.max_body = max_body
         #: All with the same time limit, so that the first to begin is the first to end.
-        self._open: dict[_Timed, None] = {}
+        self._open: dict[_TimedCall, None] = {}
         self._timer: IDelayedCall | None = None
 
     @property
@@ -81,60 +104,63 @@ class FastApiClient:
     ) -> Deferred[Answer]:
         """Make one call; see :meth:`wsaas.client.ApiClient.call`."""
         head = headers if isinstance(headers, bytes) else encode_headers(headers)
-        deferred: Deferred[Answer] = maybeDeferred(self._send, method.encode("ascii"), head, content)
-        if deferred.called:
-            return deferred.addErrback(lambda failure: Failure(why(failure, False, True)))
+        calls: list[_TimedCall] = []
+        deferred: Deferred[Answer] = Deferred(lambda _: calls[0].cancel())
+        try:
+            calls.append(self._prepare(method, head, content, timeout, deferred.callback))
+        except Exception:  # noqa: BLE001 - whatever it is, there will be no answer
+            deferred.callback(Failure(why(Failure(), False, True)))
+        else:
+            calls[0].begin()
+        return deferred
+
+    def put(self, head: bytes, content: bytes, done: Callable[[Answer | Failure], object]) -> None:
+        """Make a PUT; see :meth:`wsaas.client.ApiClient.put`."""
+        try:
+            call = self._prepare("PUT", head, content, None, done)
+        except Exception:  # noqa: BLE001 - as above
+            done(Failure(why(Failure(), False, True)))
+        else:
+            call.begin()
+
+    def _prepare(
+        self, method: str, head: bytes, content: bytes | None, timeout: float | None, done: Callable[[Any], object]
+    ) -> _TimedCall:
+        target = self._target
+        if target is None:
+            target = self._target = self._http.target(self._uri.encode("ascii"))
+        call = _TimedCall(self, target.origin, target.encode(method, head, content), method == "HEAD", done)
         if timeout is not None and timeout != self._timeout:
-            return self._alone(deferred, timeout)
-        timed = _Timed(self._clock.seconds() + self._timeout)
-        timed.deferred = deferred
-        self._open[timed] = None
+            call.timer = self._clock.callLater(timeout, call.expire)
+            return call
+        call.deadline = self._clock.seconds() + self._timeout
+        self._open[call] = None
         if self._timer is None:
             self._timer = self._clock.callLater(self._timeout, self._expire)
-        return deferred.addErrback(timed.failed).addBoth(self._finished, timed)
+        return call
 
-    def _send(self, method: bytes, head: bytes, content: bytes | None) -> Deferred[Answer]:
-        if self._target is None:
-            self._target = self._http.target(self._uri.encode("ascii"))
-        return self._http.call(method, self._target, head, content, self._max_body)
-
-    def _alone(self, deferred: Deferred[Answer], timeout: float) -> Deferred[Answer]:
-        """A call with another time limit has a timer of its own."""
-        timed = _Timed(0)
-        timed.deferred = deferred
-
-        def expire() -> None:
-            timed.expired = True
-            deferred.cancel()
-
-        def finished(result: Answer | Failure) -> Answer | Failure:
-            if timer.active():
-                timer.cancel()
-            return result
-
-        timer = self._clock.callLater(timeout, expire)
-        return deferred.addErrback(timed.failed).addBoth(finished)
-
-    def _finished(self, result: Answer | Failure, timed: _Timed) -> Answer | Failure:
-        timed.deferred = None
-        self._open.pop(timed, None)
+    def forget(self, call: _TimedCall) -> None:
+        """A call is over."""
+        if call.timer is not None:
+            call.timer.cancel()
+            call.timer = None
+            return
+        self._open.pop(call, None)
         if not self._open and self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        return result
 
     def _expire(self) -> None:
         self._timer = None
         now = self._clock.seconds()
-        expired = list(takewhile(lambda timed: timed.deadline <= now, self._open))
-        for timed in expired:
-            del self._open[timed]
+        expired = list(takewhile(lambda call: call.deadline <= now, self._open))
+        for call in expired:
+            del self._open[call]
         # Before anybody is told: whoever waits for one of them may make another call at once, which must not be taken
         # for the first to end.
         if self._open:
             self._timer = self._clock.callLater(next(iter(self._open)).deadline - now, self._expire)
-        for timed in expired:
-            # Or it may cancel another one.
-            if timed.deferred is not None:
-                timed.expired = True
-                timed.deferred.cancel()
+        for call in expired:
+            # One of them may have cancelled another.
+            if call.done is not None:
+                call.expire()

@@ -26,8 +26,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from wsaas.agent import KEEP_IDLE
+from wsaas.answers import Answer
 from wsaas.errors import Unusable
 from wsaas.http_parser import AnswerParser, MalformedAnswer
+from wsaas.known_answers import KnownAnswers
 
 
 class Call(Protocol):
@@ -37,6 +39,8 @@ class Call(Protocol):
     head_only: bool
     max_body: int
     connection: Connection | None
+    #: Whether it takes a whole answer at once, if that comes so.
+    collects: bool
 
     def connect(self) -> None:
         """Send it on a fresh connection."""
@@ -46,6 +50,9 @@ class Call(Protocol):
 
     def completed(self, connection: Connection) -> None:
         """All of it is there; the connection may already be idle."""
+
+    def answered(self, answer: Answer) -> None:
+        """All of it came at once, on a connection that is already idle."""
 
     def lost(self, reason: Failure, heard: bool, kept: bool) -> None:
         """The connection ended, or what came on it is no answer.
@@ -59,12 +66,14 @@ class Call(Protocol):
 class Connection:
     """A connection to an origin."""
 
-    __slots__ = ("_kept", "_origin", "_pool", "call", "parser", "since", "transport", "write_now")
+    __slots__ = ("_fresh", "_kept", "_origin", "_pool", "call", "parser", "since", "transport", "write_now")
 
     def __init__(self, origin: Origin) -> None:
         self._origin = origin
         self._pool = origin.pool
         self._kept = False
+        #: Whether nothing of the answer that is awaited has come.
+        self._fresh = True
         self.parser = AnswerParser()
         self.call: Call | None = None
         #: When it became idle, or began to leave.
@@ -89,7 +98,7 @@ class Connection:
         """Send a request, in one piece."""
         self.call = call
         call.connection = self
-        self.parser.expect(call.head_only, call.max_body)
+        self._fresh = True
         data, write_now = call.data, self.write_now
         if write_now is not None:
             # Nothing can be waiting to be written, and a request fits into the kernel's buffer: this saves two
@@ -110,7 +119,17 @@ class Connection:
             # Nobody asked; or nobody waits any more, and this was on its way.
             self.abort()
             return
-        parser = self.parser
+        parser, fresh = self.parser, self._fresh
+        if fresh:
+            known = self._pool.known.read(data) if call.collects else None
+            if known is not None and known[0].length <= call.max_body:
+                self.call = None
+                self._kept = True
+                self._origin.keep(self)
+                call.answered(Answer(known[0].status, known[0].fields, known[1]))
+                return
+            self._fresh = False
+            parser.expect(call.head_only, call.max_body)
         try:
             complete = parser.feed(data)
         except (MalformedAnswer, Unusable) as error:
@@ -122,6 +141,8 @@ class Connection:
             return
         self.call = None
         if parser.keep:
+            if fresh:
+                self._pool.known.learn(data, parser)
             self._kept = True
             self._origin.keep(self)
         else:
@@ -135,12 +156,17 @@ class Connection:
         self._pool.gone(self)
         if call is not None:
             parser = self.parser
-            if reason.check(ConnectionDone) is not None and parser.end():
+            if reason.check(ConnectionDone) is not None and not self._fresh and parser.end():
                 call.completed(self)
             else:
-                call.lost(reason, parser.received > 0, self._kept)
+                call.lost(reason, self.heard, self._kept)
         self.parser.close()
         self.write_now = None
+
+    @property
+    def heard(self) -> bool:
+        """Whether a part of an answer to its call has come."""
+        return not self._fresh and self.parser.received > 0
 
     def abort(self) -> None:
         """End it now. What its call is told is the caller's business."""
@@ -189,7 +215,8 @@ class Origin:
         idle.append(connection)
         if len(idle) > pool.max_idle:
             pool.leave(idle.pop(0))
-        pool.watch()
+        if pool.sweep is None:
+            pool.watch()
 
     def forget(self, connection: Connection) -> None:
         """A connection is idle no more."""
@@ -232,13 +259,15 @@ class Pool:
         #: Nothing is kept any more.
         self.closed = False
         self._leaving: dict[Connection, None] = {}
-        self._sweep: IDelayedCall | None = None
+        self.sweep: IDelayedCall | None = None
+        #: Shared by all connections: answers are alike, not connections.
+        self.known = KnownAnswers()
         self._closing: list[Deferred[None]] = []
 
     def watch(self) -> None:
         """Something is idle or leaving; do not let it be that for ever."""
-        if self._sweep is None:
-            self._sweep = self._clock.callLater(KEEP_IDLE, self._sweep_up)
+        if self.sweep is None:
+            self.sweep = self._clock.callLater(KEEP_IDLE, self._sweep_up)
 
     def leave(self, connection: Connection, *, at_once: bool = False) -> None:
         """Close a connection.
@@ -275,15 +304,15 @@ class Pool:
     def _look_whether_closed(self) -> None:
         if not self.closed or self._leaving:
             return
-        if self._sweep is not None:
-            self._sweep.cancel()
-            self._sweep = None
+        if self.sweep is not None:
+            self.sweep.cancel()
+            self.sweep = None
         closing, self._closing = self._closing, []
         for done in closing:
             done.callback(None)
 
     def _sweep_up(self) -> None:
-        self._sweep = None
+        self.sweep = None
         before = self.seconds() - KEEP_IDLE
         for connection in [leaving for leaving in self._leaving if leaving.since <= before]:
             connection.transport.abortConnection()
@@ -291,4 +320,4 @@ class Pool:
         waiting += [connection.since for connection in self._leaving]
         if waiting:
             delay = max(min(waiting) - before, 0.05)
-            self._sweep = self._clock.callLater(delay, self._sweep_up)
+            self.sweep = self._clock.callLater(delay, self._sweep_up)

@@ -40,23 +40,24 @@ def message_frame(payload: bytes, binary: bool) -> bytes:
 _MAX_UNMASKED = 4096
 
 
-def read_message(data: bytes) -> tuple[Message, int] | None:
+def read_message(data: bytes, begin: int = 0) -> tuple[Message, int] | None:
     """Read one message that is a single, complete, masked frame.
 
-    :param data: what a client sent, from the beginning of a frame on, outside a fragmented message
-    :returns: the message and how many bytes it took; :data:`None` for whatever is longer, incomplete, of another kind,
-        or against the rules, which Autobahn can judge
+    :param data: what a client sent
+    :param begin: where in it a frame begins, outside a fragmented message
+    :returns: the message and where it ends; :data:`None` for whatever is longer, incomplete, of another kind, or
+        against the rules, which Autobahn can judge
     """
     available = len(data)
-    if available < 6:
+    if available < begin + 6:
         return None
-    first, length = data[0], data[1] - 0x80  # negative if it is not masked
-    if first not in (_TEXT, _BINARY):
+    first, length = data[begin], data[begin + 1] - 0x80  # negative if it is not masked
+    if first != _TEXT and first != _BINARY:
         return None
     if 0 <= length < 126:
-        begin = 6
-    elif length == 126 and available >= 8:
-        length, begin = (data[2] << 8) | data[3], 8
+        begin += 6
+    elif length == 126 and available >= begin + 8:
+        length, begin = (data[begin + 2] << 8) | data[begin + 3], begin + 8
         if not 126 <= length <= _MAX_UNMASKED:
             return None
     else:

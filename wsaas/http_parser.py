@@ -46,16 +46,21 @@ class Fields:
     :param fields: names and values as they came
     """
 
-    __slots__ = ("_fields",)
+    __slots__ = ("_by_name", "_fields")
 
     def __init__(self, fields: list[tuple[bytes, bytes]]) -> None:
         self._fields = fields
+        #: Made when first asked.
+        self._by_name: dict[bytes, list[bytes]] | None = None
 
     def getRawHeaders(self, name: bytes, default: Sequence[bytes] = ()) -> Sequence[bytes]:
         """:returns: the values of all fields of this name, in any case, in order; else the default"""
-        length, name = len(name), name.lower()
-        values = [value.strip(b" \t") for key, value in self._fields if len(key) == length and key.lower() == name]
-        return values or default
+        by_name = self._by_name
+        if by_name is None:
+            by_name = self._by_name = {}
+            for key, value in self._fields:
+                by_name.setdefault(key.lower(), []).append(value.strip(b" \t"))
+        return by_name.get(name.lower(), default)
 
     def hasHeader(self, name: bytes) -> bool:
         """:returns: whether there is such a field"""
@@ -126,6 +131,11 @@ class AnswerParser:
         #: Whether the connection may be used again after it.
         self.keep = False
         self._fields: list[tuple[bytes, bytes]] = []
+
+    @property
+    def plain_length(self) -> int | None:
+        """Bytes of the body of a complete answer that says how many they are; :data:`None` if it was chunked."""
+        return None if self._chunked else self._size
 
     @property
     def fields(self) -> Fields:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from wsaas.messages import Close, End, Grant, Message, Outcome
 
@@ -20,8 +21,11 @@ class Peer(Protocol):
     def sent(self) -> int:
         """Bytes ever handed to the kernel; grows while the client reads."""
 
-    def send(self, message: Message) -> None:
-        """Send one message."""
+    def send(self, message: Message) -> bool:
+        """Send one message.
+
+        :returns: whether anything may be buffered now
+        """
 
     def ping(self) -> None:
         """Send a ping."""
@@ -39,14 +43,27 @@ class Peer(Protocol):
         """Read again."""
 
 
+class Waiter(Protocol):
+    """Who waits for the answer to a message. One is told once, and nothing that it does fails."""
+
+    def answered(self, outcome: Outcome) -> None:
+        """The answer is there."""
+
+    def unanswered(self, failure: Failure) -> None:
+        """There is none that counts."""
+
+
 class Calls(Protocol):
     """The callbacks of one connection."""
 
     def connect(self) -> Deferred[Grant]:
         """POST; fails with :class:`~wsaas.errors.CallbackFailed`."""
 
-    def message(self, number: int, message: Message, state: str | None) -> Deferred[Outcome]:
-        """PUT; fails with :class:`~wsaas.errors.CallbackFailed`."""
+    def message(self, number: int, message: Message, state: str | None, waiter: Waiter) -> None:
+        """PUT; fails with :class:`~wsaas.errors.CallbackFailed`. One at a time.
+
+        :param waiter: told what comes of it
+        """
 
     def disconnect(self, end: End, undelivered: int, state: str | None) -> Deferred[None]:
         """DELETE; never fails."""

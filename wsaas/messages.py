@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 #: RFC 6455 §5.5: a control frame carries at most 125 bytes, two of which are the close code.
 MAX_REASON = 123
@@ -12,8 +13,7 @@ MAX_REASON = 123
 _SENDABLE = frozenset({1000, 1001, 1003, 1007, 1008, 1009, 1011, 1012, 1013, 1014})
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One WebSocket message.
 
     :param payload: its bytes; UTF-8 when it is text
@@ -102,6 +102,9 @@ class Rejected:
 
 
 Outcome = Delivered | Rejected
+
+#: The API took a message and asks for nothing: what nearly every message comes to.
+TAKEN = Delivered()
 
 
 @dataclass(slots=True)

@@ -10,6 +10,8 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.protocols.policies import ProtocolWrapper
 from zope.interface import implementer
 
+from wsaas.transport import EagerServer
+
 
 def unsent(transport: Any) -> int:
     """Count the bytes that a transport has taken and not yet given to the kernel.
@@ -41,7 +43,7 @@ class Output:
     :param drained: called when the transport has room again
     """
 
-    __slots__ = ("_drained", "_paused", "_queue", "_queued", "_transport", "_written")
+    __slots__ = ("_drained", "_eager", "_paused", "_queue", "_queued", "_transport", "_waits", "_written")
 
     def __init__(self, transport: Any, drained: Callable[[], None]) -> None:
         self._transport = transport
@@ -51,6 +53,10 @@ class Output:
         self._queued = 0
         self._written = 0
         self._paused = False
+        #: Whether the transport tells if it could send.
+        self._eager = isinstance(transport, EagerServer)
+        #: Whether anything may be waiting.
+        self._waits = True
         transport.registerProducer(self, True)
 
     @property
@@ -61,23 +67,37 @@ class Output:
     @property
     def buffered(self) -> int:
         """Bytes that are not yet in the kernel."""
-        return self._queued + unsent(self._transport)
+        if not self._waits:
+            return 0
+        waiting = self._queued + unsent(self._transport)
+        if not waiting:
+            self._waits = False
+        return waiting
 
     @property
     def sent(self) -> int:
         """Bytes that are, ever since."""
-        return self._written - unsent(self._transport)
+        return self._written - unsent(self._transport) if self._waits else self._written
 
-    def write(self, frame: bytes) -> None:
-        """Send a frame, or keep it until there is room. How much may be kept is the caller's to decide."""
+    def write(self, frame: bytes) -> bool:
+        """Send a frame, or keep it until there is room. How much may be kept is the caller's to decide.
+
+        :returns: whether anything may be waiting now
+        """
         if self._paused:
             if self._queue is None:
                 self._queue = deque()
             self._queue.append(frame)
             self._queued += len(frame)
-        else:
-            self._written += len(frame)
+            self._waits = True
+            return True
+        self._written += len(frame)
+        if self._eager and self._transport.send(frame):
+            return False
+        if not self._eager:
             self._transport.write(frame)
+        self._waits = True
+        return True
 
     def clear(self) -> None:
         """Forget the frames that were held back: nobody will read them. Later ones are written at once."""
@@ -92,6 +112,7 @@ class Output:
     def resumeProducing(self) -> None:
         """The transport's buffer is empty."""
         self._paused = False
+        self._waits = True
         while self._queue and not self._paused:
             frame = self._queue.popleft()
             self._queued -= len(frame)

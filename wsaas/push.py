@@ -24,8 +24,8 @@ _TEXT_TYPES = frozenset({"application/json", "application/x-www-form-urlencoded"
 _CHARSET = re.compile(r';\s*charset\s*=\s*"?([^\s;"]+)"?', re.IGNORECASE)
 _UTF_8 = frozenset({"utf-8", "utf8"})
 
-
-_SENT, _HELD = json_response(200, "OK"), json_response(202, "OK")
+#: The answers to a message that is on its way, and to one that waits for the end of the handshake.
+SENT, HELD = json_response(200, "OK"), json_response(202, "OK")
 
 
 def key_of(head: RequestHead) -> str:
@@ -169,7 +169,7 @@ class PushResource(Resource):
                 "the client does not read and its buffer is full (WS_MAX_BUFFER)",
                 [(b"Retry-After", b"1")],
             ) from None
-        return _SENT if sent else _HELD
+        return SENT if sent else HELD
 
     def _delete(self, connection: Connection, head: RequestHead) -> Response:
         query = head.target.partition(b"?")[2]

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 
 from wsaas.errors import PushRefused
-from wsaas.push import PushResource, is_text, refusal
+from wsaas.push import SENT, PushResource, is_text, refusal
 
 #: How many different blocks of header lines are remembered. Pushers send the same ones again and again, but for the
 #: length.
@@ -38,6 +38,8 @@ _NOT_PLAIN = frozenset(
         b"ws-confirm",
     }
 )
+#: What nearly every push is answered.
+_SENT = SENT.encode()
 _DIGITS = re.compile(rb"[0-9]{1,10}")
 
 
@@ -125,7 +127,7 @@ class PushLane:
                 break
             body = end + 4
             after = body + plain.length
-            key = match[1].decode("ascii")
+            key = str(match[1], "ascii")
             if after > len(data):
                 if self._pushes.has(key):
                     return b"".join(answers), begin, after - begin
@@ -136,6 +138,7 @@ class PushLane:
 
     def _put(self, key: str, binary: bool, body: bytes) -> bytes:
         try:
-            return self._pushes.put(key, binary, body).encode()
+            answer = self._pushes.put(key, binary, body)
         except PushRefused as error:
             return refusal(error).encode()
+        return _SENT if answer is SENT else answer.encode()

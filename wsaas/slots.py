@@ -23,18 +23,15 @@ class Slots:
         self.held = 0
         self._held: dict[str, int] = {}
         self._queues: dict[str, deque[Deferred[None]]] = {}
-
-    @property
-    def waiting(self) -> int:
-        """How many attempts wait for a slot."""
-        return sum(len(queue) for queue in self._queues.values())
+        #: How many attempts wait for a slot.
+        self.waiting = 0
 
     def _is_free(self, method: str) -> bool:
         return self.held < self._total and self._held.get(method, 0) < self._share
 
     def try_acquire(self, method: str) -> bool:
         """:returns: whether a slot was free, which is now held; a Deferred less than :meth:`acquire`"""
-        if self._queues.get(method) or not self._is_free(method):
+        if (self.waiting and self._queues.get(method)) or not self._is_free(method):
             return False
         self._held[method] = self._held.get(method, 0) + 1
         self.held += 1
@@ -50,16 +47,20 @@ class Slots:
             return succeed(None)
 
         def forget(deferred: Deferred[None]) -> None:
+            self.waiting -= 1
             queue.remove(deferred)
 
         waiting: Deferred[None] = Deferred(forget)
         queue.append(waiting)
+        self.waiting += 1
         return waiting
 
     def release(self, method: str) -> None:
         """Give a slot back, to a waiting attempt of the method that has the fewest: none must keep others waiting."""
         self._held[method] -= 1
         self.held -= 1
+        if not self.waiting:
+            return
         waiting = [name for name, queue in self._queues.items() if queue]
         for candidate in sorted(waiting, key=lambda name: self._held.get(name, 0)):
             queue = self._queues[candidate]
@@ -68,5 +69,6 @@ class Slots:
                 self.held += 1
                 # Among those that hold equally many, the one that was served longest ago is next.
                 self._queues[candidate] = self._queues.pop(candidate)
+                self.waiting -= 1
                 queue.popleft().callback(None)
                 return

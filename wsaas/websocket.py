@@ -101,12 +101,12 @@ class ClientProtocol(LeanServerProtocol):
         """Bytes ever handed to the kernel."""
         return self._output.sent
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message) -> bool:
         """Send one message."""
         if self.plain_frames and self.state == self.STATE_OPEN and self._perMessageCompress is None:
-            self._output.write(message_frame(message.payload, message.binary))
-        else:
-            self.sendMessage(message.payload, message.binary)
+            return self._output.write(message_frame(message.payload, message.binary))
+        self.sendMessage(message.payload, message.binary)
+        return True
 
     def ping(self) -> None:
         """Send a ping (RFC 6455 §5.5.2)."""
@@ -144,8 +144,9 @@ class ClientProtocol(LeanServerProtocol):
         self.connection.heard()
         if self._broken:
             return
+        self.data = self.data + data if self.data else data
         try:
-            self._dataReceived(data)
+            self.consumeData()
         except Exception:  # noqa: BLE001 - whatever it is, the API must be told that the connection is over
             self._fault()
 
@@ -155,14 +156,22 @@ class ClientProtocol(LeanServerProtocol):
             return
         self._parsing = True
         try:
-            while self._reading and self.state in (self.STATE_OPEN, self.STATE_CLOSING):
+            # A frame without a payload ends with no byte more.
+            while (
+                (self.data or self.current_frame is not None)
+                and self._reading
+                and self.state in (self.STATE_OPEN, self.STATE_CLOSING)
+            ):
                 if not (self.plain_frames and self._take_plain()) and not self.processData():
                     break
         finally:
             self._parsing = False
 
     def _take_plain(self) -> bool:
-        """:returns: whether a plain message was at the beginning of what is to be parsed, and is taken"""
+        """Take the plain messages at the beginning of what is to be parsed.
+
+        :returns: whether there were any
+        """
         if (
             self.current_frame is not None
             or self.inside_message
@@ -171,13 +180,18 @@ class ClientProtocol(LeanServerProtocol):
             or self._perMessageCompress is not None
         ):
             return False
-        read = read_message(self.data)
-        if read is None or len(read[0].payload) > self.maxMessagePayloadSize:
-            return False
-        message, used = read
-        self.data = self.data[used:]
-        self.connection.received(message)
-        return True
+        data, begin = self.data, 0
+        try:
+            while self._reading and self.state == self.STATE_OPEN:
+                read = read_message(data, begin)
+                if read is None or len(read[0].payload) > self.maxMessagePayloadSize:
+                    break
+                message, begin = read
+                self.connection.received(message)
+        finally:
+            if begin:
+                self.data = data[begin:]
+        return begin > 0
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The transport is gone. What had arrived counts as received."""
