@@ -204,7 +204,8 @@ def build(settings: Settings, reactor: Any, token_bytes: Callable[[int], bytes] 
         # The demo shows keys to every page, so it is for this machine only unless told otherwise.
         clients = [DefaultEndpoint(reactor, local=settings.api_uri is None)]
     if settings.api_uri is None:
-        demo_agent = PersistentAgent(reactor, trust, settings.api.max_requests, settings.api.timeout)
+        make_agent = FastAgent if settings.fast else PersistentAgent
+        demo_agent = make_agent(reactor, trust, settings.api.max_requests, settings.api.timeout)
         demo = Demo(reactor, demo_agent)
         pages = demo.pages
         pushes = demo.pushes(registry, limits.max_message)
