@@ -10,8 +10,9 @@ from __future__ import annotations
 import gc
 
 #: Allocations, less deallocations, between two looks at what is young; how many of these between two looks at what is
-#: not so young; how many of those between two looks at everything.
-_THRESHOLDS = (20_000, 50, 1_000)
+#: not so young; how many of those between two looks at everything. The second is low, as what came since the last such
+#: look is looked at in one go: 100,000 objects, a few thousand connections.
+_THRESHOLDS = (20_000, 5, 10_000)
 
 
 def settle() -> None:
