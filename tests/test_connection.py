@@ -82,7 +82,7 @@ class ConnectionCase(SynchronousTestCase):
         """Start again with a connection of which nobody knows yet."""
         self.clock = Clock()
         self.clock.advance(NOW)
-        self.registry = Registry()
+        self.registry = Registry(0.01)
         self.calls = PendingCalls()
         self.peer = MemoryPeer(fast=fast)
         self.failures: list[BaseException | None] = []
@@ -119,13 +119,19 @@ class ConnectionCase(SynchronousTestCase):
         """Make the client a slow one, with so much waiting for it."""
         self.peer.fast = False
         self.peer.buffered = size
+        self.connection.look_soon()
 
     def wait(self, seconds: float, step: float = 1.0) -> None:
-        """Let time pass, with a look at the connection at every step."""
+        """Let time pass, with a look at every step, if the connection is due for one."""
         while seconds > 0:
             self.clock.advance(min(step, seconds))
-            self.connection.check(self.clock.seconds())
+            self.look()
             seconds -= step
+
+    def look(self) -> None:
+        """Look at the connection, if it is due for that."""
+        for connection in self.registry.looks.take(self.clock.seconds(), 10):
+            connection.check(self.clock.seconds())
 
     def begun(self, *calls: str) -> None:
         """Check which calls were begun, in which order, and that none was while another was not over."""

@@ -328,7 +328,7 @@ class OneConnection(RuleBasedStateMachine):
         """Time passes, and the connection is looked at as every other is."""
         self.clock.advance(seconds if self.ending else min(seconds, 0.1))
         before = self.peer.aborted
-        for connection in self.registry:
+        for connection in self.registry.looks.take(self.clock.seconds(), 10):
             connection.check(self.clock.seconds())
         if self.peer.aborted and not before:
             by = self.connection._end.by if self.connection._end else None
@@ -416,6 +416,16 @@ class OneConnection(RuleBasedStateMachine):
         over = self.connection.state is State.OVER
         assert (self.registry.get("key") is not None) == (self.first_cause is None and not self.refused)
         assert len(self.registry) == (not over or self.calls.pending is not None)
+
+    @invariant()
+    def an_open_connection_is_looked_at(self) -> None:
+        """At some time; nothing of one that is over stands in the wheel."""
+        looks = self.registry.looks
+        assert (self.connection.bucket is not None) == len(looks) <= 1
+        if self.connection.state is State.OPEN:
+            assert len(looks) == 1
+        elif self.connection.state is State.OVER:
+            assert len(looks) == 0
 
     @invariant()
     def reading_follows_room(self) -> None:

@@ -18,19 +18,23 @@ from zope.interface import implementer
 from tests.gate import (
     CLOSE,
     PING,
+    PONG,
     Frame,
     Gate,
     Wire,
     close_frame,
     close_payload,
+    frame,
     handshake_request,
     read_answer,
     read_frames,
 )
+from wsaas import gateway
 from wsaas.connection import Connection
 from wsaas.errors import SettingsError
 from wsaas.gateway import Gateway, Listener
 from wsaas.listen import endpoints
+from wsaas.wheel import Wheel
 
 
 @implementer(IListeningPort)
@@ -112,7 +116,7 @@ class GatewayTestCase(SynchronousTestCase):
         clients: str = "tcp:8080",
         pushes: str = "tcp:9000:interface=127.0.0.1",
         drain: float = 10.0,
-        check_every: float = 1.0,
+        check_every: float = 0.25,
         before: Callable[[], Deferred[None]] | None = None,
         after: Callable[[], Deferred[None]] | None = None,
     ) -> Gateway:
@@ -228,16 +232,71 @@ class CheckTests(GatewayTestCase):
         victim = next(iter(self.gate.registry))
         check = Connection.check
 
-        def faulty(connection: Connection, now: float) -> None:
+        def faulty(connection: Connection, now: float, working_since: float) -> None:
             if connection is victim:
                 raise ZeroDivisionError
-            check(connection, now)
+            check(connection, now, working_since)
 
         self.patch(Connection, "check", faulty)
         self.pass_time(15.5)
-        self.assertGreater(len(self.flushLoggedErrors(ZeroDivisionError)), 10)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual([found.opcode for found in read_frames(fine.take())], [PING])
         self.assertEqual(broken.take(), b"")
+
+    def test_only_who_is_due(self) -> None:
+        """Nobody else is looked at; a client that was heard is due later."""
+        looked: list[Connection] = []
+        check = Connection.check
+
+        def noted(connection: Connection, now: float, working_since: float) -> None:
+            looked.append(connection)
+            check(connection, now, working_since)
+
+        self.patch(Connection, "check", noted)
+        self.start()
+        wires = [self.gate.open(), self.gate.open()]
+        self.pass_time(10)
+        self.assertEqual(looked, [])
+        wires[1].deliver(frame(PONG))
+        self.pass_time(10)
+        self.assertEqual(len(looked), 2)
+        self.assertEqual([wire.take() != b"" for wire in wires], [True, False])
+
+    def test_many_at_a_time(self) -> None:
+        """Others are served after some of them; all have their turn before time passes."""
+        self.patch(gateway, "_AT_ONCE", 2)
+        goes: list[int] = []
+        take = Wheel.take
+
+        def noted(looks: Wheel[Connection], now: float, most: int) -> list[Connection]:
+            taken = take(looks, now, most)
+            goes.append(len(taken))
+            return taken
+
+        self.patch(Wheel, "take", noted)
+        self.start()
+        wires = [self.gate.open() for _ in range(5)]
+        self.pass_time(15.5)
+        self.assertTrue(all(wire.take() for wire in wires))
+        self.assertEqual([count for count in goes if count], [2, 2, 1])
+
+    def test_a_process_that_stood_still(self) -> None:
+        """Clients who could not be heard have the whole time again, and so has what is buffered for them."""
+        self.start()
+        wires = [self.gate.open() for _ in range(2)]
+        self.gate.ask("PUT", f"/{self.gate.key}", b"a")
+        wires[1].take()
+        self.pass_time(5)
+        wires[1].stall()
+        self.gate.ask("PUT", f"/{self.gate.key}", b"a")
+        self.clock.advance(100)
+        self.pass_time(14)
+        self.assertEqual([wire.take() for wire in wires], [b"", b""])
+        self.pass_time(2)
+        self.assertEqual([found.opcode for found in read_frames(wires[0].take())], [PING])
+        self.assertFalse(wires[1].aborted)
+        self.pass_time(15)
+        self.assertEqual([wire.aborted for wire in wires], [True, True])
 
     def test_they_end_with_the_service(self) -> None:
         """No timer is left."""

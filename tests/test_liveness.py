@@ -44,7 +44,8 @@ class PulseTests(SynchronousTestCase):
 
     def check(self, at: float, timeout: float = 30.0, *, listening: bool = True) -> ClosedBy | None:
         """:returns: what is wrong, some seconds after the start"""
-        return self.pulse.check(self.peer, 1000.0 + at, timeout, listening=listening)
+        found = self.pulse.look(self.peer, 1000.0 + at, timeout, listening=listening)
+        return found if isinstance(found, ClosedBy) else None
 
     def test_a_ping_goes_out_after_half_of_the_timeout(self) -> None:
         """Once in each silence of that length, not at each look."""
@@ -72,7 +73,7 @@ class PulseTests(SynchronousTestCase):
     def test_anything_that_comes_is_a_sign_of_life(self) -> None:
         """The pong or a message; silence begins anew, and so do the pings."""
         self.check(15)
-        self.pulse.heard(1016.0)
+        self.pulse.heard_at = 1016.0
         self.assertIsNone(self.check(45.9))
         self.assertEqual(self.peer.pings, 2)
         self.assertEqual(self.pulse.heard_at, 1016.0)
@@ -120,7 +121,7 @@ class PulseTests(SynchronousTestCase):
         self.peer.sent = 100
         self.pulse.about_to_send(1010.0)
         self.assertIsNone(self.check(11))
-        self.pulse.heard(1040.0)
+        self.pulse.heard_at = 1040.0
         self.assertIsNone(self.check(40.9))
         self.assertEqual(self.check(41), ClosedBy.SLOW)
         self.assertEqual(self.check(41, listening=False), ClosedBy.SLOW)
@@ -130,19 +131,19 @@ class PulseTests(SynchronousTestCase):
         self.peer.buffered = 500
         for at in range(0, 300, 20):
             self.peer.sent += 1
-            self.pulse.heard(1000.0 + at)
+            self.pulse.heard_at = 1000.0 + at
             self.assertIsNone(self.check(at), at)
 
     def test_an_empty_buffer_is_not_stuck(self) -> None:
         """Nothing sent for hours, then something: its time starts there."""
         for at in range(0, 3600, 20):
-            self.pulse.heard(1000.0 + at)
+            self.pulse.heard_at = 1000.0 + at
             self.assertIsNone(self.check(at))
-        self.pulse.heard(4600.0)
+        self.pulse.heard_at = 4600.0
         self.pulse.about_to_send(4600.0)
         self.peer.buffered = 1
         self.assertIsNone(self.check(3629.9))
-        self.pulse.heard(4630.0)
+        self.pulse.heard_at = 4630.0
         self.assertEqual(self.check(3630), ClosedBy.SLOW)
 
     def test_what_was_buffered_first_counts_from_when_it_was(self) -> None:
@@ -150,6 +151,67 @@ class PulseTests(SynchronousTestCase):
         self.check(1)
         self.pulse.about_to_send(1020.0)
         self.peer.buffered = 1
-        self.pulse.heard(1049.0)
+        self.pulse.heard_at = 1049.0
         self.assertIsNone(self.check(49.9))
         self.assertEqual(self.check(50), ClosedBy.SLOW)
+
+
+class NextLookTests(SynchronousTestCase):
+    """When a look says that the next one is due."""
+
+    def setUp(self) -> None:
+        self.peer = QuietPeer()
+        self.pulse = Pulse(1000.0)
+
+    def look(self, at: float, timeout: float = 30.0, *, listening: bool = True, working_since: float = 0.0) -> float:
+        """:returns: the next time, in seconds after the start, as the look itself is"""
+        found = self.pulse.look(self.peer, 1000.0 + at, timeout, listening=listening, working_since=working_since)
+        assert isinstance(found, float), found
+        return found - 1000
+
+    def test_ping_and_end(self) -> None:
+        """First for the ping, then for the end."""
+        self.assertEqual(self.look(0), 15)
+        self.assertEqual(self.look(14.9), 15)
+        self.assertEqual(self.look(15.5), 30)
+        self.assertEqual(self.peer.pings, 1)
+
+    def test_heard_since(self) -> None:
+        """The silence begins anew."""
+        self.look(15)
+        self.pulse.heard_at = 1015.1
+        self.assertAlmostEqual(self.look(30), 30.1)
+        self.assertAlmostEqual(self.look(30.2), 45.1)
+        self.assertEqual(self.peer.pings, 2)
+
+    def test_long_time_limits(self) -> None:
+        """There are several pings in one silence."""
+        self.assertEqual([self.look(at, 120) for at in (0, 25, 50, 75)], [25, 50, 75, 100])
+        self.assertEqual(self.look(100, 120), 120)
+        self.assertEqual(self.peer.pings, 4)
+
+    def test_no_time_limit(self) -> None:
+        """A ping every 25 seconds."""
+        self.assertEqual([self.look(at, 0) for at in (0, 25, 50)], [25, 50, 75])
+
+    def test_not_read(self) -> None:
+        """Its silence begins later than now."""
+        self.assertEqual(self.look(100, listening=False), 115)
+        self.assertEqual(self.peer.pings, 0)
+
+    def test_something_is_buffered(self) -> None:
+        """Movement shows only to those who look often; the end of a silence is not missed either."""
+        self.peer.buffered = 1
+        self.assertEqual(self.look(0), 1)
+        self.assertAlmostEqual(self.look(0, 2), 0.2)
+        self.assertEqual(self.look(0, 0), 1)
+        self.assertEqual(self.look(14.5), 15)
+        self.pulse.heard_at = 1014.6
+        self.assertAlmostEqual(self.look(14.7, listening=False), 15.7)
+
+    def test_a_process_that_stood_still(self) -> None:
+        """What was not read while nobody was read is no silence, and what did not move then is not stuck."""
+        self.assertEqual(self.look(100, working_since=1100.0), 115)
+        self.peer.buffered = 1
+        self.assertEqual(self.look(200, working_since=1200.0), 201)
+        self.assertEqual(self.peer.pings, 0)

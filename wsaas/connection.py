@@ -32,7 +32,7 @@ from wsaas.errors import (
     TooSlowError,
     Unusable,
 )
-from wsaas.liveness import Pulse
+from wsaas.liveness import Pulse, pause, silence
 from wsaas.messages import TAKEN, Close, ClosedBy, Delivered, End, Grant, Message, Outcome, Rejected, Traffic
 
 if TYPE_CHECKING:
@@ -82,12 +82,14 @@ class Connection:
         "_end",
         "_held",
         "_held_bytes",
+        "_looked_at_soon",
         "_paused",
         "_peer",
         "_pulse",
         "_registry",
         "_reply",
         "_settings",
+        "bucket",
         "handshake",
         "identity",
         "protocol",
@@ -126,6 +128,9 @@ class Connection:
         self._paused = False
         self._reply: Message | None = None
         self._pulse = Pulse(clock.seconds())
+        self._looked_at_soon = False
+        #: Where it stands in the registry's wheel.
+        self.bucket: set[Connection] | None = None
         self._closing_sent = 0
         self._close_timer: IDelayedCall | None = None
         self._close_rounds = 0
@@ -192,6 +197,7 @@ class Connection:
         self.traffic.connected_at = now
         self._pulse.listening(now)
         self._pulse.about_to_send(now)
+        self._registry.looks.put(self, now + silence(self._settings.timeout))
         held, self._held = self._held, []
         for message in held:
             self._send(peer, message)
@@ -236,6 +242,7 @@ class Connection:
         if peer.send(message) and not waited:
             # From now on there may be something that has to move.
             self._pulse.about_to_send(self._clock.seconds())
+            self.look_soon()
 
     @property
     def last_seen_at(self) -> float:
@@ -261,7 +268,7 @@ class Connection:
 
     def heard(self) -> None:
         """Bytes came from the client."""
-        self._pulse.heard(self._clock.seconds())
+        self._pulse.heard_at = self._clock.seconds()
 
     def received(self, message: Message) -> None:
         """A whole message came from the client."""
@@ -446,6 +453,7 @@ class Connection:
         self._reply = None
         self._paused = False
         self.state = State.OVER
+        self._registry.looks.drop(self)
         if self._close_timer is not None:
             self._close_timer.cancel()
             self._close_timer = None
@@ -483,21 +491,34 @@ class Connection:
 
     # Liveness
 
-    def check(self, now: float) -> None:
+    def look_soon(self) -> None:
+        """Something may be buffered for the client: whether it moves shows only to those who look again and again."""
+        if not self._looked_at_soon and self._peer is not None:
+            self._looked_at_soon = True
+            self._registry.looks.put(self, self._clock.seconds() + pause(self._settings.timeout))
+
+    def check(self, now: float, working_since: float = 0.0) -> None:
         """Look whether the client is alive and reads; ping it if it is silent.
 
-        Called for every connection by one timer.
+        Called by the gateway's one timer, when the registry's wheel says that this connection is due. Puts it down for
+        the next look.
 
         :param now: the clock's time, in seconds
+        :param working_since: as for :meth:`~wsaas.liveness.Pulse.look`
         """
         peer = self._peer
         if peer is None or self.state is not State.OPEN:
             return
-        by = self._pulse.check(peer, now, self._settings.timeout, listening=not self._paused)
-        if by is not None:
-            self._set_end(End(Close(1006), by))
+        found = self._pulse.look(
+            peer, now, self._settings.timeout, listening=not self._paused, working_since=working_since
+        )
+        if isinstance(found, ClosedBy):
+            self._set_end(End(Close(1006), found))
             self.state = State.CLOSING
             peer.abort()
-        else:
+            return
+        self._looked_at_soon = False
+        self._registry.looks.put(self, found)
+        if self._reply is not None:
             # Where WS_MAX_BUFFER is smaller than the transport's own, the transport need not tell.
             self.drained()

@@ -9,8 +9,8 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.defer import TimeoutError as WaitedTooLongError
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.interfaces import IDelayedCall, IListeningPort, IProtocolFactory
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -26,6 +26,12 @@ _CLOSE_EVERY = 0.002
 #: The share of ``DRAIN_TIMEOUT`` after which a client that does not answer its Close frame is cut off, so that its
 #: DELETE still has time.
 _CUT_AT = 0.75
+#: So many clients are looked at in one go, which takes a few milliseconds; then others are served.
+_AT_ONCE = 100
+#: A pass so many seconds late means that the process stood still, or was not let run.
+_STALLED = 2.0
+#: Seconds until the next look at a connection whose look failed.
+_AFTER_A_FAULT = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +57,7 @@ class Gateway(Service):
     :param listeners: where clients and pushers come in
     :param upgrade: told when nobody new is let in any more
     :param registry: who is here
-    :param check_every: seconds between two looks at whether clients are alive
+    :param check_every: seconds between two passes over those clients who are due for a look
     :param drain_timeout: seconds from the stop to the end, at most
     :param before: called before anything listens, and waited for
     :param after: called in the end, when no callback is to be made any more, and waited for
@@ -79,8 +85,10 @@ class Gateway(Service):
         self._drain_timeout = drain_timeout
         self._before = before
         self._after = after
-        self._checks = LoopingCall(self._check)
-        self._checks.clock = reactor
+        self._next_check: IDelayedCall | None = None
+        self._check_due = 0.0
+        #: Since when the event loop has turned without a long pause.
+        self._working_since = 0.0
         #: What listens, in the order of the settings.
         self.ports: list[IListeningPort] = []
 
@@ -95,7 +103,7 @@ class Gateway(Service):
         """Begin to look after clients."""
         self._listen()
         super().startService()
-        self._checks.start(self._check_every, now=False)
+        self._check_in(self._check_every)
 
     def _listen(self) -> None:
         if self.ports:
@@ -122,19 +130,32 @@ class Gateway(Service):
                 maybeDeferred(port.stopListening)
             raise
 
+    def _check_in(self, seconds: float) -> None:
+        self._check_due = self._reactor.seconds() + seconds
+        self._next_check = self._reactor.callLater(seconds, self._check)
+
     def _check(self) -> None:
         now = self._reactor.seconds()
-        for connection in self._registry:
+        if now - self._check_due > _STALLED:
+            # Nobody was read and nobody pinged meanwhile: that is nothing to hold against clients.
+            self._working_since = now
+        looks = self._registry.looks
+        connections = looks.take(now, _AT_ONCE)
+        for connection in connections:
             try:
-                connection.check(now)
+                connection.check(now, self._working_since)
             except Exception:  # noqa: BLE001 - one connection's fault must not end the looks at the others
                 self._log.failure("{tag} a fault of the gateway", tag=connection.identity.tag)
+                looks.put(connection, now + _AFTER_A_FAULT)
+        # Many who came at the same time are due at the same time: those who are left over have the next turn.
+        self._check_in(0 if len(connections) == _AT_ONCE else self._check_every)
 
     def stopService(self) -> Deferred[None]:
         """Refuse new clients, close those that are here, tell the API, end."""
         super().stopService()
-        if self._checks.running:
-            self._checks.stop()
+        if self._next_check is not None:
+            self._next_check.cancel()
+            self._next_check = None
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:

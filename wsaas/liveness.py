@@ -9,6 +9,22 @@ from wsaas.messages import ClosedBy
 MAX_SILENCE = 25.0
 
 
+def silence(timeout: float) -> float:
+    """:returns: seconds of silence after which a ping goes out (protocol §4)
+
+    :param timeout: ``WS_TIMEOUT`` in seconds; 0: nobody is given up
+    """
+    return min(timeout / 2, MAX_SILENCE) if timeout else MAX_SILENCE
+
+
+def pause(timeout: float) -> float:
+    """:returns: seconds between two looks at a client for whom something is buffered
+
+    :param timeout: as above
+    """
+    return min(1.0, timeout / 10) if timeout else 1.0
+
+
 class Pulse:
     """The signs of life of one client. Times in seconds of one clock.
 
@@ -18,16 +34,12 @@ class Pulse:
     __slots__ = ("_listening_since", "_moved_at", "_moved_sent", "_pinged_at", "heard_at")
 
     def __init__(self, now: float) -> None:
-        #: When bytes last came.
+        #: When bytes last came; set by whoever gets them.
         self.heard_at = now
         self._listening_since = now
         self._pinged_at = now
         self._moved_sent = 0
         self._moved_at = now
-
-    def heard(self, now: float) -> None:
-        """Bytes came."""
-        self.heard_at = now
 
     def listening(self, now: float) -> None:
         """From now on the client is read; that nothing came before does not count."""
@@ -37,31 +49,46 @@ class Pulse:
         """Nothing was buffered, and now something may be: from here on it has to move."""
         self._moved_at = now
 
-    def check(self, peer: Peer, now: float, timeout: float, *, listening: bool) -> ClosedBy | None:
+    def look(
+        self, peer: Peer, now: float, timeout: float, *, listening: bool, working_since: float = 0.0
+    ) -> float | ClosedBy:
         """Ping a silent client; tell whether one is to be given up.
 
         :param timeout: ``WS_TIMEOUT`` in seconds; 0: nobody is given up
         :param listening: whether the gateway reads the client; time in which it does not is no silence
-        :returns: what is wrong, if anything
+        :param working_since: before that, the gateway read and wrote nobody for a while; the same holds for that time
+        :returns: when to look again, or what is wrong; looks in between find nothing to do
         """
-        if timeout and self._is_stuck(peer, now, timeout):
+        buffered = peer.buffered
+        if not buffered:
+            self._moved_at = now
+        elif self._is_stuck(peer, now, timeout, working_since):
             return ClosedBy.SLOW
-        if not listening:
-            return None
-        silent_since = max(self.heard_at, self._listening_since)
-        if timeout and now - silent_since >= timeout:
+        # One that is not read begins its silence when it is read again: later than now. Compared one by one, as
+        # max() takes longer than all the rest here.
+        quiet_since = self.heard_at if listening else now
+        if quiet_since < self._listening_since:
+            quiet_since = self._listening_since
+        if quiet_since < working_since:
+            quiet_since = working_since
+        if timeout and now - quiet_since >= timeout:
             return ClosedBy.TIMEOUT
-        if now - max(silent_since, self._pinged_at) >= (min(timeout / 2, MAX_SILENCE) if timeout else MAX_SILENCE):
+        pinged = self._pinged_at > quiet_since
+        until_ping = silence(timeout)
+        ping_at = (self._pinged_at if pinged else quiet_since) + until_ping
+        if ping_at <= now:
             # A ping that is still buffered needs no company: nothing else bounds their number without a time limit.
-            if self._pinged_at <= silent_since or not peer.buffered:
+            if not (pinged and buffered):
                 peer.ping()
             self._pinged_at = now
-        return None
+            ping_at = now + until_ping
+        at = min(ping_at, quiet_since + timeout) if timeout else ping_at
+        return min(at, now + pause(timeout)) if buffered else at
 
-    def _is_stuck(self, peer: Peer, now: float, timeout: float) -> bool:
+    def _is_stuck(self, peer: Peer, now: float, timeout: float, working_since: float) -> bool:
         sent = peer.sent
         # Less than before is no movement: TLS makes what is buffered longer.
-        if not peer.buffered or sent > self._moved_sent:
+        if sent > self._moved_sent:
             self._moved_at = now
         self._moved_sent = sent
-        return now - self._moved_at >= timeout
+        return timeout > 0 and now - max(self._moved_at, working_since) >= timeout

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, succeed
 
+from wsaas.wheel import WIDTH, Wheel
+
 if TYPE_CHECKING:
     from wsaas.connection import Connection
 
@@ -19,9 +21,13 @@ class Registry:
 
     A connection can be *addressed* from before its POST is sent until a Close is asked for or received; it is
     *unfinished* until its DELETE is settled.
+
+    :param width: of the buckets of :attr:`looks`, in seconds
     """
 
-    def __init__(self) -> None:
+    def __init__(self, width: float = WIDTH) -> None:
+        #: Whose client is to be looked at when.
+        self.looks: Wheel[Connection] = Wheel(width)
         self._addressed: dict[str, Connection] = {}
         self._unfinished: dict[str, Connection] = {}
         self._waiting: list[Deferred[None]] = []

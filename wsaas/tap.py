@@ -44,6 +44,7 @@ from wsaas.transport import Buffers
 from wsaas.upgrade import UpgradeResource
 from wsaas.values import parse_api_uri
 from wsaas.websocket import ClientFactory
+from wsaas.wheel import WIDTH
 
 #: Seconds for a request's head where ``WS_TIMEOUT`` sets no limit.
 _HEAD_TIMEOUT = 30.0
@@ -196,7 +197,9 @@ def build(settings: Settings, reactor: Any, token_bytes: Callable[[int], bytes] 
 
     before: list[Callable[[], Deferred[None]]] = []
     after: list[Callable[[], Deferred[None]]] = [close_agent]
-    registry = Registry()
+    # A look is late by twice that at most: once in its bucket, and once for the next pass.
+    check_every = max(0.005, min(WIDTH, timeout / 20)) if timeout else WIDTH
+    registry = Registry(check_every)
     pushes = PushResource(registry, limits.max_message)
     pages = None
     clients: list[Endpoint | DefaultEndpoint] = list(endpoints(reactor, "WS_LISTEN", settings.listen.clients))
@@ -246,7 +249,6 @@ def build(settings: Settings, reactor: Any, token_bytes: Callable[[int], bytes] 
         push_root = PushRoot(pushes)
         site = ClientSite(push_root, push_root, reactor, head_timeout, limits.max_message, lane)
         listeners.append(Listener(site, endpoints(reactor, "PUSH_LISTEN", settings.listen.pushes), "pushes", buffers))
-    check_every = min(1.0, timeout / 10) if timeout else 1.0
     return Gateway(
         reactor, listeners, upgrade, registry, check_every, settings.drain_timeout, before=before, after=after
     )
