@@ -225,6 +225,83 @@ class PingTests(WebSocketTestCase):
         self.assertEqual(self.gate.agent.last.header("Ws-Close-Code"), "1006")
 
 
+class FastPingTests(PingTests):
+    """The same without Autobahn, where a frame is as plain as an empty ping."""
+
+    settings = {**WebSocketTestCase.settings, "FAST_LANES": "on"}
+
+    def test_a_pong_is_not_parsed(self) -> None:
+        """It is heard."""
+        self.patch(self.wire.protocol, "_dataReceived", self.fail)
+        self.gate.clock.advance(10)
+        self.wire.deliver(frame(PONG))
+        self.assertEqual(self.gate.connection.last_seen_at, self.gate.clock.seconds())
+
+    def test_what_looks_like_a_pong_in_a_message(self) -> None:
+        """It is a part of that message."""
+        self.always()
+        pong = frame(PONG)
+        whole = frame(BINARY, b"ab" + pong, mask=bytes(4))
+        for cut in (len(whole) - len(pong), 2):
+            for data in (whole[:cut], whole[cut:]):
+                self.wire.deliver(data)
+        payload = b"x" * 20 + pong
+        whole = frame(BINARY, payload, mask=bytes(4))
+        self.wire.deliver(whole[: -len(pong)])
+        self.wire.deliver(whole[-len(pong) :])
+        self.assertEqual([body for _, body in self.puts], [b"ab" + pong, b"ab" + pong, payload])
+
+    def test_between_the_fragments_of_a_message(self) -> None:
+        """RFC 6455 §5.4: control frames may stand there."""
+        self.always()
+        self.wire.deliver(frame(TEXT, b"a", fin=False))
+        self.wire.deliver(frame(PONG))
+        self.wire.deliver(frame(CONTINUATION, b"b"))
+        self.assertEqual(self.puts, [("text", b"ab")])
+
+    def test_against_the_rules(self) -> None:
+        """Not masked, in fragments, or with bits that nobody agreed on: Autobahn judges (RFC 6455 §5.1, §5.2, §5.5)."""
+        for data in (b"\x8a\x04abcd", b"\x0a\x80abcd", b"\xca\x80abcd"):
+            self.setUp()
+            self.wire.deliver(data)
+            (last,) = self.frames()
+            self.assertEqual((last.opcode, last.payload[:2]), (CLOSE, close_payload(1002)), data)
+
+    def test_no_ping_behind_a_close_frame(self) -> None:
+        """RFC 6455 §5.5.1 allows no more data, and nobody waits for a pong."""
+        protocol = self.wire.protocol
+        self.gate.ask("DELETE", f"/{self.gate.key}")
+        self.assertEqual([found.opcode for found in self.frames()], [CLOSE])
+        protocol.ping()
+        self.assertEqual(self.frames(), [])
+
+
+class BufferedPongTests(WebSocketTestCase):
+    """Pongs wait too for a client that does not read."""
+
+    settings = {**WebSocketTestCase.settings, "FAST_LANES": "on"}
+
+    def test_it_is_looked_at(self) -> None:
+        """Each second from then on, so that it is given up in time, though it pings all the while."""
+        looks, clock = self.gate.registry.looks, self.gate.clock
+        self.wire.stall()
+        begin = clock.seconds()
+        for _ in range(29):
+            self.wire.deliver(frame(PING))
+            clock.advance(1)
+            for connection in looks.take(clock.seconds(), 10):
+                connection.check(clock.seconds())
+        self.assertFalse(self.wire.over)
+        while not self.wire.aborted and clock.seconds() < begin + 40:
+            self.wire.deliver(frame(PING))
+            clock.advance(0.25)
+            for connection in looks.take(clock.seconds(), 10):
+                connection.check(clock.seconds())
+        self.assertLessEqual(clock.seconds() - begin, 32)
+        self.gate.turn()
+        self.assertEqual(self.gate.agent.last.header("Ws-Closed-By"), "slow")
+
+
 class CloseTests(WebSocketTestCase):
     """Who closes, and with what (protocol §2, "The first cause wins")."""
 

@@ -16,6 +16,13 @@ _TEXT, _BINARY = 0x81, 0x82
 # A table is the fastest way to a header of two bytes.
 _SHORT_TEXT = tuple(bytes((_TEXT, length)) for length in range(126))
 _SHORT_BINARY = tuple(bytes((_BINARY, length)) for length in range(126))
+#: An empty ping.
+PING = b"\x89\x00"
+#: How a client's answer to it begins: its mask follows.
+PONG = b"\x8a\x80"
+#: Bytes of that answer.
+PONG_LENGTH = 6
+
 _medium_header = Struct("!BBH").pack
 _long_header = Struct("!BBQ").pack
 

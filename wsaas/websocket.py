@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 
 from wsaas.connection import Connection
 from wsaas.errors import HandshakeRefused
-from wsaas.frames import message_frame, read_message
+from wsaas.frames import PING, PONG, PONG_LENGTH, message_frame, read_message
 from wsaas.handshake import Handshake
 from wsaas.lean_protocol import LeanServerProtocol
 from wsaas.messages import MAX_REASON, Close, Grant, Message
@@ -110,7 +110,10 @@ class ClientProtocol(LeanServerProtocol):
 
     def ping(self) -> None:
         """Send a ping (RFC 6455 §5.5.2)."""
-        self.sendPing()
+        if not self.plain_frames:
+            self.sendPing()
+        elif self.state == self.STATE_OPEN:
+            self._output.write(PING)
 
     def close(self, close: Close) -> None:
         """Send a Close frame; the client's answer ends the TCP connection."""
@@ -142,6 +145,8 @@ class ClientProtocol(LeanServerProtocol):
     def dataReceived(self, data: bytes) -> None:
         """Bytes came."""
         self.connection.heard()
+        if len(data) == PONG_LENGTH and data.startswith(PONG) and self._is_at_frame:
+            return  # the answer to a ping: it was heard, and that is all it is for
         if self._broken:
             return
         self.data = self.data + data if self.data else data
@@ -149,6 +154,11 @@ class ClientProtocol(LeanServerProtocol):
             self.consumeData()
         except Exception:  # noqa: BLE001 - whatever it is, the API must be told that the connection is over
             self._fault()
+
+    @property
+    def _is_at_frame(self) -> bool:
+        """Whether what comes next is the beginning of a frame, to be read without Autobahn if that is possible."""
+        return self.plain_frames and not self.data and self.current_frame is None
 
     def consumeData(self) -> None:
         """Parse frames, as long as the connection wants them. Asked for while it does so, it just goes on."""
@@ -241,6 +251,8 @@ class ClientProtocol(LeanServerProtocol):
             self._pong = payload
         else:
             self.sendPong(payload)
+            if self._output.buffered:
+                self.connection.look_soon()
 
     def _onPong(self, payload: bytes) -> None:
         """It was heard; that is all it is for."""
