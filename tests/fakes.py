@@ -27,6 +27,8 @@ class MemoryPeer:
         self.aborted = False
         #: What the client gets, in order: messages, pings, the Close.
         self.frames: list[Message | Close | str] = []
+        #: What the pings carried.
+        self.ping_payloads: list[bytes] = []
         #: Raised by the next call of :meth:`send`.
         self.fault: Exception | None = None
 
@@ -53,9 +55,10 @@ class MemoryPeer:
         self._frame(message, len(message.payload))
         return self.buffered > 0
 
-    def ping(self) -> None:
+    def ping(self, payload: bytes = b"") -> None:
         """Keep a ping."""
-        self._frame("ping", 0)
+        self.ping_payloads.append(payload)
+        self._frame("ping", len(payload))
 
     def close(self, close: Close) -> None:
         """Keep a Close."""

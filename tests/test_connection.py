@@ -7,6 +7,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import MemoryPeer, PendingCalls
+from wsaas import confirmation
 from wsaas.connection import CLOSE_ROUNDS, CLOSE_TIMEOUT, MAX_HELD, Connection, State
 from wsaas.delivery import MAX_WAITING
 from wsaas.errors import (
@@ -19,6 +20,7 @@ from wsaas.errors import (
     NotPresentError,
     NotSent,
     TimedOut,
+    TooManyWaitError,
     TooSlowError,
     Unauthorized,
     Unsuccessful,
@@ -1227,3 +1229,208 @@ class CloseTimerTests(ConnectionCase):
         for _ in range(4):
             self.connection.check(self.clock.seconds() + 1000)
         self.assertEqual(self.peer.frames, [Close(4000)])
+
+
+class ConfirmedPushTests(ConnectionCase):
+    """Pushes that wait for the client's pong (protocol §3, ``Ws-Confirm``)."""
+
+    def push(self, seconds: float = 10.0, content: str = "a") -> list[object]:
+        """:returns: what the pusher is told, once it is"""
+        told: list[object] = []
+        self.connection.push_confirmed(text(content), seconds).addBoth(told.append)
+        return told
+
+    def pong(self, number: int = -1) -> None:
+        """Answer one of the pings."""
+        self.connection.heard()
+        self.connection.pong(self.peer.ping_payloads[number])
+
+    def test_confirmed(self) -> None:
+        """A ping follows the message; its pong is the proof."""
+        self.open()
+        told = self.push()
+        self.assertEqual(self.peer.frames, [text("a"), "ping"])
+        self.connection.pong(b"unasked")
+        self.assertEqual(told, [])
+        self.pong()
+        self.assertEqual(told, [True])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_pongs_of_others(self) -> None:
+        """Nobody waits, or nobody ever did; liveness pings are no proof."""
+        self.open()
+        self.connection.pong(b"")
+        self.wait(15)
+        self.assertEqual(self.peer.ping_payloads, [b""])
+        self.pong()
+        told = self.push()
+        self.connection.pong(b"")
+        self.assertEqual(told, [])
+
+    def test_plain_pushes_keep_no_receipts(self) -> None:
+        """A connection that nobody asks for them has none."""
+        self.open()
+        self.connection.push(text("a"))
+        self.connection.pong(b"unasked")
+        self.assertIsNone(self.connection._receipts)
+
+    def test_late(self) -> None:
+        """The time is over; the connection goes on."""
+        self.open()
+        told = self.push(0.5)
+        self.clock.advance(0.5)
+        self.assertEqual(told, [False])
+        self.pong()
+        self.assertIs(self.connection.state, State.OPEN)
+
+    def test_paused(self) -> None:
+        """Time in which the gateway does not read the client counts."""
+        self.open()
+        for _ in range(MAX_WAITING + 1):
+            self.connection.received(sized(1))
+        self.assertFalse(self.peer.reading)
+        told = self.push(1)
+        self.clock.advance(1)
+        self.assertEqual(told, [False])
+
+    def test_the_client_closes(self) -> None:
+        """Told at once: what follows its Close frame is not read."""
+        self.open()
+        told = self.push()
+        self.connection.closed_by_client(Close(1000))
+        self.assertEqual(told, [False])
+        self.lose()
+        self.assertEqual(told, [False])
+
+    def test_the_connection_is_lost(self) -> None:
+        """Told at once, even if the API is still to be told."""
+        self.open()
+        self.connection.received(text("on its way"))
+        told = self.push()
+        self.lose()
+        self.assertEqual(told, [False])
+        self.assertEqual(self.calls.begun, ["POST", "PUT 1"])
+
+    def test_the_api_closes(self) -> None:
+        """The pong may still come before the client's Close frame."""
+        self.open()
+        told, late = self.push(), self.push()
+        self.connection.close(Close(1000), ClosedBy.API)
+        self.assertEqual(self.peer.frames, [text("a"), "ping", text("a"), "ping", Close(1000)])
+        self.pong(0)
+        self.assertEqual((told, late), ([True], []))
+        self.lose()
+        self.assertEqual(late, [False])
+
+    def test_given_up(self) -> None:
+        """A client that is silent for too long is aborted, and nothing is confirmed."""
+        self.open()
+        told = self.push(30)
+        self.wait(29.5)
+        self.assertEqual(told, [])
+        self.connection.check(NOW + TIMEOUT)
+        self.assertTrue(self.peer.aborted)
+        self.lose()
+        self.assertEqual(told, [False])
+
+    def test_during_the_handshake(self) -> None:
+        """The time begins at once; one ping follows all that waited."""
+        self.ask()
+        first, late = self.push(10), self.push(1)
+        self.connection.push(text("plain"))
+        self.clock.advance(1)
+        self.assertEqual((first, late), ([], [False]))
+        self.calls.answer(Grant())
+        self.assertEqual(self.peer.frames, [text("a"), text("a"), text("plain"), "ping"])
+        self.pong()
+        self.assertEqual(first, [True])
+
+    def test_nobody_waits_at_the_end_of_the_handshake(self) -> None:
+        """No ping; the message goes out."""
+        self.ask()
+        told = self.push(1)
+        self.clock.advance(1)
+        self.calls.answer(Grant())
+        self.assertEqual((told, self.peer.frames), ([False], [text("a")]))
+
+    def test_closed_during_the_handshake(self) -> None:
+        """The ping goes before the Close."""
+        self.ask()
+        told = self.push()
+        self.connection.close(Close(4000), ClosedBy.API)
+        self.calls.answer(Grant())
+        self.assertEqual(self.peer.frames, [text("a"), "ping", Close(4000)])
+        self.pong()
+        self.assertEqual(told, [True])
+
+    def test_no_connection_comes_about(self) -> None:
+        """Refused, failed, left, shut down: told at once."""
+        for failure in (Denied("no", 403), NotSent("refused"), NoAnswer("cut")):
+            self.begin()
+            self.ask()
+            told = self.push()
+            self.calls.answer(failure)
+            self.assertEqual(told, [False], failure)
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.begin()
+        self.ask()
+        told = self.push()
+        self.connection.left()
+        self.assertEqual(told, [False])
+        self.begin()
+        self.ask()
+        told = self.push()
+        self.connection.shut_down()
+        self.calls.answer(Grant())
+        self.assertEqual(told, [False])
+
+    def test_refused(self) -> None:
+        """No room, or closing: nothing is sent, and nobody waits."""
+        self.open()
+        self.fill()
+        self.assertRaises(TooSlowError, self.connection.push_confirmed, text("a"), 1)
+        self.connection.close(Close(1000), ClosedBy.API)
+        self.assertRaises(NotPresentError, self.connection.push_confirmed, text("a"), 1)
+        self.assertEqual(self.peer.ping_payloads, [])
+
+    def test_too_many(self) -> None:
+        """Only so many wait; the message of one more is not sent. Plain pushes go on."""
+        self.open()
+        told = [self.push() for _ in range(confirmation.MAX_WAITING)]
+        sent = len(self.peer.frames)
+        self.assertRaises(TooManyWaitError, self.connection.push_confirmed, text("a"), 1)
+        self.assertEqual(len(self.peer.frames), sent)
+        self.connection.push(text("plain"))
+        self.pong()
+        self.assertEqual(told, [[True]] * confirmation.MAX_WAITING)
+        self.push()
+
+    def test_cancelled(self) -> None:
+        """The pusher left: no timer is left either."""
+        self.open()
+        waiting = self.connection.push_confirmed(text("a"), 10)
+        waiting.addErrback(lambda _: None)
+        waiting.cancel()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_told_pushers_push_again(self) -> None:
+        """In the moment in which they are told, whatever it is that ends their waiting."""
+        for end in (
+            lambda: self.pong(),
+            lambda: self.connection.closed_by_client(Close(1000)),
+            lambda: self.lose(),
+        ):
+            self.begin()
+            self.open()
+            outcomes: list[object] = []
+
+            def again(_: bool, outcomes: list[object] = outcomes) -> None:
+                try:
+                    outcomes.append(self.connection.push(text("again")))
+                except NotPresentError as error:
+                    outcomes.append(type(error))
+                outcomes.append(self.connection.close(Close(4000), ClosedBy.API))
+
+            self.connection.push_confirmed(text("a"), 10).addCallback(again)
+            end()
+            self.assertIn(outcomes, ([True, True], [NotPresentError, False]))

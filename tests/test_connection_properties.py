@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import MemoryPeer, PendingCalls
 from tests.test_connection import HANDSHAKE, IDENTITY, NOW
+from wsaas.confirmation import MAX_WAITING as MAX_CONFIRMING
 from wsaas.connection import CLOSE_ROUNDS, CLOSE_TIMEOUT, MAX_HELD, Connection, State
 from wsaas.delivery import MAX_WAITING
 from wsaas.errors import (
@@ -115,6 +116,10 @@ class OneConnection(RuleBasedStateMachine):
         self.first_cause: ClosedBy | None = None
         self.received = 0
         self.settled = 0
+        #: Pushes that wait for a pong: the first ping that proves each, and what it is told.
+        self.confirming: list[tuple[int, list[bool]]] = []
+        #: The last ping that was answered.
+        self.answered_ping = -1
         #: Messages for the client that were taken, in order.
         self.taken: list[Message] = []
         self.connection.authorise().addCallbacks(self._granted, self._not_granted)
@@ -215,11 +220,20 @@ class OneConnection(RuleBasedStateMachine):
         self.connection.left()
 
     @precondition(lambda self: self.connected)
-    @rule()
-    def pong(self) -> None:
-        """Something is heard."""
-        if self.peer.reading:
-            self.connection.heard()
+    @rule(back=st.none() | st.integers(0, 5))
+    def pong(self, back: int | None) -> None:
+        """Something is heard: an answer to one of the last pings, or no answer at all."""
+        if not self.peer.reading:
+            return
+        self.connection.heard()
+        pings = self.peer.ping_payloads
+        if back is None or back >= len(pings):
+            self.connection.pong(b"unasked")
+            return
+        number = len(pings) - 1 - back
+        if pings[number]:
+            self.answered_ping = max(self.answered_ping, number)
+        self.connection.pong(pings[number])
 
     @precondition(lambda self: self.connected)
     @rule(size=st.none() | st.integers(1, 150), fast=st.booleans(), tell=st.booleans())
@@ -310,6 +324,20 @@ class OneConnection(RuleBasedStateMachine):
             assert sent is self.opened
             self.taken.append(message)
 
+    @precondition(lambda self: self.registry.get("key") is not None)
+    @rule(message=messages, seconds=seconds.filter(bool), count=st.sampled_from([1, 1, 3, 70]))
+    def push_confirmed(self, message: Message, seconds: float, count: int) -> None:
+        """Messages whose pushers wait for a pong."""
+        for _ in range(count):
+            proof = len(self.peer.ping_payloads)
+            told: list[bool] = []
+            try:
+                self.connection.push_confirmed(message, seconds).addCallback(told.append)
+            except TooSlowError:
+                return
+            self.taken.append(message)
+            self.confirming.append((proof, told))
+
     @precondition(lambda self: self.ending)
     @rule(close=closes)
     def close_by_api(self, close: Close) -> None:
@@ -396,8 +424,9 @@ class OneConnection(RuleBasedStateMachine):
         held = self.connection._held
         assert len(held) <= MAX_HELD
         assert sum(len(message.payload) for message in held) <= MAX_BUFFER
-        # Above the bound: the header of the last frame, one reply before a Close, the Close, a ping.
-        assert self.peer.buffered <= MAX_BUFFER + 2 + (MAX_MESSAGE + 2) + 10 + 2
+        # Above the bound: the header of the last frame, one reply before a Close, the Close, a ping of either kind.
+        assert self.peer.buffered <= MAX_BUFFER + 2 + (MAX_MESSAGE + 2) + 10 + 2 + 18
+        assert len(self.pending) <= MAX_CONFIRMING
 
     @invariant()
     def the_client_gets_what_was_taken_in_order(self) -> None:
@@ -434,10 +463,26 @@ class OneConnection(RuleBasedStateMachine):
             assert not (self.peer.reading and self.connection._delivery.is_full)
             assert self.peer.reading or not self.connection._delivery.is_idle or self.connection.is_blocked
 
+    @property
+    def pending(self) -> list[int]:
+        """The first pings that prove those who wait, each waiting with a timer."""
+        return [proof for proof, told in self.confirming if not told]
+
+    @invariant()
+    def confirmed_is_what_was_proved(self) -> None:
+        """Each pusher is told once; that the message arrived only after a pong that proves it, and then at once."""
+        for proof, told in self.confirming:
+            assert len(told) <= 1
+            if told == [True]:
+                assert proof <= self.answered_ping
+        assert all(proof > self.answered_ping for proof in self.pending)
+        if self.lost or self.left or self.refused or self.client_closed:
+            assert not self.pending
+
     @invariant()
     def something_will_end_it(self) -> None:
         """A connection that has an end and a client waits for a PUT's answer or has a timer or was aborted."""
-        timers = self.clock.getDelayedCalls()
+        timers = self.clock.getDelayedCalls()[len(self.pending) :]
         assert len(timers) <= 1
         if self.connected and self.first_cause is not None:
             assert timers or self.peer.aborted or self.putting
@@ -474,6 +519,7 @@ class OneConnection(RuleBasedStateMachine):
             self.calls.answer()
         assert len(self.registry) == 0
         assert self.registry.get("key") is None
+        assert self.pending == []
         assert self.clock.getDelayedCalls() == []
         assert self.connection.state is State.OVER
         self.freed_at_once()

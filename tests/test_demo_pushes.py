@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
@@ -12,7 +13,7 @@ from wsaas.connection import Connection
 from wsaas.demo.pushes import RecordedPushes
 from wsaas.demo.traffic import Exchange, Traffic
 from wsaas.errors import PushRefused
-from wsaas.exchange import RequestHead
+from wsaas.exchange import RequestHead, Response
 from wsaas.messages import Close, ClosedBy, Message
 from wsaas.registry import Registry
 
@@ -27,6 +28,11 @@ class Target:
     def push(self, message: Message) -> bool:
         self.messages.append(message)
         return True
+
+    def push_confirmed(self, message: Message, seconds: float) -> Deferred[bool]:
+        self.push(message)
+        self.confirmed: Deferred[bool] = Deferred()
+        return self.confirmed
 
     def close(self, close: Close, by: ClosedBy) -> bool:
         open_before, self.closing = not self.closing, True
@@ -49,8 +55,10 @@ class RecordedPushesTests(SynchronousTestCase):
         self.target = Target()
         self.pushes = RecordedPushes(cast(Registry, OneConnection(self.target)), 10, self.traffic)
 
-    def head(self, method: bytes, target: bytes, length: int | None = 0) -> RequestHead:
+    def head(self, method: bytes, target: bytes, length: int | None = 0, *more: tuple[bytes, bytes]) -> RequestHead:
         headers = Headers({b"Content-Type": [b"text/plain"]})
+        for name, value in more:
+            headers.addRawHeader(name, value)
         return RequestHead(method, target, b"HTTP/1.1", headers, length, False, "127.0.0.1")
 
     def recorded(self) -> Exchange:
@@ -61,7 +69,9 @@ class RecordedPushesTests(SynchronousTestCase):
     def test_message(self) -> None:
         head = self.head(b"PUT", b"/key", 2)
         self.assertIsNone(self.pushes.judge(head))
-        self.assertEqual(self.pushes.respond(head, b"hi").status, 200)
+        answer = self.pushes.respond(head, b"hi")
+        assert isinstance(answer, Response)
+        self.assertEqual(answer.status, 200)
         self.assertEqual([message.payload for message in self.target.messages], [b"hi"])
         exchange = self.recorded()
         self.assertEqual((exchange.method, exchange.target, exchange.body.text), ("PUT", "/key", "hi"))
@@ -88,3 +98,24 @@ class RecordedPushesTests(SynchronousTestCase):
         exchange = self.recorded()
         self.assertEqual((exchange.status, exchange.body.binary), (400, True))
         self.assertIn("BAD_REQUEST", exchange.answer_body.text)
+
+    def confirming(self) -> Deferred[Response]:
+        answer = self.pushes.respond(self.head(b"PUT", b"/key", 2, (b"Ws-Confirm", b"1000")), b"hi")
+        assert isinstance(answer, Deferred)
+        return answer
+
+    def test_answered_later(self) -> None:
+        answer = self.confirming()
+        exchange = self.recorded()
+        self.assertEqual((exchange.body.text, exchange.status), ("hi", None))
+        self.target.confirmed.callback(False)
+        self.assertEqual(self.successResultOf(answer).status, 202)
+        self.assertEqual(exchange.status, 202)
+        self.assertIn("UNCONFIRMED", exchange.answer_body.text)
+
+    def test_never_answered(self) -> None:
+        answer = self.confirming()
+        answer.cancel()
+        self.failureResultOf(answer, CancelledError)
+        exchange = self.recorded()
+        self.assertEqual((exchange.status, exchange.error), (None, "the pusher left before the answer"))

@@ -17,7 +17,7 @@ class QuietPeer:
         #: How many pings it got.
         self.pings = 0
 
-    def ping(self) -> None:
+    def ping(self, payload: bytes = b"") -> None:
         self.pings += 1
 
     def send(self, message: Message) -> bool:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import quote
 
 from hypothesis import given
@@ -12,6 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.gate import (
     BINARY,
     CLOSE,
+    PING,
+    PONG,
     TEXT,
     Frame,
     Gate,
@@ -252,10 +258,11 @@ class RefusalTests(PushTestCase):
 
 
 class OrderTests(PushTestCase):
-    """Method, key, length, type: on the head, before any of the body."""
+    """Method, key, length, type, what is asked for: on the head, before any of the body."""
 
     #: From the last check to the first: what each adds.
     STEPS = (
+        (("Ws-Confirm", "0"), None, None, 400),
         (("Content-Type", "text/plain; charset=latin-1"), None, None, 415),
         (("Content-Length", "1001"), None, None, 413),
         (None, UNKNOWN, None, 404),
@@ -277,6 +284,441 @@ class OrderTests(PushTestCase):
             pusher.deliver(http_request(method, target, None, *pending, ("Expect", "100-continue")))
             answer, rest = read_answer(pusher.take())
             self.assertEqual((answer.status, rest), (status, b""))
+
+
+class IdempotencyTests(PushTestCase):
+    """``Idempotency-Key``: a repeated push gets the earlier answer and sends nothing."""
+
+    def put(self, key: str, body: bytes = b"a") -> HttpAnswer:
+        """Push with a key."""
+        return self.ask("PUT", ("Idempotency-Key", key), body=body)
+
+    def test_repeated(self) -> None:
+        """Whatever its body is: the key counts."""
+        self.assertEqual(self.put("one").json, {"code": "OK"})
+        self.assertEqual(self.frames(), [Frame(TEXT, b"a")])
+        for body in (b"a", b"other", b"\xff"):
+            answer = self.put("one", body)
+            self.assertEqual((answer.status, answer.json), (200, {"code": "OK"}))
+        self.assertEqual(self.frames(), [])
+        self.put("two", b"b")
+        self.ask("PUT", body=b"c")
+        self.assertEqual(self.frames(), [Frame(TEXT, b"b"), Frame(TEXT, b"c")])
+
+    def test_the_last_64(self) -> None:
+        """Then it is forgotten."""
+        for number in range(65):
+            self.put(str(number))
+        self.frames()
+        self.put("1")
+        self.assertEqual(self.frames(), [])
+        self.put("0")
+        self.assertEqual(self.frames(), [Frame(TEXT, b"a")])
+
+    def test_each_connection_has_its_own(self) -> None:
+        """The same key at another client is another push."""
+        self.put("one")
+        other = self.gate.open()
+        self.gate.ask("PUT", f"/{self.gate.key}", b"a", ("Idempotency-Key", "one"))
+        self.assertEqual(self.frames(other), [Frame(TEXT, b"a")])
+
+    def test_failures_are_not_kept(self) -> None:
+        """The next attempt is carried out."""
+        self.assert_refused(self.put("one", b"\xff"), 400, "BAD_REQUEST")
+        self.wire.stall()
+        while self.ask("PUT", body=b"b" * 900).status == 200:
+            pass
+        self.assert_refused(self.put("one", b"a" * 900), 503, "TOO_SLOW")
+        self.wire.flow()
+        self.frames()
+        self.assertEqual(self.put("one", b"c").status, 200)
+        self.assertEqual(self.put("one", b"d").status, 200)
+        self.assertEqual(self.frames(), [Frame(TEXT, b"c")])
+
+    def test_during_the_handshake(self) -> None:
+        """202 then, and later; the message goes out once."""
+        wire = self.gate.begin()
+        self.target = f"/{self.gate.key}"
+        for _ in range(2):
+            self.assertEqual(self.put("one").status, 202)
+        self.gate.agent.last.answer()
+        answer = self.put("one")
+        self.assertEqual((answer.status, answer.json), (202, {"code": "OK"}))
+        self.assertEqual(read_frames(read_answer(wire.take())[1]), [Frame(TEXT, b"a")])
+
+    def test_404_at_the_end(self) -> None:
+        """Of a connection that is closing nothing is known."""
+        self.put("one")
+        self.frames()
+        self.wire.deliver(close_frame(1000))
+        self.frames()
+        self.assert_refused(self.put("one"), 404, "NOT_FOUND")
+
+    def test_malformed(self) -> None:
+        """400, on the head."""
+        for headers in (
+            (("Idempotency-Key", ""),),
+            (("Idempotency-Key", "a" * 65),),
+            (("Idempotency-Key", "a b"),),
+            (("Idempotency-Key", "é"),),
+            (("Idempotency-Key", "a"), ("idempotency-key", "a")),
+        ):
+            pusher = self.gate.connect()
+            pusher.deliver(http_request("PUT", self.target, None, *headers, ("Content-Length", "5"), ("Expect", "100")))
+            answer, rest = read_answer(pusher.take())
+            self.assertEqual((answer.json["code"], rest), ("BAD_REQUEST", b""))
+            self.assert_refused(answer, 400, "BAD_REQUEST")
+
+    def test_other_methods(self) -> None:
+        """They do not look at it."""
+        self.put("one")
+        for method in ("GET", "HEAD", "DELETE"):
+            self.assertEqual(self.ask(method, ("Idempotency-Key", "one"), ("Ws-Confirm", "nonsense")).status, 200)
+        self.assertEqual(self.frames()[1:], [Frame(CLOSE, close_payload(1000))])
+
+    def test_in_progress(self) -> None:
+        """The answer is not known yet: whoever repeats the push waits for it too, with a time of its own or without."""
+        request = http_request("PUT", self.target, b"a", ("Idempotency-Key", "one"), ("Ws-Confirm", "1000"))
+        plain = http_request("PUT", self.target, b"a", ("Idempotency-Key", "one"))
+        pushers = [self.gate.connect() for _ in range(3)]
+        for pusher, sent in zip(pushers, (request, request, plain), strict=True):
+            pusher.deliver(sent)
+            self.gate.clock.advance(0.3)
+            self.assertEqual(pusher.take(), b"")
+        message, ping = self.frames()
+        self.assertEqual(message, Frame(TEXT, b"a"))
+        pushers.pop(0).end()
+        self.wire.deliver(frame(PONG, ping.payload))
+        for pusher in pushers:
+            self.assertEqual(read_answer(pusher.take())[0].status, 200)
+        self.assertEqual(self.put("one").status, 200)
+        self.assertEqual(self.frames(), [])
+
+    def test_the_pusher_left_before_its_answer(self) -> None:
+        """It may come back for it."""
+        request = http_request("PUT", self.target, b"a", ("Idempotency-Key", "one"), ("Ws-Confirm", "1000"))
+        pusher = self.gate.connect()
+        pusher.deliver(request)
+        pusher.end()
+        self.gate.clock.advance(1)
+        self.assertEqual(self.put("one").json["code"], "UNCONFIRMED")
+        self.assertEqual(len(self.frames()), 2)
+
+
+class ConfirmTests(PushTestCase):
+    """``Ws-Confirm``: the answer waits for the client's pong."""
+
+    def begin(self, time: int = 1000, body: bytes = b"a", *headers: tuple[str, str]) -> Wire:
+        """:returns: a pusher that waits for its answer"""
+        pusher = self.gate.connect()
+        pusher.deliver(http_request("PUT", self.target, body, ("Ws-Confirm", str(time)), *headers))
+        return pusher
+
+    def ping(self) -> bytes:
+        """:returns: what the ping behind a message carried"""
+        message, ping = self.frames()
+        self.assertEqual((message, ping.opcode), (Frame(TEXT, b"a"), PING))
+        return ping.payload
+
+    def pong(self, payload: bytes) -> None:
+        """Answer a ping."""
+        self.wire.deliver(frame(PONG, payload))
+
+    def only(self, pusher: Wire) -> HttpAnswer:
+        """:returns: the one answer that a pusher got"""
+        answer, rest = read_answer(pusher.take())
+        self.assertEqual(rest, b"")
+        return answer
+
+    def assert_unconfirmed(self, answer: HttpAnswer) -> None:
+        """Sent, but not proven; in words."""
+        self.assertEqual((answer.status, answer.json["code"]), (202, "UNCONFIRMED"))
+        self.assertGreater(len(answer.json["message"]), 10)
+        self.assertEqual(answer.header("Cache-Control"), "no-store")
+
+    def test_confirmed(self) -> None:
+        """200 when the pong is back, and not before."""
+        pusher = self.begin()
+        payload = self.ping()
+        for other in (b"", b"unasked", payload[::-1], payload[:-1]):
+            self.pong(other)
+        self.assertEqual(pusher.take(), b"")
+        self.pong(payload)
+        answer = self.only(pusher)
+        self.assertEqual((answer.status, answer.json), (200, {"code": "OK"}))
+
+    def test_unconfirmed(self) -> None:
+        """202 when the time is over; the connection stays as it is."""
+        pusher = self.begin(250)
+        payload = self.ping()
+        self.gate.clock.advance(0.249)
+        self.assertEqual(pusher.take(), b"")
+        self.gate.clock.advance(0.001)
+        self.assert_unconfirmed(self.only(pusher))
+        self.pong(payload)
+        self.assertEqual(pusher.take(), b"")
+        self.assertEqual(self.ask("GET").json["messages_out"], 1)
+
+    def test_binary(self) -> None:
+        """The type counts as ever."""
+        pusher = self.begin(1000, b"\xff", ("Content-Type", "image/png"))
+        message, ping = self.frames()
+        self.assertEqual((message, ping.opcode), (Frame(BINARY, b"\xff"), PING))
+        self.pong(ping.payload)
+        self.assertEqual(self.only(pusher).status, 200)
+
+    def test_the_connection_ends(self) -> None:
+        """202 at once: by a Close frame, by a close of ours, by TCP."""
+        for end in ("client", "api", "tcp"):
+            self.setUp()
+            pusher = self.begin()
+            self.ping()
+            if end == "client":
+                self.wire.deliver(close_frame(1000))
+            elif end == "api":
+                self.ask("DELETE")
+                self.assertEqual(pusher.take(), b"")
+                self.wire.deliver(close_frame(1000))
+                self.gate.turn()
+            else:
+                self.wire.end()
+            self.assert_unconfirmed(self.only(pusher))
+
+    def test_confirmed_while_closing(self) -> None:
+        """The pong comes before the client's answer to the Close frame."""
+        pusher = self.begin()
+        payload = self.ping()
+        self.ask("DELETE")
+        self.wire.deliver(frame(PONG, payload) + close_frame(1000))
+        self.assertEqual(self.only(pusher).status, 200)
+
+    def test_malformed(self) -> None:
+        """400, on the head."""
+        for value in ("", "0", "30001", "-1", "1.5", "a", "1 2", "1,2"):
+            self.assert_refused(self.ask("PUT", ("Ws-Confirm", value), body=b"a"), 400, "BAD_REQUEST")
+        twice = (("Ws-Confirm", "1"), ("Ws-Confirm", "1"))
+        self.assert_refused(self.ask("PUT", *twice, body=b"a"), 400, "BAD_REQUEST")
+
+    def test_refused(self) -> None:
+        """As without it, at once, and no ping goes out."""
+        confirm = ("Ws-Confirm", "1000")
+        self.assert_refused(self.ask("PUT", confirm, body=b"\xff"), 400, "BAD_REQUEST")
+        self.assert_refused(self.gate.ask("PUT", UNKNOWN, b"a", confirm), 404, "NOT_FOUND")
+        self.wire.stall()
+        while self.ask("PUT", body=b"b" * 900).status == 200:
+            pass
+        answer = self.ask("PUT", confirm, body=b"a" * 900)
+        self.assert_refused(answer, 503, "TOO_SLOW")
+        self.assertTrue((answer.header("Retry-After") or "").isdigit())
+        self.wire.flow()
+        self.assertNotIn(PING, [got.opcode for got in self.frames()])
+
+    def test_404_when_it_closed_while_the_body_arrived(self) -> None:
+        """The head was fine then."""
+        pusher = self.gate.connect()
+        pusher.deliver(http_request("PUT", self.target, b"12345", ("Ws-Confirm", "1"), ("Idempotency-Key", "a"))[:-1])
+        self.wire.end()
+        pusher.deliver(b"5")
+        self.assertEqual(self.only(pusher).json["code"], "NOT_FOUND")
+
+    def test_too_many(self) -> None:
+        """So many wait for one client, whoever they are: 503, and the message is not sent."""
+        pushers = [self.begin() for _ in range(64)]
+        self.frames()
+        answer = self.ask("PUT", ("Ws-Confirm", "1000"), body=b"a")
+        self.assert_refused(answer, 503, "TOO_SLOW")
+        self.assertIn("Ws-Confirm", answer.json["message"])
+        self.assertTrue((answer.header("Retry-After") or "").isdigit())
+        self.gate.clock.advance(1)
+        for pusher in pushers:
+            self.assert_unconfirmed(self.only(pusher))
+        pusher = self.begin()
+        self.pong(self.ping())
+        self.assertEqual(self.only(pusher).status, 200)
+
+    def test_the_pusher_leaves(self) -> None:
+        """Nobody waits any more; what is left of it is freed at once."""
+        pusher = self.begin()
+        self.ping()
+        reference = weakref.ref(pusher.protocol)
+        before = len(self.gate.clock.getDelayedCalls())
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            pusher.end()
+            self.assertIsNone(reference())
+        finally:
+            if collecting:
+                gc.enable()
+        # Its wait; twisted.web's time for idle connections was not running.
+        self.assertEqual(len(self.gate.clock.getDelayedCalls()), before - 1)
+        self.gate.clock.advance(1)
+        self.assertEqual(self.ask("GET").status, 200)
+
+    def test_the_pusher_is_waited_for(self) -> None:
+        """Longer than a request's head may take, and longer than an idle connection is kept."""
+        self.setUp()
+        pusher = self.begin(30000)
+        payload = self.ping()
+        self.gate.clock.pump([1.0] * 29)
+        self.assertEqual(pusher.take(), b"")
+        self.pong(payload)
+        self.assertEqual(self.only(pusher).status, 200)
+        pusher.deliver(http_request("PUT", self.target, b"a"))
+        self.assertEqual(self.only(pusher).status, 200)
+
+    def test_during_the_handshake(self) -> None:
+        """It is waited for from now on; 200 once the client is there and has answered."""
+        wire = self.gate.begin()
+        self.target = f"/{self.gate.key}"
+        pusher, late = self.begin(1000), self.begin(100)
+        self.assertEqual(self.ask("PUT", body=b"b").status, 202)
+        self.gate.clock.advance(0.1)
+        self.assert_unconfirmed(self.only(late))
+        self.assertEqual(pusher.take(), b"")
+        self.gate.agent.last.answer()
+        *messages, ping = read_frames(read_answer(wire.take())[1])
+        self.assertEqual([message.payload for message in messages], [b"a", b"a", b"b"])
+        wire.deliver(frame(PONG, ping.payload))
+        self.assertEqual(self.only(pusher).status, 200)
+
+    def test_during_a_handshake_that_is_refused(self) -> None:
+        """202, at once; it is forgotten as other pushes are."""
+        wire = self.gate.begin()
+        self.target = f"/{self.gate.key}"
+        pusher = self.begin()
+        self.gate.agent.last.answer(403)
+        self.assert_unconfirmed(self.only(pusher))
+        self.assertEqual(read_answers(wire.take())[0].status, 403)
+
+    def test_pipelined(self) -> None:
+        """Answers keep the order of their requests; those behind wait, and not those of other pushers."""
+        pusher = self.gate.connect()
+        confirm = http_request("PUT", self.target, b"a", ("Ws-Confirm", "1000"))
+        plain = http_request("PUT", self.target, b"b")
+        gone = http_request("PUT", UNKNOWN, b"b")
+        pusher.deliver(plain + confirm + plain + gone + confirm + plain)
+        self.assertEqual([answer.status for answer in read_answers(pusher.take())], [200])
+        *messages, ping = self.frames()
+        self.assertEqual([message.payload for message in messages], [b"b", b"a"])
+        self.assertEqual(self.ask("PUT", body=b"c").status, 200)
+        self.pong(ping.payload)
+        self.assertEqual([answer.status for answer in read_answers(pusher.take())], [200, 200, 404])
+        *messages, ping = self.frames()
+        self.assertEqual([message.payload for message in messages], [b"c", b"b", b"a"])
+        self.gate.clock.advance(1)
+        unconfirmed, last = read_answers(pusher.take())
+        self.assert_unconfirmed(unconfirmed)
+        self.assertEqual(last.status, 200)
+        self.assertEqual([message.payload for message in self.frames()], [b"b"])
+
+    def test_connection_close(self) -> None:
+        """The answer, then the end."""
+        pusher = self.begin(1000, b"a", ("Connection", "close"))
+        self.assertFalse(pusher.disconnecting)
+        self.pong(self.ping())
+        self.assertEqual(self.only(pusher).header("Connection"), "close")
+        self.gate.turn()
+        self.assertTrue(pusher.over)
+
+
+class AnyOrderTests(PushTestCase):
+    """Pushers that wait, and everything that may happen meanwhile."""
+
+    def begin(self, *headers: tuple[str, str]) -> None:
+        """A push that is answered later."""
+        pusher = self.gate.connect()
+        self.pushers.append(pusher)
+        pusher.deliver(http_request("PUT", self.target, b"a", *headers))
+
+    def confirm(self) -> None:
+        """One to be confirmed."""
+        self.begin(("Ws-Confirm", "1000"))
+        self.sent += 1
+
+    def confirm_with_key(self) -> None:
+        """The same one each time."""
+        self.begin(("Ws-Confirm", "500"), ("Idempotency-Key", "same"))
+        self.with_key = 1
+
+    def plain(self) -> None:
+        """One that is answered at once."""
+        self.assertEqual(self.ask("PUT", body=b"a").status, 200)
+        self.sent += 1
+
+    def last_pong(self) -> None:
+        """The most recent ping is answered."""
+        if self.pings:
+            self.wire.deliver(frame(PONG, self.pings[-1]))
+
+    def first_pong(self) -> None:
+        """The first is, once more or at last."""
+        if self.pings:
+            self.wire.deliver(frame(PONG, self.pings[0]))
+
+    def wrong_pong(self) -> None:
+        """One that nobody asked for."""
+        self.wire.deliver(frame(PONG, b"x" * 16))
+
+    def time(self) -> None:
+        """Some time passes."""
+        self.gate.clock.advance(0.3)
+
+    def leave(self) -> None:
+        """A pusher does not wait any longer."""
+        if self.pushers:
+            self.pushers.pop(0).end()
+
+    def client_closes(self) -> None:
+        """It says so."""
+        self.wire.deliver(close_frame(1000))
+
+    def client_is_lost(self) -> None:
+        """It does not say so."""
+        self.wire.end()
+
+    def api_closes(self) -> None:
+        """The client answers what it got, then closes too."""
+        self.ask("DELETE")
+        self.read()
+        self.last_pong()
+        self.client_closes()
+        self.gate.turn()
+
+    def nothing_more(self) -> None:
+        """All times run out."""
+        self.gate.clock.advance(1)
+
+    def read(self) -> None:
+        """Read what the client got."""
+        for got in self.frames():
+            if got.opcode == PING and got.payload:
+                self.pings.append(got.payload)
+            elif got.opcode == TEXT:
+                self.received += 1
+
+    @moderately
+    @given(
+        st.lists(
+            st.sampled_from([confirm, confirm_with_key, plain, last_pong, first_pong, wrong_pong, time, leave]),
+            max_size=20,
+        ),
+        st.sampled_from([client_closes, client_is_lost, api_closes, nothing_more]),
+    )
+    def test_any_order(self, events: list[Callable[[Any], None]], end: Callable[[Any], None]) -> None:
+        """Every pusher that stays gets just one answer, OK or UNCONFIRMED, and every message goes out once."""
+        self.setUp()
+        self.pushers: list[Wire] = []
+        self.pings: list[bytes] = []
+        self.sent = self.with_key = self.received = 0
+        for event in [*events, end]:
+            event(self)
+            self.read()
+        self.assertEqual(self.received, self.sent + self.with_key)
+        for pusher in self.pushers:
+            (answer,) = read_answers(pusher.take())
+            self.assertIn(answer.json["code"], ("OK", "UNCONFIRMED"))
+            pusher.end()
 
 
 class DeleteTests(PushTestCase):

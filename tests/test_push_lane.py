@@ -59,6 +59,18 @@ class RefusalTests(test_push.RefusalTests):
     fast_lanes = "on"
 
 
+class IdempotencyTests(test_push.IdempotencyTests):
+    """Pushes with a key among plain ones."""
+
+    fast_lanes = "on"
+
+
+class ConfirmTests(test_push.ConfirmTests):
+    """Pushes that are answered later among plain ones."""
+
+    fast_lanes = "on"
+
+
 class OrderTests(test_push.OrderTests):
     """Faults are found in the same order."""
 

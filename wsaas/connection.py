@@ -29,11 +29,13 @@ from wsaas.errors import (
     Denied,
     GatewayFault,
     NotPresentError,
+    TooManyWaitError,
     TooSlowError,
     Unusable,
 )
 from wsaas.liveness import Pulse, pause, silence
 from wsaas.messages import TAKEN, Close, ClosedBy, Delivered, End, Grant, Message, Outcome, Rejected, Traffic
+from wsaas.receipts import Receipts
 
 if TYPE_CHECKING:
     from wsaas.handshake import Handshake
@@ -86,6 +88,7 @@ class Connection:
         "_paused",
         "_peer",
         "_pulse",
+        "_receipts",
         "_registry",
         "_reply",
         "_settings",
@@ -131,6 +134,7 @@ class Connection:
         self._looked_at_soon = False
         #: Where it stands in the registry's wheel.
         self.bucket: set[Connection] | None = None
+        self._receipts: Receipts | None = None
         self._closing_sent = 0
         self._close_timer: IDelayedCall | None = None
         self._close_rounds = 0
@@ -169,6 +173,7 @@ class Connection:
             self.state = State.OVER
             self._delivery.end()
             self._registry.remove(self)
+        self._unconfirmed()
         return Failure(error)
 
     def _callback_error(self, failure: Failure) -> CallbackFailed:
@@ -182,6 +187,7 @@ class Connection:
         """The client went away while the API was asked. The answer is awaited all the same: a DELETE may be owed."""
         self._set_end(End(Close(1006), ClosedBy.CLIENT))
         self.state = State.OVER
+        self._unconfirmed()
 
     def open(self, peer: Peer, close: Close | None, by: ClosedBy = ClosedBy.API) -> None:
         """The client has its 101.
@@ -201,6 +207,8 @@ class Connection:
         held, self._held = self._held, []
         for message in held:
             self._send(peer, message)
+        if self._receipts is not None:
+            self._ping(peer, self._receipts)
         if self._end is not None:
             self._start_closing(peer, self._end.close)
         elif close is not None:
@@ -230,6 +238,48 @@ class Connection:
             raise TooSlowError
         self._send(peer, message)
         return True
+
+    @property
+    def receipts(self) -> Receipts:
+        """What pushers may ask for later; made when the first one does."""
+        if self._receipts is None:
+            self._receipts = Receipts(self.identity.key.encode("ascii"), self._clock)
+        return self._receipts
+
+    def push_confirmed(self, message: Message, seconds: float) -> Deferred[bool]:
+        """Send one message, and a ping behind it.
+
+        A message that waits for the end of the handshake takes its time from now on too; then one ping is enough for
+        all that waited.
+
+        :param seconds: to wait for the pong, at most
+        :returns: fires with whether it came, in time and before the end of the connection; may be cancelled
+        :raises NotPresentError: if the connection is closing
+        :raises TooSlowError: if there is no room for it; :class:`TooManyWaitError` if it is one among too many
+        """
+        receipts = self.receipts
+        if receipts.confirmations.is_full:
+            raise TooManyWaitError
+        self.push(message)
+        confirmed = receipts.confirmations.wait(seconds)
+        if self._peer is not None:
+            self._ping(self._peer, receipts)
+        return confirmed
+
+    def _ping(self, peer: Peer, receipts: Receipts) -> None:
+        payload = receipts.confirmations.ping()
+        if payload is not None:
+            peer.ping(payload)
+
+    def pong(self, payload: bytes) -> None:
+        """A pong came from the client, asked for or not."""
+        if self._receipts is not None:
+            self._receipts.confirmations.pong(payload)
+
+    def _unconfirmed(self) -> None:
+        # Pushers may push again as soon as they have their answer: always the last step.
+        if self._receipts is not None:
+            self._receipts.confirmations.give_up()
 
     def _has_room(self, peer: Peer, message: Message) -> bool:
         return peer.buffered + len(message.payload) <= self._settings.max_buffer
@@ -388,6 +438,7 @@ class Connection:
             # The reply may find a client that does not read.
             self._arm_close_timer(self._peer)
             self._delivery.proceed()
+        self._unconfirmed()
 
     def failed_by_peer(self, close: Close, *, at_once: bool = False) -> None:
         """The client broke the protocol or a limit.
@@ -458,6 +509,7 @@ class Connection:
             self._close_timer.cancel()
             self._close_timer = None
         self._delivery.proceed()
+        self._unconfirmed()
 
     def idle(self) -> None:
         """Take the step that had to wait until no message was waiting or on its way."""
@@ -483,6 +535,7 @@ class Connection:
             undelivered=self._delivery.undelivered,
         )
         self._calls.disconnect(end, self._delivery.undelivered, self.ws_state).addBoth(self._gone)
+        self._unconfirmed()
 
     def _gone(self, result: object) -> None:
         if isinstance(result, Failure):

@@ -11,6 +11,7 @@ close code and who closed.
     ├── PushRefused                    status and code: what the pusher is answered
     ├── NotPresentError                the connection is closing or over
     ├── TooSlowError                   its client does not read
+    │   └── TooManyWaitError           … or answers its pings too slowly
     ├── ClientLeftError                its client left before the API's grant could be used
     └── CallbackFailed                 a callback that brought no usable answer
         ├── NotSent                    it is known never to have reached the API
@@ -87,6 +88,10 @@ class NotPresentError(WsaasError):
 
 class TooSlowError(WsaasError):
     """The client does not read and its buffer is full."""
+
+
+class TooManyWaitError(TooSlowError):
+    """As many pushes as may wait for the client's pong do so already."""
 
 
 class ClientLeftError(WsaasError):

@@ -27,8 +27,11 @@ class Peer(Protocol):
         :returns: whether anything may be buffered now
         """
 
-    def ping(self) -> None:
-        """Send a ping."""
+    def ping(self, payload: bytes = b"") -> None:
+        """Send a ping, after everything sent before.
+
+        :param payload: at most 125 bytes; a pong brings them back
+        """
 
     def close(self, close: Close) -> None:
         """Send a Close frame, after everything sent before."""

@@ -6,14 +6,18 @@ import re
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
 from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from wsaas.channel import JudgedRequest
+from wsaas.confirmation import read_time
 from wsaas.connection import Connection
-from wsaas.errors import NotPresentError, PushRefused, TooSlowError
+from wsaas.errors import NotPresentError, PushRefused, TooManyWaitError, TooSlowError
 from wsaas.exchange import RequestHead, Response, json_response
+from wsaas.idempotency import Answer, read_key
 from wsaas.messages import ClosedBy, Message, checked_close
 from wsaas.registry import Registry
 
@@ -26,6 +30,11 @@ _UTF_8 = frozenset({"utf-8", "utf8"})
 
 #: The answers to a message that is on its way, and to one that waits for the end of the handshake.
 SENT, HELD = json_response(200, "OK"), json_response(202, "OK")
+_UNCONFIRMED = json_response(
+    202,
+    "UNCONFIRMED",
+    "the client has not answered the ping behind the message in time; it may have the message or not",
+)
 
 
 def key_of(head: RequestHead) -> str:
@@ -57,6 +66,14 @@ def _not_found() -> PushRefused:
     return PushRefused(404, "NOT_FOUND", "there is no such connection, or it is closing")
 
 
+def _too_slow(why: str) -> PushRefused:
+    return PushRefused(503, "TOO_SLOW", why, [(b"Retry-After", b"1")])
+
+
+def _full() -> PushRefused:
+    return _too_slow("the client does not read and its buffer is full (WS_MAX_BUFFER)")
+
+
 def refusal(error: PushRefused) -> Response:
     """:returns: the answer to a push that has no effect"""
     return json_response(error.status, error.code, error.message, error.headers)
@@ -81,7 +98,7 @@ class PushResource(Resource):
         self._max_message = max_message
 
     def judge(self, head: RequestHead) -> Response | None:
-        """Check a request by its head, in the order of protocol §3: method, key, length, type."""
+        """Check a request by its head, in the order of protocol §3: method, key, length, type, what a PUT asks for."""
         try:
             self._check(head)
         except PushRefused as error:
@@ -98,6 +115,7 @@ class PushResource(Resource):
             if head.headers.hasHeader(b"Content-Encoding"):
                 raise PushRefused(415, "UNSUPPORTED", "send the message without Content-Encoding")
             is_text(self._content_type(head))
+            _asked(head)
 
     @staticmethod
     def _content_type(head: RequestHead) -> str | None:
@@ -114,21 +132,30 @@ class PushResource(Resource):
         """Carry out a request that passed :meth:`judge`."""
         assert isinstance(request, JudgedRequest)  # noqa: S101 - for the type checker
         try:
-            response = self.respond(request.head, request.content.read())
+            answer = self.respond(request.head, request.content.read())
         except PushRefused as error:
-            response = refusal(error)
-        response.write_to(request)
+            answer = refusal(error)
+        if isinstance(answer, Response):
+            answer.write_to(request)
+        else:
+            _answer_later(request, answer)
         return NOT_DONE_YET
 
-    def respond(self, head: RequestHead, body: bytes) -> Response:
+    def respond(self, head: RequestHead, body: bytes) -> Answer:
         """Carry out a push.
 
         :param head: the request's head, judged before
         :param body: its whole body
+        :returns: the answer; with ``Ws-Confirm``, a Deferred of it, which may be cancelled
         :raises PushRefused: if it has no effect
         """
         if head.method == b"PUT":
-            return self.put(key_of(head), not is_text(self._content_type(head)), body)
+            binary = not is_text(self._content_type(head))
+            idempotency_key, seconds = _asked(head)
+            if idempotency_key is None:
+                return self._put(head, binary, body, seconds)
+            answers = self._connection(head).receipts.answers
+            return answers.once(idempotency_key, lambda: self._put(head, binary, body, seconds))
         # The connection may have closed while the body arrived.
         connection = self._connection(head)
         if head.method == b"DELETE":
@@ -152,24 +179,30 @@ class PushResource(Resource):
         if connection is None:
             raise _not_found()
         if not binary:
-            try:
-                body.decode("utf-8")
-            except UnicodeDecodeError:
-                raise PushRefused(
-                    400, "BAD_REQUEST", "the text is not UTF-8; send bytes as application/octet-stream"
-                ) from None
+            _check_text(body)
         try:
             sent = connection.push(Message(body, binary))
         except NotPresentError:
             raise _not_found() from None
         except TooSlowError:
-            raise PushRefused(
-                503,
-                "TOO_SLOW",
-                "the client does not read and its buffer is full (WS_MAX_BUFFER)",
-                [(b"Retry-After", b"1")],
-            ) from None
+            raise _full() from None
         return SENT if sent else HELD
+
+    def _put(self, head: RequestHead, binary: bool, body: bytes, seconds: float | None) -> Answer:
+        if seconds is None:
+            return self.put(key_of(head), binary, body)
+        connection = self._connection(head)
+        if not binary:
+            _check_text(body)
+        try:
+            confirmed = connection.push_confirmed(Message(body, binary), seconds)
+        except NotPresentError:
+            raise _not_found() from None
+        except TooManyWaitError:
+            raise _too_slow("too many pushes wait for this client to answer a ping (Ws-Confirm)") from None
+        except TooSlowError:
+            raise _full() from None
+        return confirmed.addCallback(lambda in_time: SENT if in_time else _UNCONFIRMED)
 
     def _delete(self, connection: Connection, head: RequestHead) -> Response:
         query = head.target.partition(b"?")[2]
@@ -187,6 +220,31 @@ class PushResource(Resource):
         if not connection.close(close, ClosedBy.API):
             raise _not_found()
         return json_response(200, "OK")
+
+
+def _asked(head: RequestHead) -> tuple[bytes | None, float | None]:
+    """:returns: the ``Idempotency-Key`` of a PUT, and for how many seconds its ``Ws-Confirm`` waits"""
+    return read_key(head.all(b"Idempotency-Key")), read_time(head.all(b"Ws-Confirm"))
+
+
+def _check_text(body: bytes) -> None:
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise PushRefused(400, "BAD_REQUEST", "the text is not UTF-8; send bytes as application/octet-stream") from None
+
+
+def _answer_later(request: JudgedRequest, answer: Deferred[Response]) -> None:
+    """Answer a request once its answer is known, if the pusher is still there."""
+    # It may take half a minute, and the message is sent.
+    request.content.truncate(0)
+
+    def failed(failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            request.processingFailed(failure)
+
+    request.notifyFinish().addErrback(lambda _: answer.cancel())
+    answer.addCallback(lambda response: response.write_to(request)).addErrback(failed)
 
 
 def _sentence(error: ValueError) -> str:

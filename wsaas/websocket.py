@@ -108,10 +108,10 @@ class ClientProtocol(LeanServerProtocol):
         self.sendMessage(message.payload, message.binary)
         return True
 
-    def ping(self) -> None:
+    def ping(self, payload: bytes = b"") -> None:
         """Send a ping (RFC 6455 §5.5.2)."""
-        if not self.plain_frames:
-            self.sendPing()
+        if payload or not self.plain_frames:
+            self.sendPing(payload)
         elif self.state == self.STATE_OPEN:
             self._output.write(PING)
 
@@ -255,7 +255,7 @@ class ClientProtocol(LeanServerProtocol):
                 self.connection.look_soon()
 
     def _onPong(self, payload: bytes) -> None:
-        """It was heard; that is all it is for."""
+        self.connection.pong(payload)
 
     def onCloseFrame(self, code: int | None, reasonRaw: bytes | None) -> bool | None:
         """The client's Close frame, or its answer to ours."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from wsaas.demo.traffic import HeaderList, Traffic
+from twisted.python.failure import Failure
+
+from wsaas.demo.traffic import Exchange, HeaderList, Traffic
 from wsaas.errors import PushRefused
-from wsaas.exchange import RequestHead, Response, json_response
-from wsaas.push import PushResource
+from wsaas.exchange import RequestHead, Response
+from wsaas.idempotency import Answer
+from wsaas.push import PushResource, refusal
 from wsaas.registry import Registry
 
 
@@ -25,26 +28,43 @@ class RecordedPushes(PushResource):
 
     def judge(self, head: RequestHead) -> Response | None:
         """Check a request by its head; a refusal is all that there will be of it."""
-        refusal = super().judge(head)
-        if refusal is not None:
-            self._record(head, b"", refusal)
-        return refusal
-
-    def respond(self, head: RequestHead, body: bytes) -> Response:
-        """Carry out a push."""
-        try:
-            response = super().respond(head, body)
-        except PushRefused as error:
-            self._record(head, body, json_response(error.status, error.code, error.message, error.headers))
-            raise
-        self._record(head, body, response)
+        response = super().judge(head)
+        if response is not None:
+            self._record(head, b"", response)
         return response
 
+    def respond(self, head: RequestHead, body: bytes) -> Answer:
+        """Carry out a push. An answer that comes later is recorded then."""
+        try:
+            answer = super().respond(head, body)
+        except PushRefused as error:
+            self._record(head, body, refusal(error))
+            raise
+        if isinstance(answer, Response):
+            self._record(head, body, answer)
+            return answer
+        exchange = self._begin(head, body)
+
+        def answered(response: Response) -> Response:
+            self._answered(exchange, response)
+            return response
+
+        def failed(failure: Failure) -> Failure:
+            self._traffic.failed(exchange, "the pusher left before the answer")
+            return failure
+
+        return answer.addCallbacks(answered, failed)
+
     def _record(self, head: RequestHead, body: bytes, response: Response) -> None:
+        self._answered(self._begin(head, body), response)
+
+    def _begin(self, head: RequestHead, body: bytes) -> Exchange:
         sent = [(name, value) for name, values in head.headers.getAllRawHeaders() for value in values]
-        exchange = self._traffic.begin(
+        return self._traffic.begin(
             "push", head.method.decode("latin-1"), head.target.decode("latin-1"), _text(sent), body
         )
+
+    def _answered(self, exchange: Exchange, response: Response) -> None:
         self._traffic.answered(exchange, response.status, _text(response.headers), response.body)
 
 
