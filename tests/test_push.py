@@ -11,6 +11,7 @@ from urllib.parse import quote
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.address import IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.gate import (
@@ -33,6 +34,7 @@ from tests.gate import (
     read_frames,
 )
 from tests.properties import moderately
+from wsaas.connection import Connection
 from wsaas.errors import PushRefused
 from wsaas.push import is_text
 
@@ -611,6 +613,22 @@ class ConfirmTests(PushTestCase):
         self.assert_unconfirmed(unconfirmed)
         self.assertEqual(last.status, 200)
         self.assertEqual([message.payload for message in self.frames()], [b"b"])
+
+    def test_the_body_is_not_kept(self) -> None:
+        """The message is sent; half a minute is long."""
+        pusher = self.begin(30000, b"a" * 1000)
+        (request,) = pusher.protocol.requests
+        self.assertEqual(request.content.getbuffer().nbytes, 0)
+
+    def test_a_fault(self) -> None:
+        """500, and it is logged; the other pushers are served."""
+        faulty: Deferred[bool] = Deferred()
+        self.patch(Connection, "push_confirmed", lambda *_: faulty)
+        pusher = self.begin()
+        faulty.errback(ValueError("a fault"))
+        self.assertEqual(self.only(pusher).status, 500)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.assertEqual(self.ask("PUT", body=b"a").status, 200)
 
     def test_connection_close(self) -> None:
         """The answer, then the end."""

@@ -210,6 +210,26 @@ class PingTests(WebSocketTestCase):
         self.gate.connection.check(self.gate.clock.seconds())
         self.assertEqual((self.frames(), self.wire.over), ([], False))
 
+    def test_pings_that_carry_something(self) -> None:
+        """They go out behind the message before them, also where that waits, and pongs bring it back."""
+        for offers in ((), (("Sec-WebSocket-Extensions", "permessage-deflate"),)):
+            self.gate = Gate(WS_COMPRESSION="on", WS_MAX_MESSAGE="100000")
+            self.wire = self.gate.open("/", *offers)
+            self.wire.stall()
+            confirmed = [
+                self.gate.connection.push_confirmed(Message(payload, True), 10)
+                for payload in (bytes(70000), b"b", b"c" * 70000)
+            ]
+            self.wire.flow()
+            frames = self.frames()
+            kinds = [(got.opcode, bool(got.rsv)) for got in frames]
+            self.assertEqual(kinds, [(BINARY, bool(offers)), (PING, False)] * 3)
+            self.wire.deliver(frame(PONG, frames[3].payload, mask=b"\0\xff\x80\1"))
+            self.assertEqual([self.successResultOf(each) for each in confirmed[:2]], [True, True])
+            self.assertNoResult(confirmed[2])
+            self.wire.deliver(frame(TEXT, b"between") + frame(PONG, frames[5].payload) + frame(TEXT, b"them"))
+            self.assertTrue(self.successResultOf(confirmed[2]))
+
     def test_a_dead_client(self) -> None:
         """It is cut off, without a Close frame that nobody would read."""
         connection = self.gate.connection

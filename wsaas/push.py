@@ -74,6 +74,10 @@ def _full() -> PushRefused:
     return _too_slow("the client does not read and its buffer is full (WS_MAX_BUFFER)")
 
 
+def _not_utf_8() -> PushRefused:
+    return PushRefused(400, "BAD_REQUEST", "the text is not UTF-8; send bytes as application/octet-stream")
+
+
 def refusal(error: PushRefused) -> Response:
     """:returns: the answer to a push that has no effect"""
     return json_response(error.status, error.code, error.message, error.headers)
@@ -179,7 +183,10 @@ class PushResource(Resource):
         if connection is None:
             raise _not_found()
         if not binary:
-            _check_text(body)
+            try:
+                body.decode("utf-8")
+            except UnicodeDecodeError:
+                raise _not_utf_8() from None
         try:
             sent = connection.push(Message(body, binary))
         except NotPresentError:
@@ -193,7 +200,10 @@ class PushResource(Resource):
             return self.put(key_of(head), binary, body)
         connection = self._connection(head)
         if not binary:
-            _check_text(body)
+            try:
+                body.decode("utf-8")
+            except UnicodeDecodeError:
+                raise _not_utf_8() from None
         try:
             confirmed = connection.push_confirmed(Message(body, binary), seconds)
         except NotPresentError:
@@ -225,13 +235,6 @@ class PushResource(Resource):
 def _asked(head: RequestHead) -> tuple[bytes | None, float | None]:
     """:returns: the ``Idempotency-Key`` of a PUT, and for how many seconds its ``Ws-Confirm`` waits"""
     return read_key(head.all(b"Idempotency-Key")), read_time(head.all(b"Ws-Confirm"))
-
-
-def _check_text(body: bytes) -> None:
-    try:
-        body.decode("utf-8")
-    except UnicodeDecodeError:
-        raise PushRefused(400, "BAD_REQUEST", "the text is not UTF-8; send bytes as application/octet-stream") from None
 
 
 def _answer_later(request: JudgedRequest, answer: Deferred[Response]) -> None:
