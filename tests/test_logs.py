@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import UTC, datetime
 from io import StringIO
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.logger import LogEvent, Logger, LogLevel
+from twisted.logger import LogEvent, Logger, LogLevel, formatEvent
+from twisted.logger._flatten import flattenEvent  # what LogFileObserver's users call; not exported
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.properties import moderately
-from wsaas.logs import LineObserver, format_json, format_text, make_observer
+from wsaas.logs import LeanLogger, LineObserver, format_json, format_text, make_observer
+from wsaas.messages import ClosedBy
 from wsaas.settings import LogSettings
 
 #: 2023-11-14T22:13:20.123Z
@@ -85,6 +88,74 @@ class TextTests(SynchronousTestCase):
             self.assertTrue(part.isprintable(), part)
             self.assertTrue(index == 0 or part.startswith("    "))
         line.encode("utf-8")
+
+
+class SameAsTwistedTests(SynchronousTestCase):
+    """Formatting is quicker than Twisted's and :mod:`datetime`'s, and no different."""
+
+    @moderately
+    @given(
+        st.lists(
+            st.sampled_from(
+                ["{tag}", "{path}", "{nothing}", "{tag()}", "{tag.x}", "{path!r}", "{path:>5}", "{{", "}}", "{", "}"]
+            )
+            | st.text(max_size=5),
+            max_size=4,
+        ).map("".join),
+        st.sampled_from([1, 2.5, True, None, "a{b}", "x", b"y", [1], lambda: 5, ClosedBy.API]),
+    )
+    def test_messages(self, text: str, value: Any) -> None:
+        """Names, calls, attributes, and formats that are none."""
+        made = event(text, tag=value, path="/a")
+        expected = formatEvent(made)
+        self.assertEqual(json.loads(format_json(made))["message"], expected)
+
+    def test_messages_of_other_kinds(self) -> None:
+        """Events that were flattened, bytes, no format at all, a value that cannot be formatted."""
+
+        class Broken:
+            def __format__(self, _: str) -> str:
+                raise ZeroDivisionError
+
+        flattened = event("{tag}", tag="a")
+        flattenEvent(flattened)
+        flattened["tag"] = "b"
+        for made in (flattened, event("x") | {"log_format": b"{tag}"}, event("x") | {"log_format": None}):
+            self.assertEqual(json.loads(format_json(made))["message"], formatEvent(made))
+        self.assertIn("Unable to format", format_text(event("{tag}", tag=Broken())))
+
+    @moderately
+    @given(st.floats(0, 4e9) | st.integers(0, 10**9).map(lambda number: 1_700_000_000 + number / 1e9))
+    def test_times(self, now: float) -> None:
+        """Rounded as always."""
+        expected = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        self.assertEqual(format_text(event("x") | {"log_time": now}).split()[0], expected)
+
+    def test_time_at_the_end_of_a_second(self) -> None:
+        """It is rounded to the next."""
+        for now, shown in ((1.9999996, "00:00:02.000Z"), (1.9999994, "00:00:01.999Z"), (59.99999999, "00:01:00.000Z")):
+            self.assertIn(shown, format_text(event("x") | {"log_time": now}))
+
+    def test_loggers(self) -> None:
+        """A lean one has the name that Twisted's would have, and tells the same."""
+        events: list[Any] = []
+        observer: Any = events.append
+
+        class Source:
+            lean = LeanLogger(observer=observer)
+            usual = Logger(observer=observer)
+
+        source = Source()
+        source.lean.info("{a}", a=1)
+        source.usual.info("{a}", a=1)
+        Source.lean.warn("{a}", a=2)
+        Source.usual.warn("{a}", a=2)
+        kept = ("log_format", "log_level", "log_namespace", "a")
+        told = [{name: event[name] for name in kept} for event in events]
+        self.assertEqual(told[0::2], told[1::2])
+        self.assertEqual(set(events[0]), set(events[1]))
+        self.assertLess(abs(events[0]["log_time"] - events[1]["log_time"]), 10)
+        self.assertIs(source.lean, Source.lean)
 
 
 class JsonTests(SynchronousTestCase):
@@ -195,6 +266,27 @@ class ObserverTests(SynchronousTestCase):
         stream = StringIO()
         source = Logger(namespace="twisted.web.client", observer=make_observer(LogSettings("ERROR", "text"), stream))
         source.warn("warning")
+        self.assertEqual(stream.getvalue(), "")
+
+    def test_many_names(self) -> None:
+        """What is remembered of them is bounded, and right."""
+        stream, _ = self.lines("WARN")
+        observer = make_observer(LogSettings("WARN", "text"), stream)
+        for number in range(1500):
+            source = Logger(namespace=f"wsaas.test{number}", observer=observer)
+            source.info("i")
+            source.warn("w")
+        self.assertEqual(len(stream.getvalue().splitlines()), 1500)
+        self.assertLessEqual(len(cast(Any, observer)._remembered), 1024)
+
+    def test_events_without_level_or_name(self) -> None:
+        """Are not shown."""
+        stream = StringIO()
+        observer = make_observer(LogSettings("DEBUG", "text"), stream)
+        for missing in ("log_level", "log_namespace"):
+            bare = event("x")
+            del bare[missing]
+            observer(bare)
         self.assertEqual(stream.getvalue(), "")
 
     def test_standard_output_if_not_told_otherwise(self) -> None:

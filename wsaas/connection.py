@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from wsaas.delivery import Delivery
@@ -34,6 +33,7 @@ from wsaas.errors import (
     Unusable,
 )
 from wsaas.liveness import Pulse, pause, silence
+from wsaas.logs import LeanLogger
 from wsaas.messages import TAKEN, Close, ClosedBy, Delivered, End, Grant, Message, Outcome, Rejected, Traffic
 from wsaas.receipts import Receipts
 
@@ -101,7 +101,7 @@ class Connection:
         "ws_state",
     )
 
-    _log = Logger()
+    _log = LeanLogger()
 
     def __init__(
         self,

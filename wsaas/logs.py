@@ -8,14 +8,17 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
+from math import modf
+from time import time
 from typing import IO, Any
 
 from twisted.logger import (
-    FilteringLogObserver,
     ILogObserver,
     LogEvent,
+    Logger,
     LogLevel,
     LogLevelFilterPredicate,
+    PredicateResult,
     formatEvent,
 )
 from zope.interface import implementer
@@ -34,8 +37,18 @@ _PLAIN = (str, int, float, bool, type(None))
 _NAMES_ONLY = re.compile(r"(?:[^{}]|\{[A-Za-z_][A-Za-z0-9_]*\})*")
 
 
+@lru_cache(maxsize=4)
+def _second(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").removesuffix("+00:00")
+
+
 def _time(event: LogEvent) -> str:
-    return datetime.fromtimestamp(event["log_time"], UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    # Rounded to microseconds, then cut to milliseconds, as datetime does it.
+    fraction, seconds = modf(event["log_time"])
+    microseconds = round(fraction * 1e6)
+    if microseconds == 1_000_000:
+        return f"{_second(seconds + 1)}.000Z"
+    return f"{_second(seconds)}.{microseconds // 1000:03}Z"
 
 
 def _level(event: LogEvent) -> str:
@@ -58,8 +71,8 @@ def _message(event: LogEvent) -> str:
     if type(text) is str and "log_flattened" not in event and _has_names_only(text):
         try:
             return text.format_map(event)
-        except Exception:  # noqa: BLE001 - Twisted describes an event that cannot be formatted
-            pass
+        except Exception:  # noqa: BLE001 - whatever it is, Twisted describes an event that cannot be formatted
+            return formatEvent(event)
     return formatEvent(event)
 
 
@@ -104,6 +117,33 @@ def format_json(event: LogEvent) -> str:
     return json.dumps(record) + "\n"
 
 
+class LeanLogger(Logger):
+    """A logger for what is told of each connection.
+
+    Twisted's makes another one at each use, as it is one instance's, and checks each level.
+    """
+
+    _made: LeanLogger | None = None
+
+    def __get__(self, instance: object, owner: type | None = None) -> LeanLogger:
+        """:returns: the logger of a class, with the name that Twisted gives it"""
+        made = self._made
+        if made is None:
+            assert owner is not None  # noqa: S101 - for the type checker
+            made = self._made = LeanLogger(f"{owner.__module__}.{owner.__name__}", owner, self.observer)
+        return made
+
+    def info(self, format: str | None = None, **values: object) -> None:  # noqa: A002 - Twisted's signature
+        """Tell of something; see :meth:`twisted.logger.Logger.emit`."""
+        values["log_logger"] = self
+        values["log_level"] = LogLevel.info
+        values["log_namespace"] = self.namespace
+        values["log_source"] = self.source
+        values["log_format"] = format
+        values["log_time"] = time()
+        self.observer(values)
+
+
 @implementer(ILogObserver)
 class LineObserver:
     """Writes events to a stream, one line each.
@@ -125,6 +165,35 @@ class LineObserver:
             pass
 
 
+#: How many answers of the filter are remembered: Twisted looks through all levels and parts of a name at each event.
+_MAX_REMEMBERED = 1024
+
+
+@implementer(ILogObserver)
+class _Filter:
+    """Passes on what is not too unimportant.
+
+    :param observer: gets the rest
+    :param predicate: decides by level and namespace, and nothing else
+    """
+
+    def __init__(self, observer: ILogObserver, predicate: LogLevelFilterPredicate) -> None:
+        self._observer = observer
+        self._predicate = predicate
+        self._remembered: dict[tuple[object, object], bool] = {}
+
+    def __call__(self, event: LogEvent) -> None:
+        """Pass an event on, or not."""
+        kind = event.get("log_namespace"), event.get("log_level")
+        passes = self._remembered.get(kind)
+        if passes is None:
+            if len(self._remembered) >= _MAX_REMEMBERED:
+                self._remembered.clear()
+            passes = self._remembered[kind] = self._predicate(event) != PredicateResult.no
+        if passes:
+            self._observer(event)
+
+
 def make_observer(settings: LogSettings, stream: IO[str] | None = None) -> ILogObserver:
     """Make the process's log observer.
 
@@ -136,4 +205,4 @@ def make_observer(settings: LogSettings, stream: IO[str] | None = None) -> ILogO
         for namespace in _CHATTY:
             predicate.setLogLevelForNamespace(namespace, LogLevel.warn)
     form = format_json if settings.format == "json" else format_text
-    return FilteringLogObserver(LineObserver(sys.stdout if stream is None else stream, form), [predicate])
+    return _Filter(LineObserver(sys.stdout if stream is None else stream, form), predicate)
