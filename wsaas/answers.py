@@ -19,6 +19,8 @@ NO_ROUTE = frozenset({405, 501})
 
 _MAX_STATE = 1024
 _STATE = re.compile(r"[\x20-\x7e]*")
+#: Bodies of a grant as most JSON libraries write it.
+_USUAL_GRANTS = (b'{"code": "OK"}', b'{"code":"OK"}')
 #: Headers of a refusal that the client is shown.
 _PASSED_ON = (b"WWW-Authenticate", b"Retry-After")
 
@@ -137,7 +139,7 @@ def read_grant(answer: Answer, offered: Sequence[str]) -> Grant:
     if not 200 <= status < 300:
         raise Unusable(f"the API answered {status}, which is neither a grant nor a refusal")
     _check_not_encoded(answer)
-    if not is_grant(answer):
+    if answer.body not in _USUAL_GRANTS and not is_grant(answer):
         raise Denied(f'the API answered {status} without "code": "OK"', HTTPStatus.FORBIDDEN)
     protocol, state = _subprotocol(answer, offered), _state(answer)
     try:

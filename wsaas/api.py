@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
+from json.encoder import encode_basestring_ascii
 from urllib.parse import quote
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.defer import TimeoutError as WaitedTooLongError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -126,7 +126,11 @@ class ApiCalls:
 
     def connect(self) -> Deferred[Grant]:
         """POST: a client asks to connect."""
-        return maybeDeferred(self._ask).addCallback(self._granted)
+        try:
+            asking = self._ask()
+        except Exception:  # noqa: BLE001 - who waits for the answer tells of it
+            return fail()
+        return asking.addCallback(self._granted)
 
     def message(self, number: int, message: Message, state: str | None, waiter: Waiter) -> None:
         """PUT: the client sent a message. The hot path: no coroutine, and a Deferred only where something waits."""
@@ -139,7 +143,10 @@ class ApiCalls:
 
     def disconnect(self, end: End, undelivered: int, state: str | None) -> Deferred[None]:
         """DELETE: the connection is over."""
-        return self._api.slots.acquire("DELETE").addCallback(self._delete, end, undelivered, state)
+        slots = self._api.slots
+        if slots.try_acquire("DELETE"):
+            return self._delete(None, end, undelivered, state)
+        return slots.acquire("DELETE").addCallback(self._delete, end, undelivered, state)
 
     def _ask(self) -> Deferred[Answer]:
         api = self._api
@@ -153,7 +160,7 @@ class ApiCalls:
         api = self._api
         left = None if began is None else max(api.settings.timeout - (api.clock.seconds() - began), 0.001)
         head = self._head_for(b"0", None, b"Content-Type: application/json\r\n")
-        body = json.dumps({"ws_uri": self._identity.ws_uri}).encode("ascii")
+        body = b'{"ws_uri": %b}' % encode_basestring_ascii(self._identity.ws_uri).encode("ascii")
         return api.client.call("POST", head, body, left).addBoth(api.release, "POST")
 
     def _granted(self, answer: Answer) -> Grant:
