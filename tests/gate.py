@@ -25,6 +25,7 @@ from wsaas.api import Api
 from wsaas.channel import ClientSite
 from wsaas.client import ApiClient, PlainClient
 from wsaas.connection import Connection
+from wsaas.handshake_lane import HandshakeLane
 from wsaas.identity import Identity, new_identity
 from wsaas.push import PushResource
 from wsaas.push_lane import PushLane
@@ -536,11 +537,13 @@ class Gate:
         #: The pushers' short way, with ``FAST_LANES=on``.
         self.lane = PushLane(self.pushes, limits.max_message) if self.settings.fast else None
 
-        def site(root: ClientRoot | PushRoot, lane: PushLane | None) -> ClientSite:
-            return ClientSite(root, root, self.clock, limits.timeout, limits.max_message, lane)
+        lobby = HandshakeLane(self.upgrade, self.clock, limits.timeout) if self.settings.fast else None
+
+        def site(root: ClientRoot | PushRoot, lane: PushLane | None, lobby: HandshakeLane | None = None) -> ClientSite:
+            return ClientSite(root, root, self.clock, limits.timeout, limits.max_message, lane, lobby)
 
         #: What clients connect to; pushers too, unless PUSH_LISTEN is given.
-        self.site = site(root, self.lane if shared else None)
+        self.site = site(root, self.lane if shared else None, lobby)
         #: What pushers connect to.
         self.push_site = self.site if shared else site(push_root, self.lane)
 

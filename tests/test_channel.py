@@ -18,7 +18,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from tests.gate import HttpAnswer, SecureWire, Wire, http_request, read_answer, read_answers
 from tests.properties import moderately
-from wsaas.channel import LINGER, ClientSite, JudgedRequest
+from wsaas.channel import LINGER, ClientSite, JudgedRequest, Lobby
 from wsaas.exchange import RequestHead, Response, json_response, text_response
 
 HEAD_TIMEOUT = 30.0
@@ -68,7 +68,11 @@ class ChannelTestCase(SynchronousTestCase):
         """Make a site."""
         self.clock = MemoryReactorClock()
         self.rules = Rules()
-        self.site = ClientSite(self.rules, self.rules, self.clock, HEAD_TIMEOUT, MAX_BODY)
+        self.site = ClientSite(self.rules, self.rules, self.clock, HEAD_TIMEOUT, MAX_BODY, lobby=self.lobby())
+
+    def lobby(self) -> Lobby | None:
+        """:returns: where connections begin, if not as channels"""
+        return None
 
     def connect(self, kind: type[Wire] = Wire) -> Wire:
         """Connect to it."""

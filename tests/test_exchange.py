@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from ipaddress import ip_address
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -143,6 +144,24 @@ class ClientOfTests(SynchronousTestCase):
         """As they are written shortest."""
         self.assertEqual(client_of(IPv4Address("TCP", "192.0.2.1", 5)), "192.0.2.1")
         self.assertEqual(client_of(IPv6Address("TCP", "2001:DB8:0::1", 5)), "2001:db8::1")
+
+    @moderately
+    @given(
+        st.lists(
+            st.integers(0, 300).map(str) | st.sampled_from(["", "00", "01", "a", "+1", " 1", "\u0661"]), max_size=5
+        ).map(".".join)
+        | st.ip_addresses().map(str)
+        | st.text(max_size=12)
+    )
+    def test_any_address(self, host: str) -> None:
+        """Is what :mod:`ipaddress` makes of it."""
+        try:
+            address = ip_address(host.partition("%")[0])
+        except ValueError:
+            expected = None
+        else:
+            expected = str(getattr(address, "ipv4_mapped", None) or address)
+        self.assertEqual(client_of(IPv4Address("TCP", host, 5)), expected)
 
     def test_ipv4_through_an_ipv6_socket(self) -> None:
         """Is the IPv4 address that it is."""

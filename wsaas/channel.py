@@ -12,10 +12,10 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Any, Protocol
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocol, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
-from twisted.protocols.policies import TimeoutMixin
+from twisted.protocols.policies import ProtocolWrapper, TimeoutMixin
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource
@@ -47,6 +47,24 @@ class Lane(Protocol):
         :returns: the answers, how many bytes are used up, and how long the next request is if its rest should be
             waited for, else 0
         """
+
+
+class Lobby(Protocol):
+    """Where connections begin, before they are channels; see :class:`wsaas.handshake_lane.HandshakeLane`."""
+
+    def arrival(self, site: ClientSite) -> IProtocol:
+        """:returns: the protocol of a new connection"""
+
+
+def hand_over(transport: Any, protocol: IProtocol) -> None:
+    """Let another protocol have what comes from a transport; who calls has to connect it.
+
+    :param transport: a socket's, or TLS or PROXY around one
+    """
+    if isinstance(transport, ProtocolWrapper):
+        transport.wrappedProtocol = protocol
+    else:
+        transport.protocol = protocol
 
 
 class JudgedRequest(Request):
@@ -86,6 +104,14 @@ class JudgedRequest(Request):
         else:
             super().requestReceived(command, path, version)
 
+    def answer(self, response: Response) -> None:
+        """Answer it."""
+        response.write_to(self)
+
+    def detach(self) -> tuple[Any, bytes]:
+        """Give the transport away; see :meth:`Channel.detach`."""
+        return self.channel.detach(self)
+
 
 class Channel(HTTPChannel):
     """One connection from a client or a pusher, until it is closed or becomes a WebSocket."""
@@ -97,6 +123,7 @@ class Channel(HTTPChannel):
     _log = Logger()
     _deadline: IDelayedCall | None = None
     _lingering = False
+    _adopted = False
     #: A push for the fast lane of which more is to come, and how much.
     _pieces: list[bytes] = []
     _missing = 0
@@ -104,7 +131,20 @@ class Channel(HTTPChannel):
     def connectionMade(self) -> None:
         """Begin to wait for a request: from here the head has a deadline, however slowly it trickles."""
         super().connectionMade()
-        self._expect_head()
+        if not self._adopted:
+            self._expect_head()
+
+    def adopt(self, transport: Any, left: float | None) -> None:
+        """Go on with a connection that began elsewhere, at the beginning of a request.
+
+        :param transport: connected, with no producer
+        :param left: seconds in which a head must be complete; :data:`None`: none is awaited, as between two requests
+        """
+        hand_over(transport, self)
+        self._adopted = True
+        self.makeConnection(transport)
+        if left is not None:
+            self._deadline = self.callLater(left, self._too_late)
 
     def _expect_head(self) -> None:
         if self._deadline is None and self.site.head_timeout:
@@ -314,6 +354,7 @@ class ClientSite(Site):
     :param head_timeout: seconds for a request's head, and again for its body; 0: no limit
     :param max_body: bytes of a request's body that are read
     :param lane: a short way for some requests
+    :param lobby: where connections begin; as channels at once, if there is none
     """
 
     noisy = False
@@ -326,6 +367,7 @@ class ClientSite(Site):
         head_timeout: float,
         max_body: int,
         lane: Lane | None = None,
+        lobby: Lobby | None = None,
     ) -> None:
         super().__init__(root, requestFactory=JudgedRequest, reactor=reactor)
         # Site would wrap channels to find out whether HTTP/2 is spoken, which is not.
@@ -334,6 +376,19 @@ class ClientSite(Site):
         self.max_body = max_body
         self.judge = judge.judge
         self.lane = lane
+        self._lobby = lobby
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """A connection is being made."""
+        if self._lobby is None or not self.head_timeout:
+            # A channel has a time-out of its own, which ends those who never say anything.
+            return self.new_channel(addr)
+        return self._lobby.arrival(self)
+
+    def new_channel(self, addr: IAddress | None) -> Channel:
+        """:returns: a channel that is not connected"""
+        channel: Channel = super().buildProtocol(addr)
+        return channel
 
     def too_long(self) -> Response:
         """:returns: the answer to a chunked body that outgrew the limit"""

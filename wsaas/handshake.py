@@ -6,10 +6,11 @@ import re
 from base64 import b64decode
 from binascii import Error as Base64Error
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 
 from wsaas.errors import HandshakeRefused
-from wsaas.exchange import RequestHead
+from wsaas.exchange import Head
 from wsaas.settings import HandshakeSettings
 
 MAX_TARGET = 2048
@@ -18,6 +19,8 @@ MAX_FORWARDED = 6 * 1024
 _VISIBLE = re.compile(rb"[\x21-\x7e]+")
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VERSION = b"13"
+#: 16 bytes in base64.
+_KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class Handshake:
         return Handshake(self.target, b"", self.secure, self.client, None, None, (), "", (), "")
 
 
-def is_handshake(head: RequestHead) -> bool:
+def is_handshake(head: Head) -> bool:
     """:returns: whether a request asks for a WebSocket, well or badly: a GET with ``Upgrade: websocket``"""
     return head.method == b"GET" and b"websocket" in head.tokens(b"Upgrade")
 
@@ -61,7 +64,7 @@ def _bad(reason: str) -> HandshakeRefused:
     return HandshakeRefused(HTTPStatus.BAD_REQUEST, reason)
 
 
-def _one(head: RequestHead, name: bytes) -> bytes | None:
+def _one(head: Head, name: bytes) -> bytes | None:
     """:returns: a header that may stand there once"""
     values = head.all(name)
     if len(values) > 1:
@@ -69,8 +72,11 @@ def _one(head: RequestHead, name: bytes) -> bytes | None:
     return values[0] if values else None
 
 
-def _protocols(head: RequestHead) -> tuple[str, ...]:
-    names = [name.strip() for value in head.all(b"Sec-WebSocket-Protocol") for name in value.split(b",")]
+def _protocols(head: Head) -> tuple[str, ...]:
+    values = head.all(b"Sec-WebSocket-Protocol")
+    if not values:
+        return ()
+    names = [name.strip() for value in values for name in value.split(b",")]
     if not all(_TOKEN.fullmatch(name) for name in names):
         raise _bad("Sec-WebSocket-Protocol: not a list of tokens")
     if len(set(names)) != len(names):
@@ -78,8 +84,10 @@ def _protocols(head: RequestHead) -> tuple[str, ...]:
     return tuple(name.decode("ascii") for name in names)
 
 
-def _key(head: RequestHead) -> str:
+def _key(head: Head) -> str:
     key = _one(head, b"Sec-WebSocket-Key") or b""
+    if _KEY.fullmatch(key):
+        return key.decode("ascii")
     try:
         if len(b64decode(key, validate=True)) != 16:
             raise _bad("Sec-WebSocket-Key: not 16 bytes")
@@ -88,7 +96,7 @@ def _key(head: RequestHead) -> str:
     return key.decode("ascii")
 
 
-def _check_version(head: RequestHead) -> None:
+def _check_version(head: Head) -> None:
     version = _one(head, b"Sec-WebSocket-Version")
     if version is None:
         raise _bad("no Sec-WebSocket-Version")
@@ -98,16 +106,21 @@ def _check_version(head: RequestHead) -> None:
         )
 
 
-def _forwarded(head: RequestHead, names: tuple[str, ...]) -> tuple[tuple[bytes, bytes], ...]:
-    fields = tuple((name.encode("ascii"), value) for name in names for value in head.all(name.encode("ascii")))
-    if sum(len(name) + len(value) for name, value in fields) > MAX_FORWARDED:
+@lru_cache(maxsize=4)
+def _encoded(names: tuple[str, ...]) -> tuple[bytes, ...]:
+    return tuple(name.encode("ascii") for name in names)
+
+
+def _forwarded(head: Head, names: tuple[str, ...]) -> tuple[tuple[bytes, bytes], ...]:
+    fields = tuple([(name, value) for name in _encoded(names) for value in head.all(name)])
+    if fields and sum(len(name) + len(value) for name, value in fields) > MAX_FORWARDED:
         raise HandshakeRefused(
             HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the forwarded headers are over {MAX_FORWARDED} bytes"
         )
     return fields
 
 
-def check_handshake(head: RequestHead, settings: HandshakeSettings) -> Handshake:
+def check_handshake(head: Head, settings: HandshakeSettings) -> Handshake:
     """Check a request to connect.
 
     :raises HandshakeRefused: with the status of the answer

@@ -31,6 +31,7 @@ from wsaas.errors import SettingsError
 from wsaas.fast_agent import FastAgent
 from wsaas.fast_client import FastApiClient, FastClient
 from wsaas.gateway import Gateway, Listener
+from wsaas.handshake_lane import HandshakeLane
 from wsaas.identity import new_identity
 from wsaas.listen import DefaultEndpoint, Endpoint, endpoints
 from wsaas.logs import make_observer
@@ -237,9 +238,10 @@ def build(settings: Settings, reactor: Any, token_bytes: Callable[[int], bytes] 
     buffers = _BUFFERS if settings.fast else None
     # The demo's pushes are recorded on their way through twisted.web.
     lane = PushLane(pushes, limits.max_message) if settings.fast and settings.api_uri is not None else None
+    lobby = HandshakeLane(upgrade, reactor, head_timeout) if settings.fast else None
     listeners = [
         Listener(
-            ClientSite(root, root, reactor, head_timeout, limits.max_message, lane if shared else None),
+            ClientSite(root, root, reactor, head_timeout, limits.max_message, lane if shared else None, lobby),
             clients,
             "clients, pushes" if shared else "clients",
             buffers,

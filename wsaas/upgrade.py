@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from http import HTTPStatus
+from typing import Any, Protocol
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -20,9 +21,10 @@ from wsaas.api import Api
 from wsaas.channel import JudgedRequest
 from wsaas.connection import Connection
 from wsaas.errors import CallbackFailed, ClientLeftError, HandshakeRefused
-from wsaas.exchange import RequestHead, Response, phrase, text_response
+from wsaas.exchange import Head, Response, phrase, text_response
 from wsaas.handshake import Handshake, check_handshake
 from wsaas.identity import Identity, is_key
+from wsaas.logs import LeanLogger
 from wsaas.messages import Grant
 from wsaas.registry import Registry
 from wsaas.settings import ConnectionSettings, HandshakeSettings
@@ -31,10 +33,24 @@ from wsaas.websocket import ClientFactory
 _RETRY_AFTER = (b"Retry-After", b"5")
 
 
-def shown_path(head: RequestHead) -> str:
+def shown_path(head: Head) -> str:
     """:returns: a request's path for the log: without its query, which may hold a token, and without a key"""
     folder, slash, name = head.path.decode("ascii", "replace").rpartition("/")
     return f"{folder}{slash}{'…' if is_key(name) else name}"[:200]
+
+
+class Visitor(Protocol):
+    """A client that waits to be let in: a request of twisted.web's, or an :class:`wsaas.handshake_lane.Arrival`."""
+
+    @property
+    def head(self) -> Head:
+        """The head of its handshake."""
+
+    def answer(self, response: Response) -> None:
+        """Refuse it."""
+
+    def detach(self) -> tuple[Any, bytes]:
+        """Give its transport away, without a producer, and what arrived behind its handshake."""
 
 
 class UpgradeResource(Resource):
@@ -50,7 +66,7 @@ class UpgradeResource(Resource):
     """
 
     isLeaf = True
-    _log = Logger()
+    _log = LeanLogger()
 
     def __init__(
         self,
@@ -77,17 +93,31 @@ class UpgradeResource(Resource):
         """Check a handshake and ask the API; the answer comes later."""
         assert isinstance(request, JudgedRequest)  # noqa: S101 - for the type checker
         try:
-            if self.draining:
-                raise HandshakeRefused(HTTPStatus.SERVICE_UNAVAILABLE, "the gateway is shutting down", [_RETRY_AFTER])
-            handshake = check_handshake(request.head, self._handshakes)
-            # Judged now: Autobahn would refuse a malformed offer after the API's consent.
-            self._factory.offers(handshake)
+            handshake = self.check(request.head)
         except HandshakeRefused as refused:
             self._log_refusal(request, refused.status, refused.reason)
             text_response(refused.status, refused.reason, refused.headers).write_to(request)
         else:
-            _Attempt(self, request, handshake).begin()
+            attempt = self.attempt(request, handshake)
+            request.notifyFinish().addErrback(attempt.left)
+            attempt.begin()
         return NOT_DONE_YET
+
+    def check(self, head: Head) -> Handshake:
+        """Look whether the API can be asked about a handshake.
+
+        :raises HandshakeRefused: if not
+        """
+        if self.draining:
+            raise HandshakeRefused(HTTPStatus.SERVICE_UNAVAILABLE, "the gateway is shutting down", [_RETRY_AFTER])
+        handshake = check_handshake(head, self._handshakes)
+        # Judged now: Autobahn would refuse a malformed offer after the API's consent.
+        self._factory.offers(handshake)
+        return handshake
+
+    def attempt(self, visitor: Visitor, handshake: Handshake) -> Attempt:
+        """:returns: what asks the API, and tells the visitor what came of it"""
+        return Attempt(self, visitor, handshake)
 
     def connection(self, handshake: Handshake) -> Connection:
         """:returns: a new connection, of which nobody knows yet"""
@@ -95,14 +125,14 @@ class UpgradeResource(Resource):
         calls = self._api.calls(identity, handshake)
         return Connection(identity, handshake, calls, self._connections, self._registry, self._clock)
 
-    def take_over(self, request: JudgedRequest, handshake: Handshake, grant: Grant, connection: Connection) -> None:
+    def take_over(self, visitor: Visitor, handshake: Handshake, grant: Grant, connection: Connection) -> None:
         """Make a WebSocket of a granted handshake."""
-        transport, early = request.channel.detach(request)
+        transport, early = visitor.detach()
         self._log.info(
             "{tag} opened: {client} {path}",
             tag=connection.identity.tag,
             client=handshake.client or "unix",
-            path=shown_path(request.head),
+            path=shown_path(visitor.head),
             protocol=grant.protocol,
         )
         try:
@@ -112,64 +142,64 @@ class UpgradeResource(Resource):
             transport.abortConnection()
             raise
 
-    def refuse(self, request: JudgedRequest, connection: Connection, response: Response, reason: str) -> None:
+    def refuse(self, visitor: Visitor, connection: Connection, response: Response, reason: str) -> None:
         """Answer a handshake that the API did not grant."""
-        self._log_refusal(request, response.status, reason, connection.identity.tag)
-        response.write_to(request)
+        self._log_refusal(visitor, response.status, reason, connection.identity.tag)
+        visitor.answer(response)
 
-    def _log_refusal(self, request: JudgedRequest, status: int, reason: str, tag: str = "-") -> None:
+    def _log_refusal(self, visitor: Visitor, status: int, reason: str, tag: str = "-") -> None:
         self._log.info(
             "{tag} refused with {status}: {client} {path}: {reason}",
             tag=tag,
             status=int(status),
-            client=request.head.client or "unix",
-            path=shown_path(request.head),
+            client=visitor.head.client or "unix",
+            path=shown_path(visitor.head),
             reason=reason,
         )
 
 
-class _Attempt:
+class Attempt:
     """One handshake while the API is asked: either the answer comes first, or the client leaves first."""
 
-    def __init__(self, resource: UpgradeResource, request: JudgedRequest, handshake: Handshake) -> None:
+    def __init__(self, resource: UpgradeResource, visitor: Visitor, handshake: Handshake) -> None:
         self._resource = resource
-        self._request: JudgedRequest | None = request
+        self._visitor: Visitor | None = visitor
         self._handshake = handshake
         self._connection = resource.connection(handshake)
 
     def begin(self) -> None:
-        assert self._request is not None  # noqa: S101 - for the type checker
-        self._request.notifyFinish().addErrback(self._left)
+        """Ask the API."""
         self._connection.authorise().addCallbacks(self._granted, self._not_granted).addErrback(self._broken)
 
-    def _left(self, _: Failure) -> None:
-        if self._request is not None:
-            self._request = None
+    def left(self, _: object = None) -> None:
+        """The client went away."""
+        if self._visitor is not None:
+            self._visitor = None
             self._connection.left()
 
-    def _take(self) -> JudgedRequest | None:
-        """:returns: the request, if the client is still there; it is ours no longer"""
-        request, self._request = self._request, None
-        return request
+    def _take(self) -> Visitor | None:
+        """:returns: the client, if it is still there; it is ours no longer"""
+        visitor, self._visitor = self._visitor, None
+        return visitor
 
     def _granted(self, grant: Grant) -> None:
-        request = self._take()
+        visitor = self._take()
         # If the client had left, the connection would not have let the grant through.
-        assert request is not None  # noqa: S101 - for the type checker
-        self._resource.take_over(request, self._handshake, grant, self._connection)
+        assert visitor is not None  # noqa: S101 - for the type checker
+        self._resource.take_over(visitor, self._handshake, grant, self._connection)
 
     def _not_granted(self, failure: Failure) -> None:
-        request = self._take()
-        if request is None:
+        visitor = self._take()
+        if visitor is None:
             return
         if failure.check(ClientLeftError):
             response = text_response(HTTPStatus.SERVICE_UNAVAILABLE, "the gateway is shutting down", [_RETRY_AFTER])
-            self._resource.refuse(request, self._connection, response, "shutting down")
+            self._resource.refuse(visitor, self._connection, response, "shutting down")
         else:
             error = failure.value
             assert isinstance(error, CallbackFailed)  # noqa: S101 - authorise() fails with nothing else
             response = text_response(error.status, phrase(error.status), error.headers)
-            self._resource.refuse(request, self._connection, response, error.reason)
+            self._resource.refuse(visitor, self._connection, response, error.reason)
 
     def _broken(self, failure: Failure) -> None:
         """The takeover failed, which is a fault of ours; what is owed is paid all the same."""

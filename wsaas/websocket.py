@@ -15,9 +15,10 @@ from autobahn.websocket.compress import PerMessageDeflate, PerMessageDeflateOffe
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
-from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 
+from wsaas.channel import hand_over
+from wsaas.close_handshake import read_close
 from wsaas.connection import Connection
 from wsaas.errors import HandshakeRefused
 from wsaas.frames import PING, PONG, PONG_LENGTH, message_frame, read_message
@@ -178,9 +179,9 @@ class ClientProtocol(LeanServerProtocol):
             self._parsing = False
 
     def _take_plain(self) -> bool:
-        """Take the plain messages at the beginning of what is to be parsed.
+        """Take the plain messages at the beginning of what is to be parsed; if there are none, a plain Close frame.
 
-        :returns: whether there were any
+        :returns: whether there was anything
         """
         if (
             self.current_frame is not None
@@ -201,7 +202,24 @@ class ClientProtocol(LeanServerProtocol):
         finally:
             if begin:
                 self.data = data[begin:]
-        return begin > 0
+        return begin > 0 or self._take_close()
+
+    def _take_close(self) -> bool:
+        """:returns: whether the client's Close frame was there, and is answered as Autobahn would answer it"""
+        read = read_close(self.data)
+        if read is None:
+            return False
+        code, reason, answer, used = read
+        self.data = self.data[used:]
+        # Nobody will read what still waits; the answer must not wait behind it.
+        self._output.clear()
+        self.wasClean = self.droppedByMe = True
+        self._output.write(answer)
+        self.state = self.STATE_CLOSED
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+        self.connection.closed_by_client(Close(_NO_CODE if code is None else code, reason))
+        return True
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The transport is gone. What had arrived counts as received."""
@@ -362,10 +380,7 @@ class ClientFactory(WebSocketServerFactory):
         protocol: ClientProtocol = self.protocol()
         protocol.connection = connection
         extension = self._compress(protocol, handshake)
-        if isinstance(transport, ProtocolWrapper):
-            transport.wrappedProtocol = protocol
-        else:
-            transport.protocol = protocol
+        hand_over(transport, protocol)
         protocol.makeConnection(transport)
         protocol.sendData(_switching_protocols(handshake.key, grant.protocol, extension))
         protocol.state = ClientProtocol.STATE_OPEN
