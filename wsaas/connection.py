@@ -206,7 +206,7 @@ class Connection:
         self._registry.looks.put(self, now + silence(self._settings.timeout))
         held, self._held = self._held, []
         for message in held:
-            self._send(peer, message)
+            self._send(peer, message, peer.buffered)
         if self._receipts is not None:
             self._ping(peer, self._receipts)
         if self._end is not None:
@@ -233,10 +233,11 @@ class Connection:
             self._held.append(message)
             self._held_bytes += size
             return False
+        waited = peer.buffered
         # A reply that waits for room has its place in the order; nothing may overtake it.
-        if self._reply is not None or not self._has_room(peer, message):
+        if self._reply is not None or waited + len(message.payload) > self._settings.max_buffer:
             raise TooSlowError
-        self._send(peer, message)
+        self._send(peer, message, waited)
         return True
 
     @property
@@ -284,11 +285,10 @@ class Connection:
     def _has_room(self, peer: Peer, message: Message) -> bool:
         return peer.buffered + len(message.payload) <= self._settings.max_buffer
 
-    def _send(self, peer: Peer, message: Message) -> None:
+    def _send(self, peer: Peer, message: Message, waited: int) -> None:
         traffic = self.traffic
         traffic.messages_out += 1
         traffic.bytes_out += len(message.payload)
-        waited = peer.buffered
         if peer.send(message) and not waited:
             # From now on there may be something that has to move.
             self._pulse.about_to_send(self._clock.seconds())
@@ -311,7 +311,7 @@ class Connection:
             return
         if self._has_room(self._peer, reply):
             self._reply = None
-            self._send(self._peer, reply)
+            self._send(self._peer, reply, self._peer.buffered)
             self._delivery.proceed()
 
     # From the client to the API
@@ -374,7 +374,7 @@ class Connection:
     def _carry_out(self, peer: Peer, delivered: Delivered) -> None:
         if delivered.reply is not None:
             if self._has_room(peer, delivered.reply):
-                self._send(peer, delivered.reply)
+                self._send(peer, delivered.reply, peer.buffered)
             else:
                 self._reply = delivered.reply
         if delivered.close is not None:
@@ -421,7 +421,7 @@ class Connection:
         reply, self._reply = self._reply, None
         if reply is not None:
             # It came before the Close, so it goes before it. There is no room; but in memory it is either way.
-            self._send(peer, reply)
+            self._send(peer, reply, peer.buffered)
         peer.close(close)
         if self._paused and self._peer is not None:
             # The answer to the Close frame must be read.
