@@ -485,6 +485,8 @@ class CallTests(SynchronousTestCase):
         self.assertEqual(len(clock.getDelayedCalls()), 1)
         clock.advance(KEEP_IDLE - 0.99)
         self.assertTrue(first.socket.over and second.socket.over)
+        # For those that leave, as for those that stay.
+        self.assertEqual(len(clock.getDelayedCalls()), 1)
         first.end()
         second.end()
         clock.pump([KEEP_IDLE, KEEP_IDLE])

@@ -320,4 +320,7 @@ class Pool:
         waiting += [connection.since for connection in self._leaving]
         if waiting:
             delay = max(min(waiting) - before, 0.05)
+            if self.sweep is not None:
+                # One that was let go of just now has set it.
+                self.sweep.cancel()
             self.sweep = self._clock.callLater(delay, self._sweep_up)
