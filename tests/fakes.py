@@ -6,9 +6,11 @@ from collections import deque
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 from wsaas.interfaces import Waiter
 from wsaas.messages import Close, End, Grant, Message
+from wsaas.retry import Backoff, Retries, Retry
 
 
 class MemoryPeer:
@@ -89,10 +91,22 @@ class MemoryPeer:
         self.reading = True
 
 
-class PendingCalls:
-    """The :class:`~wsaas.interfaces.Calls` of one connection, which the test answers."""
+def no_retries() -> Retries:
+    """:returns: one attempt, whatever comes of it"""
+    return Retries(Clock(), Backoff(lambda: 0.5), 0.0)
 
-    def __init__(self) -> None:
+
+class PendingCalls:
+    """The :class:`~wsaas.interfaces.Calls` of one connection, which the test answers.
+
+    :param retries: how messages are tried again; not at all if not given
+    """
+
+    def __init__(self, retries: Retries | None = None) -> None:
+        self._retries = retries or no_retries()
+        self._began = 0.0
+        #: When the first attempt of the newest PUT began.
+        self.first_began = 0.0
         #: Each call that was begun, in order: the method, and for PUTs the number.
         self.begun: list[str] = []
         #: The messages of the PUTs.
@@ -124,8 +138,16 @@ class PendingCalls:
 
     def message(self, number: int, message: Message, state: str | None, waiter: Waiter) -> None:
         """PUT."""
-        self.messages.append(message)
-        self._begin(f"PUT {number}", state).addCallbacks(waiter.answered, waiter.unanswered)
+        name = f"PUT {number}"
+        self._began = self._retries.clock.seconds()
+        if name not in self.begun:
+            self.messages.append(message)
+            self.first_began = self._began
+        self._begin(name, state).addCallbacks(waiter.answered, waiter.unanswered)
+
+    def retry(self) -> Retry:
+        """How the message is tried again whose first attempt has just failed."""
+        return self._retries.begin(self._began)
 
     def disconnect(self, end: End, undelivered: int, state: str | None) -> Deferred[None]:
         """DELETE."""

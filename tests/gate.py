@@ -21,15 +21,18 @@ from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
-from wsaas.api import Api
+from wsaas.api import Api, fixed_lines
+from wsaas.breaker import Breaker
 from wsaas.channel import ClientSite
 from wsaas.client import ApiClient, PlainClient
 from wsaas.connection import Connection
+from wsaas.goodbyes import Goodbyes
 from wsaas.handshake_lane import HandshakeLane
 from wsaas.identity import Identity, new_identity
 from wsaas.push import PushResource
 from wsaas.push_lane import PushLane
 from wsaas.registry import Registry
+from wsaas.retry import Backoff, Retries
 from wsaas.settings import read_settings
 from wsaas.site import ClientRoot, PushRoot
 from wsaas.slots import Slots
@@ -515,8 +518,14 @@ class Gate:
             self.settings.api.max_body,
         )
         self.slots = Slots(self.settings.api.max_requests)
-        self.api = Api(client, self.slots, self.clock, self.settings.api)
         self.registry = Registry()
+        api = self.settings.api
+        self.breaker = Breaker(self.clock, self._random)
+        retries = Retries(self.clock, Backoff(self._random), api.retry_for)
+        self.goodbyes = Goodbyes(
+            client, self.slots, self.breaker, self.clock, self._random, api, self.registry, fixed_lines(api)
+        )
+        self.api = Api(client, self.slots, self.clock, api, self.breaker, retries, self.goodbyes)
         self.factory = ClientFactory(
             self.clock, limits.max_message, self.settings.handshake.compression, self.settings.fast
         )
@@ -546,6 +555,10 @@ class Gate:
         self.site = site(root, self.lane if shared else None, lobby)
         #: What pushers connect to.
         self.push_site = self.site if shared else site(push_root, self.lane)
+
+    @staticmethod
+    def _random() -> float:
+        return 0.5
 
     def _token_bytes(self, count: int) -> bytes:
         self._made += 1

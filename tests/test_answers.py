@@ -11,11 +11,21 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
 from tests.properties import moderately
-from wsaas.answers import NO_ROUTE, RETRY_STATUS, Answer, is_grant, is_settled, read_grant, read_outcome
+from wsaas import answers
+from wsaas.answers import NO_ROUTE, Answer, is_grant, is_refused, is_settled, read_grant, retry_after
 from wsaas.errors import CallbackFailed, Denied, Unauthorized, Unsuccessful, Unusable
-from wsaas.messages import Close, ClosedBy, Delivered, Grant, Message, Rejected
+from wsaas.messages import Close, ClosedBy, Delivered, Grant, Message, Outcome, Rejected
+from wsaas.settings import read_settings
+
+#: ``API_RETRY_STATUS`` unless set.
+RETRY_STATUS = read_settings({"API_URI": "x/"}).api.retry_status
 
 OK = b'{"code": "OK"}'
+
+
+def read_outcome(given_answer: Answer) -> Outcome:
+    """:returns: what an answer to a PUT means by default"""
+    return answers.read_outcome(given_answer, RETRY_STATUS)
 
 
 def answer(status: int = 200, body: bytes = OK, *headers: tuple[str, str | bytes]) -> Answer:
@@ -209,11 +219,19 @@ class OutcomeTests(SynchronousTestCase):
         self.assertEqual((error.close_code, error.closed_by, error.answered), (1008, "api", True))
 
     def test_a_status_that_promises_success_later(self) -> None:
-        """Exactly those of ``API_RETRY_STATUS``; in the end 1013."""
+        """Exactly those of ``API_RETRY_STATUS``; in the end 1013. It may say when."""
         self.assertEqual(RETRY_STATUS, {408, 425, 429, 502, 503, 504})
         for status in RETRY_STATUS:
             error = self.assertRaises(Unsuccessful, read_outcome, answer(status))
             self.assertEqual((error.close_code, error.closed_by), (1013, "unreachable"))
+            self.assertIsNone(error.retry_after)
+        error = self.assertRaises(Unsuccessful, read_outcome, answer(503, b"", ("Retry-After", "7")))
+        self.assertEqual(error.retry_after, b"7")
+
+    def test_other_statuses_may_be_named(self) -> None:
+        """In place of those."""
+        self.assertRaises(Unsuccessful, answers.read_outcome, answer(500), {500})
+        self.assertEqual(answers.read_outcome(answer(503), {500}), Rejected(503))
 
     def test_any_other_status_refuses_this_message_only(self) -> None:
         """Redirects and plain 500 too."""
@@ -326,10 +344,23 @@ class SettledTests(SynchronousTestCase):
     """Answers to a DELETE (protocol §2.3)."""
 
     def test_2xx_and_410_settle_it(self) -> None:
-        """410 says that the API has forgotten the connection already."""
+        """410 says that the API has forgotten the connection already; 405 and 501 that it does not care."""
         for status in range(100, 600):
-            self.assertEqual(is_settled(answer(status)), 200 <= status < 300 or status == 410, status)
+            settled = 200 <= status < 300 or status in (405, 410, 501)
+            self.assertEqual(is_settled(answer(status)), settled, status)
 
     def test_405_and_501_say_that_there_is_no_route(self) -> None:
         """Done too, with a warning."""
         self.assertEqual(NO_ROUTE, {405, 501})
+
+    def test_what_promises_nothing(self) -> None:
+        """Redirects and refusals, but not "not now", and no 5xx."""
+        for status in (301, 302, 400, 401, 403, 404, 409):
+            self.assertTrue(is_refused(answer(status)), status)
+        for status in (408, 425, 429, 500, 502, 503, 504, 599):
+            self.assertFalse(is_refused(answer(status)), status)
+
+    def test_retry_after(self) -> None:
+        """The first of several."""
+        self.assertIsNone(retry_after(answer(503)))
+        self.assertEqual(retry_after(answer(503, b"", ("Retry-After", "1"), ("Retry-After", "2"))), b"1")

@@ -20,17 +20,19 @@ from tests.gate import (
     ApiCall,
     Frame,
     Gate,
+    HttpAnswer,
     SecureWire,
     Wire,
     close_frame,
     close_payload,
     frame,
     handshake_request,
+    read_answer,
     read_frames,
 )
 from tests.memory_api import MemoryApi, ReceivedRequest, answer_bytes, read_requests
 from tests.properties import moderately
-from wsaas import __version__
+from wsaas import __version__, goodbyes
 from wsaas.agent import ApiTrust, PersistentAgent
 from wsaas.client import ApiClient, PlainClient
 
@@ -252,7 +254,7 @@ class GoodbyeTests(ApiTestCase):
         """2xx and 410: nothing to say."""
         for status in (200, 204, 299, 410):
             self.end().answer(status, b"")
-        self.assertEqual(self.gate.api.lost_goodbyes, 0)
+        self.assertEqual(self.gate.goodbyes.lost, 0)
         self.assertEqual(self.lines(LogLevel.warn) + self.lines(LogLevel.error), [])
         self.assertEqual(len(self.gate.registry), 0)
 
@@ -263,10 +265,11 @@ class GoodbyeTests(ApiTestCase):
         (warning,) = self.lines(LogLevel.warn)
         self.assertIn("DELETE", warning)
         self.assertIn("405", warning)
-        self.assertEqual((self.gate.api.lost_goodbyes, self.lines(LogLevel.error)), (0, []))
+        self.assertEqual((self.gate.goodbyes.lost, self.lines(LogLevel.error)), (0, []))
 
     def test_not_taken(self) -> None:
-        """Other answers, or none: an error in the log, and counted; the connection is forgotten all the same."""
+        """Other answers, or none: with one attempt only, an error in the log, and counted."""
+        self.gate = Gate(API_RETRY_FOR="0", API_DELETE_FOR="0")
         answers: list[Any] = [302, 400, 401, 404, 429, 500, 503]
         for status in answers:
             self.end().answer(status, b"")
@@ -275,11 +278,144 @@ class GoodbyeTests(ApiTestCase):
         self.end()
         self.gate.clock.advance(self.gate.settings.api.timeout)
         count = len(answers) + 3
-        self.assertEqual((self.gate.api.lost_goodbyes, len(self.lines(LogLevel.error))), (count, count))
-        self.assertEqual(len(self.gate.registry), 0)
+        self.assertEqual((self.gate.goodbyes.lost, len(self.lines(LogLevel.error))), (count, count))
+        self.assertEqual(self.gate.registry.unsettled, 0)
         self.assertEqual(self.gate.slots.held, 0)
         for line in self.lines(LogLevel.error):
             self.assertNotIn(self.gate.key, line)
+
+    def test_tried_again(self) -> None:
+        """Nothing of the connection is kept for it; the same call, dated anew."""
+        wire = self.gate.open("/p", answer=(("Ws-State", "s"),))
+        wire.deliver(close_frame(4000, "why"))
+        self.gate.turn()
+        first = self.gate.agent.last
+        first.answer(503, b"")
+        self.assertEqual((len(self.gate.registry), self.gate.registry.unsettled), (0, 1))
+        self.gate.clock.advance(1)
+        second = self.gate.agent.last
+        self.assertIsNot(second, first)
+        self.assertEqual(fields(second)["ws-timestamp"], [str(int(self.gate.clock.seconds()))])
+        self.assertEqual(
+            {**fields(second), "ws-timestamp": None}, {**fields(first), "ws-timestamp": None}, fields(second)
+        )
+        second.answer(200)
+        self.assertEqual((self.gate.registry.unsettled, self.gate.goodbyes.lost), (0, 0))
+
+
+class RetryTests(ApiTestCase):
+    """PUTs that are tried again."""
+
+    def test_the_same_call(self) -> None:
+        """Dated anew; it holds no slot while it waits."""
+        wire = self.gate.open()
+        wire.deliver(frame(TEXT, b"a"))
+        first = self.gate.agent.last
+        first.answer(503, b"", ("Retry-After", "7"))
+        self.assertEqual((self.gate.slots.held, len(self.gate.agent.calls)), (0, 2))
+        self.gate.clock.advance(7)
+        self.assertEqual(len(self.gate.agent.calls), 2)
+        self.gate.clock.advance(1)
+        second = self.gate.agent.last
+        self.assertEqual(int(second.header("Ws-Timestamp") or 0), NOW + 8)
+        self.assertEqual(second.body, b"a")
+        for name, values in fields(first).items():
+            if name != "ws-timestamp":
+                self.assertEqual(fields(second)[name], values)
+
+    def test_its_time_begins_with_its_first_attempt(self) -> None:
+        """Not with its wait for a slot; and it goes on in its next attempts."""
+        self.gate = Gate(API_MAX_REQUESTS="1", API_TIMEOUT="5000", API_RETRY_FOR="10000", WS_TIMEOUT="0")
+        wire = self.gate.open()
+        self.gate.slots.acquire("PUT")
+        wire.deliver(frame(TEXT, b"a"))
+        self.gate.clock.advance(100)
+        self.gate.slots.release("PUT")
+        for _ in range(99):
+            self.gate.clock.advance(0.1)
+        self.assertEqual(read_frames(wire.take()), [])
+        # The attempt that is on its way has its own time.
+        for _ in range(60):
+            self.gate.clock.advance(0.1)
+        self.assertEqual(read_frames(wire.take()), [Frame(8, close_payload(1013))])
+
+    def test_attempts_that_are_given_up(self) -> None:
+        """What they bring later does not count."""
+        self.gate = Gate(API_TIMEOUT="1000", WS_TIMEOUT="0")
+        wire = self.gate.open()
+        wire.deliver(frame(TEXT, b"a"))
+        self.gate.clock.advance(1)
+        self.assertTrue(self.gate.agent.last.cancelled)
+
+
+class DownTests(ApiTestCase):
+    """New clients while the API is known to be down, or owed too much."""
+
+    def refused(self) -> HttpAnswer:
+        """:returns: the answer to a handshake of which the API does not hear"""
+        before = len(self.gate.agent.calls)
+        wire = self.gate.begin()
+        answer, _ = read_answer(wire.take())
+        self.assertEqual(len(self.gate.agent.calls), before)
+        self.assertEqual(answer.status, 503)
+        return answer
+
+    def go_down(self) -> None:
+        """Let POSTs fail until it is known."""
+        self.gate.agent.react = lambda call: call.fail(ConnectError())
+        while not self.gate.breaker.is_open:
+            self.gate.begin()
+            self.gate.clock.advance(0.3)
+
+    def test_refused_at_once(self) -> None:
+        """503 with Retry-After, and nothing is owed."""
+        self.go_down()
+        self.assertEqual(self.refused().header("Retry-After"), "1")
+        self.assertEqual(self.gate.registry.unsettled, 0)
+
+    def test_a_probe(self) -> None:
+        """One is let through after a while; its answer lets everybody in, whatever it says."""
+        self.go_down()
+        self.gate.clock.advance(1)
+        self.gate.agent.react = None
+        self.gate.begin()
+        self.assertEqual(self.gate.agent.last.method, "POST")
+        self.refused()
+        self.gate.agent.last.answer(500)
+        self.gate.open()
+
+    def test_a_message_is_a_probe(self) -> None:
+        """Also one that is tried again."""
+        wire = self.gate.open()
+        self.go_down()
+        wire.deliver(frame(TEXT, b"a"))
+        self.refused()
+        self.gate.agent.react = None
+        self.gate.clock.advance(0.26)
+        self.assertEqual(self.gate.agent.last.method, "PUT")
+        self.gate.agent.last.answer(503)
+        self.gate.open()
+
+    def test_a_status_is_no_outage(self) -> None:
+        """However bad, and however often."""
+        self.gate.agent.react = lambda call: call.answer(503)
+        for _ in range(50):
+            self.gate.begin()
+            self.gate.clock.advance(0.3)
+        self.gate.agent.react = None
+        self.gate.open()
+
+    def test_too_much_owed(self) -> None:
+        """503 with Retry-After, until some of it is paid."""
+        self.patch(goodbyes, "MAX_BYTES", 1000)
+        while not self.gate.goodbyes.is_full:
+            self.gate.open().end()
+            self.gate.agent.last.answer(500)
+        self.assertEqual(self.refused().header("Retry-After"), "30")
+        self.gate.agent.react = lambda call: call.answer()
+        self.gate.clock.pump([1.0] * 5)
+        self.gate.agent.react = None
+        self.gate.open()
 
 
 class SlotTests(ApiTestCase):

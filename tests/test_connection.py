@@ -30,6 +30,7 @@ from wsaas.handshake import Handshake
 from wsaas.identity import Identity
 from wsaas.messages import Close, ClosedBy, Delivered, End, Grant, Message, Rejected
 from wsaas.registry import Registry
+from wsaas.retry import LONGEST_PAUSE, Backoff, Retries
 from wsaas.settings import ConnectionSettings
 
 NOW = 1_700_000_000.0
@@ -80,12 +81,13 @@ class ConnectionCase(SynchronousTestCase):
         max_buffer: int = MAX_BUFFER,
         *,
         fast: bool = True,
+        retry_for: float = 0.0,
     ) -> None:
         """Start again with a connection of which nobody knows yet."""
         self.clock = Clock()
         self.clock.advance(NOW)
         self.registry = Registry(0.01)
-        self.calls = PendingCalls()
+        self.calls = PendingCalls(Retries(self.clock, Backoff(lambda: 0.5), retry_for))
         self.peer = MemoryPeer(fast=fast)
         self.failures: list[BaseException | None] = []
         self.connection = Connection(
@@ -1434,3 +1436,209 @@ class ConfirmedPushTests(ConnectionCase):
             self.connection.push_confirmed(text("a"), 10).addCallback(again)
             end()
             self.assertIn(outcomes, ([True, True], [NotPresentError, False]))
+
+
+class RetryTests(ConnectionCase):
+    """While a message is tried again (protocol §2.1 and §2.3)."""
+
+    def setUp(self) -> None:
+        """An open connection, one of whose messages was not taken."""
+        self.begin_retrying()
+
+    def begin_retrying(self, timeout: float = TIMEOUT) -> None:
+        """Start again."""
+        self.begin(timeout, retry_for=60.0)
+        self.open()
+        for word in "ab":
+            self.connection.received(text(word))
+        self.calls.answer(NotSent("no connection"))
+
+    def failing(self, seconds: float) -> None:
+        """Time passes, and every attempt fails."""
+        for _ in range(int(seconds * 10)):
+            self.wait(0.1)
+            if self.calls.pending is not None and self.calls.begun[-1] == "PUT 1":
+                self.calls.answer(NotSent("no connection"))
+
+    def next_attempt(self) -> None:
+        """Come to the next attempt."""
+        self.clock.advance(LONGEST_PAUSE)
+        self.assertIsNotNone(self.calls.pending)
+
+    def test_the_client_is_not_read_meanwhile(self) -> None:
+        """From the first failure on, until the message is through."""
+        self.assertFalse(self.peer.reading)
+        self.next_attempt()
+        self.assertFalse(self.peer.reading)
+        self.calls.answer(Delivered())
+        self.assertTrue(self.peer.reading)
+        self.begun("POST", "PUT 1", "PUT 1", "PUT 2")
+
+    def test_what_was_read_already_is_kept(self) -> None:
+        """In order; and reads go on only when the message is through."""
+        self.connection.received(text("c"))
+        self.assertFalse(self.peer.reading)
+        self.next_attempt()
+        self.calls.answer(Rejected(404))
+        self.assertTrue(self.peer.reading)
+        self.calls.answer(Delivered())
+        self.calls.answer(Delivered())
+        self.assertEqual(self.calls.messages, [text("a"), text("b"), text("c")])
+
+    def test_a_client_that_was_not_read_already(self) -> None:
+        """It is not, until there is room too."""
+        self.begin(max_message=1000, max_buffer=3000, retry_for=60.0)
+        self.open()
+        for _ in range(3):
+            self.connection.received(sized(900))
+        self.assertFalse(self.peer.reading)
+        self.calls.answer(NotSent("no connection"))
+        self.next_attempt()
+        self.calls.answer(Delivered())
+        self.assertFalse(self.peer.reading)
+        self.calls.answer(Delivered())
+        self.assertTrue(self.peer.reading)
+
+    def test_its_liveness_clock_stands_still(self) -> None:
+        """A client that is not read is not silent; read again, it has the whole time."""
+        self.failing(55)
+        self.assertFalse(self.peer.aborted)
+        self.assertEqual(self.peer.pings, 0)
+        self.next_attempt()
+        self.calls.answer(Delivered())
+        self.calls.answer(Delivered())
+        self.wait(TIMEOUT - 1)
+        self.assertFalse(self.peer.aborted)
+        self.wait(2)
+        self.assertTrue(self.peer.aborted)
+
+    def test_it_can_be_slow_all_the_same(self) -> None:
+        """What waits for it moves, or not. Its message is delivered all the same."""
+        self.fill()
+        self.failing(TIMEOUT + 1)
+        self.assertTrue(self.peer.aborted)
+        self.lose()
+        self.next_attempt()
+        self.calls.answer(Delivered())
+        self.calls.answer(Delivered())
+        self.finish(ending(1006, ClosedBy.SLOW))
+
+    def test_in_the_end_it_is_closed(self) -> None:
+        """With 1013; the message counts, and those behind it; the answer to the Close is read."""
+        self.failing(70)
+        self.assertEqual(self.peer.closes, [Close(1013)])
+        self.assertTrue(self.peer.reading)
+        self.assertNotIn("PUT 2", self.calls.begun)
+        self.lose()
+        self.finish(ending(1013, ClosedBy.UNREACHABLE), 2)
+
+    def test_pushes_go_on(self) -> None:
+        """The other direction does not wait."""
+        self.assertTrue(self.connection.push(text("news")))
+        self.assertEqual(self.peer.messages, [text("news")])
+
+    def test_the_client_is_gone(self) -> None:
+        """By whatever cause: what it sent is still delivered, retries included, then the DELETE."""
+        for cause, end in (
+            (lambda: self.connection.closed_by_client(Close(1000)), ending(1000, ClosedBy.CLIENT)),
+            (lambda: None, ending(1006, ClosedBy.CLIENT)),
+        ):
+            self.begin_retrying()
+            cause()
+            self.lose()
+            self.next_attempt()
+            self.calls.answer(NoAnswer("cut"))
+            self.next_attempt()
+            self.calls.answer(Delivered())
+            self.calls.answer(NoAnswer("cut"))
+            self.next_attempt()
+            self.calls.answer(Delivered())
+            self.begun("POST", "PUT 1", "PUT 1", "PUT 1", "PUT 2", "PUT 2", "DELETE")
+            self.finish(end)
+
+    def test_the_client_is_gone_before_the_first_failure(self) -> None:
+        """There is nobody to pause."""
+        self.begin(retry_for=60.0)
+        self.open()
+        self.connection.received(text("a"))
+        self.lose()
+        self.calls.answer(TimedOut("late"))
+        self.assertTrue(self.peer.reading)
+        self.failing(70)
+        self.finish(ending(1006, ClosedBy.CLIENT), 1)
+
+    def test_the_client_is_timed_out_before_the_first_failure(self) -> None:
+        """Its message is still delivered, retries included."""
+        self.begin(retry_for=60.0)
+        self.open()
+        self.connection.received(text("a"))
+        self.wait(TIMEOUT)
+        self.assertTrue(self.peer.aborted)
+        self.calls.answer(TimedOut("late"))
+        self.lose()
+        self.next_attempt()
+        self.calls.answer(Delivered())
+        self.finish(ending(1006, ClosedBy.TIMEOUT))
+
+    def test_given_up_while_it_waits(self) -> None:
+        """The API closed, or shutdown, or a fault, or a protocol error: at once, and counted."""
+        for cause, end in (
+            (lambda: self.connection.close(Close(4000), ClosedBy.API), ending(4000, ClosedBy.API)),
+            (lambda: self.connection.shut_down(), ending(1001, ClosedBy.SHUTDOWN)),
+            (lambda: self.connection.broke(), ending(1011, ClosedBy.ERROR)),
+            (lambda: self.connection.failed_by_peer(Close(1002)), ending(1002, ClosedBy.PROTOCOL)),
+            (
+                lambda: self.connection.failed_by_peer(Close(1002), at_once=True),
+                ending(1002, ClosedBy.PROTOCOL),
+            ),
+        ):
+            self.begin_retrying()
+            cause()
+            self.assertEqual(self.peer.closes, [end.close])
+            self.assertTrue(self.peer.reading)
+            self.lose()
+            self.begun("POST", "PUT 1", "DELETE")
+            self.finish(end, 2)
+
+    def test_not_repeated_when_it_is_on_its_way(self) -> None:
+        """Then its answer is awaited, but nothing else."""
+        for cause, end in (
+            (lambda: self.connection.close(Close(4000), ClosedBy.API), ending(4000, ClosedBy.API)),
+            (lambda: self.connection.shut_down(), ending(1001, ClosedBy.SHUTDOWN)),
+            (lambda: self.connection.failed_by_peer(Close(1002)), ending(1002, ClosedBy.PROTOCOL)),
+        ):
+            for result, undelivered in ((NoAnswer("cut"), 2), (Delivered(), 1)):
+                self.begin_retrying()
+                self.next_attempt()
+                cause()
+                self.calls.answer(result)
+                self.assertEqual(self.peer.closes, [end.close])
+                self.lose()
+                self.begun("POST", "PUT 1", "PUT 1", "DELETE")
+                self.finish(end, undelivered)
+
+    def test_shutdown_gives_up_what_a_client_that_is_gone_left_behind(self) -> None:
+        """At once if it waits, so that the goodbye has its time; said once."""
+        self.connection.closed_by_client(Close(1000))
+        self.lose()
+        self.connection.shut_down()
+        self.connection.shut_down()
+        self.begun("POST", "PUT 1", "DELETE")
+        self.finish(ending(1000, ClosedBy.CLIENT), 2)
+
+    def test_shutdown_while_a_client_that_closed_is_still_there(self) -> None:
+        """The goodbye waits for the end of TCP."""
+        self.connection.closed_by_client(Close(1000))
+        self.connection.shut_down()
+        self.begun("POST", "PUT 1")
+        self.lose()
+        self.finish(ending(1000, ClosedBy.CLIENT), 2)
+
+    def test_the_state_is_the_same(self) -> None:
+        """That of the first attempt: nothing can change it meanwhile."""
+        self.begin(retry_for=60.0)
+        self.open(Grant(state="s"))
+        self.connection.received(text("a"))
+        self.calls.answer(NoAnswer("cut"))
+        self.next_attempt()
+        self.assertEqual(self.calls.states, [None, "s", "s"])

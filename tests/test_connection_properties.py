@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from itertools import groupby
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -34,6 +35,7 @@ from wsaas.errors import (
 )
 from wsaas.messages import Close, ClosedBy, Delivered, Grant, Message, Rejected
 from wsaas.registry import Registry
+from wsaas.retry import LONGEST_PAUSE, Backoff, Retries
 from wsaas.settings import ConnectionSettings
 
 MAX_MESSAGE = 100
@@ -83,18 +85,25 @@ class OneConnection(RuleBasedStateMachine):
         fast=st.booleans(),
         lifetime=st.integers(0, 30),
         opening=st.sampled_from([True, True, True, False]),
+        retry_for=st.sampled_from([0.0, 3.0, 60.0]),
+        drawn=st.sampled_from([0.0, 0.5, 1.0]),
     )
-    def begin(self, timeout: float, fast: bool, lifetime: int, opening: bool) -> None:
+    def begin(self, timeout: float, fast: bool, lifetime: int, opening: bool, retry_for: float, drawn: float) -> None:
         """A handshake was checked.
 
         :param lifetime: how many events there are before any that ends the connection; else most would end at once
         :param opening: whether the POST is granted at once
+        :param retry_for: for how long a message is tried again
+        :param drawn: how long each pause is, of the longest it may be
         """
         self.remaining = lifetime
         self.clock = Clock()
         self.clock.advance(NOW)
         self.registry = Registry()
-        self.calls = PendingCalls()
+        self.calls = PendingCalls(Retries(self.clock, Backoff(lambda: drawn), retry_for))
+        self.retry_for = retry_for
+        #: Whether messages are given up that are not on their way.
+        self.dropping = False
         self.peer = MemoryPeer(fast=fast)
         self.connection = ObservedConnection(
             IDENTITY,
@@ -197,6 +206,7 @@ class OneConnection(RuleBasedStateMachine):
     def fail(self, code: int, at_once: bool) -> None:
         """It breaks the protocol."""
         self.client_failed = True
+        self.dropping = True
         self.cause(ClosedBy.PROTOCOL)
         if at_once:
             # Such a client takes no reply any more.
@@ -284,16 +294,46 @@ class OneConnection(RuleBasedStateMachine):
             if outcome.reply is not None and self.connection.state is State.OPEN:
                 self.taken.append(outcome.reply)
             if outcome.close is not None and self.connected:
+                self.dropping = self.dropping or self.first_cause is None
                 self.cause(ClosedBy.API)
         self.calls.answer(outcome)
 
     @precondition(lambda self: self.ending and self.putting)
     @rule(kind=st.sampled_from(sorted(failures, key=lambda kind: kind.__name__)))
     def fail_put(self, kind: type[CallbackFailed]) -> None:
+        """A PUT brings no answer that counts; if there is time, it is tried again."""
+        self.fail_attempt(kind)
+
+    def fail_attempt(self, kind: type[CallbackFailed]) -> None:
         """A PUT brings no answer that counts."""
-        self.settled += not failures[kind]
-        self.cause(ClosedBy(kind.closed_by))
+        again = kind.passing and not self.dropping and self.clock.seconds() < self.calls.first_began + self.retry_for
+        if not again:
+            self.settled += not failures[kind]
+            self.dropping = True
+            self.cause(ClosedBy(kind.closed_by))
         self.calls.answer(kind("why"))
+        assert self.retrying == again
+
+    @precondition(lambda self: self.putting and self.retry_for)
+    @rule(
+        kind=st.sampled_from([NotSent, NoAnswer, TimedOut, Unsuccessful]),
+        times=st.sampled_from([1, 1, 3, 30]),
+    )
+    def fail_for_a_while(self, kind: type[CallbackFailed], times: int) -> None:
+        """Attempts fail; before the end only while there is time for another one."""
+        for _ in range(times):
+            time_left = self.clock.seconds() < self.calls.first_began + self.retry_for
+            if not self.putting or not (self.ending or (time_left and not self.dropping)):
+                break
+            self.fail_attempt(kind)
+            if self.retrying:
+                self.clock.advance(0.5)
+
+    @property
+    def retrying(self) -> bool:
+        """Whether a PUT waits for its next attempt."""
+        retry = self.connection._delivery._retry
+        return retry is not None and retry.is_waiting
 
     @property
     def putting(self) -> bool:
@@ -344,6 +384,7 @@ class OneConnection(RuleBasedStateMachine):
         """A DELETE of the ws_uri."""
         listed = self.registry.get("key") is not None
         if listed:
+            self.dropping = True
             self.cause(ClosedBy.API)
             assert self.connection.close(close, ClosedBy.API)
         elif self.opened:
@@ -368,6 +409,7 @@ class OneConnection(RuleBasedStateMachine):
     def shut_down(self) -> None:
         """The process is told to stop."""
         for connection in self.registry:
+            self.dropping = True
             self.cause(ClosedBy.SHUTDOWN)
             connection.shut_down()
 
@@ -375,6 +417,7 @@ class OneConnection(RuleBasedStateMachine):
     @rule()
     def break_down(self) -> None:
         """A fault in the peer."""
+        self.dropping = self.dropping or self.first_cause is None
         self.cause(ClosedBy.ERROR)
         self.connection.broke()
 
@@ -398,9 +441,9 @@ class OneConnection(RuleBasedStateMachine):
 
     @invariant()
     def calls_are_in_order(self) -> None:
-        """One at a time: the POST, PUTs with consecutive numbers, at most one DELETE."""
+        """One at a time: the POST, PUTs with consecutive numbers, perhaps repeated, at most one DELETE."""
         assert self.calls.overlaps == 0
-        begun = self.calls.begun
+        begun = [name for name, _ in groupby(self.calls.begun)]
         puts = [f"PUT {number + 1}" for number in range(len(self.calls.messages))]
         assert begun in (["POST", *puts], ["POST", *puts, "DELETE"]), begun
 
@@ -409,7 +452,8 @@ class OneConnection(RuleBasedStateMachine):
         """Delivered, undelivered, waiting or on its way."""
         delivery = self.connection._delivery
         on_its_way = delivery._in_flight is not None
-        assert on_its_way == self.putting
+        assert on_its_way == (self.putting or self.retrying)
+        assert not (self.putting and self.retrying)
         assert self.received == self.settled + delivery.undelivered + len(delivery._waiting) + on_its_way
         assert self.received == self.connection.traffic.messages_in
 
@@ -444,7 +488,7 @@ class OneConnection(RuleBasedStateMachine):
         """Addressed while nothing ended it; unfinished until nothing is owed."""
         over = self.connection.state is State.OVER
         assert (self.registry.get("key") is not None) == (self.first_cause is None and not self.refused)
-        assert len(self.registry) == (not over or self.calls.pending is not None)
+        assert len(self.registry) == (not over or self.calls.pending is not None or self.retrying)
 
     @invariant()
     def an_open_connection_is_looked_at(self) -> None:
@@ -480,10 +524,24 @@ class OneConnection(RuleBasedStateMachine):
             assert not self.pending
 
     @invariant()
+    def nobody_is_read_while_a_message_is_tried_again(self) -> None:
+        """The client's turn is over until it is through."""
+        if self.connected and self.first_cause is None and self.connection._delivery._retry is not None:
+            assert not self.peer.reading
+
+    @invariant()
+    def nothing_is_tried_again_for_too_long(self) -> None:
+        """Nor after an end that gives messages up."""
+        if self.retrying:
+            assert self.retry_for
+            assert not self.dropping
+            assert self.clock.seconds() <= self.calls.first_began + self.retry_for
+
+    @invariant()
     def something_will_end_it(self) -> None:
         """A connection that has an end and a client waits for a PUT's answer or has a timer or was aborted."""
-        timers = self.clock.getDelayedCalls()[len(self.pending) :]
-        assert len(timers) <= 1
+        timers = len(self.clock.getDelayedCalls()) - len(self.pending) - self.retrying
+        assert timers in (0, 1)
         if self.connected and self.first_cause is not None:
             assert timers or self.peer.aborted or self.putting
         else:
@@ -499,6 +557,7 @@ class OneConnection(RuleBasedStateMachine):
         if self.connected:
             self.cause(ClosedBy.SHUTDOWN)
             self.connection.shut_down()
+            assert not self.retrying
             if self.putting:
                 self.settled += 1
                 self.calls.answer(Delivered())
@@ -506,7 +565,9 @@ class OneConnection(RuleBasedStateMachine):
             assert self.peer.aborted
             self.lost = True
             self.connection.lost()
-        while self.putting:
+        while self.putting or self.retrying:
+            if self.retrying:
+                self.clock.advance(LONGEST_PAUSE)
             self.settled += 1
             self.calls.answer(Delivered())
         self.calls_are_in_order()

@@ -223,8 +223,8 @@ class AnswerToPutTests(ContractTestCase):
         await self.check_stays(client)
 
     async def test_retry_status(self) -> None:
-        """A status that promises success later: this version makes one attempt, then closes with 1013."""
-        await self.serve()
+        """A status that promises success later: with one attempt only, closed with 1013."""
+        await self.serve(API_RETRY_FOR="0")
         for status in (408, 425, 429, 502, 503, 504):
             self.api.script["PUT"] = Answer(status, headers=[("Retry-After", "0")])
             client, ws_uri = await self.connected()
@@ -236,7 +236,7 @@ class AnswerToPutTests(ContractTestCase):
 
     async def test_no_complete_answer(self) -> None:
         """No complete answer in time: 1013, and the message counts as not delivered."""
-        await self.serve(API_TIMEOUT="150")
+        await self.serve(API_TIMEOUT="150", API_RETRY_FOR="0")
         self.api.script["PUT"] = None
         client, _ = await self.connected()
         client.send_text("x")
@@ -321,8 +321,8 @@ class AnswerToPutTests(ContractTestCase):
         self.assertEqual([call.method for call in self.api.calls], ["POST", "DELETE"])
 
     async def test_not_repeated_after_a_first_byte(self) -> None:
-        """A reused connection that ends within an answer: no second attempt, as the API has worked on it."""
-        await self.serve()
+        """A reused connection that ends within an answer: not repeated at once, as the API has worked on it."""
+        await self.serve(API_RETRY_FOR="0")
         await self.life()
 
         def cut(call: Call) -> None:
@@ -406,7 +406,7 @@ class AnswerToPutTests(ContractTestCase):
 
 
 class AnswerToDeleteTests(ContractTestCase):
-    """§2.3: answers to a DELETE. None is repeated in this version; what is lost is an error in the log."""
+    """§2.3: answers to a DELETE. What is tried again is in test_contract_retries; here each has one attempt."""
 
     async def ended(self, answer: Answer) -> None:
         """Lead a life whose DELETE is answered like this, and stop."""
@@ -433,7 +433,7 @@ class AnswerToDeleteTests(ContractTestCase):
 
     async def test_other(self) -> None:
         """Any other: an error in the log that names the connection by its tag."""
-        await self.serve()
+        await self.serve(API_RETRY_FOR="0", API_DELETE_FOR="0")
         for status in (301, 400, 404, 500, 503):
             await self.ended(Answer(status))
         await self.stop_gateway()
@@ -442,7 +442,7 @@ class AnswerToDeleteTests(ContractTestCase):
 
     async def test_no_answer(self) -> None:
         """No connection, no complete answer: an error in the log."""
-        await self.serve(API_TIMEOUT="100")
+        await self.serve(API_TIMEOUT="100", API_DELETE_FOR="0")
         self.api.script["DELETE"] = None
         client, _ = await self.connected()
         client.send_close()

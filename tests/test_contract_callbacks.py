@@ -420,7 +420,7 @@ class EndTests(ContractTestCase):
 
     async def test_unreachable(self) -> None:
         """The API cannot be reached with a message: 1013, by unreachable, to the client and to the API."""
-        await self.serve()
+        await self.serve(API_RETRY_FOR="200")
         client, _ = await self.connected()
         port = self.api.port
         await self.api.stop_listening()

@@ -5,13 +5,24 @@ from __future__ import annotations
 import gc
 import sys
 
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import PendingCalls
 from wsaas.delivery import MAX_WAITING, Delivery
-from wsaas.errors import NoAnswer
+from wsaas.errors import (
+    CallbackFailed,
+    GatewayFault,
+    NoAnswer,
+    NotSent,
+    TimedOut,
+    Unauthorized,
+    Unsuccessful,
+    Unusable,
+)
 from wsaas.messages import Delivered, Message, Outcome, Rejected
+from wsaas.retry import Backoff, Retries
 
 ROOM = 100
 
@@ -28,6 +39,7 @@ class RecordingSender:
         self.ws_state: str | None = None
         self.is_blocked = False
         self.outcomes: list[tuple[int, object]] = []
+        self.retried: list[tuple[int, CallbackFailed]] = []
         self.idles = 0
         self.faults: list[object] = []
         #: Raised by the next call of :meth:`answered` or :meth:`unanswered`.
@@ -40,6 +52,10 @@ class RecordingSender:
     def unanswered(self, number: int, failure: Failure) -> None:
         """Keep why there is none."""
         self._keep(number, failure.value)
+
+    def retrying(self, number: int, error: CallbackFailed) -> None:
+        """Keep why."""
+        self.retried.append((number, error))
 
     def _keep(self, number: int, result: object) -> None:
         fault, self.fault = self.fault, None
@@ -187,3 +203,134 @@ class DeliveryTests(SynchronousTestCase):
         self.assertEqual((self.sender.outcomes, self.sender.faults), ([], []))
         gc.collect()
         self.assertEqual(len(self.flushLoggedErrors(AssertionError)), 1)
+
+
+class RetryTests(SynchronousTestCase):
+    """A message that the API does not take now is tried again (protocol §2.3)."""
+
+    def setUp(self) -> None:
+        """For ten seconds."""
+        self.clock = Clock()
+        self.sender = RecordingSender()
+        self.calls = PendingCalls(Retries(self.clock, Backoff(lambda: 0.5), 10.0))
+        self.delivery = Delivery(self.sender, self.calls, ROOM)
+
+    def test_until_it_is_taken(self) -> None:
+        """The same message with the same number; those behind it wait."""
+        errors: list[CallbackFailed] = [NotSent("a"), NoAnswer("b"), TimedOut("c"), Unsuccessful("d")]
+        self.delivery.add(sized(1))
+        self.delivery.add(sized(2))
+        for tries, error in enumerate(errors, 1):
+            self.calls.answer(error)
+            self.assertEqual(self.calls.begun, ["PUT 1"] * tries)
+            self.assertFalse(self.delivery.is_idle)
+            self.clock.advance(2)
+        self.assertEqual(self.calls.begun, ["PUT 1"] * 5)
+        self.calls.answer(Delivered())
+        self.assertEqual(self.calls.begun, ["PUT 1"] * 5 + ["PUT 2"])
+        self.assertEqual(self.sender.outcomes, [(1, Delivered())])
+        self.assertEqual(self.sender.retried, [(1, errors[0])])
+        self.calls.answer(Rejected(404))
+        self.assertEqual((self.delivery.undelivered, self.delivery._bytes), (0, 0))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_an_answer_that_means_something_else_ends_it(self) -> None:
+        """As it would end a first attempt."""
+        for error in (Unusable("x"), Unauthorized("x"), GatewayFault("x"), ZeroDivisionError()):
+            self.setUp()
+            self.delivery.add(sized(1))
+            self.calls.answer(NoAnswer("cut"))
+            self.clock.advance(1)
+            self.calls.answer(error)
+            self.assertEqual(self.sender.outcomes, [(1, error)])
+            self.assertTrue(self.delivery.is_idle)
+
+    def test_what_is_not_tried_again(self) -> None:
+        """Answers that count, and faults of ours."""
+        for error in (Unusable("x"), Unauthorized("x"), GatewayFault("x"), ZeroDivisionError()):
+            self.setUp()
+            self.delivery.add(sized(1))
+            self.calls.answer(error)
+            self.assertEqual((self.sender.outcomes, self.sender.retried), ([(1, error)], []))
+
+    def test_until_the_time_is_over(self) -> None:
+        """Since the first attempt began; the last failure is the one that is told."""
+        self.delivery.add(sized(1))
+        self.clock.advance(9)
+        self.calls.answer(NoAnswer("first"))
+        self.clock.advance(1)
+        last = NoAnswer("last")
+        self.calls.answer(last)
+        self.assertEqual(self.calls.begun, ["PUT 1"] * 2)
+        self.assertEqual(self.sender.outcomes, [(1, last)])
+        self.assertTrue(self.delivery.is_idle)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_each_message_has_the_whole_time(self) -> None:
+        """And pauses of its own."""
+        self.delivery.add(sized(1))
+        self.delivery.add(sized(1))
+        for number in (1, 2):
+            for _ in range(3):
+                self.calls.answer(NoAnswer("cut"))
+                self.clock.advance(2.5)
+            self.calls.answer(Delivered())
+            self.assertEqual(self.sender.outcomes[-1], (number, Delivered()))
+        self.assertEqual([number for number, _ in self.sender.retried], [1, 2])
+
+    def test_there_is_no_room_meanwhile(self) -> None:
+        """Roomy is what lets a paused client be read again."""
+        self.delivery.add(sized(1))
+        self.assertTrue(self.delivery.is_roomy)
+        self.calls.answer(NoAnswer("cut"))
+        self.assertFalse(self.delivery.is_roomy)
+        self.clock.advance(1)
+        self.assertFalse(self.delivery.is_roomy)
+        self.calls.answer(Delivered())
+        self.assertTrue(self.delivery.is_roomy)
+
+    def test_dropped_while_it_waits(self) -> None:
+        """Given up at once, and counted."""
+        self.delivery.add(sized(1))
+        self.delivery.add(sized(1))
+        self.calls.answer(NoAnswer("cut"))
+        self.assertTrue(self.delivery.drop())
+        self.assertFalse(self.delivery.drop())
+        self.assertEqual((self.delivery.undelivered, self.delivery._bytes), (2, 0))
+        self.assertTrue(self.delivery.is_idle)
+        self.assertEqual((self.sender.outcomes, self.clock.getDelayedCalls()), ([], []))
+
+    def test_dropped_while_it_is_on_its_way(self) -> None:
+        """It gets its answer, but no further attempt."""
+        for tries in (1, 2):
+            self.setUp()
+            self.delivery.add(sized(1))
+            for _ in range(tries - 1):
+                self.calls.answer(NoAnswer("cut"))
+                self.clock.advance(1)
+            self.assertFalse(self.delivery.drop())
+            self.assertFalse(self.delivery.is_idle)
+            error = NoAnswer("last")
+            self.calls.answer(error)
+            self.assertEqual(self.sender.outcomes, [(1, error)])
+            self.assertEqual(self.calls.begun, ["PUT 1"] * tries)
+            self.assertTrue(self.delivery.is_idle)
+
+    def test_attempts_that_fail_at_once(self) -> None:
+        """Each waits for its pause all the same."""
+        self.calls.at_once.extend([NotSent("no"), NotSent("no"), Delivered()])
+        self.delivery.add(sized(1))
+        self.assertEqual(self.calls.begun, ["PUT 1"])
+        self.clock.pump([0.5] * 4)
+        self.assertEqual(self.sender.outcomes, [(1, Delivered())])
+
+    def test_a_fault_after_a_retry(self) -> None:
+        """It is told, and the queue goes on."""
+        self.delivery.add(sized(1))
+        self.delivery.add(sized(1))
+        self.calls.answer(NoAnswer("cut"))
+        self.clock.advance(1)
+        fault = self.sender.fault = ZeroDivisionError()
+        self.calls.answer(Delivered())
+        self.assertEqual(self.sender.faults, [fault])
+        self.assertEqual(self.calls.begun, ["PUT 1", "PUT 1", "PUT 2"])

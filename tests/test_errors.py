@@ -19,6 +19,7 @@ from wsaas.errors import (
     NoSlot,
     NotPresentError,
     NotSent,
+    NotTried,
     PushRefused,
     SettingsError,
     TimedOut,
@@ -112,8 +113,8 @@ class CallbackFailedTests(SynchronousTestCase):
     }
 
     def test_each_does_what_the_contract_says(self) -> None:
-        """Denied, which has its status from the API, aside."""
-        self.assertEqual({*self.CONTRACT, Denied}, set(subclasses(CallbackFailed)))
+        """Denied, which has its status from the API, and NotTried, which says when to come back, aside."""
+        self.assertEqual({*self.CONTRACT, NotTried, Denied}, set(subclasses(CallbackFailed)))
         for cls, (status, owed, code, by) in self.CONTRACT.items():
             error = cls("why")
             self.assertEqual((error.status, error.owed, error.close_code, error.closed_by), (status, owed, code, by))
@@ -131,6 +132,17 @@ class CallbackFailedTests(SynchronousTestCase):
         for cls, (status, *_) in self.CONTRACT.items():
             names = [name for name, _ in cls("why").headers]
             self.assertEqual(names, [b"Retry-After"] if status == 503 else [], cls)
+
+    def test_a_call_that_was_not_tried(self) -> None:
+        """As one that was not sent; it says when to come back."""
+        error = NotTried("why", 7)
+        self.assertEqual((error.status, error.owed, error.headers), (503, False, ((b"Retry-After", b"7"),)))
+
+    def test_what_may_be_over_soon(self) -> None:
+        """Then a message is tried again; an answer may say when."""
+        passing = {cls for cls in self.CONTRACT if cls.passing}
+        self.assertEqual(passing, {NotSent, NoSlot, NoAnswer, TimedOut, Unsuccessful})
+        self.assertEqual((Unsuccessful("x", b"9").retry_after, NoAnswer("x").retry_after), (b"9", None))
 
     def test_a_message_that_was_answered_is_not_lost(self) -> None:
         """Only what the API never answered counts as undelivered."""

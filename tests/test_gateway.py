@@ -133,6 +133,7 @@ class GatewayTestCase(SynchronousTestCase):
             check_every,
             drain,
             before=[before or self.note("before")],
+            hurry=self.gate.goodbyes.hurry,
             after=[after or self.note("after")],
         )
 
@@ -405,6 +406,36 @@ class DrainTests(GatewayTestCase):
         (line,) = self.lines(LogLevel.error)
         self.assertTrue(line.startswith("2 connections"), line)
         self.assertIn("DRAIN_TIMEOUT", line)
+
+    def test_an_api_that_comes_back(self) -> None:
+        """Goodbyes that were put off are said before the end, which waits for them."""
+        wires = self.open(2)
+        self.gate.agent.react = lambda call: call.answer(500)
+        for wire in wires:
+            wire.end()
+        for _ in range(8):
+            self.clock.advance(30)
+        self.assertEqual((len(self.gate.registry), self.gate.registry.unsettled), (0, 2))
+        stopped = self.stop()
+        self.pass_time(3)
+        self.assertEqual(stopped, [])
+        self.gate.agent.react = lambda call: call.answer()
+        self.pass_time(1.1)
+        self.assertEqual(stopped, [None])
+        self.assertEqual(self.gate.registry.unsettled, 0)
+
+    def test_goodbyes_that_nobody_takes(self) -> None:
+        """They are counted with what is left."""
+        wires = self.open(3)
+        self.gate.agent.react = lambda call: call.answer(500)
+        wires[0].end()
+        stopped = self.stop()
+        for wire in wires[1:]:
+            wire.deliver(close_frame(1001))
+        self.pass_time(10.1)
+        self.assertEqual(stopped, [None])
+        (line,) = self.lines(LogLevel.error)
+        self.assertTrue(line.startswith("3 connections"), line)
 
     def test_no_time_at_all(self) -> None:
         """DRAIN_TIMEOUT=0: everybody is told, then cut off."""

@@ -89,10 +89,10 @@ class ValuesTests(SynchronousTestCase):
     """The values themselves."""
 
     def test_closed_by_is_what_stands_in_the_header(self) -> None:
-        """The words of protocol §2; crash needs STATE_DIR, which is of a later version."""
+        """The words of protocol §2."""
         self.assertEqual(
             {f"{by}" for by in ClosedBy},
-            {"client", "api", "timeout", "slow", "protocol", "unreachable", "shutdown", "error"},
+            {"client", "api", "timeout", "slow", "protocol", "unreachable", "shutdown", "error", "crash"},
         )
 
     def test_an_answer_asks_for_nothing_unless_it_says_so(self) -> None:

@@ -99,3 +99,17 @@ class RegistryTests(SynchronousTestCase):
         self.registry.remove(self.first)
         self.successResultOf(stays)
         gone.cancel()
+
+    def test_goodbyes_outlive_their_connections(self) -> None:
+        """They are counted, and waited for, though nobody is there any more."""
+        self.registry.add(self.first)
+        self.registry.owe()
+        self.registry.remove(self.first)
+        self.assertEqual((len(self.registry), self.registry.unsettled), (0, 1))
+        empty = self.registry.when_empty()
+        self.registry.owe()
+        self.registry.settle()
+        self.assertNoResult(empty)
+        self.registry.settle()
+        self.successResultOf(empty)
+        self.assertEqual(self.registry.unsettled, 0)

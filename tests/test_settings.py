@@ -23,6 +23,9 @@ UNUSABLE = {
     "PUSH_LISTEN": "udp:8080",
     "WS_TIMEOUT": "30s",
     "API_TIMEOUT": "0",
+    "API_RETRY_FOR": "-1",
+    "API_RETRY_STATUS": "401 503",
+    "API_DELETE_FOR": "604800001",
     "API_MAX_REQUESTS": "0",
     "API_HEADERS": "Ws-Uri: mine",
     "API_CA": "/nowhere/ca.pem",
@@ -106,6 +109,9 @@ class GivenTests(SynchronousTestCase):
                 "PUSH_LISTEN": "tcp:3",
                 "WS_TIMEOUT": "0",
                 "API_TIMEOUT": "1500",
+                "API_RETRY_FOR": "2500",
+                "API_RETRY_STATUS": "503  500",
+                "API_DELETE_FOR": "0",
                 "API_MAX_REQUESTS": "3",
                 "API_HEADERS": "X-A: 1",
                 "API_CA": str(ca),
@@ -126,6 +132,8 @@ class GivenTests(SynchronousTestCase):
         self.assertEqual(settings.hostname, "https://push.example")
         self.assertEqual((settings.listen.clients, settings.listen.pushes), (("tcp:1", "tcp:2"), ("tcp:3",)))
         self.assertEqual((settings.connection.timeout, settings.api.timeout), (0, 1.5))
+        self.assertEqual((settings.api.retry_for, settings.api.delete_for), (2.5, 0))
+        self.assertEqual(settings.api.retry_status, {500, 503})
         self.assertEqual((settings.api.max_requests, settings.api.headers), (3, (("X-A", "1"),)))
         self.assertEqual((settings.api.ca, settings.api.certificate), (certificate, certificate + key))
         self.assertEqual(settings.api.text_type, "application/json")

@@ -108,6 +108,10 @@ class SlotsTests(SynchronousTestCase):
         slots.release("DELETE")
         self.successResultOf(message)
 
+    def test_a_quarter(self) -> None:
+        """What DELETEs that are paid late may hold; one at least."""
+        self.assertEqual([Slots(total).quarter for total in (1, 3, 4, 7, 8, 256)], [1, 1, 1, 1, 2, 64])
+
     def test_who_stops_waiting_is_forgotten(self) -> None:
         """And takes no slot from those behind."""
         slots = Slots(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from http import HTTPStatus
 from typing import NamedTuple, Protocol
 from urllib.parse import unquote_to_bytes
@@ -12,8 +12,8 @@ from urllib.parse import unquote_to_bytes
 from wsaas.errors import Denied, Unauthorized, Unsuccessful, Unusable
 from wsaas.messages import TAKEN, Close, ClosedBy, Delivered, Grant, Message, Outcome, Rejected, checked_close
 
-#: Statuses that promise success later: ``API_RETRY_STATUS``.
-RETRY_STATUS = frozenset({408, 425, 429, 502, 503, 504})
+#: Statuses below 500 of a DELETE that promise success later; of a PUT, ``API_RETRY_STATUS`` names them.
+_NOT_NOW = frozenset({408, 425, 429})
 #: Statuses of a DELETE that say "there is no such route here".
 NO_ROUTE = frozenset({405, 501})
 
@@ -149,9 +149,10 @@ def read_grant(answer: Answer, offered: Sequence[str]) -> Grant:
         return Grant(protocol, state, Close(1011), ClosedBy.ERROR)
 
 
-def read_outcome(answer: Answer) -> Outcome:
+def read_outcome(answer: Answer, retry_status: Collection[int]) -> Outcome:
     """Read the answer to a PUT.
 
+    :param retry_status: statuses that promise success later: ``API_RETRY_STATUS``
     :raises Unauthorized: for a 401
     :raises Unsuccessful: for a status that promises success later
     :raises Unusable: if the answer asks for something that cannot be done
@@ -162,11 +163,23 @@ def read_outcome(answer: Answer) -> Outcome:
         return TAKEN if state is None and reply is None and close is None else Delivered(state, reply, close)
     if status == HTTPStatus.UNAUTHORIZED:
         raise Unauthorized("the API answered 401: the credentials no longer hold")
-    if status in RETRY_STATUS:
-        raise Unsuccessful(f"the API answered {status}")
+    if status in retry_status:
+        raise Unsuccessful(f"the API answered {status}", retry_after(answer))
     return Rejected(status)
 
 
+def retry_after(answer: Answer) -> bytes | None:
+    """:returns: the value of a ``Retry-After``; of several, the first"""
+    values = answer.headers.getRawHeaders(b"Retry-After", [])
+    return values[0] if values else None
+
+
 def is_settled(answer: Answer) -> bool:
-    """:returns: whether a DELETE was taken"""
-    return 200 <= answer.status < 300 or answer.status == HTTPStatus.GONE
+    """:returns: whether a DELETE was taken, or need not be: the API has no such route"""
+    status = answer.status
+    return 200 <= status < 300 or status == HTTPStatus.GONE or status in NO_ROUTE
+
+
+def is_refused(answer: Answer) -> bool:
+    """:returns: whether an answer to a DELETE that is not settled promises nothing: neither "not now" nor a fault"""
+    return answer.status < 500 and answer.status not in _NOT_NOW

@@ -12,15 +12,21 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from wsaas import __version__
-from wsaas.answers import NO_ROUTE, Answer, is_settled, read_grant, read_outcome
+from wsaas.answers import Answer, read_grant, read_outcome
+from wsaas.breaker import Breaker
 from wsaas.client import CallsApi
-from wsaas.errors import CallbackFailed, NoSlot
+from wsaas.errors import CallbackFailed, NoSlot, NotTried
+from wsaas.goodbyes import Goodbye, Goodbyes
 from wsaas.handshake import Handshake
 from wsaas.identity import Identity
 from wsaas.interfaces import Waiter
 from wsaas.messages import End, Grant, Message
+from wsaas.retry import Retries, Retry
 from wsaas.settings import ApiSettings
 from wsaas.slots import Slots
+
+#: Seconds after which a client may ask again that was turned away because too many goodbyes are owed.
+_OWED_RETRY_AFTER = 30
 
 
 class Api:
@@ -30,34 +36,40 @@ class Api:
     :param slots: how many at once
     :param clock: for times and time limits
     :param settings: what callbacks look like
+    :param breaker: told of every attempt; asked before new clients are let in
+    :param retries: how messages are tried again
+    :param goodbyes: makes the DELETEs
     """
 
-    _log = Logger()
-
-    def __init__(self, client: CallsApi, slots: Slots, clock: IReactorTime, settings: ApiSettings) -> None:
+    def __init__(
+        self,
+        client: CallsApi,
+        slots: Slots,
+        clock: IReactorTime,
+        settings: ApiSettings,
+        breaker: Breaker,
+        retries: Retries,
+        goodbyes: Goodbyes,
+    ) -> None:
         self.client = client
         self.slots = slots
         self.clock = clock
         self.settings = settings
+        self.breaker = breaker
+        self.retries = retries
+        self.goodbyes = goodbyes
         #: ``API_HEADERS`` and what else never changes, ready for the wire; and the names of the former, in lower case.
         self.fixed_names = frozenset(name.lower().encode("ascii") for name, _ in settings.headers)
-        self.fixed_lines = b"".join(
-            b"%b: %b\r\n" % (name.encode("ascii"), value.encode("ascii"))
-            for name, value in (
-                *settings.headers,
-                ("User-Agent", f"wsaas/{__version__}"),
-                ("Accept-Encoding", "identity"),
-            )
-        )
+        self.fixed_lines = fixed_lines(settings)
+        self.retry_status = settings.retry_status
         #: The header line of text messages, and that of binary ones.
         self.content_types = tuple(
             b"Content-Type: %b\r\n" % kind.encode("ascii") for kind in (settings.text_type, "application/octet-stream")
         )
+        #: When the newest call began, in seconds of the clock.
+        self.now = 0.0
         #: The line with the time, which is the same for a second.
         self._stamp, self._stamped = b"", -1
-        #: DELETEs that the API did not take.
-        self.lost_goodbyes = 0
-        self._warned_of_route = False
 
     def calls(self, identity: Identity, handshake: Handshake) -> ApiCalls:
         """:returns: the callbacks of one connection"""
@@ -65,39 +77,11 @@ class Api:
 
     def stamp(self) -> bytes:
         """:returns: the end of one header line, and the line that says what time it is"""
-        now = int(self.clock.seconds())
+        self.now = self.clock.seconds()
+        now = int(self.now)
         if now != self._stamped:
             self._stamp, self._stamped = b"\r\nWs-Timestamp: %d\r\n" % now, now
         return self._stamp
-
-    def release(self, result: Answer | Failure, method: str) -> Answer | Failure:
-        """Pass the result of a call on, and its slot to the next."""
-        self.slots.release(method)
-        return result
-
-    def judge_goodbye(self, tag: str, answer: Answer) -> None:
-        """Look whether a DELETE was taken; say so if not."""
-        if is_settled(answer):
-            return
-        if answer.status in NO_ROUTE:
-            if not self._warned_of_route:
-                self._warned_of_route = True
-                self._log.warn(
-                    "the API answers DELETE with {status}: it is not told which connections are over",
-                    status=answer.status,
-                )
-            return
-        self.lose_goodbye(tag, f"the API answered {answer.status}")
-
-    def lose_goodbye(self, tag: str, reason: str) -> None:
-        """A DELETE is given up."""
-        self.lost_goodbyes += 1
-        self._log.error(
-            "{tag} the API was not told that the connection is over: {reason}",
-            tag=tag,
-            reason=reason,
-            lost_goodbyes=self.lost_goodbyes,
-        )
 
 
 class ApiCalls:
@@ -108,7 +92,7 @@ class ApiCalls:
     :param handshake: what its client asked for
     """
 
-    __slots__ = ("_api", "_head", "_identity", "_protocols", "_waiter")
+    __slots__ = ("_api", "_began", "_head", "_identity", "_protocols", "_waiter")
 
     _log = Logger()
 
@@ -116,8 +100,9 @@ class ApiCalls:
         self._api = api
         self._identity = identity
         self._protocols = handshake.protocols
-        #: Who waits for the answer to the PUT on its way.
+        #: Who waits for the answer to the PUT on its way, and when that began.
         self._waiter: Waiter | None = None
+        self._began = 0.0
         #: What all of them have in common, ready for the wire but for the call's number.
         self._head = b"%bWs-Id: %b-" % (
             _common_lines(identity, handshake, api.fixed_names, api.fixed_lines),
@@ -141,15 +126,30 @@ class ApiCalls:
         else:
             slots.acquire("PUT").addCallback(self._put, number, message, state).addErrback(self._put_done)
 
+    def retry(self) -> Retry:
+        """:returns: how the message is tried again whose first attempt has just failed"""
+        return self._api.retries.begin(self._began)
+
     def disconnect(self, end: End, undelivered: int, state: str | None) -> Deferred[None]:
         """DELETE: the connection is over."""
-        slots = self._api.slots
-        if slots.try_acquire("DELETE"):
-            return self._delete(None, end, undelivered, state)
-        return slots.acquire("DELETE").addCallback(self._delete, end, undelivered, state)
+        lines = [self._head, b"end\r\n"]
+        if state:
+            lines.append(b"Ws-State: %b\r\n" % state.encode("ascii"))
+        lines.append(b"Ws-Close-Code: %d\r\n" % end.close.code)
+        if end.close.reason:
+            lines.append(b"Ws-Close-Reason: %b\r\n" % quote(end.close.reason, safe="").encode("ascii"))
+        lines.append(b"Ws-Closed-By: %b\r\n" % end.by.value.encode("ascii"))
+        if undelivered:
+            lines.append(b"Ws-Undelivered: %d\r\n" % undelivered)
+        identity = self._identity
+        return self._api.goodbyes.say(Goodbye(identity.key, identity.tag, b"".join(lines)))
 
     def _ask(self) -> Deferred[Answer]:
         api = self._api
+        if api.breaker.is_open and not api.breaker.admits():
+            raise NotTried("the API is known to be down", api.breaker.retry_after)
+        if api.goodbyes.is_full:
+            raise NotTried("too many DELETEs are owed to the API", _OWED_RETRY_AFTER)
         if api.slots.try_acquire("POST"):
             return self._post(None, None)
         # The wait is a part of the time that the client is given (protocol §2.2).
@@ -161,7 +161,7 @@ class ApiCalls:
         left = None if began is None else max(api.settings.timeout - (api.clock.seconds() - began), 0.001)
         head = self._head_for(b"0", None, b"Content-Type: application/json\r\n")
         body = b'{"ws_uri": %b}' % encode_basestring_ascii(self._identity.ws_uri).encode("ascii")
-        return api.client.call("POST", head, body, left).addBoth(api.release, "POST")
+        return api.client.call("POST", head, body, left).addBoth(self._asked)
 
     def _granted(self, answer: Answer) -> Grant:
         grant = read_grant(answer, self._protocols)
@@ -177,46 +177,46 @@ class ApiCalls:
     def _put(self, _: None, number: int, message: Message, state: str | None) -> None:
         api = self._api
         head = self._head_for(b"%d" % number, state, api.content_types[message.binary])
+        self._began = api.now
         api.client.put(head, message.payload, self._put_done)
 
     def _put_done(self, result: Answer | Failure) -> None:
-        self._api.slots.release("PUT")
+        api = self._api
+        api.slots.release("PUT")
         waiter, self._waiter = self._waiter, None
         assert waiter is not None  # noqa: S101 - for the type checker
         if isinstance(result, Failure):
+            api.breaker.report(result, self._identity.tag)
             waiter.unanswered(result)
             return
+        if api.breaker.failures:
+            api.breaker.report(result, self._identity.tag)
         try:
-            outcome = read_outcome(result)
+            outcome = read_outcome(result, api.retry_status)
         except CallbackFailed:
             waiter.unanswered(Failure())
         else:
             waiter.answered(outcome)
 
-    def _delete(self, _: None, end: End, undelivered: int, state: str | None) -> Deferred[None]:
+    def _asked(self, result: Answer | Failure) -> Answer | Failure:
+        """Pass the result of a POST on, and its slot to the next."""
         api = self._api
-        lines = [b"Ws-Close-Code: %d\r\n" % end.close.code]
-        if end.close.reason:
-            lines.append(b"Ws-Close-Reason: %b\r\n" % quote(end.close.reason, safe="").encode("ascii"))
-        lines.append(b"Ws-Closed-By: %b\r\n" % end.by.value.encode("ascii"))
-        if undelivered:
-            lines.append(b"Ws-Undelivered: %d\r\n" % undelivered)
-        head = self._head_for(b"end", state, b"".join(lines))
-        call = api.client.call("DELETE", head, None).addBoth(api.release, "DELETE")
-        return call.addCallbacks(self._taken, self._not_taken)
-
-    def _taken(self, answer: Answer) -> None:
-        self._api.judge_goodbye(self._identity.tag, answer)
-
-    def _not_taken(self, failure: Failure) -> None:
-        failure.trap(CallbackFailed)
-        self._api.lose_goodbye(self._identity.tag, str(failure.value))
+        api.slots.release("POST")
+        if api.breaker.failures or isinstance(result, Failure):
+            api.breaker.report(result, self._identity.tag)
+        return result
 
     def _head_for(self, call: bytes, state: str | None, more: bytes) -> bytes:
         """:returns: the header lines of an attempt, dated now: it may have waited for its slot"""
         if state:
             more = b"Ws-State: %b\r\n%b" % (state.encode("ascii"), more)
         return b"".join((self._head, call, self._api.stamp(), more))
+
+
+def fixed_lines(settings: ApiSettings) -> bytes:
+    """:returns: ``API_HEADERS`` and the other header lines that never change"""
+    fields = (*settings.headers, ("User-Agent", f"wsaas/{__version__}"), ("Accept-Encoding", "identity"))
+    return b"".join(b"%b: %b\r\n" % (name.encode("ascii"), value.encode("ascii")) for name, value in fields)
 
 
 def _no_slot(failure: Failure) -> Failure:

@@ -28,6 +28,7 @@ from wsaas.errors import (
     Denied,
     GatewayFault,
     NotPresentError,
+    NotTried,
     TooManyWaitError,
     TooSlowError,
     Unusable,
@@ -164,7 +165,8 @@ class Connection:
         self._registry.unlist(self)
         self._held.clear()
         error = self._callback_error(failure)
-        if not isinstance(error, Denied):
+        # While the API is down there may be many who are not even asked for; that it is down has been said.
+        if not isinstance(error, (Denied, NotTried)):
             self._log.warn("{tag} no grant from the API: {reason}", tag=self.identity.tag, reason=error.reason)
         if error.owed:
             self._set_end(End(Close(error.close_code), ClosedBy(error.closed_by)))
@@ -391,6 +393,18 @@ class Connection:
         self._delivery.drop()
         self.close(Close(error.close_code), ClosedBy(error.closed_by))
 
+    def retrying(self, number: int, error: CallbackFailed) -> None:
+        """The first attempt of a message failed. Until it is through, or given up, the client is not read."""
+        self._log.warn(
+            "{tag} message {number}: {reason}; it is tried again",
+            tag=self.identity.tag,
+            number=number,
+            reason=error.reason,
+        )
+        if self._peer is not None and self._end is None and not self._paused:
+            self._paused = True
+            self._peer.pause()
+
     # The end
 
     def _set_end(self, end: End) -> bool:
@@ -473,8 +487,8 @@ class Connection:
 
     def shut_down(self) -> None:
         """The process stops: close with 1001. What has not been begun is dropped and counted."""
-        if not self.close(Close(1001), ClosedBy.SHUTDOWN):
-            self._delivery.drop()
+        if not self.close(Close(1001), ClosedBy.SHUTDOWN) and self._delivery.drop():
+            self._delivery.proceed()
 
     def abort(self) -> None:
         """Do not wait any longer for the client."""

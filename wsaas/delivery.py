@@ -6,8 +6,10 @@ from typing import Protocol
 
 from twisted.python.failure import Failure
 
+from wsaas.errors import CallbackFailed
 from wsaas.interfaces import Calls
 from wsaas.messages import Message, Outcome
+from wsaas.retry import Retry
 
 #: How many messages of one client may wait for the API. Bytes are bounded too; this bounds what empty ones cost.
 MAX_WAITING = 64
@@ -30,6 +32,9 @@ class Sender(Protocol):
     def unanswered(self, number: int, failure: Failure) -> None:
         """A message brought no answer that counts."""
 
+    def retrying(self, number: int, error: CallbackFailed) -> None:
+        """The first attempt of a message failed; it is going to be tried again."""
+
     def idle(self) -> None:
         """Nothing waits and nothing is on its way."""
 
@@ -49,8 +54,10 @@ class Delivery:
         "_bytes",
         "_calls",
         "_in_flight",
+        "_last_try",
         "_number",
         "_proceeding",
+        "_retry",
         "_room",
         "_sender",
         "_waiting",
@@ -67,6 +74,10 @@ class Delivery:
         self._bytes = 0
         self._number = 0
         self._proceeding = False
+        #: While the message on its way is tried again, or waits for that.
+        self._retry: Retry | None = None
+        #: Whether nothing is tried again any more.
+        self._last_try = False
         #: How many messages were dropped.
         self.undelivered = 0
 
@@ -77,8 +88,11 @@ class Delivery:
 
     @property
     def is_roomy(self) -> bool:
-        """Whether half of the room is free again; reading on at the first free byte would stop at once."""
-        return len(self._waiting) <= MAX_WAITING // 2 and self._bytes <= self._room // 2
+        """Whether half of the room is free again; reading on at the first free byte would stop at once.
+
+        Not while a message is tried again.
+        """
+        return self._retry is None and len(self._waiting) <= MAX_WAITING // 2 and self._bytes <= self._room // 2
 
     @property
     def is_idle(self) -> bool:
@@ -91,11 +105,23 @@ class Delivery:
         self._bytes += len(message.payload)
         self.proceed()
 
-    def drop(self) -> None:
-        """Give up the messages that no PUT was begun for, and count them."""
+    def drop(self) -> bool:
+        """Give up the messages that no PUT was begun for and the one that waits for another attempt, and count them.
+
+        A PUT on its way gets its answer, and is not repeated.
+
+        :returns: whether a message was waiting for another attempt; then :meth:`proceed` is to be called
+        """
         self.undelivered += len(self._waiting)
         self._bytes -= sum(len(message.payload) for message in self._waiting)
         self._waiting.clear()
+        self._last_try = True
+        if self._retry is None or not self._retry.is_waiting:
+            return False
+        self._retry.stop()
+        self._done()
+        self.undelivered += 1
+        return True
 
     def end(self) -> None:
         """Forget whose messages they were: each names the other, and both would stay until a full collection."""
@@ -123,6 +149,7 @@ class Delivery:
         assert self._in_flight is not None and self._sender is not None  # noqa: S101 - for the type checker
         self._bytes -= len(self._in_flight.payload)
         self._in_flight = None
+        self._retry = None
         return self._sender
 
     def answered(self, outcome: Outcome) -> None:
@@ -136,9 +163,31 @@ class Delivery:
 
     def unanswered(self, failure: Failure) -> None:
         """The message on its way brought no answer that counts."""
-        sender = self._done()
+        sender = self._sender
+        assert sender is not None  # noqa: S101 - for the type checker
         try:
-            sender.unanswered(self._number, failure)
+            if self._tries_again(sender, failure.value):
+                return
+            self._done().unanswered(self._number, failure)
         except Exception:  # noqa: BLE001 - as above
             sender.faulted(Failure())
         self.proceed()
+
+    def _tries_again(self, sender: Sender, error: BaseException | None) -> bool:
+        if self._last_try or not isinstance(error, CallbackFailed) or not error.passing:
+            return False
+        retry = self._retry or self._calls.retry()
+        if not retry.later(error.retry_after, self._repeat):
+            return False
+        if self._retry is None:
+            self._retry = retry
+            sender.retrying(self._number, error)
+        return True
+
+    def _repeat(self) -> None:
+        message, sender = self._in_flight, self._sender
+        assert message is not None and sender is not None  # noqa: S101 - for the type checker
+        try:
+            self._calls.message(self._number, message, sender.ws_state, self)
+        except Exception:  # noqa: BLE001 - as in proceed()
+            self.unanswered(Failure())

@@ -15,7 +15,8 @@ close code and who closed.
     ├── ClientLeftError                its client left before the API's grant could be used
     └── CallbackFailed                 a callback that brought no usable answer
         ├── NotSent                    it is known never to have reached the API
-        │   └── NoSlot                 … because API_MAX_REQUESTS others were on the wire
+        │   ├── NoSlot                 … because API_MAX_REQUESTS others were on the wire
+        │   └── NotTried               … because the API is known to be down, or too many goodbyes are owed
         ├── NoAnswer                   sent, but no complete answer came
         │   └── TimedOut               … within API_TIMEOUT
         ├── Unsuccessful               a complete answer with a status that promises no success now: 5xx, 429, …
@@ -112,6 +113,10 @@ class CallbackFailed(WsaasError):
     owed: bool = True
     #: Whether the API has answered the call, so that a message in it is not lost.
     answered: bool = False
+    #: Whether it may be over soon, so that a message is tried again (protocol §2.3).
+    passing: bool = False
+    #: The ``Retry-After`` of the answer, if it has one.
+    retry_after: bytes | None = None
     #: The close code and ``Ws-Closed-By`` of a connection that ends by this.
     close_code: int = 1013
     closed_by: str = "unreachable"
@@ -125,16 +130,31 @@ class NotSent(CallbackFailed):
     """The call is known never to have reached the API: no connection, or an unverified one."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
-    headers = ((b"Retry-After", b"5"),)
+    headers: Sequence[tuple[bytes, bytes]] = ((b"Retry-After", b"5"),)
     owed = False
+    passing = True
 
 
 class NoSlot(NotSent):
     """No slot of ``API_MAX_REQUESTS`` came free in time."""
 
 
+class NotTried(NotSent):
+    """The call was not even tried.
+
+    :param reason: what happened, for the log
+    :param seconds: when it is worth another try
+    """
+
+    def __init__(self, reason: str, seconds: int) -> None:
+        super().__init__(reason)
+        self.headers = ((b"Retry-After", b"%d" % seconds),)
+
+
 class NoAnswer(CallbackFailed):
     """The call was sent, and the connection ended before its answer was complete."""
+
+    passing = True
 
 
 class TimedOut(NoAnswer):
@@ -144,7 +164,17 @@ class TimedOut(NoAnswer):
 
 
 class Unsuccessful(CallbackFailed):
-    """The API answered that it cannot now."""
+    """The API answered that it cannot now.
+
+    :param reason: what it answered, for the log
+    :param retry_after: the value of its ``Retry-After``
+    """
+
+    passing = True
+
+    def __init__(self, reason: str, retry_after: bytes | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
 
 
 class Unusable(CallbackFailed):

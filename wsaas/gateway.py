@@ -60,6 +60,7 @@ class Gateway(Service):
     :param check_every: seconds between two passes over those clients who are due for a look
     :param drain_timeout: seconds from the stop to the end, at most
     :param before: called before anything listens, and waited for
+    :param hurry: called when the stop begins: what is owed is to be paid soon
     :param after: called in the end, when no callback is to be made any more, and waited for
     """
 
@@ -75,6 +76,7 @@ class Gateway(Service):
         check_every: float,
         drain_timeout: float,
         before: Sequence[Callable[[], Deferred[None]]] = (),
+        hurry: Callable[[], None] = lambda: None,
         after: Sequence[Callable[[], Deferred[None]]] = (),
     ) -> None:
         self._reactor = reactor
@@ -84,6 +86,7 @@ class Gateway(Service):
         self._check_every = check_every
         self._drain_timeout = drain_timeout
         self._before = before
+        self._hurry = hurry
         self._after = after
         self._next_check: IDelayedCall | None = None
         self._check_due = 0.0
@@ -160,6 +163,7 @@ class Gateway(Service):
 
     async def _stop(self) -> None:
         self._upgrade.draining = True
+        self._hurry()
         self._log.info("shutting down: {count} connections", count=len(self._registry))
         deadline = self._reactor.seconds() + self._drain_timeout
         await self._close_all(self._drain_timeout / 2)
@@ -169,7 +173,7 @@ class Gateway(Service):
             if not await self._emptied(deadline):
                 self._log.error(
                     "{count} connections are left whose DELETE the API may not have got (DRAIN_TIMEOUT)",
-                    count=len(self._registry),
+                    count=self._registry.unsettled,
                 )
         ports, self.ports = self.ports, []
         for port in ports:
@@ -197,12 +201,12 @@ class Gateway(Service):
     async def _emptied(self, deadline: float) -> bool:
         """:returns: whether nothing is owed any more; waits for it no longer than until the deadline"""
         left = deadline - self._reactor.seconds()
-        if len(self._registry) and left > 0:
+        if self._registry.unsettled and left > 0:
             try:
                 await self._registry.when_empty().addTimeout(left, self._reactor)
             except (WaitedTooLongError, CancelledError):
                 return False
-        return not len(self._registry)
+        return not self._registry.unsettled
 
 
 def _where(port: IListeningPort) -> str:

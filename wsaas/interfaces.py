@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from wsaas.messages import Close, End, Grant, Message, Outcome
+from wsaas.retry import Retry
 
 
 class Peer(Protocol):
@@ -63,10 +64,13 @@ class Calls(Protocol):
         """POST; fails with :class:`~wsaas.errors.CallbackFailed`."""
 
     def message(self, number: int, message: Message, state: str | None, waiter: Waiter) -> None:
-        """PUT; fails with :class:`~wsaas.errors.CallbackFailed`. One at a time.
+        """PUT, one attempt; fails with :class:`~wsaas.errors.CallbackFailed`. One at a time.
 
         :param waiter: told what comes of it
         """
 
+    def retry(self) -> Retry:
+        """:returns: how the message is tried again whose first attempt has just failed"""
+
     def disconnect(self, end: End, undelivered: int, state: str | None) -> Deferred[None]:
-        """DELETE; never fails."""
+        """DELETE; never fails. Fires when the connection need not be kept for it any more."""

@@ -35,6 +35,7 @@ class ClosedBy(StrEnum):
     UNREACHABLE = "unreachable"
     SHUTDOWN = "shutdown"
     ERROR = "error"
+    CRASH = "crash"
 
 
 @dataclass(frozen=True, slots=True)

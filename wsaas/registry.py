@@ -20,7 +20,7 @@ class Registry:
     """The connections of this process.
 
     A connection can be *addressed* from before its POST is sent until a Close is asked for or received; it is
-    *unfinished* until its DELETE is settled.
+    *unfinished* until its DELETE is settled, or is all that is left of it: then its goodbye is *owed*.
 
     :param width: of the buckets of :attr:`looks`, in seconds
     """
@@ -30,7 +30,13 @@ class Registry:
         self.looks: Wheel[Connection] = Wheel(width)
         self._addressed: dict[str, Connection] = {}
         self._unfinished: dict[str, Connection] = {}
+        self._owed = 0
         self._waiting: list[Deferred[None]] = []
+
+    @property
+    def unsettled(self) -> int:
+        """How many DELETEs the API still has to get: of unfinished connections, and of those that are forgotten."""
+        return len(self._unfinished) + self._owed
 
     def __len__(self) -> int:
         """:returns: how many connections are unfinished"""
@@ -57,14 +63,26 @@ class Registry:
         """Forget a connection that owes nothing any more."""
         self.unlist(connection)
         self._unfinished.pop(connection.identity.key, None)
-        if not self._unfinished:
+        self._look()
+
+    def owe(self) -> None:
+        """A goodbye outlives its connection."""
+        self._owed += 1
+
+    def settle(self) -> None:
+        """Such a goodbye is paid, or dropped."""
+        self._owed -= 1
+        self._look()
+
+    def _look(self) -> None:
+        if not self.unsettled:
             waiting, self._waiting = self._waiting, []
             for deferred in waiting:
                 deferred.callback(None)
 
     def when_empty(self) -> Deferred[None]:
-        """:returns: a Deferred that fires once no connection is unfinished"""
-        if not self._unfinished:
+        """:returns: a Deferred that fires once no connection is unfinished and no goodbye owed"""
+        if not self.unsettled:
             return succeed(None)
         # Whoever gives up waiting cancels; the list must not fire a cancelled Deferred's successor twice.
         deferred: Deferred[None] = Deferred(self._forget)

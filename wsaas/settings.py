@@ -23,14 +23,12 @@ from wsaas.values import (
     number,
     parse_api_uri,
     pem,
+    statuses,
 )
 
 #: Names of later versions. Ignoring them would leave an operator believing in a protection that is not there.
 NOT_YET = (
     "ADMIN_LISTEN",
-    "API_DELETE_FOR",
-    "API_RETRY_FOR",
-    "API_RETRY_STATUS",
     "API_SECRET",
     "API_SECRET_FILE",
     "PUSH_TOKEN",
@@ -47,6 +45,9 @@ class ApiSettings:
     """What the API's side is told. Times in seconds, sizes in bytes."""
 
     timeout: float
+    retry_for: float
+    retry_status: frozenset[int]
+    delete_for: float
     max_requests: int
     max_body: int
     headers: tuple[tuple[str, str], ...]
@@ -196,6 +197,27 @@ SETTINGS: tuple[Setting, ...] = (
         "one callback, connecting and the answer's body included, in ms",
     ),
     Setting(
+        "API_RETRY_FOR",
+        "60000",
+        milliseconds(0, _DAY),
+        "milliseconds, 0 to 86400000; 0 is one attempt",
+        "a message that the API does not take is tried again for so long, in ms",
+    ),
+    Setting(
+        "API_RETRY_STATUS",
+        "408 425 429 502 503 504",
+        statuses,
+        "HTTP statuses from 400 to 599 without 401, separated by blanks",
+        "answers to a message upon which it is tried again",
+    ),
+    Setting(
+        "API_DELETE_FOR",
+        "86400000",
+        milliseconds(0, 7 * _DAY),
+        "milliseconds, 0 to 604800000; 0 is one attempt",
+        "a DELETE that the API does not take is tried again for so long, in ms",
+    ),
+    Setting(
         "API_MAX_REQUESTS",
         "256",
         number(1, 10_000),
@@ -330,6 +352,9 @@ def read_settings(given: Mapping[str, str], *, demo: bool = False) -> Settings:
         api_uri=parsed["API_URI"],
         api=ApiSettings(
             timeout=parsed["API_TIMEOUT"],
+            retry_for=parsed["API_RETRY_FOR"],
+            retry_status=parsed["API_RETRY_STATUS"],
+            delete_for=parsed["API_DELETE_FOR"],
             max_requests=parsed["API_MAX_REQUESTS"],
             max_body=parsed["WS_MAX_MESSAGE"],
             headers=parsed["API_HEADERS"],

@@ -1,4 +1,7 @@
-"""Who may be on the wire to the API: ``API_MAX_REQUESTS`` attempts, shared fairly between the three methods."""
+"""Who may be on the wire to the API: ``API_MAX_REQUESTS`` attempts, shared fairly between the three methods.
+
+DELETEs that are paid late count as a method of their own, ``LATE``.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,8 @@ class Slots:
     def __init__(self, total: int) -> None:
         self._total = total
         self._share = total - total // 4
+        #: What DELETEs that are paid late may hold; whoever makes them sees to it (protocol §2.1).
+        self.quarter = max(1, total // 4)
         #: How many slots are in use.
         self.held = 0
         self._held: dict[str, int] = {}

@@ -9,12 +9,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from ipaddress import ip_address
+from random import SystemRandom
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
 from twisted.application.service import IServiceCollection, MultiService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import ILogObserver, Logger
 from twisted.python import usage
 from twisted.python.components import Componentized
@@ -22,7 +23,8 @@ from twisted.python.logfile import LogFile
 
 from wsaas import __version__, loop
 from wsaas.agent import ApiTrust, PersistentAgent
-from wsaas.api import Api
+from wsaas.api import Api, fixed_lines
+from wsaas.breaker import Breaker
 from wsaas.channel import ClientSite
 from wsaas.client import ApiClient, CallsApi, PlainClient
 from wsaas.collector import settle
@@ -31,6 +33,7 @@ from wsaas.errors import SettingsError
 from wsaas.fast_agent import FastAgent
 from wsaas.fast_client import FastApiClient, FastClient
 from wsaas.gateway import Gateway, Listener
+from wsaas.goodbyes import Goodbyes
 from wsaas.handshake_lane import HandshakeLane
 from wsaas.identity import new_identity
 from wsaas.listen import DefaultEndpoint, Endpoint, endpoints
@@ -38,6 +41,7 @@ from wsaas.logs import make_observer
 from wsaas.push import PushResource
 from wsaas.push_lane import PushLane
 from wsaas.registry import Registry
+from wsaas.retry import Backoff, Retries
 from wsaas.settings import SETTINGS, Settings, read_settings
 from wsaas.site import ClientRoot, PushRoot
 from wsaas.slots import Slots
@@ -194,13 +198,21 @@ def build(settings: Settings, reactor: Any, token_bytes: Callable[[int], bytes] 
     trust = ApiTrust(settings.api.ca, settings.api.certificate)
     uri = "" if settings.api_uri is None else settings.api_uri.uri
     client, close_agent = api_client(settings, trust, uri, reactor)
-    api = Api(client, Slots(settings.api.max_requests), reactor, settings.api)
-
-    before: list[Callable[[], Deferred[None]]] = []
-    after: list[Callable[[], Deferred[None]]] = [close_agent]
     # A look is late by twice that at most: once in its bucket, and once for the next pass.
     check_every = max(0.005, min(WIDTH, timeout / 20)) if timeout else WIDTH
     registry = Registry(check_every)
+    slots, random = Slots(settings.api.max_requests), SystemRandom().random
+    breaker = Breaker(reactor, random)
+    retries = Retries(reactor, Backoff(random), settings.api.retry_for)
+    goodbyes = Goodbyes(client, slots, breaker, reactor, random, settings.api, registry, fixed_lines(settings.api))
+    api = Api(client, slots, reactor, settings.api, breaker, retries, goodbyes)
+
+    def stop_goodbyes() -> Deferred[None]:
+        goodbyes.stop()
+        return succeed(None)
+
+    before: list[Callable[[], Deferred[None]]] = []
+    after: list[Callable[[], Deferred[None]]] = [stop_goodbyes, close_agent]
     pushes = PushResource(registry, limits.max_message)
     pages = None
     clients: list[Endpoint | DefaultEndpoint] = list(endpoints(reactor, "WS_LISTEN", settings.listen.clients))
@@ -252,7 +264,15 @@ def build(settings: Settings, reactor: Any, token_bytes: Callable[[int], bytes] 
         site = ClientSite(push_root, push_root, reactor, head_timeout, limits.max_message, lane)
         listeners.append(Listener(site, endpoints(reactor, "PUSH_LISTEN", settings.listen.pushes), "pushes", buffers))
     return Gateway(
-        reactor, listeners, upgrade, registry, check_every, settings.drain_timeout, before=before, after=after
+        reactor,
+        listeners,
+        upgrade,
+        registry,
+        check_every,
+        settings.drain_timeout,
+        before=before,
+        hurry=goodbyes.hurry,
+        after=after,
     )
 
 

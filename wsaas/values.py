@@ -171,6 +171,14 @@ def field_names(text: str) -> tuple[str, ...]:
     return names
 
 
+def statuses(text: str) -> frozenset[int]:
+    """Read HTTP statuses of failure. A 401 is none of them: it has a meaning of its own."""
+    words = text.split()
+    if not all(re.fullmatch(r"[45][0-9][0-9]", word) and word != "401" for word in words):
+        raise ValueError
+    return frozenset(map(int, words))
+
+
 def media_type(text: str) -> str:
     """Read a media type (RFC 9110 §8.3.1)."""
     if not text or not _FIELD_VALUE.fullmatch(text) or not re.match(r"[\w.+-]+/[\w.+-]+\s*(;|$)", text, re.ASCII):
