@@ -8,7 +8,10 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from wsaas.handshake import Handshake
+from wsaas.identity import Identity
 from wsaas.interfaces import Waiter
+from wsaas.journal_file import Debt
 from wsaas.messages import Close, End, Grant, Message
 from wsaas.retry import Backoff, Retries, Retry
 
@@ -162,3 +165,46 @@ class PendingCalls:
             deferred.errback(result)
         else:
             deferred.callback(result)
+
+
+class PendingJournal:
+    """A :class:`~wsaas.journal.Journal` that keeps what it is told, and takes debts down when the test says so."""
+
+    healthy = True
+
+    def __init__(self) -> None:
+        #: What it was told, in order.
+        self.told: list[tuple[object, ...]] = []
+        self._recorded: Deferred[None] = Deferred()
+
+    def open(self) -> list[Debt]:
+        """There was no earlier life."""
+        return []
+
+    def owe(self, identity: Identity, handshake: Handshake) -> Deferred[None]:
+        """Take a debt down, later."""
+        self.told.append(("owe", identity.key, handshake.target))
+        return self._recorded
+
+    def record(self, error: Exception | None = None) -> None:
+        """Have taken it down, or failed."""
+        if error is None:
+            self._recorded.callback(None)
+        else:
+            self._recorded.errback(error)
+
+    def remember(self, key: str, state: str | None) -> None:
+        """Keep a state."""
+        self.told.append(("remember", key, state))
+
+    def ended(self, key: str, end: End, undelivered: int) -> None:
+        """Keep an end."""
+        self.told.append(("ended", key, end, undelivered))
+
+    def settle(self, key: str) -> None:
+        """Keep it."""
+        self.told.append(("settle", key))
+
+    def close(self) -> Deferred[None]:
+        """Nothing is open."""
+        raise AssertionError("no connection ends it")

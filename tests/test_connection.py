@@ -28,6 +28,7 @@ from wsaas.errors import (
 )
 from wsaas.handshake import Handshake
 from wsaas.identity import Identity
+from wsaas.journal import NO_JOURNAL, Journal
 from wsaas.messages import Close, ClosedBy, Delivered, End, Grant, Message, Rejected
 from wsaas.registry import Registry
 from wsaas.retry import LONGEST_PAUSE, Backoff, Retries
@@ -71,6 +72,8 @@ def ending(code: int, by: ClosedBy, reason: str = "") -> End:
 class ConnectionCase(SynchronousTestCase):
     """A connection between a client and an API in memory."""
 
+    journal: Journal = NO_JOURNAL
+
     def setUp(self) -> None:
         self.begin()
 
@@ -97,6 +100,7 @@ class ConnectionCase(SynchronousTestCase):
             ConnectionSettings(timeout, max_message, max_buffer),
             self.registry,
             self.clock,
+            self.journal,
         )
 
     def ask(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -21,13 +22,21 @@ from wsaas.answers import Answer
 from wsaas.breaker import MIN_FAILURES, Breaker
 from wsaas.errors import CallbackFailed, NoAnswer, NotSent, TimedOut, Unusable
 from wsaas.goodbyes import MAX_BYTES, PAUSES, RECORD, Goodbye, Goodbyes
-from wsaas.identity import tag_of
+from wsaas.identity import Identity, tag_of
+from wsaas.journal_file import Debt
+from wsaas.messages import Close, ClosedBy, End
 from wsaas.registry import Registry
 from wsaas.retry import Backoff
 from wsaas.settings import ApiSettings, read_settings
 from wsaas.slots import Slots
 
 NOW = 1_700_000_000.0
+CRASH = End(Close(1006), ClosedBy.CRASH)
+
+
+def debt(key: str, ended_at: float = NOW) -> Debt:
+    """:returns: a debt of which hardly anything is known"""
+    return Debt(Identity(key, tag_of(key), f"h/{key}"), b"/", None, None, CRASH, 0, ended_at)
 
 
 class Calls:
@@ -462,7 +471,8 @@ class CrashTests(GoodbyesTestCase):
 
     def test_what_it_says(self) -> None:
         """Who it was, what is known of it, and that it was a crash."""
-        self.goodbyes.repay("http://h/some-key", b"/chat?a=b", "192.0.2.1", "s 1")
+        identity = Identity("some-key", tag_of("some-key"), "http://h/some-key")
+        self.goodbyes.repay([Debt(identity, b"/chat?a=b", "192.0.2.1", "s 1", CRASH, 0, NOW)])
         self.assertEqual((self.goodbyes.owed, self.registry.unsettled, self.calls.heads), (1, 1, []))
         self.clock.advance(1)
         tag = tag_of("some-key").encode()
@@ -488,14 +498,42 @@ class CrashTests(GoodbyesTestCase):
 
     def test_what_is_not_known(self) -> None:
         """Is left out."""
-        self.goodbyes.repay("h/k", b"/", None, None)
+        self.goodbyes.repay([debt("k")])
         self.clock.advance(1)
         for name in (b"Ws-Client", b"X-Forwarded-For", b"Ws-State"):
             self.assertNotIn(name, self.calls.heads[0])
 
+    def test_what_is_known_of_the_end(self) -> None:
+        """Is said, as the earlier process would have said it."""
+        end = End(Close(4001, "good bye"), ClosedBy.API)
+        self.goodbyes.repay([replace(debt("k"), end=end, undelivered=3)])
+        self.clock.advance(1)
+        for line in (
+            b"Ws-Close-Code: 4001",
+            b"Ws-Close-Reason: good%20bye",
+            b"Ws-Closed-By: api",
+            b"Ws-Undelivered: 3",
+        ):
+            self.assertIn(line, self.calls.heads[0].split(b"\r\n"))
+
+    def test_one_that_is_too_old(self) -> None:
+        """It has one attempt; if that is not taken, it is dropped, an error in the log, and counted."""
+        for answer, lost in ((503, 1), (200, 0)):
+            self.begin(API_DELETE_FOR="60000")
+            self.goodbyes.repay([debt("k", self.clock.seconds() - 61)])
+            self.clock.advance(1)
+            self.calls.answer(answer)
+            self.assertEqual((self.goodbyes.lost, self.settled), (lost, ["k"]))
+            self.nothing_left()
+
+    def test_none(self) -> None:
+        """As at most starts: nothing is said."""
+        self.goodbyes.repay([])
+        self.nothing_left()
+
     def test_not_taken(self) -> None:
         """Tried again like any other."""
-        self.goodbyes.repay("h/k", b"/", None, None)
+        self.goodbyes.repay([debt("k")])
         self.calls.at_once = 503
         self.clock.pump([1.0] * 10)
         self.calls.at_once = 200
@@ -507,7 +545,7 @@ class CrashTests(GoodbyesTestCase):
         """Spread out, and soon done."""
         for number in range(1000):
             self.drawn = number / 1000
-            self.goodbyes.repay(f"h/k{number}", b"/", None, None)
+            self.goodbyes.repay([debt(f"k{number}")])
         self.calls.at_once = 200
         self.clock.pump([0.02] * 25)
         self.assertLess(abs(len(self.settled) - 500), 50)
@@ -613,7 +651,7 @@ class AnyCourse(RuleBasedStateMachine):
     def repay(self) -> None:
         """One of an earlier process."""
         self.case.made += 1
-        self.case.goodbyes.repay(f"h/key{self.case.made}", b"/", None, None)
+        self.case.goodbyes.repay([debt(f"key{self.case.made}", self.case.clock.seconds())])
 
     @rule(result=st.sampled_from([200, 200, 410, *_FAILURES]))
     def answer(self, result: object) -> None:

@@ -36,6 +36,7 @@ UNUSABLE = {
     "WS_MAX_MESSAGE": "0",
     "WS_MAX_BUFFER": "1",
     "WS_COMPRESSION": "yes",
+    "STATE_DIR": "state",
     "DRAIN_TIMEOUT": "-1",
     "FAST_LANES": "maybe",
     "LOG_LEVEL": "LOUD",
@@ -51,6 +52,7 @@ class DefaultsTests(SynchronousTestCase):
         settings = read_settings(API)
         self.assertEqual(settings.hostname, "http://localhost:8080")
         self.assertEqual(settings.drain_timeout, 10)
+        self.assertIsNone(settings.state_dir)
         self.assertEqual((settings.listen.clients, settings.listen.pushes), ((), ()))
         self.assertEqual((settings.api.timeout, settings.api.max_requests), (30, 256))
         self.assertEqual((settings.api.headers, settings.api.ca, settings.api.certificate), ((), None, None))
@@ -122,6 +124,7 @@ class GivenTests(SynchronousTestCase):
                 "WS_MAX_MESSAGE": "10",
                 "WS_MAX_BUFFER": "20",
                 "WS_COMPRESSION": "ON",
+                "STATE_DIR": "/var/lib/wsaas",
                 "DRAIN_TIMEOUT": "250",
                 "LOG_LEVEL": "debug",
                 "LOG_FORMAT": "JSON",
@@ -143,6 +146,7 @@ class GivenTests(SynchronousTestCase):
         self.assertEqual((settings.connection.max_message, settings.connection.max_buffer), (10, 20))
         self.assertEqual(settings.api.max_body, 10)
         self.assertEqual(settings.drain_timeout, 0.25)
+        self.assertEqual(settings.state_dir, Path("/var/lib/wsaas"))
         self.assertEqual((settings.log.level, settings.log.format), ("DEBUG", "json"))
 
     def test_settings_cannot_be_changed(self) -> None:
@@ -207,7 +211,7 @@ class ErrorsTests(SynchronousTestCase):
         """In this version or as one of a later."""
         self.assertEqual(len({setting.name for setting in SETTINGS}), len(SETTINGS))
         self.assertFalse({setting.name for setting in SETTINGS} & set(NOT_YET))
-        for name in ("ADMIN_LISTEN", "API_SECRET", "PUSH_TOKEN", "STATE_DIR", "TRUST_PROXY", "WS_MAX_CONNECTIONS"):
+        for name in ("ADMIN_LISTEN", "API_SECRET", "PUSH_TOKEN", "TRUST_PROXY", "WS_MAX_CONNECTIONS"):
             self.assertIn(name, NOT_YET)
 
     def test_push_listen_needs_a_hostname(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from json.encoder import encode_basestring_ascii
-from urllib.parse import quote
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.defer import TimeoutError as WaitedTooLongError
@@ -16,7 +15,7 @@ from wsaas.answers import Answer, read_grant, read_outcome
 from wsaas.breaker import Breaker
 from wsaas.client import CallsApi
 from wsaas.errors import CallbackFailed, NoSlot, NotTried
-from wsaas.goodbyes import Goodbye, Goodbyes
+from wsaas.goodbyes import Goodbye, Goodbyes, end_lines
 from wsaas.handshake import Handshake
 from wsaas.identity import Identity
 from wsaas.interfaces import Waiter
@@ -135,12 +134,7 @@ class ApiCalls:
         lines = [self._head, b"end\r\n"]
         if state:
             lines.append(b"Ws-State: %b\r\n" % state.encode("ascii"))
-        lines.append(b"Ws-Close-Code: %d\r\n" % end.close.code)
-        if end.close.reason:
-            lines.append(b"Ws-Close-Reason: %b\r\n" % quote(end.close.reason, safe="").encode("ascii"))
-        lines.append(b"Ws-Closed-By: %b\r\n" % end.by.value.encode("ascii"))
-        if undelivered:
-            lines.append(b"Ws-Undelivered: %d\r\n" % undelivered)
+        lines += end_lines(end, undelivered)
         identity = self._identity
         return self._api.goodbyes.say(Goodbye(identity.key, identity.tag, b"".join(lines)))
 

@@ -33,6 +33,7 @@ from wsaas.errors import (
     TooSlowError,
     Unusable,
 )
+from wsaas.journal import NO_JOURNAL
 from wsaas.liveness import Pulse, pause, silence
 from wsaas.logs import LeanLogger
 from wsaas.messages import TAKEN, Close, ClosedBy, Delivered, End, Grant, Message, Outcome, Rejected, Traffic
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from wsaas.handshake import Handshake
     from wsaas.identity import Identity
     from wsaas.interfaces import Calls, Peer
+    from wsaas.journal import Journal
     from wsaas.registry import Registry
     from wsaas.settings import ConnectionSettings
 
@@ -73,6 +75,7 @@ class Connection:
     :param settings: its bounds
     :param registry: told when it can be addressed and when it owes nothing any more
     :param clock: for timers and times
+    :param journal: told what is owed
     """
 
     __slots__ = (
@@ -85,6 +88,7 @@ class Connection:
         "_end",
         "_held",
         "_held_bytes",
+        "_journal",
         "_looked_at_soon",
         "_paused",
         "_peer",
@@ -112,6 +116,7 @@ class Connection:
         settings: ConnectionSettings,
         registry: Registry,
         clock: IReactorTime,
+        journal: Journal = NO_JOURNAL,
     ) -> None:
         self.identity = identity
         self.handshake = handshake
@@ -124,6 +129,7 @@ class Connection:
         self._settings = settings
         self._registry = registry
         self._clock = clock
+        self._journal = journal
         self._peer: Peer | None = None
         self._end: End | None = None
         self._held: list[Message] = []
@@ -151,10 +157,19 @@ class Connection:
             :class:`~wsaas.errors.CallbackFailed`, or :class:`ClientLeftError` if the grant came too late
         """
         self._registry.add(self)
-        return self._calls.connect().addCallbacks(self._granted, self._not_granted)
+        recording = self._journal.owe(self.identity, self.handshake)
+        asking = self._calls.connect() if recording is None else recording.addCallback(self._recorded)
+        return asking.addCallbacks(self._granted, self._not_granted)
+
+    def _recorded(self, _: None) -> Deferred[Grant]:
+        if self._end is not None:
+            raise NotTried("the client left, or the gateway is stopping", 1)
+        return self._calls.connect()
 
     def _granted(self, grant: Grant) -> Grant:
-        self.ws_state = grant.state or None
+        if grant.state:
+            self.ws_state = grant.state
+            self._journal.remember(self.identity.key, grant.state)
         self.protocol = grant.protocol
         if self.state is State.OVER or (self._end is not None and self._end.by is not ClosedBy.API):
             self._say_goodbye()
@@ -165,7 +180,7 @@ class Connection:
         self._registry.unlist(self)
         self._held.clear()
         error = self._callback_error(failure)
-        # While the API is down there may be many who are not even asked for; that it is down has been said.
+        # While the API is down, or the journal, there may be many who are not even asked for; that it is has been said.
         if not isinstance(error, (Denied, NotTried)):
             self._log.warn("{tag} no grant from the API: {reason}", tag=self.identity.tag, reason=error.reason)
         if error.owed:
@@ -174,6 +189,7 @@ class Connection:
         else:
             self.state = State.OVER
             self._delivery.end()
+            self._journal.settle(self.identity.key)
             self._registry.remove(self)
         self._unconfirmed()
         return Failure(error)
@@ -369,6 +385,7 @@ class Connection:
         else:
             if outcome.state is not None:
                 self.ws_state = outcome.state or None
+                self._journal.remember(self.identity.key, self.ws_state)
             if self._peer is not None and self.state is State.OPEN:
                 self._carry_out(self._peer, outcome)
         self._regulate()
@@ -548,6 +565,7 @@ class Connection:
             reason=end.close.reason,
             undelivered=self._delivery.undelivered,
         )
+        self._journal.ended(self.identity.key, end, self._delivery.undelivered)
         self._calls.disconnect(end, self._delivery.undelivered, self.ws_state).addBoth(self._gone)
         self._unconfirmed()
 

@@ -13,10 +13,11 @@ close code and who closed.
     ├── TooSlowError                   its client does not read
     │   └── TooManyWaitError           … or answers its pings too slowly
     ├── ClientLeftError                its client left before the API's grant could be used
+    ├── JournalError                   the file in STATE_DIR is of no use
     └── CallbackFailed                 a callback that brought no usable answer
         ├── NotSent                    it is known never to have reached the API
         │   ├── NoSlot                 … because API_MAX_REQUESTS others were on the wire
-        │   └── NotTried               … because the API is known to be down, or too many goodbyes are owed
+        │   └── NotTried               … because the API is down, or no more can be owed to it
         ├── NoAnswer                   sent, but no complete answer came
         │   └── TimedOut               … within API_TIMEOUT
         ├── Unsuccessful               a complete answer with a status that promises no success now: 5xx, 429, …
@@ -97,6 +98,10 @@ class TooManyWaitError(TooSlowError):
 
 class ClientLeftError(WsaasError):
     """The client left, or the gateway is stopping, before the API's grant could be used."""
+
+
+class JournalError(WsaasError):
+    """The journal's file is damaged or not ours, or cannot be opened."""
 
 
 class CallbackFailed(WsaasError):

@@ -7,10 +7,11 @@ one at a time at first, and more only as the API takes them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -21,8 +22,8 @@ from wsaas.answers import NO_ROUTE, Answer, is_refused, is_settled, retry_after
 from wsaas.breaker import Breaker
 from wsaas.client import CallsApi
 from wsaas.errors import CallbackFailed
-from wsaas.identity import tag_of
-from wsaas.messages import ClosedBy
+from wsaas.journal_file import Debt
+from wsaas.messages import End
 from wsaas.retry import Backoff, asked_pause
 from wsaas.slots import Slots
 
@@ -42,6 +43,31 @@ MAX_BYTES = 64 << 20
 RECORD = 500
 #: How many records one turn of the timer looks at, so that the reactor's other work has its turn too.
 _AT_ONCE = 200
+
+
+def end_lines(end: End, undelivered: int) -> list[bytes]:
+    """:returns: the header lines that say how a connection ended"""
+    lines = [b"Ws-Close-Code: %d\r\n" % end.close.code]
+    if end.close.reason:
+        lines.append(b"Ws-Close-Reason: %b\r\n" % quote(end.close.reason, safe="").encode("ascii"))
+    lines.append(b"Ws-Closed-By: %b\r\n" % end.by.value.encode("ascii"))
+    if undelivered:
+        lines.append(b"Ws-Undelivered: %d\r\n" % undelivered)
+    return lines
+
+
+def _kept_lines(debt: Debt) -> bytes:
+    """:returns: the header lines of what was kept of a connection"""
+    identity = debt.identity
+    lines = [b"Ws-Uri: %b\r\nWs-Path: %b\r\n" % (identity.ws_uri.encode("ascii"), debt.target)]
+    if debt.client is not None:
+        address = debt.client.encode("ascii")
+        lines.append(b"Ws-Client: %b\r\nX-Forwarded-For: %b\r\n" % (address, address))
+    if debt.state:
+        lines.append(b"Ws-State: %b\r\n" % debt.state.encode("ascii"))
+    lines += end_lines(debt.end, debt.undelivered)
+    lines.append(b"Ws-Id: %b-end\r\n" % identity.tag.encode("ascii"))
+    return b"".join(lines)
 
 
 class Goodbye:
@@ -134,8 +160,7 @@ class Goodbyes:
         """
         if not self._is_worth_it():
             goodbye.began = self._clock.seconds()
-            self._owe(goodbye)
-            self._postpone(goodbye, None)
+            self._put_off(goodbye, None)
             return succeed(None)
         if self._slots.try_acquire("DELETE"):
             return self._try_first(None, goodbye)
@@ -149,8 +174,7 @@ class Goodbyes:
         if self._is_over(goodbye, result):
             self._settled(goodbye.key)
         else:
-            self._owe(goodbye)
-            self._postpone(goodbye, result)
+            self._put_off(goodbye, result)
 
     # All attempts
 
@@ -210,32 +234,28 @@ class Goodbyes:
 
     # Those that are late
 
-    def repay(self, ws_uri: str, path: bytes, client: str | None, state: str | None) -> None:
-        """Owe the DELETE of a connection that ended with an earlier process.
+    def repay(self, debts: Sequence[Debt]) -> None:
+        """Owe the DELETEs of connections that an earlier process left behind."""
+        if debts:
+            self._log.warn(
+                "{count} connections of an earlier process are over without their DELETE, which follows now",
+                count=len(debts),
+            )
+        now = self._clock.seconds()
+        for debt in debts:
+            goodbye = Goodbye(debt.identity.key, debt.identity.tag, self._fixed_lines + _kept_lines(debt))
+            goodbye.began = debt.ended_at
+            self._owe(goodbye)
+            self._wait(goodbye, now + self._random() * REPAY_OVER)
 
-        :param ws_uri: its name
-        :param path: the target of its handshake, as sent
-        :param client: its client's IP address, if it had one
-        :param state: the last ``Ws-State`` that is known
-        """
-        key = ws_uri.rpartition("/")[2]
-        tag = tag_of(key)
-        lines = [self._fixed_lines, b"Ws-Uri: %b\r\nWs-Path: %b\r\n" % (ws_uri.encode("ascii"), path)]
-        if client is not None:
-            address = client.encode("ascii")
-            lines.append(b"Ws-Client: %b\r\nX-Forwarded-For: %b\r\n" % (address, address))
-        if state:
-            lines.append(b"Ws-State: %b\r\n" % state.encode("ascii"))
-        lines.append(b"Ws-Close-Code: 1006\r\nWs-Closed-By: %b\r\n" % ClosedBy.CRASH.value.encode("ascii"))
-        lines.append(b"Ws-Id: %b-end\r\n" % tag.encode("ascii"))
-        goodbye = Goodbye(key, tag, b"".join(lines))
-        goodbye.began = self._clock.seconds()
-        self._owe(goodbye)
-        self._wait(goodbye, goodbye.began + self._random() * REPAY_OVER)
-
-    def _owe(self, goodbye: Goodbye) -> None:
+    def _put_off(self, goodbye: Goodbye, result: Answer | Failure | None) -> None:
+        """Owe what the first attempt did not pay."""
         if not self.owed:
             self._log.warn("the API does not take a DELETE now; it is tried again")
+        self._owe(goodbye)
+        self._postpone(goodbye, result)
+
+    def _owe(self, goodbye: Goodbye) -> None:
         self.owed += 1
         self.bytes += len(goodbye.head) + RECORD
         self._registry.owe()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from wsaas import origins
@@ -17,6 +18,7 @@ from wsaas.values import (
     endpoints,
     field_lines,
     field_names,
+    folder,
     hostname,
     media_type,
     milliseconds,
@@ -33,7 +35,6 @@ NOT_YET = (
     "API_SECRET_FILE",
     "PUSH_TOKEN",
     "PUSH_TOKEN_FILE",
-    "STATE_DIR",
     "TRUST_PROXY",
     "WS_MAX_CONNECTIONS",
     "WS_MAX_PER_ADDRESS",
@@ -97,6 +98,7 @@ class Settings:
     hostname: str
     drain_timeout: float
     fast: bool
+    state_dir: Path | None
     api_uri: ApiUri | None
     api: ApiSettings
     connection: ConnectionSettings
@@ -276,6 +278,13 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("WS_COMPRESSION", "off", choice("off", "on"), "off, on", "permessage-deflate (RFC 7692)"),
     Setting(
+        "STATE_DIR",
+        None,
+        folder,
+        "the absolute path of a folder",
+        "a private folder for who is still owed a DELETE; without it that ends with the process",
+    ),
+    Setting(
         "DRAIN_TIMEOUT",
         "10000",
         milliseconds(0, 3_600_000),
@@ -349,6 +358,7 @@ def read_settings(given: Mapping[str, str], *, demo: bool = False) -> Settings:
         hostname=parsed["WS_HOSTNAME"],
         drain_timeout=parsed["DRAIN_TIMEOUT"],
         fast=parsed["FAST_LANES"] == "on",
+        state_dir=parsed["STATE_DIR"],
         api_uri=parsed["API_URI"],
         api=ApiSettings(
             timeout=parsed["API_TIMEOUT"],

@@ -36,6 +36,8 @@ from wsaas.gateway import Gateway, Listener
 from wsaas.goodbyes import Goodbyes
 from wsaas.handshake_lane import HandshakeLane
 from wsaas.identity import new_identity
+from wsaas.journal import NO_JOURNAL, DiskJournal, Journal, ThreadWriter
+from wsaas.journal_file import JournalFile
 from wsaas.listen import DefaultEndpoint, Endpoint, endpoints
 from wsaas.logs import make_observer
 from wsaas.push import PushResource
@@ -45,6 +47,7 @@ from wsaas.retry import Backoff, Retries
 from wsaas.settings import SETTINGS, Settings, read_settings
 from wsaas.site import ClientRoot, PushRoot
 from wsaas.slots import Slots
+from wsaas.state_dir import StateDir
 from wsaas.transport import Buffers
 from wsaas.upgrade import UpgradeResource
 from wsaas.values import parse_api_uri
@@ -187,6 +190,14 @@ def api_client(
     return ApiClient(PlainClient(plain), reactor, uri, timeout, max_body), plain.close
 
 
+def make_journal(settings: Settings, reactor: Any) -> Journal:
+    """:returns: the journal in ``STATE_DIR``, or none"""
+    if settings.state_dir is None:
+        return NO_JOURNAL
+    folder = StateDir(settings.state_dir)
+    return DiskJournal(ThreadWriter(folder, JournalFile(folder.journal), reactor), reactor)
+
+
 def build(settings: Settings, reactor: Any, token_bytes: Callable[[int], bytes] = secrets.token_bytes) -> Gateway:
     """Put the parts together.
 
@@ -204,7 +215,10 @@ def build(settings: Settings, reactor: Any, token_bytes: Callable[[int], bytes] 
     slots, random = Slots(settings.api.max_requests), SystemRandom().random
     breaker = Breaker(reactor, random)
     retries = Retries(reactor, Backoff(random), settings.api.retry_for)
-    goodbyes = Goodbyes(client, slots, breaker, reactor, random, settings.api, registry, fixed_lines(settings.api))
+    journal = make_journal(settings, reactor)
+    goodbyes = Goodbyes(
+        client, slots, breaker, reactor, random, settings.api, registry, fixed_lines(settings.api), journal.settle
+    )
     api = Api(client, slots, reactor, settings.api, breaker, retries, goodbyes)
 
     def stop_goodbyes() -> Deferred[None]:
@@ -243,7 +257,15 @@ def build(settings: Settings, reactor: Any, token_bytes: Callable[[int], bytes] 
         settings.handshake,
         limits,
         reactor,
+        journal,
     )
+
+    def repay() -> Deferred[None]:
+        goodbyes.repay(journal.open())
+        return succeed(None)
+
+    before.append(repay)
+    after.append(journal.close)
     shared = not settings.listen.pushes
     root = ClientRoot(upgrade, pushes if shared else None, pages)
     head_timeout = timeout or _HEAD_TIMEOUT

@@ -24,6 +24,7 @@ from wsaas.errors import CallbackFailed, ClientLeftError, HandshakeRefused
 from wsaas.exchange import Head, Response, phrase, text_response
 from wsaas.handshake import Handshake, check_handshake
 from wsaas.identity import Identity, is_key
+from wsaas.journal import NO_JOURNAL, Journal
 from wsaas.logs import LeanLogger
 from wsaas.messages import Grant
 from wsaas.registry import Registry
@@ -63,6 +64,7 @@ class UpgradeResource(Resource):
     :param handshakes: what a handshake must be like
     :param connections: the bounds of each connection
     :param clock: for the connections' timers
+    :param journal: told what is owed
     """
 
     isLeaf = True
@@ -77,6 +79,7 @@ class UpgradeResource(Resource):
         handshakes: HandshakeSettings,
         connections: ConnectionSettings,
         clock: IReactorTime,
+        journal: Journal = NO_JOURNAL,
     ) -> None:
         super().__init__()
         self._api = api
@@ -86,6 +89,7 @@ class UpgradeResource(Resource):
         self._handshakes = handshakes
         self._connections = connections
         self._clock = clock
+        self._journal = journal
         #: Set when the process is about to stop: nobody new is let in.
         self.draining = False
 
@@ -123,7 +127,7 @@ class UpgradeResource(Resource):
         """:returns: a new connection, of which nobody knows yet"""
         identity = self._identify()
         calls = self._api.calls(identity, handshake)
-        return Connection(identity, handshake, calls, self._connections, self._registry, self._clock)
+        return Connection(identity, handshake, calls, self._connections, self._registry, self._clock, self._journal)
 
     def take_over(self, visitor: Visitor, handshake: Handshake, grant: Grant, connection: Connection) -> None:
         """Make a WebSocket of a granted handshake."""

@@ -186,6 +186,14 @@ def media_type(text: str) -> str:
     return text
 
 
+def folder(text: str) -> Path:
+    """Read the path of a folder; whether it can be used shows later."""
+    path = Path(text)
+    if not path.is_absolute() or not _VISIBLE.fullmatch(text.replace(" ", "")):
+        raise ValueError
+    return path
+
+
 def pem(text: str) -> bytes:
     """Read a PEM file."""
     try:

@@ -1,0 +1,78 @@
+"""A journal's file in memory, which writes when the test says so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from urllib.parse import unquote
+
+from wsaas.identity import Identity, tag_of
+from wsaas.journal import Done
+from wsaas.journal_file import Batch, Debt
+from wsaas.messages import Close, ClosedBy, End
+
+CRASH = End(Close(1006), ClosedBy.CRASH)
+
+
+class MemoryWriter:
+    """A :class:`~wsaas.journal.Writer`.
+
+    :param at_once: whether it writes as soon as it is asked to
+    """
+
+    def __init__(self, *, at_once: bool = False) -> None:
+        #: What is written, by number.
+        self.rows: dict[int, Debt] = {}
+        #: Every batch that was asked for, in order.
+        self.batches: list[Batch] = []
+        #: What is being written.
+        self.batch: Batch | None = None
+        self.closed = False
+        self._at_once = at_once
+        self._done: Done | None = None
+
+    def open(self) -> list[tuple[int, Debt]]:
+        """:returns: what is written"""
+        return sorted(self.rows.items())
+
+    def write(self, batch: Batch, done: Done) -> None:
+        """Begin to write."""
+        assert self._done is None, "two batches at a time"
+        assert not self.closed, "written after the end"
+        self.batches.append(batch)
+        self.batch, self._done = batch, done
+        if self._at_once:
+            self.finish()
+
+    def finish(self, error: Exception | None = None, *, all_the_same: bool = False) -> None:
+        """Have written, or failed.
+
+        :param all_the_same: whether it is written though it failed
+        """
+        batch, self.batch = self.batch, None
+        done, self._done = self._done, None
+        assert batch is not None and done is not None, "nothing is being written"
+        if error is None or all_the_same:
+            self._write(batch)
+        done(error)
+
+    def _write(self, batch: Batch) -> None:
+        for number, ws_uri, path, client in batch.opened:
+            assert number not in self.rows, "a number twice"
+            key = ws_uri.rpartition("/")[2]
+            identity = Identity(key, tag_of(key), ws_uri)
+            self.rows[number] = Debt(identity, path.encode(), client, None, CRASH, 0, 0.0)
+        for number, state in batch.states.items():
+            if number in self.rows:
+                self.rows[number] = replace(self.rows[number], state=state)
+        for number, (code, reason, by, undelivered, ended_at) in batch.ends.items():
+            if number in self.rows:
+                end = End(Close(code, unquote(reason)), ClosedBy(by))
+                self.rows[number] = replace(self.rows[number], end=end, undelivered=undelivered, ended_at=ended_at)
+        for number in batch.settled:
+            self.rows.pop(number, None)
+
+    def close(self, done: Done) -> None:
+        """End."""
+        assert self.batch is None, "closed while it writes"
+        self.closed = True
+        done(None)

@@ -1,0 +1,646 @@
+"""The journal: what is on disk before a POST leaves, what is gathered, and what happens when the disk fails."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.logger import LogLevel, formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from tests.memory_journal import CRASH, MemoryWriter
+from tests.waiting import reactor, within
+from wsaas.errors import NotTried, SettingsError
+from wsaas.handshake import Handshake
+from wsaas.identity import Identity, tag_of
+from wsaas.journal import NO_JOURNAL, DiskJournal, Done, Journal, ThreadWriter
+from wsaas.journal_file import Batch, Debt, JournalFile
+from wsaas.messages import Close, ClosedBy, End
+from wsaas.state_dir import StateDir
+
+NOW = 1_700_000_000.0
+BYE = End(Close(4001, "bye"), ClosedBy.API)
+FULL = sqlite3.OperationalError("database or disk is full")
+
+
+def identity(key: str) -> Identity:
+    """:returns: the names of a connection"""
+    return Identity(key, tag_of(key), f"http://gateway.test/{key}")
+
+
+def handshake(target: bytes = b"/chat", client: str | None = "192.0.2.1") -> Handshake:
+    """:returns: what a client asked for, with secrets that must not be kept"""
+    forwarded = ((b"Authorization", b"hunter2"),)
+    return Handshake(target, b"gateway", True, client, b"https://o.test", b"agent", forwarded, "key", ("p",), "")
+
+
+def debt(key: str, state: str | None = None, end: End = CRASH, undelivered: int = 0, ended_at: float = NOW) -> Debt:
+    """:returns: what the next life finds"""
+    return Debt(identity(key), b"/chat", "192.0.2.1", state, end, undelivered, ended_at)
+
+
+class JournalCase(SynchronousTestCase):
+    """A journal whose file is in memory."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(NOW)
+        self.writer = MemoryWriter()
+        self.journal = DiskJournal(self.writer, self.clock)
+        self.events: list[Any] = []
+        observer: Any = self.events.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+
+    def owe(self, *keys: str) -> list[Deferred[None]]:
+        """Take down debts."""
+        return [self.journal.owe(identity(key), handshake()) for key in keys]
+
+    def recorded(self, *keys: str) -> None:
+        """Take down debts, and let everything be written."""
+        owed = self.owe(*keys)
+        while self.writer.batch is not None:
+            self.writer.finish()
+        for deferred in owed:
+            self.successResultOf(deferred)
+
+    def flush(self) -> None:
+        """Let time pass until everything is written."""
+        self.clock.advance(1)
+        while self.writer.batch is not None:
+            self.writer.finish()
+
+    def next_life(self) -> list[Debt]:
+        """:returns: what would be found if the process died now, by a life whose time begins anew"""
+        copy, clock = MemoryWriter(), Clock()
+        copy.rows = dict(self.writer.rows)
+        clock.advance(NOW)
+        return DiskJournal(copy, clock).open()
+
+    def said(self, level: LogLevel) -> list[str]:
+        """:returns: lines of the log"""
+        return [formatEvent(event) for event in self.events if event["log_level"] is level]
+
+
+class WritingTests(JournalCase):
+    """As long as the disk does its part."""
+
+    def test_a_debt_is_safe_before_it_is_said_to_be(self) -> None:
+        """And the POST waits until then."""
+        [deferred] = self.owe("a")
+        self.assertNoResult(deferred)
+        self.assertEqual(self.next_life(), [])
+        self.writer.finish()
+        self.successResultOf(deferred)
+        self.assertEqual(self.next_life(), [debt("a")])
+
+    def test_what_is_kept_of_a_handshake(self) -> None:
+        """Path and address; no header, least of all a forwarded one."""
+        self.journal.owe(identity("a"), handshake(b"/x?y=1", None))
+        (batch,) = self.writer.batches
+        self.assertEqual(batch, Batch(opened=[(1, "http://gateway.test/a", "/x?y=1", None)]))
+
+    def test_what_comes_meanwhile_is_one_batch(self) -> None:
+        """The first goes at once."""
+        first = self.owe("a")
+        rest = self.owe("b", "c")
+        self.journal.settle("b")
+        self.assertEqual(len(self.writer.batches), 1)
+        self.writer.finish()
+        self.successResultOf(first[0])
+        self.assertEqual([row[0] for row in self.writer.batches[1].opened], [2, 3])
+        self.assertNoResult(rest[0])
+        self.writer.finish()
+        for deferred in rest:
+            self.successResultOf(deferred)
+        self.assertEqual(self.next_life(), [debt("a"), debt("c")])
+        self.assertEqual(len(self.writer.batches), 2)
+
+    def test_a_debt_that_comes_out_of_a_callback(self) -> None:
+        """As when a POST is answered at once, and the client connects again."""
+        later: list[Deferred[None]] = []
+        first, second = self.owe("a", "b")
+        first.addCallback(lambda _: later.extend(self.owe("c")))
+        self.writer.finish()
+        self.writer.finish()
+        self.successResultOf(second)
+        if self.writer.batch is not None:
+            self.writer.finish()
+        self.successResultOf(later[0])
+        self.assertEqual(self.next_life(), [debt("a"), debt("b"), debt("c")])
+
+    def test_what_is_not_urgent_is_gathered(self) -> None:
+        """One batch for many; what is settled meanwhile needs nothing else."""
+        self.recorded("a", "b", "c")
+        before = len(self.writer.batches)
+        self.journal.remember("a", "s1")
+        self.journal.remember("b", "s")
+        self.journal.remember("a", "s2")
+        self.journal.ended("b", BYE, 3)
+        self.journal.ended("c", BYE, 0)
+        self.journal.settle("c")
+        self.assertEqual(len(self.writer.batches), before)
+        self.flush()
+        (batch,) = self.writer.batches[before:]
+        self.assertEqual((batch.states, batch.settled), ({1: "s2", 2: "s"}, [3]))
+        self.assertEqual(list(batch.ends), [2])
+        self.assertEqual(self.next_life(), [debt("a", "s2"), debt("b", "s", BYE, 3)])
+
+    def test_what_is_not_urgent_goes_with_what_is(self) -> None:
+        """There is no batch of its own for it then."""
+        self.recorded("a")
+        self.journal.settle("a")
+        self.recorded("b")
+        self.assertEqual((len(self.writer.batches), self.next_life()), (2, [debt("b")]))
+        self.clock.advance(1)
+        self.assertIsNone(self.writer.batch)
+
+    def test_a_state_that_is_removed(self) -> None:
+        """By an empty one."""
+        self.recorded("a")
+        for state in ("s", ""):
+            self.journal.remember("a", state)
+            self.flush()
+        self.assertEqual(self.next_life(), [debt("a")])
+
+    def test_what_nobody_owes(self) -> None:
+        """A key that was never taken down, or is settled."""
+        self.recorded("a")
+        self.journal.settle("a")
+        for key in ("a", "b"):
+            self.journal.remember(key, "s")
+            self.journal.ended(key, BYE, 0)
+            self.journal.settle(key)
+        self.flush()
+        self.assertEqual(self.writer.batches[1], Batch(settled=[1]))
+
+    def test_nothing_runs_while_nothing_happens(self) -> None:
+        """No timer is left, so an idle gateway is idle."""
+        self.recorded("a")
+        self.journal.settle("a")
+        self.flush()
+        self.clock.advance(10)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class EarlierLifeTests(JournalCase):
+    """What is found at the start."""
+
+    def test_debts_of_an_earlier_life(self) -> None:
+        """They crashed, unless more was known."""
+        self.recorded("a", "b")
+        self.journal.ended("b", BYE, 2)
+        self.journal.remember("a", "s")
+        self.flush()
+        self.assertEqual(self.next_life(), [debt("a", "s"), debt("b", None, BYE, 2)])
+
+    def test_the_time_for_paying_begins_once(self) -> None:
+        """With the first start that finds the debt, not with each."""
+        self.recorded("a")
+        self.journal = DiskJournal(self.writer, self.clock)
+        self.clock.advance(1000)
+        found = [debt("a", ended_at=NOW + 1000)]
+        self.assertEqual(self.journal.open(), found)
+        self.flush()
+        self.assertEqual(self.next_life(), found)
+
+    def test_numbers_go_on(self) -> None:
+        """Where the earlier life ended; its debts are settled like others."""
+        self.recorded("a", "b")
+        self.journal = DiskJournal(self.writer, self.clock)
+        self.journal.open()
+        self.recorded("c")
+        self.journal.settle("a")
+        self.flush()
+        self.assertEqual([found.identity.key for found in self.next_life()], ["b", "c"])
+
+
+class FailureTests(JournalCase):
+    """When the disk does not do its part."""
+
+    def refused(self, deferred: Deferred[None]) -> None:
+        """Check that a debt is not taken down, and the client is to come again."""
+        error = self.failureResultOf(deferred, NotTried).value
+        self.assertEqual((error.status, [name for name, _ in error.headers]), (503, [b"Retry-After"]))
+        self.assertFalse(error.owed)
+
+    def test_those_who_wait_are_refused(self) -> None:
+        """Those of the batch, those behind it and all who come; with one error in the log."""
+        waiting = self.owe("a", "b")
+        self.writer.finish(FULL)
+        for deferred in (*waiting, *self.owe("c", "d")):
+            self.refused(deferred)
+        self.assertFalse(self.journal.healthy)
+        self.assertEqual(len(self.said(LogLevel.error)), 1)
+        self.assertIn("disk is full", self.said(LogLevel.error)[0])
+        self.clock.advance(1)
+        self.writer.finish(FULL)
+        self.assertEqual(len(self.said(LogLevel.error)), 1)
+
+    def test_it_is_tried_again(self) -> None:
+        """Every second, even if there is nothing to be written; when it works, all is as before."""
+        [deferred] = self.owe("a")
+        self.writer.finish(FULL)
+        self.refused(deferred)
+        for _ in range(3):
+            self.clock.advance(1)
+            self.assertFalse(self.journal.healthy)
+            self.writer.finish(FULL)
+        self.clock.advance(1)
+        self.writer.finish()
+        self.assertTrue(self.journal.healthy)
+        self.assertEqual(len(self.said(LogLevel.warn)), 1)
+        self.recorded("b")
+        self.assertEqual(self.next_life(), [debt("b")])
+
+    def test_an_empty_batch_proves_it(self) -> None:
+        """What was refused may be all there was."""
+        self.journal.healthy = False
+        self.journal._retry()
+        self.assertEqual(self.writer.batches, [Batch()])
+
+    def test_what_is_settled_meanwhile_is_remembered(self) -> None:
+        """As are states and ends."""
+        self.recorded("a", "b", "c")
+        self.journal.remember("b", "early")
+        self.journal.remember("c", "s")
+        self.clock.advance(0.1)
+        self.journal.settle("a")
+        self.journal.remember("b", "late")
+        self.writer.finish(FULL)
+        self.journal.ended("c", BYE, 1)
+        self.assertEqual([one.identity.key for one in self.next_life()], ["a", "b", "c"])
+        self.clock.advance(1)
+        self.writer.finish()
+        found = self.next_life()
+        self.assertEqual([one.identity.key for one in found], ["b", "c"])
+        self.assertEqual([(one.state, one.end) for one in found], [("late", CRASH), ("s", BYE)])
+        self.assertEqual(self.clock.getDelayedCalls()[1:], [])
+
+    def test_a_write_that_failed_but_did_not(self) -> None:
+        """A row that is there all the same is deleted: its POST was never sent."""
+        waiting = self.owe("a", "b")
+        self.writer.finish(FULL, all_the_same=True)
+        for deferred in waiting:
+            self.refused(deferred)
+        self.assertEqual([one.identity.key for one in self.next_life()], ["a"])
+        self.clock.advance(1)
+        self.writer.finish()
+        self.assertEqual(self.next_life(), [])
+
+    def test_a_disk_that_does_not_answer(self) -> None:
+        """After some seconds, nobody waits for it any more."""
+        waiting = self.owe("a", "b")
+        self.clock.advance(5)
+        for deferred in (*waiting, *self.owe("c")):
+            self.refused(deferred)
+        self.assertFalse(self.journal.healthy)
+        self.clock.advance(20)
+        self.assertEqual(len(self.said(LogLevel.error)), 1)
+        self.writer.finish()
+        self.assertTrue(self.journal.healthy)
+        self.flush()
+        self.assertEqual(self.next_life(), [])
+        self.recorded("d")
+
+    def test_a_slow_disk(self) -> None:
+        """Is waited for, however long it has been busy before."""
+        self.recorded("a")
+        self.clock.advance(4)
+        [deferred] = self.owe("b")
+        self.clock.advance(2)
+        self.assertNoResult(deferred)
+        self.writer.finish()
+        self.successResultOf(deferred)
+
+    def test_a_disk_that_answers_late_with_an_error(self) -> None:
+        """Everybody knows already."""
+        [deferred] = self.owe("a")
+        self.clock.advance(5)
+        self.refused(deferred)
+        self.writer.finish(FULL)
+        self.assertEqual(len(self.said(LogLevel.error)), 1)
+        self.clock.advance(1)
+        self.writer.finish()
+        self.assertTrue(self.journal.healthy)
+
+
+class EndTests(JournalCase):
+    """The end of the process, in order."""
+
+    def test_everything_is_written(self) -> None:
+        """Before the file is closed; no timer is left."""
+        self.recorded("a", "b")
+        self.journal.settle("a")
+        closed = self.journal.close()
+        self.assertNoResult(closed)
+        self.writer.finish()
+        self.successResultOf(closed)
+        self.assertTrue(self.writer.closed)
+        self.assertEqual([one.identity.key for one in self.next_life()], ["b"])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_what_is_being_written_is_waited_for(self) -> None:
+        """And what came meanwhile is written then."""
+        [deferred] = self.owe("a")
+        self.journal.remember("a", "s")
+        closed = self.journal.close()
+        self.writer.finish()
+        self.successResultOf(deferred)
+        self.journal.settle("a")
+        self.writer.finish()
+        self.assertEqual([one.state for one in self.next_life()], ["s"])
+        self.assertFalse(self.writer.closed)
+        self.writer.finish()
+        self.successResultOf(closed)
+        self.assertEqual(self.next_life(), [])
+
+    def test_nobody_new(self) -> None:
+        """A debt that comes too late is refused."""
+        closed = self.journal.close()
+        self.failureResultOf(self.owe("a")[0], NotTried)
+        self.writer.finish()
+        self.successResultOf(closed)
+        self.journal.settle("a")
+        self.clock.advance(10)
+
+    def test_a_full_disk(self) -> None:
+        """Is tried once more; then the process ends all the same."""
+        self.recorded("a")
+        self.journal.settle("a")
+        self.clock.advance(0.1)
+        self.writer.finish(FULL)
+        closed = self.journal.close()
+        self.writer.finish(FULL)
+        self.successResultOf(closed)
+        self.assertTrue(self.writer.closed)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class NoJournalTests(SynchronousTestCase):
+    """Without ``STATE_DIR``."""
+
+    def test_it_keeps_nothing(self) -> None:
+        """And nobody waits for it."""
+        self.assertTrue(NO_JOURNAL.healthy)
+        self.assertEqual(NO_JOURNAL.open(), [])
+        journal: Journal = NO_JOURNAL
+        self.assertIsNone(journal.owe(identity("a"), handshake()))
+        NO_JOURNAL.remember("a", "s")
+        NO_JOURNAL.ended("a", BYE, 0)
+        NO_JOURNAL.settle("a")
+        self.successResultOf(NO_JOURNAL.close())
+
+
+class ThreadTests(TestCase):
+    """The whole of it: a folder, a file and a thread."""
+
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp()).absolute()
+
+    def make(self) -> DiskJournal:
+        """:returns: a journal on disk"""
+        folder = StateDir(self.path)
+        return DiskJournal(ThreadWriter(folder, JournalFile(folder.journal), reactor), reactor)
+
+    async def test_from_life_to_life(self) -> None:
+        """What one leaves, the next finds, and none but it."""
+        journal = self.make()
+        self.assertEqual(journal.open(), [])
+        waiting = [journal.owe(identity(str(number)), handshake()) for number in range(100)]
+        for deferred in waiting:
+            await within(deferred, "the journal")
+        for number in range(99):
+            journal.settle(str(number))
+        self.assertRaises(SettingsError, self.make().open)
+        await within(journal.close(), "the end")
+        journal = self.make()
+        (found,) = journal.open()
+        self.assertEqual((found.identity, found.end), (identity("99"), CRASH))
+        journal.settle("99")
+        await within(journal.close(), "the end")
+        journal = self.make()
+        self.assertEqual(journal.open(), [])
+        await within(journal.close(), "the end")
+
+    async def test_a_file_that_cannot_be_written(self) -> None:
+        """And then can: by another program that keeps it, and lets it go."""
+        journal = self.make()
+        journal.open()
+        fault: list[Exception] = [sqlite3.OperationalError("disk I/O error")]
+        write = JournalFile.write
+
+        def fail(file: JournalFile, batch: Batch) -> None:
+            if fault:
+                raise fault[0]
+            write(file, batch)
+
+        self.patch(JournalFile, "write", fail)
+        self.patch(JournalFile, "prove", lambda file: fail(file, Batch()))
+        with self.assertRaises(NotTried):
+            await within(journal.owe(identity("a"), handshake()), "the refusal")
+        self.assertFalse(journal.healthy)
+        fault.clear()
+        recovered: Deferred[None] = Deferred()
+
+        def look() -> None:
+            if journal.healthy:
+                recovered.callback(None)
+            else:
+                reactor.callLater(0.05, look)
+
+        look()
+        await within(recovered, "the journal")
+        await within(journal.owe(identity("b"), handshake()), "the journal")
+        await within(journal.close(), "the end")
+
+    def test_a_damaged_file(self) -> None:
+        """The error names the folder and says what to do; the folder is free again."""
+        folder = StateDir(self.path)
+        folder.open()
+        folder.journal.write_text("x" * 5000)
+        folder.close()
+        for _ in range(2):
+            error = self.assertRaises(SettingsError, self.make().open)
+            self.assertEqual((error.name, error.given), ("STATE_DIR", str(self.path)))
+            self.assertIn("not a database", str(error))
+            self.assertIn("move", str(error))
+        folder.journal.unlink()
+        journal = self.make()
+        self.assertEqual(journal.open(), [])
+        return journal.close()  # type: ignore[return-value]  # trial waits for it
+
+
+class InlineWriter:
+    """A real file, written when the test says so; it fails when the test says so."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = JournalFile(path)
+        self.task: tuple[Callable[[], None], Done] | None = None
+
+    def open(self) -> list[tuple[int, Debt]]:
+        """Begin."""
+        self._file.open()
+        return self._file.load()
+
+    def write(self, batch: Batch, done: Done) -> None:
+        """Begin to write."""
+        assert self.task is None, "two batches at a time"
+        self.task = ((lambda: self._file.write(batch)) if batch else self._file.prove, done)
+
+    def finish(self, error: Exception | None, written: bool) -> None:
+        """Have written, or failed, and perhaps have written all the same."""
+        assert self.task is not None
+        (work, done), self.task = self.task, None
+        if error is None or written:
+            work()
+        done(error)
+
+    def close(self, done: Done) -> None:
+        """End."""
+        self._file.close()
+        done(None)
+
+
+class Lives(RuleBasedStateMachine):
+    """Connections come, change and go, the disk works or fails, the process dies at any moment: nothing is lost.
+
+    ``owed`` are the debts that were said to be safe and are not settled: those whose POSTs were sent.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.home = Path(tempfile.mkdtemp(prefix="journal-"))
+        self.lives = 0
+        self.made = 0
+        self.owed: dict[str, Any] = {}
+        self.waiting: dict[str, Deferred[None]] = {}
+        #: What the next life may find besides: settled, or refused, and perhaps not yet deleted.
+        self.maybe: set[str] = set()
+        self.clock = Clock()
+        self.clock.advance(NOW)
+        self.begin()
+
+    def begin(self) -> list[Debt]:
+        """Begin a life in the newest folder."""
+        self.folder = self.home / str(self.lives)
+        self.folder.mkdir(exist_ok=True)
+        self.writer = InlineWriter(self.folder / "journal.sqlite")
+        self.journal = DiskJournal(self.writer, self.clock)
+        return self.journal.open()
+
+    def teardown(self) -> None:
+        self.writer._file.close()
+        shutil.rmtree(self.home)
+
+    @rule()
+    def connect(self) -> None:
+        self.made += 1
+        key = f"key{self.made}"
+
+        def recorded(_: None) -> None:
+            # The POST is sent: from now on it must not be forgotten.
+            self.owed[key] = (None, CRASH)
+            self.waiting.pop(key, None)
+
+        def refused(_: object) -> None:
+            self.waiting.pop(key, None)
+            self.maybe.add(key)
+
+        deferred = self.journal.owe(identity(key), handshake())
+        self.waiting[key] = deferred
+        deferred.addCallbacks(recorded, refused)
+
+    def some(self, data: Any) -> str:
+        """:returns: one of those who owe"""
+        key: str = data.draw(st.sampled_from(sorted(self.owed)))
+        return key
+
+    @precondition(lambda self: self.owed)
+    @rule(data=st.data(), state=st.sampled_from(["", "s", 'a "b"']))
+    def remember(self, data: Any, state: str) -> None:
+        key = self.some(data)
+        self.owed[key] = (state or None, self.owed[key][1])
+        self.journal.remember(key, state)
+
+    @precondition(lambda self: self.owed)
+    @rule(data=st.data(), end=st.sampled_from([BYE, CRASH]))
+    def end(self, data: Any, end: End) -> None:
+        key = self.some(data)
+        self.owed[key] = (self.owed[key][0], end)
+        self.journal.ended(key, end, 1)
+
+    @precondition(lambda self: self.owed)
+    @rule(data=st.data())
+    def settle(self, data: Any) -> None:
+        key = self.some(data)
+        del self.owed[key]
+        self.maybe.add(key)
+        self.journal.settle(key)
+
+    @rule(seconds=st.sampled_from([0.01, 0.1, 1.0, 6.0]))
+    def wait(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    @precondition(lambda self: self.writer.task is not None)
+    @rule(fails=st.booleans(), written=st.booleans())
+    def write(self, fails: bool, written: bool) -> None:
+        self.writer.finish(FULL if fails else None, written)
+
+    @rule(written=st.booleans())
+    def die(self, written: bool) -> None:
+        """The process is over, perhaps in the moment after a write, and the next one finds what files it left."""
+        if written and self.writer.task is not None:
+            self.writer.task[0]()
+        before, self.lives = self.folder, self.lives + 1
+        after = self.home / str(self.lives)
+        shutil.copytree(before, after)
+        self.writer._file.close()
+        found = {one.identity.key: one for one in self.begin()}
+        missing = set(self.owed) - set(found)
+        assert not missing, f"lost: {missing}"
+        # Whoever still waited was never told that it was safe; no POST was sent.
+        unknown = set(found) - set(self.owed) - self.maybe - set(self.waiting)
+        assert not unknown, f"never owed: {unknown}"
+        self.waiting.clear()
+        self.maybe.clear()
+        self.owed = {key: (one.state, one.end) for key, one in found.items()}
+
+    @rule()
+    def come_to_rest(self) -> None:
+        """Once everything is written, the file holds what is owed and nothing else."""
+        for _ in range(3):
+            self.clock.advance(1)
+            while self.writer.task is not None:
+                self.writer.finish(None, True)
+        assert self.journal.healthy
+        assert not self.waiting
+        found = {debt.identity.key: (debt.state, debt.end) for _, debt in self.writer._file.load()}
+        assert set(found) == set(self.owed)
+        for key, (state, end) in self.owed.items():
+            assert found[key] == (state, end), key
+        self.maybe.clear()
+
+    @invariant()
+    def nobody_waits_for_nothing(self) -> None:
+        assert not self.waiting or self.writer.task is not None
+
+
+class LivesTests(SynchronousTestCase):
+    """See :class:`Lives`."""
+
+    def test_nothing_is_lost(self) -> None:
+        case: Any = Lives.TestCase
+        case.settings = settings(
+            deadline=None, max_examples=100, stateful_step_count=40, suppress_health_check=list(HealthCheck)
+        )
+        case().debug()

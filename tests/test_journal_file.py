@@ -1,0 +1,272 @@
+"""The journal's file: what is read is what was written, whole batches of it, whatever ended the process."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import stat
+import tempfile
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from wsaas.errors import JournalError
+from wsaas.identity import Identity, tag_of
+from wsaas.journal_file import Batch, Debt, JournalFile
+from wsaas.messages import Close, ClosedBy, End
+
+CRASH = End(Close(1006), ClosedBy.CRASH)
+FILES = ("journal.sqlite", "journal.sqlite-wal")
+
+
+def row(number: int, client: str | None = "192.0.2.1") -> tuple[int, str, str, str | None]:
+    """:returns: a new debt"""
+    return number, f"http://gateway.test/key{number}", f"/chat?room={number}", client
+
+
+def debt(
+    number: int,
+    state: str | None = None,
+    end: End = CRASH,
+    undelivered: int = 0,
+    ended_at: float = 0.0,
+    client: str | None = "192.0.2.1",
+) -> Debt:
+    """:returns: what is read of it"""
+    key = f"key{number}"
+    identity = Identity(key, tag_of(key), f"http://gateway.test/{key}")
+    return Debt(identity, b"/chat?room=%d" % number, client, state, end, undelivered, ended_at)
+
+
+class FileCase(SynchronousTestCase):
+    """A file in a folder of its own."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+        self.path = self.folder / FILES[0]
+        self.file = self.open()
+
+    def open(self, path: Path | None = None) -> JournalFile:
+        """:returns: a file that is closed with the test at the latest"""
+        file = JournalFile(path or self.path)
+        file.open()
+        self.addCleanup(file.close)
+        return file
+
+    def write(self, **parts: object) -> None:
+        """Write one batch."""
+        self.file.write(Batch(**parts))  # type: ignore[arg-type]  # the parts of a batch
+
+    def after_a_crash(self) -> list[tuple[int, Debt]]:
+        """:returns: what the next process would read if this one died now"""
+        with tempfile.TemporaryDirectory() as name:
+            for file in FILES:
+                shutil.copy(self.folder / file, name)
+            copy = JournalFile(Path(name, FILES[0]))
+            copy.open()
+            try:
+                return copy.load()
+            finally:
+                copy.close()
+
+
+class RowsTests(FileCase):
+    """What is written and read."""
+
+    def test_a_new_file_is_empty(self) -> None:
+        """And for nobody else; so are SQLite's own files beside it."""
+        self.assertEqual(self.file.load(), [])
+        self.write(opened=[row(1)])
+        self.assertEqual(sorted(path.name for path in self.folder.iterdir()), sorted(FILES))
+        for path in self.folder.iterdir():
+            self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600, path)
+
+    def test_debts(self) -> None:
+        """Oldest first, with or without an address."""
+        self.write(opened=[row(1), row(3, None)])
+        self.write(opened=[row(2)])
+        expected = [(1, debt(1)), (2, debt(2)), (3, debt(3, client=None))]
+        self.assertEqual(self.file.load(), expected)
+        self.assertEqual(self.after_a_crash(), expected)
+
+    def test_states(self) -> None:
+        """Set, changed, removed; that of a debt which is no more has no effect."""
+        self.write(opened=[row(1), row(2)], states={1: 'a "b" \\ c'})
+        self.assertEqual(self.file.load(), [(1, debt(1, 'a "b" \\ c')), (2, debt(2))])
+        self.write(states={1: "d", 2: "e", 9: "f"})
+        self.assertEqual(self.file.load(), [(1, debt(1, "d")), (2, debt(2, "e"))])
+        self.write(states={1: None})
+        self.assertEqual(self.file.load(), [(1, debt(1)), (2, debt(2, "e"))])
+
+    def test_ends(self) -> None:
+        """Any reason that a Close frame can hold, even NUL."""
+        ends = [
+            End(Close(4001, "bye"), ClosedBy.API),
+            End(Close(1000, "é\0\n% ☃"), ClosedBy.CLIENT),
+            End(Close(1006), ClosedBy.CRASH),
+        ]
+        batch = Batch(opened=[row(number) for number in range(3)])
+        for number, end in enumerate(ends):
+            batch.end(number, end, number, 1.5 + number)
+        self.file.write(batch)
+        expected = [(number, debt(number, None, end, number, 1.5 + number)) for number, end in enumerate(ends)]
+        self.assertEqual(self.after_a_crash(), expected)
+
+    def test_settled(self) -> None:
+        """Gone, even if they came in the same batch; a number that is not there is nothing."""
+        self.write(opened=[row(1), row(2), row(3)], settled=[2])
+        self.write(states={3: "s"}, settled=[3, 7, 7])
+        self.assertEqual(self.after_a_crash(), [(1, debt(1))])
+
+    def test_all_or_nothing(self) -> None:
+        """A number that is taken lets the whole batch fail."""
+        self.write(opened=[row(1)])
+        self.assertRaises(sqlite3.Error, self.write, opened=[row(2), row(1)], states={1: "s"})
+        self.assertEqual(self.file.load(), [(1, debt(1))])
+
+    def test_closed_and_opened(self) -> None:
+        """Everything is there, in one file; more can be written."""
+        self.write(opened=[row(1)])
+        self.file.close()
+        self.file.close()
+        self.assertEqual([path.name for path in self.folder.iterdir()], [FILES[0]])
+        self.file = self.open()
+        self.write(opened=[row(2)])
+        self.assertEqual([number for number, _ in self.file.load()], [1, 2])
+
+    def test_a_proof_writes(self) -> None:
+        """Else it would prove nothing."""
+        self.write(opened=[row(1)])
+        before = (self.folder / FILES[1]).stat().st_size
+        self.file.prove()
+        self.assertGreater((self.folder / FILES[1]).stat().st_size, before)
+        self.assertEqual(self.after_a_crash(), [(1, debt(1))])
+
+    def test_many(self) -> None:
+        """Thousands at once; when they are gone, their space is used again."""
+        for turn in range(5):
+            numbers = range(turn * 5000, (turn + 1) * 5000)
+            self.write(opened=[row(number) for number in numbers])
+            self.assertEqual(len(self.file.load()), 5000)
+            self.write(settled=list(numbers))
+        self.file.close()
+        self.assertLess(self.path.stat().st_size, 3 << 20)
+
+    @settings(deadline=None, max_examples=40)
+    @given(st.lists(st.integers(0, 3), min_size=1, max_size=6), st.floats(0, 1))
+    def test_death_in_the_middle_of_a_write(self, sizes: list[int], share: float) -> None:
+        """The log cut anywhere: what is read is what some number of whole batches made."""
+        with tempfile.TemporaryDirectory() as name:
+            file = JournalFile(Path(name, FILES[0]))
+            file.open()
+            log = Path(name, FILES[1])
+            moments, number = [(log.stat().st_size, file.load())], 0
+            for size in sizes:
+                batch = Batch(opened=[row(number + one) for one in range(size)], settled=[number - 1])
+                file.write(batch)
+                number += size
+                moments.append((log.stat().st_size, file.load()))
+            copies = Path(name, "after")
+            copies.mkdir()
+            for one in FILES:
+                shutil.copy(Path(name, one), copies)
+            file.close()
+            first, last = moments[0][0], moments[-1][0]
+            cut = int(first + (last - first) * share)
+            with (copies / FILES[1]).open("r+b") as opened:
+                opened.truncate(cut)
+            file = JournalFile(copies / FILES[0])
+            file.open()
+            found = file.load()
+            file.close()
+            self.assertEqual(found, [debts for size, debts in moments if size <= cut][-1])
+
+
+class UnusableTests(FileCase):
+    """Files that are not opened: each says why, in one line, and stays as it is."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.write(opened=[row(number) for number in range(500)])
+        self.file.close()
+
+    def refused(self) -> str:
+        """:returns: why the file is not opened"""
+        before = self.path.read_bytes()
+        file = JournalFile(self.path)
+        error = self.assertRaises(JournalError, file.open)
+        self.assertEqual(self.path.read_bytes(), before)
+        self.assertNotIn("\n", str(error))
+        return str(error)
+
+    def alter(self, statements: str) -> None:
+        """Write to the file as another program would."""
+        database = sqlite3.connect(self.path)
+        database.executescript(statements)
+        database.close()
+
+    def test_no_database(self) -> None:
+        """But some other file."""
+        self.path.write_bytes(b"a letter to a friend\n" * 100)
+        self.assertIn("not a database", self.refused())
+
+    def test_damage(self) -> None:
+        """Of any page but the first: SQLite's own check finds it."""
+        content = bytearray(self.path.read_bytes())
+        for place in (4096 * 2, len(content) - 2048):
+            damaged = bytearray(content)
+            damaged[place : place + 512] = b"\xa5" * 512
+            self.path.write_bytes(damaged)
+            self.assertTrue(self.refused())
+
+    def test_cut_short(self) -> None:
+        """As after a copy that was broken off."""
+        content = self.path.read_bytes()
+        self.path.write_bytes(content[: len(content) // 2])
+        self.assertTrue(self.refused())
+
+    def test_another_program(self) -> None:
+        """Its tables are not ours."""
+        self.path.unlink()
+        self.alter("CREATE TABLE letters (content)")
+        self.assertIn("not a journal", self.refused())
+
+    def test_another_version(self) -> None:
+        """Of a gateway to come."""
+        self.alter("PRAGMA user_version = 2")
+        self.assertIn("this version", self.refused())
+
+    def test_in_use(self) -> None:
+        """By somebody who does not care for the folder's lock."""
+        other = sqlite3.connect(self.path, isolation_level=None)
+        self.addCleanup(other.close)
+        other.execute("BEGIN EXCLUSIVE")
+        self.patch(sqlite3, "connect", lambda *_, connect=sqlite3.connect, **rest: connect(*_, timeout=0, **rest))
+        self.assertIn("locked", self.refused())
+
+    def test_a_link(self) -> None:
+        """Which leads somewhere else."""
+        elsewhere = self.path.rename(self.folder / "elsewhere")
+        self.path.symlink_to(elsewhere.absolute())
+        self.refused()
+
+    def test_rows_that_were_never_written(self) -> None:
+        """They would become a part of a request's head."""
+        for values in (
+            "ws_uri = 'http://x/y' || char(13, 10) || 'Forged: 1'",
+            "ws_uri = x'05'",
+            "path = char(228)",
+            "client = 'a' || char(10)",
+            "state = x'00'",
+            "code = 1000, closed_by = 'nobody', reason = '', undelivered = 0, ended_at = 1.0",
+            "code = 1000, closed_by = 'client', reason = '', undelivered = 0",
+            "code = 'x', closed_by = 'client', reason = '', undelivered = 0, ended_at = 1.0",
+        ):
+            self.alter(f"BEGIN; UPDATE debts SET {values} WHERE id = 7; COMMIT;")
+            file = self.open()
+            self.assertRaises(JournalError, file.load)
+            file.close()
+            self.alter("DELETE FROM debts WHERE id = 7; INSERT INTO debts (id, ws_uri, path) VALUES (7, 'u/k', '/')")

@@ -1,0 +1,76 @@
+"""``STATE_DIR``: a folder for what must survive the process, private to its account, used by one process at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from pathlib import Path
+
+from wsaas.errors import SettingsError
+
+_LOCK = "lock"
+_JOURNAL = "journal.sqlite"
+
+
+class StateDir:
+    """The folder, from its opening to the end of the process.
+
+    :param path: where it is
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock: int | None = None
+
+    @property
+    def journal(self) -> Path:
+        """The file of who is still owed a DELETE."""
+        return self._path / _JOURNAL
+
+    def refused(self, allowed: str) -> SettingsError:
+        """:returns: the error that says what is wrong with the folder, and what would be right"""
+        return SettingsError("STATE_DIR", str(self._path), allowed)
+
+    def open(self) -> None:
+        """Make the folder if it is not there, and take it for this process.
+
+        :raises SettingsError: if others could read in it, or another process has it
+        """
+        try:
+            self._path.mkdir(mode=0o700, exist_ok=True)
+            found = self._path.stat()
+        except OSError as error:
+            raise self.refused(f"a folder that can be used ({error.strerror})") from error
+        # What is in it lets its reader push to clients.
+        if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
+            raise self.refused(
+                f"a folder that belongs to the account of this process and that only it may enter "
+                f"(chown {os.geteuid()}, chmod 700)"
+            )
+        try:
+            self._lock = os.open(self._path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise self.refused(f"a folder that can be written to ({error.strerror})") from error
+        self._take(self._lock)
+
+    def _take(self, lock: int) -> None:
+        try:
+            # Gone with the process, however it ends; nothing stale can stay behind.
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            owner = os.read(lock, 20).decode("ascii", "replace").strip() or "unknown"
+            self.close()
+            raise self.refused(f"a folder of its own for each process (process {owner} uses this one)") from error
+        try:
+            os.ftruncate(lock, 0)
+            os.write(lock, b"%d\n" % os.getpid())
+        except OSError:
+            # A full disk: the number is for people only.
+            pass
+
+    def close(self) -> None:
+        """Leave the folder to others."""
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
