@@ -86,5 +86,5 @@ def all_systems() -> dict[str, System]:
     from bench.systems.stock import Stock
     from bench.systems.wsaas import Wsaas
 
-    systems: list[System] = [Wsaas(), Stock(), Pushpin(), Nchan()]
+    systems: list[System] = [Wsaas(), Wsaas(journal=True), Stock(), Pushpin(), Nchan()]
     return {system.name: system for system in systems}

@@ -27,9 +27,15 @@ def listen(port: int, certificate: tuple[Path, Path] | None) -> str:
 
 
 class Wsaas:
-    """This checkout's gateway under this very Python."""
+    """
+    This checkout's gateway under this very Python.
 
-    name = "wsaas"
+    :param journal: with ``STATE_DIR``, which default settings leave out.
+    """
+
+    def __init__(self, journal: bool = False) -> None:
+        self.name = "wsaas-journal" if journal else "wsaas"
+        self._journal = journal
 
     def missing(self) -> str | None:
         """Nothing: it is here."""
@@ -55,6 +61,8 @@ class Wsaas:
             "WS_LISTEN": listen(port, certificate),
             "DRAIN_TIMEOUT": "1000",  # nobody waits for its clients when a run is over
         }
+        if self._journal:
+            environment["STATE_DIR"] = str(directory / "state")
         arguments = [sys.executable, "-c", _TWISTD, "--nodaemon", "--pidfile=", "wsaas"]
         program = Program(arguments, core, directory / "wsaas.log", environment, cwd=directory)
         program.wait_for_port_or_stop(port)
