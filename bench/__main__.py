@@ -37,6 +37,7 @@ QUICK = Plan(
     churn_seconds=3.0,
 )
 QUICK_SYSTEMS = ("wsaas", "stock")
+ON_DEMAND = ("wsaas-journal",)  #: what differs from another system in one workload only is measured when named
 
 
 def numbers(text: str) -> tuple[int, ...]:
@@ -57,7 +58,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="one round of short windows, wsaas and stock: under two minutes"
     )
-    parser.add_argument("--system", action="append", choices=list(all_systems()), help="repeatable; default: all")
+    parser.add_argument(
+        "--system", action="append", choices=list(all_systems()), help="repeatable; default: all but wsaas-journal"
+    )
     parser.add_argument("--workload", action="append", choices=list(all_workloads()), help="repeatable; default: all")
     parser.add_argument("--rounds", type=int, metavar="N", help="runs of each workload (default: 3; quick: 1)")
     parser.add_argument("--seconds", type=float, metavar="S", help="counted window of a run (default: 8, quick: 1.5)")
@@ -105,7 +108,9 @@ def choose(options: argparse.Namespace, compiled: Compiled) -> tuple[list[System
 
     :raises BenchError: nothing is left.
     """
-    names = options.system or (QUICK_SYSTEMS if options.quick else list(all_systems()))
+    names = options.system or (
+        QUICK_SYSTEMS if options.quick else [name for name in all_systems() if name not in ON_DEMAND]
+    )
     systems: list[System] = []
     for name, system in all_systems().items():
         if name in names and (reason := system.missing()):

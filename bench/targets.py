@@ -43,6 +43,8 @@ RATIOS = (
     Ratio("handshakes", "handshakes", "stock", 1.8),
     Ratio("handshakes", "handshakes", "pushpin", 2),
     Ratio("handshakes", "handshakes", "nchan", 0.7),
+    # What a journal (STATE_DIR) may cost: 30 %.
+    Ratio("handshakes", "handshakes", "wsaas-journal", 1 / 0.7, at_most=True),
     Ratio("echo-64", "p99", "stock", 0.25, at_most=True),
     Ratio("idle", "memory", "nchan", 1.0, at_most=True),
     Ratio("idle-tls", "memory", "stock", 0.8, at_most=True),
