@@ -299,6 +299,16 @@ class BuildTests(SynchronousTestCase):
         self.assertEqual(self.status(machine, 1, "PUT", f"/x/{KEY}"), 200)
         wire.end()
 
+    def test_a_state_dir_that_cannot_be_used(self) -> None:
+        """Known when the service starts, not before: twistd may fork meanwhile. Then nothing listens."""
+        folder = Path(self.mktemp()).absolute()
+        folder.write_text("no folder")
+        machine = Machine()
+        gateway = build(read_settings({**API, "STATE_DIR": str(folder)}), machine, bytes)
+        error = self.assertRaises(SettingsError, gateway.privilegedStartService)
+        self.assertEqual((error.name, error.given), ("STATE_DIR", str(folder)))
+        self.assertEqual(machine.places(), set())
+
     def test_compression_is_offered_only_if_it_is_on(self) -> None:
         """permessage-deflate (RFC 7692)."""
         for setting, accepted in (("off", False), ("on", True)):
