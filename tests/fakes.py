@@ -28,6 +28,7 @@ class MemoryPeer:
         self.fast = fast
         self.buffered = 0
         self.sent = 0
+        self.crowded = False
         self.reading = True
         self.aborted = False
         #: What the client gets, in order: messages, pings, the Close.

@@ -21,6 +21,7 @@ from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
+from wsaas.admission import Admission
 from wsaas.api import Api, fixed_lines
 from wsaas.breaker import Breaker
 from wsaas.channel import ClientSite
@@ -519,6 +520,7 @@ class Gate:
         )
         self.slots = Slots(self.settings.api.max_requests)
         self.registry = Registry()
+        self.budgets = self.registry.budgets
         api = self.settings.api
         self.breaker = Breaker(self.clock, self._random)
         retries = Retries(self.clock, Backoff(self._random), api.retry_for)
@@ -527,8 +529,9 @@ class Gate:
         )
         self.api = Api(client, self.slots, self.clock, api, self.breaker, retries, self.goodbyes)
         self.factory = ClientFactory(
-            self.clock, limits.max_message, self.settings.handshake.compression, self.settings.fast
+            self.clock, limits.max_message, self.settings.handshake.compression, self.settings.fast, self.budgets
         )
+        max_connections = self.settings.max_connections or 1 << 20
         self._made = 0
         self.upgrade = UpgradeResource(
             self.api,
@@ -538,6 +541,7 @@ class Gate:
             self.settings.handshake,
             limits,
             self.clock,
+            admit=Admission(self.registry, max_connections, self.settings.api.max_requests).check,
         )
         self.pushes = PushResource(self.registry, limits.max_message)
         shared = not self.settings.listen.pushes
@@ -547,9 +551,10 @@ class Gate:
         self.lane = PushLane(self.pushes, limits.max_message) if self.settings.fast else None
 
         lobby = HandshakeLane(self.upgrade, self.clock, limits.timeout) if self.settings.fast else None
+        bodies = self.budgets.bodies
 
         def site(root: ClientRoot | PushRoot, lane: PushLane | None, lobby: HandshakeLane | None = None) -> ClientSite:
-            return ClientSite(root, root, self.clock, limits.timeout, limits.max_message, lane, lobby)
+            return ClientSite(root, root, self.clock, limits.timeout, limits.max_message, lane, lobby, bodies)
 
         #: What clients connect to; pushers too, unless PUSH_LISTEN is given.
         self.site = site(root, self.lane if shared else None, lobby)

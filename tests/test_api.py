@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.gate import (
     BINARY,
+    CLOSE,
     NOW,
     TEXT,
     ApiCall,
@@ -466,11 +467,26 @@ class SlotTests(ApiTestCase):
         wire = self.gate.open()
         self.gate.slots.acquire("PUT")
         wire.deliver(frame(TEXT, b"a"))
-        self.gate.clock.advance(100)
+        self.gate.clock.advance(2.9)
         self.gate.slots.release("PUT")
         self.gate.clock.advance(2.9)
         self.gate.agent.last.answer(200, b"reply", ("Ws-Reply", "text"))
         self.assertEqual(read_frames(wire.take()), [Frame(TEXT, b"reply")])
+
+    def test_a_message_waits_no_longer_than_an_attempt_takes(self) -> None:
+        """Then the client is told that the API is away; nobody's slot is given away."""
+        self.gate = Gate(API_MAX_REQUESTS="1", API_TIMEOUT="3000", WS_TIMEOUT="0", API_RETRY_FOR="0")
+        wire = self.gate.open()
+        self.gate.slots.acquire("PUT")
+        wire.deliver(frame(TEXT, b"a"))
+        self.gate.clock.advance(3.1)
+        (found,) = read_frames(wire.take())
+        self.assertEqual((found.opcode, found.payload[:2]), (CLOSE, b"\x03\xf5"))
+        self.assertEqual((self.gate.slots.held, self.gate.slots.waiting), (1, 0))
+        self.gate.slots.release("PUT")
+        wire.end()
+        self.assertEqual(self.gate.agent.last.header("Ws-Closed-By"), "unreachable")
+        self.assertEqual(self.gate.agent.last.header("Ws-Undelivered"), "1")
 
 
 class WireTests(SynchronousTestCase):

@@ -806,6 +806,30 @@ class ReplyTests(ConnectionCase):
         self.assertTrue(self.connection.push(sized(10)))
         self.assertEqual(self.connection.buffered, MAX_BUFFER + 2)
 
+    def test_too_much_waits_for_the_api(self) -> None:
+        """Beyond all bounds, those whose messages they are have to go, with 1013; what waited is counted."""
+        self.begin(max_message=20000, max_buffer=100000)
+        self.open()
+        self.registry.budgets.incoming.limit = 6000
+        self.connection.received(sized(8000))
+        self.assertEqual((self.peer.reading, self.peer.closes), (False, []))
+        self.connection.received(sized(8000))
+        self.assertEqual(self.peer.closes, [Close(1013)])
+        self.lose()
+        self.calls.answer(Delivered())
+        self.assertEqual(self.calls.goodbyes, [(ending(1013, ClosedBy.UNREACHABLE), 1)])
+        self.assertEqual(self.registry.budgets.incoming.used, 0)
+
+    def test_too_much_waits_for_all_clients(self) -> None:
+        """Then nothing more waits for one that does not read; what a client takes at once it gets."""
+        self.open()
+        self.peer.fast = False
+        self.peer.crowded = True
+        self.assertTrue(self.connection.push(text("first")))
+        self.assertRaises(TooSlowError, self.connection.push, text(""))
+        self.peer.flush()
+        self.assertTrue(self.connection.push(text("next")))
+
     def test_a_reply_waits_for_room_and_the_next_put_with_it(self) -> None:
         """And no push overtakes it, not even one for which there would be room."""
         self.open()

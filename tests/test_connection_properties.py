@@ -581,6 +581,8 @@ class OneConnection(RuleBasedStateMachine):
         assert len(self.registry) == 0
         assert self.registry.get("key") is None
         assert self.pending == []
+        budgets = self.registry.budgets
+        assert (budgets.incoming.used, budgets.outgoing.used, self.registry.asking) == (0, 0, 0)
         assert self.clock.getDelayedCalls() == []
         assert self.connection.state is State.OVER
         self.freed_at_once()

@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import PendingCalls
+from wsaas.budget import Budget
 from wsaas.delivery import MAX_WAITING, Delivery
 from wsaas.errors import (
     CallbackFailed,
@@ -41,6 +42,7 @@ class RecordingSender:
         self.outcomes: list[tuple[int, object]] = []
         self.retried: list[tuple[int, CallbackFailed]] = []
         self.idles = 0
+        self.overwhelmings = 0
         self.faults: list[object] = []
         #: Raised by the next call of :meth:`answered` or :meth:`unanswered`.
         self.fault: Exception | None = None
@@ -63,6 +65,10 @@ class RecordingSender:
             raise fault
         self.outcomes.append((number, result))
 
+    def overwhelmed(self) -> None:
+        """Count."""
+        self.overwhelmings += 1
+
     def idle(self) -> None:
         """Count."""
         self.idles += 1
@@ -78,7 +84,8 @@ class DeliveryTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.sender = RecordingSender()
         self.calls = PendingCalls()
-        self.delivery = Delivery(self.sender, self.calls, ROOM)
+        self.budget = Budget(1 << 20)
+        self.delivery = Delivery(self.sender, self.calls, ROOM, self.budget)
 
     def add(self, *sizes: int) -> None:
         """Add messages of so many bytes."""
@@ -96,6 +103,57 @@ class DeliveryTests(SynchronousTestCase):
         self.assertEqual(self.calls.overlaps, 0)
         self.assertEqual(self.calls.messages, [sized(1), sized(2), sized(3)])
         self.assertEqual(self.sender.outcomes, [(1, Rejected(404)), (2, error), (3, Delivered())])
+
+    def test_little_does_not_count_for_all(self) -> None:
+        """Plain traffic costs no counting."""
+        self.add(1000, 1000, 2096)
+        self.assertEqual(self.budget.used, 0)
+
+    def test_much_counts_for_all(self) -> None:
+        """What waits and what is on its way, until it is answered or dropped."""
+        self.delivery = Delivery(self.sender, self.calls, 1 << 20, self.budget)
+        self.add(5000, 1000, 8000)
+        self.assertEqual(self.budget.used, 14000)
+        self.calls.answer(Delivered())
+        self.assertEqual(self.budget.used, 9000)
+        self.delivery.drop()
+        self.assertEqual(self.budget.used, 0)
+        self.add(7000)
+        self.assertEqual(self.budget.used, 8000)
+        self.calls.answer(Delivered())
+        self.assertEqual(self.budget.used, 7000)
+        self.calls.answer(Delivered())
+        self.assertEqual(self.budget.used, 0)
+
+    def test_twice_too_much_in_all(self) -> None:
+        """Then a client that still adds to it has to go; one with little has not."""
+        self.budget.limit = 10000
+        self.budget.used += 14000
+        self.delivery = Delivery(self.sender, self.calls, 1 << 20, self.budget)
+        self.add(5000, 500)
+        self.assertEqual(self.sender.overwhelmings, 0)
+        self.add(500)
+        self.assertEqual(self.sender.overwhelmings, 1)
+        self.delivery = Delivery(self.sender, PendingCalls(), 1 << 20, self.budget)
+        self.add(4000)
+        self.assertEqual(self.sender.overwhelmings, 1)
+
+    def test_too_much_in_all(self) -> None:
+        """Then a client with much is read on only when it has little."""
+        self.budget.limit = 10000
+        self.delivery = Delivery(self.sender, self.calls, 1 << 20, self.budget)
+        self.add(5000)
+        self.assertFalse(self.delivery.is_full)
+        self.add(5000)
+        self.assertTrue(self.delivery.is_full)
+        self.assertFalse(self.delivery.is_roomy)
+        self.calls.answer(Delivered())
+        self.assertTrue(self.delivery.is_roomy)
+        self.budget.used += 20000
+        self.assertFalse(self.delivery.is_roomy)
+        self.calls.answer(Delivered())
+        self.assertTrue(self.delivery.is_roomy)
+        self.assertFalse(self.delivery.is_full)
 
     def test_a_put_carries_the_state_of_the_moment_it_begins(self) -> None:
         """Not of that in which its message came."""
@@ -213,7 +271,7 @@ class RetryTests(SynchronousTestCase):
         self.clock = Clock()
         self.sender = RecordingSender()
         self.calls = PendingCalls(Retries(self.clock, Backoff(lambda: 0.5), 10.0))
-        self.delivery = Delivery(self.sender, self.calls, ROOM)
+        self.delivery = Delivery(self.sender, self.calls, ROOM, Budget(1 << 20))
 
     def test_until_it_is_taken(self) -> None:
         """The same message with the same number; those behind it wait."""

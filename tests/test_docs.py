@@ -46,7 +46,7 @@ SETTINGS_PAGE = ROOT / "docs" / "settings.rst"
 
 FOLDERS = ("docs", "examples", "systemd", "bench", "tests", "wsaas")
 #: What a page writes, without markup, where a setting has no default text.
-NO_DEFAULT = ("none", "required", "port 8080, IPv4 and IPv6")
+NO_DEFAULT = ("none", "required", "port 8080, IPv4 and IPv6", "open files less a reserve")
 #: What names of settings begin with, so that a misspelt or invented one is noticed.
 SETTING_NAME = re.compile(r"(?:ADMIN|API|DRAIN|FORWARD|LOG|PUSH|STATE|TRUST|WS)_[A-Z_]*[A-Z]")
 
@@ -236,7 +236,8 @@ class ProtocolPageTests(ParsedTestCase):
     def test_codes_of_pushes(self) -> None:
         tables = list(self.section(PROTOCOL, "3. Pushes").findall(nodes.table))
         listed = {(int(row[0].astext()), row[1].astext()) for row in self.rows(tables[1])}
-        source = (ROOT / "wsaas" / "push.py").read_text(encoding="utf-8")
+        # The channel answers what is not to be read.
+        source = "".join((ROOT / "wsaas" / name).read_text(encoding="utf-8") for name in ("push.py", "channel.py"))
         for _, code in listed:
             self.assertIn(f'"{code}"', source)
 

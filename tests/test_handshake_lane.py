@@ -108,6 +108,13 @@ class _BeginsInTheLobby(test_channel.ChannelTestCase):
         return HandshakeLane(_Nobody(), self.clock, HEAD_TIMEOUT)
 
 
+class ChannelCrowdTests(_BeginsInTheLobby, test_channel.CrowdTests):
+    """Bounds over all connections of a site."""
+
+    def lobby(self) -> Lobby | None:
+        return HandshakeLane(_Nobody(), self.clock, HEAD_TIMEOUT, 3)
+
+
 class ChannelJudgementTests(_BeginsInTheLobby, test_channel.JudgementTests):
     """Heads are judged before bodies."""
 
@@ -440,6 +447,20 @@ class DeadlineTests(ArrivalTestCase):
         self.assertEqual(wire.take(), b"")
         self.gate.clock.advance(1)
         self.assertEqual(read_answers(wire.take())[0].status, 408)
+
+    def test_the_eldest_makes_room(self) -> None:
+        """Beyond the bound, whoever came first and has said nothing goes."""
+        self.gate = Gate(None, FAST_LANES="on")
+        lane = HandshakeLane(self.gate.upgrade, self.gate.clock, HEAD_TIMEOUT, 2)
+        vars(self.gate.site)["_lobby"] = lane
+        wires = [self.gate.connect() for _ in range(3)]
+        self.gate.turn()
+        self.assertEqual([wire.aborted for wire in wires], [True, False, False])
+        self.assertEqual((len(lane), self.gate.site.awaited), (2, 2))
+        wires[1].deliver(USUAL)
+        self.gate.connect()
+        self.gate.turn()
+        self.assertFalse(wires[1].aborted or wires[2].aborted)
 
     def test_none_is_left(self) -> None:
         """Not when it is a handshake, or over, or another protocol's."""

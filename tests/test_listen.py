@@ -21,7 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from tests.certificates import self_signed
 from wsaas import listen
 from wsaas.errors import SettingsError
-from wsaas.listen import BACKLOG, DefaultEndpoint, Endpoint, endpoints, listen_all, with_backlog
+from wsaas.listen import BACKLOG, DefaultEndpoint, Door, Endpoint, endpoints, listen_all, with_backlog
 
 
 def factory() -> Factory:
@@ -163,7 +163,8 @@ class LoopbackTests(TestCase):
     def listening(self, *places: Endpoint | DefaultEndpoint) -> Deferred[list[IListeningPort]]:
         """:returns: fires with the ports, which the end of the test closes"""
 
-        def opened(ports: list[IListeningPort]) -> list[IListeningPort]:
+        def opened(doors: list[Door]) -> list[IListeningPort]:
+            ports = [door.port for door in doors]
             for port in ports:
                 self.addCleanup(port.stopListening)
             return ports

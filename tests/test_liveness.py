@@ -20,6 +20,10 @@ class QuietPeer:
     def ping(self, payload: bytes = b"") -> None:
         self.pings += 1
 
+    @property
+    def crowded(self) -> bool:
+        raise AssertionError("what may wait is the connection's decision")
+
     def send(self, message: Message) -> bool:
         raise AssertionError("looking after a client sends nothing but pings")
 

@@ -21,7 +21,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.certificates import self_signed
-from wsaas.output import Output, unsent
+from wsaas.budget import OVERHEAD, Budget
+from wsaas.output import MAX_FRAMES, Output, unsent
 
 reactor: Any = global_reactor
 
@@ -32,7 +33,8 @@ class OutputTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.transport = StringTransport()
         self.told = 0
-        self.output = Output(self.transport, self.drained)
+        self.budget = Budget(1 << 30)
+        self.output = Output(self.transport, self.drained, self.budget)
 
     def drained(self) -> None:
         """Count."""
@@ -71,19 +73,67 @@ class OutputTests(SynchronousTestCase):
 
         def fills(data: bytes) -> None:
             write(data)
-            if data == b"b":
+            if len(data) > 1:
                 self.output.pauseProducing()
 
         self.transport.write = fills  # type: ignore[method-assign]  # a transport that fills up
         self.output.pauseProducing()
-        for frame in (b"a", b"b", b"c"):
+        for frame in (b"a", b"b" * 65536, b"c"):
             self.output.write(frame)
         self.output.resumeProducing()
-        self.assertEqual(self.transport.value(), b"ab")
-        self.assertEqual((self.output.buffered, self.output.sent, self.told), (1, 2, 0))
+        self.assertEqual(self.transport.value(), b"a" + b"b" * 65536)
+        self.assertEqual((self.output.buffered, self.output.sent, self.told), (1, 65537, 0))
+        self.assertEqual(self.budget.used, 1 + OVERHEAD)
         self.output.resumeProducing()
-        self.assertEqual(self.transport.value(), b"abc")
-        self.assertEqual((self.output.buffered, self.told), (0, 1))
+        self.assertEqual(self.transport.value(), b"a" + b"b" * 65536 + b"c")
+        self.assertEqual((self.output.buffered, self.told, self.budget.used), (0, 1, 0))
+
+    def test_many_short_frames_are_written_together(self) -> None:
+        """One system call for each would take longer than to make them."""
+        written: list[bytes] = []
+        self.transport.write = written.append  # type: ignore[method-assign]  # counts the calls
+        self.output.pauseProducing()
+        for number in range(5000):
+            self.output.write(b"%050d" % number)
+        self.output.resumeProducing()
+        self.assertEqual(b"".join(written), b"".join(b"%050d" % number for number in range(5000)))
+        self.assertEqual(len(written), 4)
+
+    def test_what_is_held_back_counts_for_all(self) -> None:
+        """Each frame with what it takes besides its bytes; what the kernel has does not count."""
+        self.output.write(b"x" * 1000)
+        self.assertEqual(self.budget.used, 0)
+        self.transport.dataBuffer = b"x" * 300  # type: ignore[attr-defined]  # what a socket does not take
+        self.output.pauseProducing()
+        self.output.pauseProducing()
+        self.assertEqual(self.budget.used, 300)
+        self.output.write(b"x" * 20)
+        self.output.write(b"")
+        self.assertEqual(self.budget.used, 320 + 2 * OVERHEAD)
+        self.transport.dataBuffer = b""  # type: ignore[attr-defined]  # now it did
+        self.output.resumeProducing()
+        self.assertEqual(self.budget.used, 0)
+
+    def test_what_is_forgotten_does_not_count(self) -> None:
+        """Whether it is cleared or the transport is gone; also twice."""
+        for forget in (self.output.clear, self.output.stopProducing):
+            self.output.pauseProducing()
+            self.output.write(b"lost")
+            forget()
+            forget()
+            self.assertEqual(self.budget.used, 0)
+
+    def test_crowded(self) -> None:
+        """By the number of frames, for what empty ones take; or by what all take together."""
+        self.output.pauseProducing()
+        for _ in range(MAX_FRAMES):
+            self.assertFalse(self.output.crowded)
+            self.output.write(b"")
+        self.assertTrue(self.output.crowded)
+        self.output.resumeProducing()
+        self.assertFalse(self.output.crowded)
+        self.budget.limit = 0
+        self.assertTrue(self.output.crowded)
 
     def test_what_is_written_when_there_is_room_follows_what_was_held_back(self) -> None:
         """A reply that waited for room."""
@@ -91,7 +141,7 @@ class OutputTests(SynchronousTestCase):
         def drained() -> None:
             self.output.write(b"reply")
 
-        self.output = Output(StringTransport(), drained)
+        self.output = Output(StringTransport(), drained, Budget(1 << 30))
         transport = self.output._transport
         self.output.pauseProducing()
         self.output.write(b"held ")
@@ -190,7 +240,7 @@ class LoopbackTests(TestCase):
         self.transport: Any = await self.server.made
         await self.client.made
         self.addCleanup(self.end)
-        self.output = Output(self.transport, self.server.drained)
+        self.output = Output(self.transport, self.server.drained, Budget(1 << 30))
 
     async def connect_tcp(self, *, tls: bool = False) -> None:
         """Over TCP."""

@@ -35,6 +35,7 @@ UNUSABLE = {
     "WS_ORIGINS": "example.com",
     "WS_MAX_MESSAGE": "0",
     "WS_MAX_BUFFER": "1",
+    "WS_MAX_CONNECTIONS": "0",
     "WS_COMPRESSION": "yes",
     "STATE_DIR": "state",
     "DRAIN_TIMEOUT": "-1",
@@ -211,7 +212,7 @@ class ErrorsTests(SynchronousTestCase):
         """In this version or as one of a later."""
         self.assertEqual(len({setting.name for setting in SETTINGS}), len(SETTINGS))
         self.assertFalse({setting.name for setting in SETTINGS} & set(NOT_YET))
-        for name in ("ADMIN_LISTEN", "API_SECRET", "PUSH_TOKEN", "TRUST_PROXY", "WS_MAX_CONNECTIONS"):
+        for name in ("ADMIN_LISTEN", "API_SECRET", "PUSH_TOKEN", "TRUST_PROXY", "WS_MAX_PER_ADDRESS"):
             self.assertIn(name, NOT_YET)
 
     def test_push_listen_needs_a_hostname(self) -> None:

@@ -194,6 +194,14 @@ class WarningsTests(SynchronousTestCase):
         self.assertEqual(warnings(self.settings()), [])
         self.assertEqual(warnings(self.settings(demo=True)), [])
 
+    def test_more_clients_than_files(self) -> None:
+        """What was allowed is not to be had; the warning says what is."""
+        settings = self.settings(WS_MAX_CONNECTIONS="1000")
+        self.assertEqual(warnings(settings, 20_000), [])
+        (found,) = warnings(settings, 1024)
+        self.assertIn("WS_MAX_CONNECTIONS is 1000", found)
+        self.assertIn("1024 open files", found)
+
     def test_pushes_from_elsewhere(self) -> None:
         """Whoever learns a ``ws_uri`` can push; the warning says what keeps others out."""
         for listen in (

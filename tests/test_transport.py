@@ -41,6 +41,7 @@ from zope.interface import directlyProvides, implementer
 
 from tests.certificates import self_signed
 from tests.properties import moderately
+from wsaas.budget import Budget
 from wsaas.output import Output, unsent
 from wsaas.transport import Buffers, EagerServer, EagerUnixServer, install
 
@@ -880,7 +881,7 @@ class ProducerTests(Sockets):
         """The queue of frames counts to the byte and drains in order."""
         line = self.line()
         drained: list[None] = []
-        output = Output(line.transport, lambda: drained.append(None))
+        output = Output(line.transport, lambda: drained.append(None), Budget(1 << 30))
         line.script(5, 0)
         output.write(piece(0, 70_000))
         output.write(b"held")

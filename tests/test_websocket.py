@@ -176,6 +176,84 @@ class MessageTests(WebSocketTestCase):
             self.assertEqual(self.frames(), [Frame(TEXT, b"a" * length)])
 
 
+class FragmentTests(WebSocketTestCase):
+    """Messages in parts: how many parts, and how much of them is kept."""
+
+    def test_one_byte_each(self) -> None:
+        """Allowed, as long as the message may be."""
+        self.wire.deliver(frame(TEXT, b"x", fin=False) + frame(CONTINUATION, b"x", fin=False) * 998)
+        self.wire.deliver(frame(CONTINUATION, b"y"))
+        self.assertEqual(self.puts, [("text", b"x" * 999 + b"y")])
+
+    def test_joined(self) -> None:
+        """Each part would take 33 bytes besides its own."""
+        self.gate = Gate(None, WS_MAX_MESSAGE="100000", WS_MAX_BUFFER="200000")
+        self.wire = self.gate.open()
+        self.wire.deliver(frame(BINARY, b"", fin=False))
+        parts = [b"%05d" % number for number in range(10000)]
+        for part in parts:
+            self.wire.deliver(frame(CONTINUATION, part, fin=False))
+        self.assertLess(len(self.wire.protocol.message_data), 1100)
+        self.wire.deliver(frame(CONTINUATION))
+        self.assertEqual(self.puts, [("binary", b"".join(parts))])
+
+    def test_too_many(self) -> None:
+        """Empty ones, which no limit on length would end: 1008."""
+        self.wire.deliver(frame(TEXT, b"", fin=False))
+        for _ in range(65):
+            self.assertEqual(self.frames(), [])
+            self.wire.deliver(frame(CONTINUATION, b"", fin=False) * 1024)
+        self.wire.deliver(close_frame(1008))
+        self.assert_closed(1008, "protocol")
+
+    def test_counted_anew(self) -> None:
+        """Each message has its own."""
+        self.always()
+        for _ in range(3):
+            self.wire.deliver(frame(TEXT, b"", fin=False))
+            for _ in range(40):
+                self.wire.deliver(frame(CONTINUATION, b"", fin=False) * 1000)
+            self.wire.deliver(frame(CONTINUATION, b"x"))
+        self.assertEqual(len(self.puts), 3)
+
+    def test_parts_count_for_all(self) -> None:
+        """Until the message is complete, which then waits for the API; or until the client is gone."""
+        parts = self.gate.budgets.partial
+        self.wire.deliver(frame(TEXT, b"x" * 600, fin=False))
+        self.assertEqual(parts.used, 600)
+        self.wire.deliver(frame(CONTINUATION, b"x" * 300)[:-100])
+        self.assertEqual(parts.used, 800)
+        other = self.gate.open()
+        other.deliver(frame(TEXT, b"x" * 500)[:-1])
+        self.assertEqual(parts.used, 1299)
+        other.end()
+        self.wire.deliver(frame(CONTINUATION, b"x" * 300)[-100:])
+        self.assertEqual((parts.used, len(self.puts)), (0, 1))
+
+    def test_too_many_parts_in_all(self) -> None:
+        """The message that began first has to go, with 1008: whoever is honest is done before."""
+        self.gate.budgets.partial.limit = 2500
+        self.gate.agent.react = lambda call: call.answer()
+        wires = [self.wire, self.gate.open_as(handshake_request()), self.gate.open_as(handshake_request())]
+        for wire in wires:
+            wire.deliver(frame(TEXT, b"x" * 900, fin=False))
+        self.assertEqual([[found.opcode for found in self.frames(wire)] for wire in wires], [[CLOSE], [], []])
+        self.assertEqual(self.gate.budgets.partial.used, 1800)
+        wires[0].deliver(frame(CONTINUATION, b"x"))
+        for wire in wires[1:]:
+            wire.deliver(frame(CONTINUATION, b"x"))
+        self.assertEqual([len(body or b"") for _, body in self.puts], [901, 901])
+        self.assertEqual(self.gate.budgets.partial.used, 0)
+
+    def test_alone_and_too_much(self) -> None:
+        """Then it is itself that has to go."""
+        self.gate.budgets.partial.limit = 100
+        self.wire.deliver(frame(TEXT, b"x" * 900, fin=False))
+        self.assertEqual(self.gate.budgets.partial.used, 0)
+        self.wire.deliver(close_frame(1008))
+        self.assert_closed(1008, "protocol")
+
+
 class PingTests(WebSocketTestCase):
     """RFC 6455 §5.5.2 and §5.5.3."""
 

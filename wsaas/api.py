@@ -123,7 +123,9 @@ class ApiCalls:
         if slots.try_acquire("PUT"):
             self._put(None, number, message, state)
         else:
-            slots.acquire("PUT").addCallback(self._put, number, message, state).addErrback(self._put_done)
+            # One for each client, and no longer than an attempt may take: the client is not read meanwhile.
+            waiting = slots.acquire("PUT").addTimeout(self._api.settings.timeout, self._api.clock)
+            waiting.addCallbacks(self._put, self._not_put, (number, message, state)).addErrback(self._put_done)
 
     def retry(self) -> Retry:
         """:returns: how the message is tried again whose first attempt has just failed"""
@@ -173,6 +175,14 @@ class ApiCalls:
         head = self._head_for(b"%d" % number, state, api.content_types[message.binary])
         self._began = api.now
         api.client.put(head, message.payload, self._put_done)
+
+    def _not_put(self, failure: Failure) -> None:
+        """There was no slot, and none is held."""
+        waiter, self._waiter = self._waiter, None
+        assert waiter is not None  # noqa: S101 - for the type checker
+        # The time for further attempts begins now.
+        self._began = self._api.clock.seconds()
+        waiter.unanswered(_no_slot(failure))
 
     def _put_done(self, result: Answer | Failure) -> None:
         api = self._api

@@ -21,10 +21,15 @@ from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
+from wsaas.budget import OVERHEAD, Budget, Queue
 from wsaas.exchange import RequestHead, Response, client_of, json_response, text_response
 
 #: Seconds for which what a refused peer still sends is read and thrown away, so that it sees the answer.
 LINGER = 2.0
+#: How many of them there may be.
+_MAX_LINGERING = 256
+#: How many connections may owe the rest of a request, if the site is not told otherwise.
+MAX_AWAITED = 1024
 #: Bytes of a request's body beyond which a connection is not worth keeping for the next request.
 _MAX_SWALLOWED = 1 << 17
 #: Digits of a Content-Length. Python refuses to read thousands of them, with an exception that nobody expects.
@@ -55,6 +60,9 @@ class Lobby(Protocol):
     def arrival(self, site: ClientSite) -> IProtocol:
         """:returns: the protocol of a new connection"""
 
+    def __len__(self) -> int:
+        """:returns: of how many connections nothing was heard yet"""
+
 
 def hand_over(transport: Any, protocol: IProtocol) -> None:
     """Let another protocol have what comes from a transport; who calls has to connect it.
@@ -65,6 +73,11 @@ def hand_over(transport: Any, protocol: IProtocol) -> None:
         transport.wrappedProtocol = protocol
     else:
         transport.protocol = protocol
+
+
+_OVERLOADED = json_response(
+    503, "OVERLOADED", "too many pushes are on their way at once; push again later", [(b"Retry-After", b"1")]
+)
 
 
 class JudgedRequest(Request):
@@ -127,6 +140,8 @@ class Channel(HTTPChannel):
     #: A push for the fast lane of which more is to come, and how much.
     _pieces: list[bytes] = []
     _missing = 0
+    #: What the site's budget knows of the body that is awaited.
+    _reserved = 0
 
     def connectionMade(self) -> None:
         """Begin to wait for a request: from here the head has a deadline, however slowly it trickles."""
@@ -145,18 +160,41 @@ class Channel(HTTPChannel):
         self.makeConnection(transport)
         if left is not None:
             self._deadline = self.callLater(left, self._too_late)
+            self.site.queue.enter(self)
 
     def _expect_head(self) -> None:
         if self._deadline is None and self.site.head_timeout:
             self._deadline = self.callLater(self.site.head_timeout, self._too_late)
+            self.site.queue.enter(self)
 
     def _stop_deadline(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+            self.site.queue.leave(self)
+
+    def dawdles(self) -> None:
+        """There are too many whose requests are awaited, and this one began to be before the others."""
+        self.transport.abortConnection()
+
+    def _reserve(self, size: int) -> bool:
+        """:returns: whether a body of so many bytes may be kept while it arrives"""
+        bodies = self.site.bodies
+        if size:
+            if bodies.exhausted:
+                return False
+            self._reserved = size + OVERHEAD
+            bodies.used += self._reserved
+        return True
+
+    def _release(self) -> None:
+        if self._reserved:
+            self.site.bodies.used -= self._reserved
+            self._reserved = 0
 
     def _too_late(self) -> None:
         self._deadline = None
+        self.site.queue.leave(self)
         if self.requests and self.requests[-1].answered:
             # What is late is the rest of a refused body; a second answer would be taken for the next request's.
             self._say_and_leave(None)
@@ -200,6 +238,7 @@ class Channel(HTTPChannel):
                 return b""
             data = b"".join(self._pieces)
             self._pieces = []
+            self._release()
         answers, used, whole = lane.take(data)
         if used:
             # What twisted.web does after each request: none is awaited in time any more, the idle time-out runs (it may
@@ -210,6 +249,9 @@ class Channel(HTTPChannel):
             self.transport.write(answers)
         rest = data[used:]
         if whole:
+            if not self._reserve(whole):
+                self._say_and_leave(_OVERLOADED)
+                return b""
             self._pieces = [rest]
             self._missing = whole - len(rest)
             # The body has the same time again.
@@ -261,6 +303,8 @@ class Channel(HTTPChannel):
             client_of(self.getPeer()),
         )
         refusal = self.site.judge(request.head)
+        if refusal is None and not self._reserve(self.site.max_body if length is None else length):
+            refusal = _OVERLOADED
         if refusal is None:
             super().allHeadersReceived()
             return
@@ -283,6 +327,7 @@ class Channel(HTTPChannel):
         # The deadline of a channel that lingers is the end of that.
         if not self._lingering:
             self._stop_deadline()
+            self._release()
             super().allContentReceived()
 
     def _say_and_leave(self, response: Response | None, *, head_only: bool = False) -> None:
@@ -299,6 +344,7 @@ class Channel(HTTPChannel):
         self.clearLineBuffer()
         self._dataBuffer = []
         self._pieces = []
+        self._release()
         if response is not None:
             self.transport.write(response.encode(head_only=head_only, close=True))
         self._networkProducer.unregisterProducer()
@@ -308,15 +354,26 @@ class Channel(HTTPChannel):
             self.transport.loseConnection()
         else:
             half_close()
-        self._deadline = self.callLater(LINGER, self._linger_no_longer)
+        self._deadline = self.callLater(LINGER, self.linger_no_longer)
+        self.site.lingering.enter(self)
 
-    def _linger_no_longer(self) -> None:
-        self._deadline = None
+    def linger_no_longer(self) -> None:
+        """There was time enough to read the answer, or there are too many others."""
+        self._stop_lingering()
         self.transport.abortConnection()
+
+    def _stop_lingering(self) -> None:
+        self.site.lingering.leave(self)
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+        self._deadline = None
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The transport is gone."""
+        if self._lingering:
+            self._stop_lingering()
         self._stop_deadline()
+        self._release()
         super().connectionLost(reason)
         # The channel and its request name each other, the decoder of a body names both, and the transport names the
         # channel: cycles.
@@ -355,6 +412,8 @@ class ClientSite(Site):
     :param max_body: bytes of a request's body that are read
     :param lane: a short way for some requests
     :param lobby: where connections begin; as channels at once, if there is none
+    :param bodies: budget of what is kept while it arrives
+    :param max_awaited: connections that may owe the rest of a request
     """
 
     noisy = False
@@ -368,6 +427,8 @@ class ClientSite(Site):
         max_body: int,
         lane: Lane | None = None,
         lobby: Lobby | None = None,
+        bodies: Budget | None = None,
+        max_awaited: int = MAX_AWAITED,
     ) -> None:
         super().__init__(root, requestFactory=JudgedRequest, reactor=reactor)
         # Site would wrap channels to find out whether HTTP/2 is spoken, which is not.
@@ -377,6 +438,16 @@ class ClientSite(Site):
         self.judge = judge.judge
         self.lane = lane
         self._lobby = lobby
+        self.bodies = bodies or Budget(1 << 26)
+        #: Whose request is awaited, or its rest.
+        self.queue = Queue(max_awaited, Channel.dawdles)
+        #: Who was refused and still sends.
+        self.lingering = Queue(_MAX_LINGERING, Channel.linger_no_longer)
+
+    @property
+    def awaited(self) -> int:
+        """How many connections owe a request, or its rest."""
+        return len(self.queue) + (0 if self._lobby is None else len(self._lobby))
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """A connection is being made."""

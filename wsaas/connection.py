@@ -21,6 +21,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
+from wsaas.budget import OVERHEAD
 from wsaas.delivery import Delivery
 from wsaas.errors import (
     CallbackFailed,
@@ -134,7 +135,8 @@ class Connection:
         self._end: End | None = None
         self._held: list[Message] = []
         self._held_bytes = 0
-        self._delivery = Delivery(self, calls, settings.max_buffer - settings.max_message)
+        room = settings.max_buffer - settings.max_message
+        self._delivery = Delivery(self, calls, room, registry.budgets.incoming)
         self._paused = False
         self._reply: Message | None = None
         self._pulse = Pulse(clock.seconds())
@@ -157,6 +159,7 @@ class Connection:
             :class:`~wsaas.errors.CallbackFailed`, or :class:`ClientLeftError` if the grant came too late
         """
         self._registry.add(self)
+        self._registry.asking += 1
         recording = self._journal.owe(self.identity, self.handshake)
         asking = self._calls.connect() if recording is None else recording.addCallback(self._recorded)
         return asking.addCallbacks(self._granted, self._not_granted)
@@ -167,6 +170,7 @@ class Connection:
         return self._calls.connect()
 
     def _granted(self, grant: Grant) -> Grant:
+        self._registry.asking -= 1
         if grant.state:
             self.ws_state = grant.state
             self._journal.remember(self.identity.key, grant.state)
@@ -177,8 +181,9 @@ class Connection:
         return grant
 
     def _not_granted(self, failure: Failure) -> Failure:
+        self._registry.asking -= 1
         self._registry.unlist(self)
-        self._held.clear()
+        self._take_held()
         error = self._callback_error(failure)
         # While the API is down, or the journal, there may be many who are not even asked for; that it is has been said.
         if not isinstance(error, (Denied, NotTried)):
@@ -222,8 +227,7 @@ class Connection:
         self._pulse.listening(now)
         self._pulse.about_to_send(now)
         self._registry.looks.put(self, now + silence(self._settings.timeout))
-        held, self._held = self._held, []
-        for message in held:
+        for message in self._take_held():
             self._send(peer, message, peer.buffered)
         if self._receipts is not None:
             self._ping(peer, self._receipts)
@@ -246,17 +250,30 @@ class Connection:
             raise NotPresentError
         if peer is None:
             size = len(message.payload)
-            if len(self._held) >= MAX_HELD or self._held_bytes + size > self._settings.max_buffer:
+            outgoing = self._registry.budgets.outgoing
+            if len(self._held) >= MAX_HELD or self._held_bytes + size > self._settings.max_buffer or outgoing.exhausted:
                 raise TooSlowError
             self._held.append(message)
             self._held_bytes += size
+            outgoing.used += size + OVERHEAD
             return False
         waited = peer.buffered
         # A reply that waits for room has its place in the order; nothing may overtake it.
-        if self._reply is not None or waited + len(message.payload) > self._settings.max_buffer:
+        if (
+            self._reply is not None
+            or waited + len(message.payload) > self._settings.max_buffer
+            or (waited and peer.crowded)
+        ):
             raise TooSlowError
         self._send(peer, message, waited)
         return True
+
+    def _take_held(self) -> list[Message]:
+        """:returns: what was pushed during the handshake; it is not kept any more"""
+        held, self._held = self._held, []
+        self._registry.budgets.outgoing.used -= self._held_bytes + OVERHEAD * len(held)
+        self._held_bytes = 0
+        return held
 
     @property
     def receipts(self) -> Receipts:
@@ -301,7 +318,8 @@ class Connection:
             self._receipts.confirmations.give_up()
 
     def _has_room(self, peer: Peer, message: Message) -> bool:
-        return peer.buffered + len(message.payload) <= self._settings.max_buffer
+        waiting = peer.buffered
+        return waiting + len(message.payload) <= self._settings.max_buffer and not (waiting and peer.crowded)
 
     def _send(self, peer: Peer, message: Message, waited: int) -> None:
         traffic = self.traffic
@@ -328,7 +346,7 @@ class Connection:
         if reply is None or self._peer is None or self.state is not State.OPEN:
             return
         if self._has_room(self._peer, reply):
-            self._reply = None
+            self._keep(None)
             self._send(self._peer, reply, self._peer.buffered)
             self._delivery.proceed()
 
@@ -390,12 +408,21 @@ class Connection:
                 self._carry_out(self._peer, outcome)
         self._regulate()
 
+    def _keep(self, reply: Message | None) -> None:
+        """Keep a reply until there is room for it; or keep it no longer."""
+        outgoing = self._registry.budgets.outgoing
+        if self._reply is not None:
+            outgoing.used -= len(self._reply.payload)
+        if reply is not None:
+            outgoing.used += len(reply.payload)
+        self._reply = reply
+
     def _carry_out(self, peer: Peer, delivered: Delivered) -> None:
         if delivered.reply is not None:
             if self._has_room(peer, delivered.reply):
                 self._send(peer, delivered.reply, peer.buffered)
             else:
-                self._reply = delivered.reply
+                self._keep(delivered.reply)
         if delivered.close is not None:
             self.close(delivered.close, ClosedBy.API)
 
@@ -449,8 +476,9 @@ class Connection:
     def _start_closing(self, peer: Peer, close: Close) -> None:
         self.state = State.CLOSING
         self._arm_close_timer(peer)
-        reply, self._reply = self._reply, None
+        reply = self._reply
         if reply is not None:
+            self._keep(None)
             # It came before the Close, so it goes before it. There is no room; but in memory it is either way.
             self._send(peer, reply, peer.buffered)
         peer.close(close)
@@ -465,11 +493,16 @@ class Connection:
         """
         if self._set_end(End(close, ClosedBy.CLIENT)) and self._peer is not None:
             self.state = State.CLOSING
-            self._reply = None
+            self._keep(None)
             # The reply may find a client that does not read.
             self._arm_close_timer(self._peer)
             self._delivery.proceed()
         self._unconfirmed()
+
+    def overwhelmed(self) -> None:
+        """More waits for the API than there is room for, of all clients together."""
+        self._log.warn("{tag} no room for what waits for the API", tag=self.identity.tag)
+        self.close(Close(1013), ClosedBy.UNREACHABLE)
 
     def failed_by_peer(self, close: Close, *, at_once: bool = False) -> None:
         """The client broke the protocol or a limit.
@@ -483,7 +516,7 @@ class Connection:
             return
         self._delivery.drop()
         if at_once:
-            self._reply = None
+            self._keep(None)
             self._start_closing(peer, close)
             return
         if not self._paused:
@@ -532,7 +565,7 @@ class Connection:
         """The TCP connection is over."""
         self._set_end(End(Close(1006), ClosedBy.CLIENT))
         self._peer = None
-        self._reply = None
+        self._keep(None)
         self._paused = False
         self.state = State.OVER
         self._registry.looks.drop(self)
@@ -555,7 +588,7 @@ class Connection:
         end = self._end or End(Close(1006), ClosedBy.CLIENT)
         self.state = State.OVER
         self._delivery.end()  # Nothing may follow.
-        self._held.clear()
+        self._take_held()
         self._registry.unlist(self)
         self._log.info(
             "{tag} closed: {code} by {by}",

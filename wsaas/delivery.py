@@ -6,6 +6,7 @@ from typing import Protocol
 
 from twisted.python.failure import Failure
 
+from wsaas.budget import Budget
 from wsaas.errors import CallbackFailed
 from wsaas.interfaces import Calls
 from wsaas.messages import Message, Outcome
@@ -13,6 +14,8 @@ from wsaas.retry import Retry
 
 #: How many messages of one client may wait for the API. Bytes are bounded too; this bounds what empty ones cost.
 MAX_WAITING = 64
+#: Bytes of one client that do not count for what is kept in all: plain traffic costs no counting.
+UNCOUNTED = 4096
 
 
 class Sender(Protocol):
@@ -35,6 +38,9 @@ class Sender(Protocol):
     def retrying(self, number: int, error: CallbackFailed) -> None:
         """The first attempt of a message failed; it is going to be tried again."""
 
+    def overwhelmed(self) -> None:
+        """There is no room for messages any more, and here are some."""
+
     def idle(self) -> None:
         """Nothing waits and nothing is on its way."""
 
@@ -48,11 +54,14 @@ class Delivery:
     :param sender: is told what comes of its messages
     :param calls: its callbacks
     :param room: bytes that may wait, the message on its way included, before the client is not read any more
+    :param budget: of what waits for the API in all
     """
 
     __slots__ = (
+        "_budget",
         "_bytes",
         "_calls",
+        "_counted",
         "_in_flight",
         "_last_try",
         "_number",
@@ -64,10 +73,12 @@ class Delivery:
         "undelivered",
     )
 
-    def __init__(self, sender: Sender, calls: Calls, room: int) -> None:
+    def __init__(self, sender: Sender, calls: Calls, room: int, budget: Budget) -> None:
         self._sender: Sender | None = sender
         self._calls = calls
         self._room = room
+        self._budget = budget
+        self._counted = 0
         #: A list, as it is short; an empty deque has 600 bytes.
         self._waiting: list[Message] = []
         self._in_flight: Message | None = None
@@ -84,7 +95,11 @@ class Delivery:
     @property
     def is_full(self) -> bool:
         """Whether the client's next message could be too much."""
-        return len(self._waiting) >= MAX_WAITING or self._bytes > self._room
+        return (
+            len(self._waiting) >= MAX_WAITING
+            or self._bytes > self._room
+            or (self._counted > 0 and self._budget.exhausted)
+        )
 
     @property
     def is_roomy(self) -> bool:
@@ -92,7 +107,12 @@ class Delivery:
 
         Not while a message is tried again.
         """
-        return self._retry is None and len(self._waiting) <= MAX_WAITING // 2 and self._bytes <= self._room // 2
+        return (
+            self._retry is None
+            and len(self._waiting) <= MAX_WAITING // 2
+            and self._bytes <= self._room // 2
+            and not (self._counted and self._budget.exhausted)
+        )
 
     @property
     def is_idle(self) -> bool:
@@ -104,6 +124,16 @@ class Delivery:
         self._waiting.append(message)
         self._bytes += len(message.payload)
         self.proceed()
+        if self._bytes > UNCOUNTED:
+            self._count()
+            if self._budget.overrun and self._sender is not None:
+                self._sender.overwhelmed()
+
+    def _count(self) -> None:
+        """Have the budget know of what waits here, if it is much."""
+        counted = self._bytes if self._bytes > UNCOUNTED else 0
+        self._budget.used += counted - self._counted
+        self._counted = counted
 
     def drop(self) -> bool:
         """Give up the messages that no PUT was begun for and the one that waits for another attempt, and count them.
@@ -115,6 +145,7 @@ class Delivery:
         self.undelivered += len(self._waiting)
         self._bytes -= sum(len(message.payload) for message in self._waiting)
         self._waiting.clear()
+        self._count()
         self._last_try = True
         if self._retry is None or not self._retry.is_waiting:
             return False
@@ -125,6 +156,8 @@ class Delivery:
 
     def end(self) -> None:
         """Forget whose messages they were: each names the other, and both would stay until a full collection."""
+        self._budget.used -= self._counted
+        self._counted = 0
         self._sender = None
 
     def proceed(self) -> None:
@@ -150,6 +183,8 @@ class Delivery:
         self._bytes -= len(self._in_flight.payload)
         self._in_flight = None
         self._retry = None
+        if self._counted:
+            self._count()
         return self._sender
 
     def answered(self, outcome: Outcome) -> None:

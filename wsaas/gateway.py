@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from wsaas.connection import Connection
+from wsaas.descriptors import Descriptors
 from wsaas.errors import SettingsError
 from wsaas.listen import DefaultEndpoint, Endpoint, listen_all
 from wsaas.registry import Registry
@@ -42,12 +43,14 @@ class Listener:
     :param places: where
     :param serves: for the log: who connects here
     :param buffers: for transports that write at once; :data:`None` for Twisted's
+    :param clients: whether clients come in here
     """
 
     site: IProtocolFactory
     places: Sequence[Endpoint | DefaultEndpoint]
     serves: str
     buffers: Buffers | None = None
+    clients: bool = False
 
 
 class Gateway(Service):
@@ -62,6 +65,7 @@ class Gateway(Service):
     :param before: called before anything listens, and waited for
     :param hurry: called when the stop begins: what is owed is to be paid soon
     :param after: called in the end, when no callback is to be made any more, and waited for
+    :param descriptors: whether there is one for another connection; without it, nobody counts
     """
 
     name = "wsaas"
@@ -78,6 +82,7 @@ class Gateway(Service):
         before: Sequence[Callable[[], Deferred[None]]] = (),
         hurry: Callable[[], None] = lambda: None,
         after: Sequence[Callable[[], Deferred[None]]] = (),
+        descriptors: Descriptors | None = None,
     ) -> None:
         self._reactor = reactor
         self._listeners = listeners
@@ -88,6 +93,7 @@ class Gateway(Service):
         self._before = before
         self._hurry = hurry
         self._after = after
+        self._descriptors = descriptors
         self._next_check: IDelayedCall | None = None
         self._check_due = 0.0
         #: Since when the event loop has turned without a long pause.
@@ -122,10 +128,11 @@ class Gateway(Service):
             await call()
         try:
             for listener in self._listeners:
-                ports = await listen_all(listener.places, listener.site, listener.buffers)
-                self.ports.extend(ports)
-                for port in ports:
-                    self._log.info("listening: {where} ({serves})", where=_where(port), serves=listener.serves)
+                for door in await listen_all(listener.places, listener.site, listener.buffers):
+                    self.ports.append(door.port)
+                    if self._descriptors is not None:
+                        self._descriptors.guard(door, clients=listener.clients)
+                    self._log.info("listening: {where} ({serves})", where=_where(door.port), serves=listener.serves)
         except SettingsError:
             ports, self.ports = self.ports, []
             for port in ports:
@@ -178,6 +185,8 @@ class Gateway(Service):
         ports, self.ports = self.ports, []
         for port in ports:
             await maybeDeferred(port.stopListening)
+        if self._descriptors is not None:
+            self._descriptors.stop()
         for call in self._after:
             try:
                 await maybeDeferred(call).addTimeout(max(0.0, deadline - self._reactor.seconds()), self._reactor)

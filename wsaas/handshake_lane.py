@@ -16,7 +16,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from wsaas.channel import ClientSite
+from wsaas.channel import MAX_AWAITED, ClientSite
 from wsaas.errors import HandshakeRefused
 from wsaas.exchange import Head, Response, client_of
 from wsaas.handshake import Handshake, is_handshake
@@ -188,6 +188,10 @@ class Arrival:
         if attempt is not None:
             attempt.left()
 
+    def dawdles(self) -> None:
+        """There are too many of whom nothing was heard, and this one came before the others."""
+        self.transport.abortConnection()
+
     def late(self) -> None:
         """Nothing came in time."""
         self._become_channel(0.0)
@@ -234,15 +238,21 @@ class HandshakeLane:
     :param upgrades: lets clients in
     :param clock: for the deadline
     :param timeout: seconds until the handshake must be there
+    :param most: how many may be silent at the same time
     """
 
-    def __init__(self, upgrades: Upgrades, clock: IReactorTime, timeout: float) -> None:
+    def __init__(self, upgrades: Upgrades, clock: IReactorTime, timeout: float, most: int = MAX_AWAITED) -> None:
         self.upgrades = upgrades
         self._clock = clock
         self._timeout = timeout
+        self._most = most
         #: Those of whom nothing was heard yet, and until when they may be silent: the first to come is the first to go.
         self._expected: dict[Arrival, float] = {}
         self._timer: IDelayedCall | None = None
+
+    def __len__(self) -> int:
+        """:returns: of how many connections nothing was heard yet"""
+        return len(self._expected)
 
     def arrival(self, site: ClientSite) -> Arrival:
         """:returns: the protocol of a new connection"""
@@ -268,6 +278,11 @@ class HandshakeLane:
         self._expected[arrival] = self._clock.seconds() + self._timeout
         if self._timer is None:
             self._timer = self._clock.callLater(self._timeout, self._expire)
+        if len(self._expected) > self._most:
+            # Whoever is honest has spoken by now; so it is those who dawdle that make room.
+            eldest = next(iter(self._expected))
+            del self._expected[eldest]
+            eldest.dawdles()
 
     def stop_expecting(self, arrival: Arrival) -> float:
         """Something came of a connection, or it is over.

@@ -22,6 +22,10 @@ class Peer(Protocol):
     def sent(self) -> int:
         """Bytes ever handed to the kernel; grows while the client reads."""
 
+    @property
+    def crowded(self) -> bool:
+        """Whether nothing more may wait: too many frames do already, or too much does for all clients together."""
+
     def send(self, message: Message) -> bool:
         """Send one message.
 

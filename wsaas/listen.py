@@ -64,6 +64,41 @@ def check_tls_folder(description: str) -> None:
         raise ValueError(f"no private key in the .pem files of {folder}")
 
 
+class Door:
+    """A port that listens.
+
+    :param port: what an endpoint's ``listen`` gave
+    :param adopted: whether somebody else opened it and keeps it open when this process has ended
+    """
+
+    def __init__(self, port: IListeningPort, *, adopted: bool = False) -> None:
+        self.port: Any = port
+        self.adopted = adopted
+        self._pauses = 0
+        self._stopping: Deferred[Any] | None = None
+
+    def pause(self) -> None:
+        """Accept nobody for now: who comes waits in the backlog. Each pause takes a resume of its own."""
+        self._pauses += 1
+        if self._stopping is None:
+            self.port.pauseProducing()
+
+    def resume(self) -> None:
+        """Accept who waits and who comes."""
+        self._pauses -= 1
+        if not self._pauses and self._stopping is None:
+            self.port.resumeProducing()
+
+    def stop(self) -> Deferred[Any]:
+        """Listen no longer.
+
+        :returns: fires when it is done
+        """
+        if self._stopping is None:
+            self._stopping = maybeDeferred(self.port.stopListening)
+        return self._stopping
+
+
 class Endpoint:
     """One place to listen at.
 
@@ -76,6 +111,8 @@ class Endpoint:
     def __init__(self, reactor: Any, setting: str, description: str) -> None:
         self._setting = setting
         self._description = description
+        #: Whether the socket is handed over, and stays open when this process has ended.
+        self.adopted = description.removeprefix("haproxy:").startswith("systemd:")
         try:
             check_tls_folder(description)
             self._endpoint: IStreamServerEndpoint = serverFromString(reactor, with_backlog(description))
@@ -102,6 +139,8 @@ class DefaultEndpoint:
     :param reactor: listens
     :param local: at the loopback addresses only, in place of all
     """
+
+    adopted = False
 
     def __init__(self, reactor: Any, *, local: bool = False) -> None:
         self._reactor = reactor
@@ -146,26 +185,26 @@ def endpoints(reactor: Any, setting: str, descriptions: Sequence[str]) -> list[E
 
 def listen_all(
     places: Sequence[Endpoint | DefaultEndpoint], factory: IProtocolFactory, buffers: Buffers | None = None
-) -> Deferred[list[IListeningPort]]:
+) -> Deferred[list[Door]]:
     """Listen at every place; at none if one fails.
 
     :param buffers: accept with transports that write at once, and with these sizes; else with Twisted's
-    :returns: fires with the ports; fails with :class:`~wsaas.errors.SettingsError`
+    :returns: fires with the doors; fails with :class:`~wsaas.errors.SettingsError`
     """
 
-    async def listen() -> list[IListeningPort]:
-        ports: list[IListeningPort] = []
+    async def listen() -> list[Door]:
+        doors: list[Door] = []
         try:
             for place in places:
                 opened = await place.listen(factory)
-                ports.extend(opened)
+                doors.extend(Door(port, adopted=place.adopted) for port in opened)
                 if buffers is not None:
                     for port in opened:
                         install(port, buffers)
         except SettingsError:
-            _stop(ports)
+            _stop([door.port for door in doors])
             raise
-        return ports
+        return doors
 
     return Deferred.fromCoroutine(listen())
 

@@ -10,7 +10,13 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.protocols.policies import ProtocolWrapper
 from zope.interface import implementer
 
+from wsaas.budget import OVERHEAD, Budget
 from wsaas.transport import EagerServer
+
+#: How many frames may be held back. Bytes are bounded too; this bounds what empty ones cost.
+MAX_FRAMES = 16384
+#: Bytes that are given to the transport at a time, when it has room again.
+_BATCH = 65536
 
 
 def unsent(transport: Any) -> int:
@@ -41,13 +47,28 @@ class Output:
 
     :param transport: where frames go
     :param drained: called when the transport has room again
+    :param budget: of what waits for all clients
     """
 
-    __slots__ = ("_drained", "_eager", "_paused", "_queue", "_queued", "_transport", "_waits", "_written")
+    __slots__ = (
+        "_budget",
+        "_counted",
+        "_drained",
+        "_eager",
+        "_paused",
+        "_queue",
+        "_queued",
+        "_transport",
+        "_waits",
+        "_written",
+    )
 
-    def __init__(self, transport: Any, drained: Callable[[], None]) -> None:
+    def __init__(self, transport: Any, drained: Callable[[], None], budget: Budget) -> None:
         self._transport = transport
         self._drained = drained
+        self._budget = budget
+        #: What the budget knows of.
+        self._counted = 0
         #: Made when first needed: an empty one has 600 bytes.
         self._queue: deque[bytes] | None = None
         self._queued = 0
@@ -63,6 +84,11 @@ class Output:
     def paused(self) -> bool:
         """Whether frames are held back."""
         return self._paused
+
+    @property
+    def crowded(self) -> bool:
+        """Whether nothing more should be held back, here or anywhere."""
+        return self._budget.exhausted or (self._queue is not None and len(self._queue) >= MAX_FRAMES)
 
     @property
     def buffered(self) -> int:
@@ -89,6 +115,7 @@ class Output:
                 self._queue = deque()
             self._queue.append(frame)
             self._queued += len(frame)
+            self._count(len(frame) + OVERHEAD)
             self._waits = True
             return True
         self._written += len(frame)
@@ -104,20 +131,36 @@ class Output:
         self._queue = None
         self._queued = 0
         self._paused = False
+        self._count(-self._counted)
+
+    def _count(self, size: int) -> None:
+        self._counted += size
+        self._budget.used += size
 
     def pauseProducing(self) -> None:
         """The transport's buffer is full."""
-        self._paused = True
+        if not self._paused:
+            self._paused = True
+            self._count(unsent(self._transport))
 
     def resumeProducing(self) -> None:
         """The transport's buffer is empty."""
         self._paused = False
         self._waits = True
         while self._queue and not self._paused:
-            frame = self._queue.popleft()
-            self._queued -= len(frame)
-            self._written += len(frame)
-            self._transport.write(frame)
+            frames = [self._queue.popleft()]
+            size = len(frames[0])
+            while self._queue and size < _BATCH:
+                frame = self._queue.popleft()
+                frames.append(frame)
+                size += len(frame)
+            self._queued -= size
+            self._written += size
+            # If it pauses again, it counts what it has not sent.
+            self._count(self._queued + OVERHEAD * len(self._queue) - self._counted)
+            self._transport.write(b"".join(frames))
+        if not self._queue and not self._paused:
+            self._count(-self._counted)
         if not self._queue:
             self._queue = None
         if not self._paused:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, succeed
 
+from wsaas.budget import Budgets
 from wsaas.wheel import WIDTH, Wheel
 
 if TYPE_CHECKING:
@@ -23,11 +24,15 @@ class Registry:
     *unfinished* until its DELETE is settled, or is all that is left of it: then its goodbye is *owed*.
 
     :param width: of the buckets of :attr:`looks`, in seconds
+    :param budgets: what is kept for all of them together
     """
 
-    def __init__(self, width: float = WIDTH) -> None:
+    def __init__(self, width: float = WIDTH, budgets: Budgets | None = None) -> None:
         #: Whose client is to be looked at when.
         self.looks: Wheel[Connection] = Wheel(width)
+        self.budgets = budgets or Budgets()
+        #: How many handshakes wait for the API's answer.
+        self.asking = 0
         self._addressed: dict[str, Connection] = {}
         self._unfinished: dict[str, Connection] = {}
         self._owed = 0
@@ -45,6 +50,11 @@ class Registry:
     def __iter__(self) -> Iterator[Connection]:
         """Go through the unfinished connections as they are now."""
         return iter(list(self._unfinished.values()))
+
+    @property
+    def addressed(self) -> int:
+        """How many connections pushes can reach."""
+        return len(self._addressed)
 
     def get(self, key: str) -> Connection | None:
         """:returns: the connection that pushes for this key go to"""

@@ -36,7 +36,6 @@ NOT_YET = (
     "PUSH_TOKEN",
     "PUSH_TOKEN_FILE",
     "TRUST_PROXY",
-    "WS_MAX_CONNECTIONS",
     "WS_MAX_PER_ADDRESS",
 )
 
@@ -96,6 +95,7 @@ class Settings:
     """All of it, for :mod:`wsaas.tap` to hand out. No ``api_uri`` means the embedded demo API."""
 
     hostname: str
+    max_connections: int | None
     drain_timeout: float
     fast: bool
     state_dir: Path | None
@@ -276,6 +276,13 @@ SETTINGS: tuple[Setting, ...] = (
         "bytes, at least twice WS_MAX_MESSAGE, at most 2147483648",
         "what waits for a client, and for the API, at most, in bytes",
     ),
+    Setting(
+        "WS_MAX_CONNECTIONS",
+        None,
+        number(1, 1 << 24),
+        "a number from 1 to 16777216",
+        "clients connected at once [default: as many as there may be open files, less a reserve]",
+    ),
     Setting("WS_COMPRESSION", "off", choice("off", "on"), "off, on", "permessage-deflate (RFC 7692)"),
     Setting(
         "STATE_DIR",
@@ -356,6 +363,7 @@ def read_settings(given: Mapping[str, str], *, demo: bool = False) -> Settings:
     _check_together(values, parsed)
     return Settings(
         hostname=parsed["WS_HOSTNAME"],
+        max_connections=parsed["WS_MAX_CONNECTIONS"],
         drain_timeout=parsed["DRAIN_TIMEOUT"],
         fast=parsed["FAST_LANES"] == "on",
         state_dir=parsed["STATE_DIR"],

@@ -22,13 +22,16 @@ from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
 
 from wsaas import __version__, loop
+from wsaas.admission import Admission
 from wsaas.agent import ApiTrust, PersistentAgent
 from wsaas.api import Api, fixed_lines
 from wsaas.breaker import Breaker
+from wsaas.budget import Budgets, total_for
 from wsaas.channel import ClientSite
 from wsaas.client import ApiClient, CallsApi, PlainClient
 from wsaas.collector import settle
 from wsaas.demo import Demo
+from wsaas.descriptors import Descriptors, raise_limit, share_out
 from wsaas.errors import SettingsError
 from wsaas.fast_agent import FastAgent
 from wsaas.fast_client import FastApiClient, FastClient
@@ -57,8 +60,8 @@ from wsaas.wheel import WIDTH
 #: Seconds for a request's head where ``WS_TIMEOUT`` sets no limit.
 _HEAD_TIMEOUT = 30.0
 #: One read of 64 KiB of frames with one byte each would keep everybody else waiting for 80 ms, one of 8 KiB for 8; and
-#: the kernel would let 4 MB pile up for a client that does not read.
-_BUFFERS = Buffers(receive=8192, send=131072)
+#: the kernel would let 4 MB pile up for a client that does not read. What it does not take waits where it is counted.
+_BUFFERS = Buffers(receive=8192, send=131072, full=0)
 _INTERFACE = re.compile(r":interface=((?:\\.|[^:\\])+)")
 
 _log = Logger()
@@ -160,9 +163,18 @@ def _is_local(description: str) -> bool:
     return match is not None and _is_loopback(re.sub(r"\\(.)", r"\1", match[1]))
 
 
-def warnings(settings: Settings) -> list[str]:
-    """:returns: what an operator should know about settings that are allowed (protocol §5)"""
+def warnings(settings: Settings, open_files: int = sys.maxsize) -> list[str]:
+    """:returns: what an operator should know about settings that are allowed (protocol §5)
+
+    :param open_files: how many descriptors the process may have
+    """
     found = []
+    room = share_out(open_files, settings.api.max_requests).connections
+    if settings.max_connections is not None and settings.max_connections > room:
+        found.append(
+            f"WS_MAX_CONNECTIONS is {settings.max_connections}, but {open_files} open files are enough for about "
+            f"{room} clients (ulimit -n, LimitNOFILE=); more have to wait"
+        )
     hostname = urlsplit(settings.hostname if "://" in settings.hostname else f"//{settings.hostname}").hostname or ""
     where = settings.listen.pushes or settings.listen.clients or (() if settings.api_uri is None else ("tcp:8080",))
     if not all(_is_local(place) for place in where):
@@ -198,11 +210,17 @@ def make_journal(settings: Settings, reactor: Any) -> Journal:
     return DiskJournal(ThreadWriter(folder, JournalFile(folder.journal), reactor), reactor)
 
 
-def build(settings: Settings, reactor: Any, token_bytes: Callable[[int], bytes] = secrets.token_bytes) -> Gateway:
+def build(
+    settings: Settings,
+    reactor: Any,
+    token_bytes: Callable[[int], bytes] = secrets.token_bytes,
+    open_files: int = 1024,
+) -> Gateway:
     """Put the parts together.
 
     :param reactor: for everything
     :param token_bytes: the source of keys
+    :param open_files: how many descriptors the process may have
     :raises SettingsError: if an endpoint cannot be used
     """
     limits, timeout = settings.connection, settings.connection.timeout
@@ -211,7 +229,10 @@ def build(settings: Settings, reactor: Any, token_bytes: Callable[[int], bytes] 
     client, close_agent = api_client(settings, trust, uri, reactor)
     # A look is late by twice that at most: once in its bucket, and once for the next pass.
     check_every = max(0.005, min(WIDTH, timeout / 20)) if timeout else WIDTH
-    registry = Registry(check_every)
+    shares = share_out(open_files, settings.api.max_requests)
+    max_connections = settings.max_connections or shares.connections
+    budgets = Budgets(total_for(limits.max_buffer))
+    registry = Registry(check_every, budgets)
     slots, random = Slots(settings.api.max_requests), SystemRandom().random
     breaker = Breaker(reactor, random)
     retries = Retries(reactor, Backoff(random), settings.api.retry_for)
@@ -252,12 +273,13 @@ def build(settings: Settings, reactor: Any, token_bytes: Callable[[int], bytes] 
     upgrade = UpgradeResource(
         api,
         registry,
-        ClientFactory(reactor, limits.max_message, settings.handshake.compression, settings.fast),
+        ClientFactory(reactor, limits.max_message, settings.handshake.compression, settings.fast, budgets),
         partial(new_identity, settings.hostname, token_bytes),
         settings.handshake,
         limits,
         reactor,
         journal,
+        Admission(registry, max_connections, settings.api.max_requests).check,
     )
 
     def repay() -> Deferred[None]:
@@ -272,19 +294,22 @@ def build(settings: Settings, reactor: Any, token_bytes: Callable[[int], bytes] 
     buffers = _BUFFERS if settings.fast else None
     # The demo's pushes are recorded on their way through twisted.web.
     lane = PushLane(pushes, limits.max_message) if settings.fast and settings.api_uri is not None else None
-    lobby = HandshakeLane(upgrade, reactor, head_timeout) if settings.fast else None
+    lobby = HandshakeLane(upgrade, reactor, head_timeout, shares.awaited) if settings.fast else None
+    site = partial(ClientSite, bodies=budgets.bodies, max_awaited=shares.awaited)
     listeners = [
         Listener(
-            ClientSite(root, root, reactor, head_timeout, limits.max_message, lane if shared else None, lobby),
+            site(root, root, reactor, head_timeout, limits.max_message, lane if shared else None, lobby),
             clients,
             "clients, pushes" if shared else "clients",
             buffers,
+            clients=True,
         )
     ]
     if not shared:
         push_root = PushRoot(pushes)
-        site = ClientSite(push_root, push_root, reactor, head_timeout, limits.max_message, lane)
-        listeners.append(Listener(site, endpoints(reactor, "PUSH_LISTEN", settings.listen.pushes), "pushes", buffers))
+        push_site = site(push_root, push_root, reactor, head_timeout, limits.max_message, lane)
+        places = endpoints(reactor, "PUSH_LISTEN", settings.listen.pushes)
+        listeners.append(Listener(push_site, places, "pushes", buffers))
     return Gateway(
         reactor,
         listeners,
@@ -295,6 +320,7 @@ def build(settings: Settings, reactor: Any, token_bytes: Callable[[int], bytes] 
         before=before,
         hurry=goodbyes.hurry,
         after=after,
+        descriptors=Descriptors(reactor, shares),
     )
 
 
@@ -323,8 +349,10 @@ def makeService(options: Options, environ: Mapping[str, str] | None = None, reac
     if reactor is None:
         from twisted.internet import reactor  # noqa: PLC0415 - importing it installs it
     try:
-        settings = read_settings(options.given(os.environ if environ is None else environ), demo=bool(options["demo"]))
-        gateway = build(settings, reactor)
+        environ = os.environ if environ is None else environ
+        settings = read_settings(options.given(environ), demo=bool(options["demo"]))
+        open_files = raise_limit()
+        gateway = build(settings, reactor, open_files=open_files)
     except SettingsError as error:
         sys.exit(f"wsaas: {error}")
     # A port that is taken shows only when twistd has the service listen; it removes its pid file and lets the
@@ -332,7 +360,7 @@ def makeService(options: Options, environ: Mapping[str, str] | None = None, reac
     sys.excepthook = _tell
     service = LoggedService(_observer(options, settings), partial(_settle, reactor, settings.fast))
     gateway.setServiceParent(service)
-    for warning in warnings(settings):
+    for warning in warnings(settings, open_files):
         # Not warning=…: observers of old take an event with that member for one of Python's warnings.
         _log.warn("{advice}", advice=warning)
     return service

@@ -65,6 +65,7 @@ class UpgradeResource(Resource):
     :param connections: the bounds of each connection
     :param clock: for the connections' timers
     :param journal: told what is owed
+    :param admit: raises :class:`~wsaas.errors.HandshakeRefused` if there are too many
     """
 
     isLeaf = True
@@ -80,8 +81,10 @@ class UpgradeResource(Resource):
         connections: ConnectionSettings,
         clock: IReactorTime,
         journal: Journal = NO_JOURNAL,
+        admit: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__()
+        self._admit = admit
         self._api = api
         self._registry = registry
         self._factory = factory
@@ -117,6 +120,7 @@ class UpgradeResource(Resource):
         handshake = check_handshake(head, self._handshakes)
         # Judged now: Autobahn would refuse a malformed offer after the API's consent.
         self._factory.offers(handshake)
+        self._admit()
         return handshake
 
     def attempt(self, visitor: Visitor, handshake: Handshake) -> Attempt:

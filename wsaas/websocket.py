@@ -17,6 +17,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from wsaas.budget import Budgets, Queue
 from wsaas.channel import hand_over
 from wsaas.close_handshake import read_close
 from wsaas.connection import Connection
@@ -32,6 +33,13 @@ _NO_CODE = 1005
 #: RFC 6455 §1.3: what is hashed with the client's key.
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
+
+#: As many fragments in a row are joined.
+_JOINED = 1024
+#: Connections with an incomplete message. What they keep is bounded in bytes, too.
+_MAX_PARTIAL = 1 << 20
+#: Empty fragments of one message; those that carry something are bounded by its length.
+_MAX_EMPTY = 65536
 
 _log = Logger()
 
@@ -89,6 +97,13 @@ class ClientProtocol(LeanServerProtocol):
     #: The client's Close frame is being looked at.
     _leaving = False
     _pong: bytes | None = None
+    budgets: Budgets
+    #: Those whose message has begun and is not complete.
+    partial: Queue
+    max_fragments: int
+    #: Fragments of a message that came so far, and bytes of it.
+    _fragments = 0
+    _partial = 0
 
     # As a Peer
 
@@ -96,6 +111,11 @@ class ClientProtocol(LeanServerProtocol):
     def buffered(self) -> int:
         """Bytes accepted for the client and not yet in the kernel."""
         return self._output.buffered
+
+    @property
+    def crowded(self) -> bool:
+        """Whether nothing more may wait."""
+        return self._output.crowded
 
     @property
     def sent(self) -> int:
@@ -141,7 +161,7 @@ class ClientProtocol(LeanServerProtocol):
     def connectionMade(self) -> None:
         """Take the transport over; what Autobahn finds out about it is known from the handshake."""
         self._connectionMade()
-        self._output = Output(self.transport, self._drained)
+        self._output = Output(self.transport, self._drained, self.budgets.outgoing)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes came."""
@@ -228,8 +248,10 @@ class ClientProtocol(LeanServerProtocol):
             self.consumeData()
         except Exception:  # noqa: BLE001 - as above
             self._fault()
+        self._forget_partial()
         self._connectionLost(reason)
         self.connection.lost()
+        self._output.clear()
         # The transport keeps the protocol too: a cycle, which would stay until a full collection.
         self.transport = None
         del self.connection, self._output
@@ -252,14 +274,49 @@ class ClientProtocol(LeanServerProtocol):
 
     # From Autobahn
 
+    def onMessageFrameBegin(self, length: int) -> None:
+        """A fragment began. Each costs time, however short it is, so that their number is bounded as well."""
+        self._fragments += 1
+        super().onMessageFrameBegin(length)
+        if self._fragments > self.max_fragments and not self.failedByMe:
+            self._fail_connection(1008, "too many fragments")
+
     def onMessageFrameData(self, payload: bytes) -> None:
         """A part of a message came. Empty ones are not kept: no limit on sizes would ever end them."""
-        if payload:
+        if payload and not self.failedByMe:
+            if not self._partial:
+                self.partial.enter(self)
+            self._partial += len(payload)
+            budget = self.budgets.partial
+            budget.used += len(payload)
+            if budget.exhausted:
+                # It may be this one.
+                self.partial.evict()
             super().onMessageFrameData(payload)
+
+    def onMessageFrameEnd(self) -> None:
+        """A fragment is complete. Many short ones become few long ones: each would have 33 bytes besides its own."""
+        super().onMessageFrameEnd()
+        if not self._fragments % _JOINED:
+            self.message_data[-_JOINED:] = [b"".join(self.message_data[-_JOINED:])]
+
+    def _forget_partial(self) -> None:
+        self._fragments = 0
+        if self._partial:
+            self.partial.leave(self)
+            self.budgets.partial.used -= self._partial
+            self._partial = 0
+
+    def dawdles(self) -> None:
+        """There is no room for parts of messages any more, and this one has begun before the others."""
+        self.message_data = self.frame_data = []
+        self._forget_partial()
+        self._fail_connection(1008, "the message took too long")
 
     def onMessageEnd(self) -> None:
         """A message is complete. Autobahn's own method would tell listeners of its signals too; there are none."""
         parts, self.message_data = self.message_data, []
+        self._forget_partial()
         if not self.failedByMe:
             self.connection.received(Message(b"".join(parts), self.message_is_binary))
 
@@ -290,6 +347,7 @@ class ClientProtocol(LeanServerProtocol):
     def _fail_connection(self, code: int = 1002, reason: str = "") -> None:
         """The client broke the protocol or a limit. When the Close frame goes is the connection's to decide."""
         if self.state == self.STATE_OPEN:
+            self._forget_partial()
             if not self.failedByMe:
                 self.failedByMe = True
                 close = Close(code, encode_truncate(reason, MAX_REASON).decode("utf-8"))
@@ -321,17 +379,32 @@ class ClientFactory(WebSocketServerFactory):
     :param max_message: bytes of a message that are accepted, inflated ones counted inflated
     :param compression: whether permessage-deflate is spoken
     :param plain_frames: whether messages that are not compressed become frames without Autobahn's help
+    :param budgets: of what is kept for all connections
     """
 
     protocol = ClientProtocol
     noisy = False
 
-    def __init__(self, reactor: IReactorTime, max_message: int, compression: bool, plain_frames: bool = False) -> None:
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        max_message: int,
+        compression: bool,
+        plain_frames: bool = False,
+        budgets: Budgets | None = None,
+    ) -> None:
         super().__init__(reactor=reactor, server=None)
         self.max_message = max_message
         self.compression = compression
         # What is the same for all connections of a factory stands in their class, not in each of them.
-        same = {"factory": self, "maxMessagePayloadSize": max_message, "plain_frames": plain_frames}
+        same = {
+            "factory": self,
+            "maxMessagePayloadSize": max_message,
+            "plain_frames": plain_frames,
+            "max_fragments": max(1024, max_message) + _MAX_EMPTY,
+            "budgets": budgets or Budgets(),
+            "partial": Queue(_MAX_PARTIAL, ClientProtocol.dawdles),
+        }
         self.protocol = cast(type[ClientProtocol], type(ClientProtocol.__name__, (ClientProtocol,), same))
 
     def offers(self, handshake: Handshake) -> list[PerMessageDeflateOffer]:
