@@ -318,7 +318,7 @@ class RefusalTests(ContractTestCase):
         self.assertEqual([call.method for call in self.api.calls], ["POST", "DELETE"])
 
     async def test_shutting_down_while_asked(self) -> None:
-        """Shutting down while the API is asked: the grant comes too late, 503; the goodbye is owed."""
+        """Shutting down while the API is asked: what was begun is finished, and then closed like the others."""
         gateway = await self.serve()
         self.api.script["POST"] = None
         client = await self.dial()
@@ -326,7 +326,8 @@ class RefusalTests(ContractTestCase):
         post = await self.api.call("POST")
         stopping = gateway.stopService()
         post.answer()
-        self.assertEqual((await client.reply()).status, 503)
+        self.assertEqual((await client.reply()).status, 101)
+        self.assertEqual((await client.closed()).code, 1001)
         delete = await self.api.call("DELETE")
         self.assertEqual((delete.header("Ws-Close-Code"), delete.header("Ws-Closed-By")), ("1001", "shutdown"))
         await stopping

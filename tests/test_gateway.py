@@ -33,7 +33,8 @@ from wsaas import gateway
 from wsaas.connection import Connection
 from wsaas.errors import SettingsError
 from wsaas.gateway import Gateway, Listener
-from wsaas.listen import endpoints
+from wsaas.listen import Endpoint, endpoints
+from wsaas.notify import Notifier
 from wsaas.wheel import Wheel
 
 
@@ -65,6 +66,14 @@ class OpenPort:
         """:returns: where it listens"""
         return self._address
 
+    def pauseProducing(self) -> None:
+        """Accept nobody."""
+        self._reactor.paused.append(self._name)
+
+    def resumeProducing(self) -> None:
+        """Accept who waits."""
+        self._reactor.paused.remove(self._name)
+
 
 class ListeningReactor(MemoryReactorClock):
     """A reactor in memory that knows which ports are taken."""
@@ -73,6 +82,8 @@ class ListeningReactor(MemoryReactorClock):
         super().__init__()
         #: What listens now, in order.
         self.open: list[object] = []
+        #: What of it accepts nobody.
+        self.paused: list[object] = []
         #: What others have taken.
         self.busy: set[object] = set()
 
@@ -119,11 +130,23 @@ class GatewayTestCase(SynchronousTestCase):
         check_every: float = 0.25,
         before: Callable[[], Deferred[None]] | None = None,
         after: Callable[[], Deferred[None]] | None = None,
+        *,
+        shared: bool = True,
+        adopted: bool = False,
+        notifier: Notifier | None = None,
     ) -> Gateway:
-        """:returns: a gateway with two listeners"""
+        """:returns: a gateway with two listeners
+
+        :param shared: whether pushes may come in where clients do, too
+        :param adopted: whether the clients' sockets are somebody else's
+        """
+        places = endpoints(self.clock, "WS_LISTEN", clients.split())
+        for place in places:
+            place.adopted = adopted
+        doors: list[Endpoint] = endpoints(self.clock, "PUSH_LISTEN", pushes.split())
         listeners = [
-            Listener(self.gate.site, endpoints(self.clock, "WS_LISTEN", clients.split()), "clients"),
-            Listener(self.gate.push_site, endpoints(self.clock, "PUSH_LISTEN", pushes.split()), "pushes"),
+            Listener(self.gate.site, places, "clients", pushes=shared, clients=True),
+            Listener(self.gate.push_site, doors, "pushes", pushes=True),
         ]
         return Gateway(
             self.clock,
@@ -135,6 +158,7 @@ class GatewayTestCase(SynchronousTestCase):
             before=[before or self.note("before")],
             hurry=self.gate.goodbyes.hurry,
             after=[after or self.note("after")],
+            notifier=notifier,
         )
 
     def note(self, what: str) -> Callable[[], Deferred[None]]:
@@ -150,6 +174,7 @@ class GatewayTestCase(SynchronousTestCase):
         """Start as twistd does."""
         self.gateway.privilegedStartService()
         self.gateway.startService()
+        self.clock.run()
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass in small steps, as it does."""
@@ -448,31 +473,203 @@ class DrainTests(GatewayTestCase):
         self.assertEqual(read_frames(wire.take()), [Frame(CLOSE, close_payload(1001))])
         self.assertEqual(len(self.lines(LogLevel.error)), 1)
 
+    def come(self) -> int:
+        """:returns: the status that somebody who comes now is answered"""
+        late = self.gate.connect()
+        late.deliver(handshake_request())
+        answer = read_answer(late.take())[0]
+        if answer.status == 503:
+            self.assertEqual(answer.header("Retry-After"), "5")
+        return answer.status
+
     def test_nobody_new(self) -> None:
-        """They are told so: the ports listen until the end."""
+        """They are told so: where pushes come in, the ports listen until the clients are gone."""
         (wire,) = self.open(1)
         self.stop()
         self.pass_time(1)
-        self.assertEqual(self.clock.open, [8080, 9000])
-        late = self.gate.connect()
-        late.deliver(handshake_request())
-        self.assertEqual(read_answer(late.take())[0].status, 503)
+        self.assertEqual((self.clock.open, self.clock.paused), ([8080, 9000], []))
+        self.assertEqual(self.come(), 503)
         wire.deliver(close_frame(1001))
         self.pass_time(0.1)
         self.assertEqual(self.clock.open, [])
 
+    def test_ports_of_clients_alone(self) -> None:
+        """They are closed at once; pushes still find who is there."""
+        self.gateway = self.make(shared=False)
+        (wire,) = self.open(1)
+        self.stop()
+        self.pass_time(0)
+        self.clock.advance(0)
+        self.assertEqual(self.clock.open, [9000])
+        wire.deliver(close_frame(1001))
+        self.pass_time(0.1)
+        self.assertEqual(self.clock.open, [])
+
+    def test_adopted_ports(self) -> None:
+        """They accept nobody any more, and stay open: who comes waits for the next process."""
+        for shared in (True, False):
+            self.gateway = self.make(shared=shared, adopted=True)
+            (wire,) = self.open(1)
+            self.stop()
+            self.assertEqual((self.clock.open, self.clock.paused), ([8080, 9000], [8080]))
+            self.pass_time(0.1)
+            wire.deliver(close_frame(1001))
+            self.pass_time(0.1)
+            self.assertEqual((self.clock.open, self.clock.paused), ([], [8080]))
+            self.gate.upgrade.draining = False
+            self.clock.paused.clear()
+
+    def test_who_was_accepted_before(self) -> None:
+        """Its handshake is not refused, if it comes soon: it is closed as the others are."""
+        self.gateway = self.make(adopted=True)
+        self.open(0)
+        wire = self.gate.connect()
+        silent = self.gate.connect()
+        stopped = self.stop()
+        self.pass_time(0.5)
+        self.assertEqual(stopped, [])
+        wire.deliver(handshake_request())
+        answer, rest = read_answer(wire.take())
+        self.assertEqual((answer.status, rest), (101, b""))
+        silent.end()
+        self.pass_time(0.1)
+        self.assertEqual(read_frames(wire.take()), [Frame(CLOSE, close_payload(1001))])
+        wire.deliver(close_frame(1001))
+        self.pass_time(0.1)
+        self.assertEqual((stopped, self.goodbyes), ([None], [("1001", "shutdown")]))
+
+    def test_who_was_accepted_and_says_nothing(self) -> None:
+        """It is not waited for long."""
+        self.gateway = self.make(adopted=True)
+        self.open(0)
+        self.gate.connect()
+        stopped = self.stop()
+        self.pass_time(0.95)
+        self.assertEqual(stopped, [])
+        self.pass_time(0.15)
+        self.assertEqual((stopped, self.come()), ([None], 503))
+
     def test_a_handshake_that_the_api_thinks_about(self) -> None:
-        """It is waited for; 503, and a goodbye when the grant comes."""
+        """It is waited for: a 101 when the grant comes, then a Close like everybody's."""
         self.start()
         wire = self.gate.begin()
         stopped = self.stop()
         self.pass_time(1)
         self.assertEqual(stopped, [])
         self.gate.agent.calls[0].answer()
+        answer, rest = read_answer(wire.take())
+        self.assertEqual((answer.status, rest), (101, b""))
+        self.pass_time(0.05)
+        self.assertEqual(read_frames(wire.take()), [Frame(CLOSE, close_payload(1001))])
+        wire.deliver(close_frame(1001))
+        self.pass_time(0.05)
+        self.gate.agent.last.answer()
+        self.pass_time(0.1)
+        self.assertEqual((stopped, self.goodbyes), ([None], [("1001", "shutdown")]))
+
+    def test_a_handshake_that_the_api_thinks_about_too_long(self) -> None:
+        """After half of the time, it is 503, and a goodbye when the grant comes."""
+        self.start()
+        wire = self.gate.begin()
+        stopped = self.stop()
+        self.pass_time(5.1)
+        self.gate.agent.calls[0].answer()
         self.assertEqual(read_answer(wire.take())[0].status, 503)
         self.gate.agent.last.answer()
         self.pass_time(0.1)
         self.assertEqual((stopped, self.goodbyes), ([None], [("1001", "shutdown")]))
+
+    def test_hurry_before(self) -> None:
+        """Nothing happens until the end begins; that is a short one."""
+        (wire,) = self.open(1)
+        self.gateway.hurry()
+        self.pass_time(1)
+        self.assertFalse(wire.over)
+        stopped = self.stop()
+        self.clock.pump([0] * 6)
+        self.assertEqual((wire.aborted, stopped, self.goodbyes), (True, [None], [("1001", "shutdown")]))
+
+    def test_hurry_while_closes_are_spread(self) -> None:
+        """Everybody gets a Close frame and is cut off at once; the DELETEs leave; then it is over."""
+        wires = self.open(500)
+        stopped = self.stop()
+        self.pass_time(0.1)
+        self.assertEqual(self.goodbyes, [])
+        self.gateway.hurry()
+        self.gateway.hurry()
+        self.clock.pump([0] * 6)
+        self.assertEqual({wire.aborted for wire in wires}, {True})
+        self.assertEqual(self.goodbyes, [("1001", "shutdown")] * 500)
+        self.assertEqual((stopped, self.lines(LogLevel.error)), ([None], []))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_hurry_while_clients_are_awaited(self) -> None:
+        """They are cut off."""
+        (wire,) = self.open(1)
+        stopped = self.stop()
+        self.pass_time(1)
+        self.gateway.hurry()
+        self.clock.pump([0] * 6)
+        self.assertTrue(wire.aborted)
+        self.assertEqual((stopped, self.goodbyes), ([None], [("1001", "shutdown")]))
+
+    def test_hurry_while_the_api_is_awaited(self) -> None:
+        """It has one more second."""
+        (wire,) = self.open(1)
+        self.gate.agent.react = None
+        stopped = self.stop()
+        wire.deliver(close_frame(1001))
+        self.pass_time(1)
+        self.gateway.hurry()
+        self.pass_time(0.9)
+        self.assertEqual(stopped, [])
+        self.pass_time(0.2)
+        self.assertEqual((stopped, len(self.lines(LogLevel.error))), ([None], 1))
+
+    def test_hurry_while_a_handshake_is_awaited(self) -> None:
+        """The API has one more second for it, and its goodbye."""
+        self.start()
+        self.gate.begin()
+        stopped = self.stop()
+        self.pass_time(1)
+        self.gateway.hurry()
+        self.pass_time(0.5)
+        self.gate.agent.calls[0].answer()
+        self.gate.agent.last.answer()
+        self.pass_time(0.1)
+        self.assertEqual((stopped, self.goodbyes), ([None], [("1001", "shutdown")]))
+
+    def test_readiness(self) -> None:
+        """It is ready when the reactor runs, and not any more from the stop on."""
+        self.gateway.privilegedStartService()
+        self.gateway.startService()
+        found = [self.gateway.ready]
+        self.clock.run()
+        found.append(self.gateway.ready)
+        self.stop()
+        self.assertEqual([*found, self.gateway.ready], [False, True, False])
+
+    def test_systemd_is_told(self) -> None:
+        """When it serves, and when it stops."""
+        told: list[str] = []
+
+        class Told(Notifier):
+            def ready(self) -> None:
+                told.append("ready")
+
+            def stopping(self) -> None:
+                told.append("stopping")
+
+            def stop(self) -> None:
+                told.append("stop")
+
+        self.gateway = self.make(notifier=Told(self.clock, {}, str))
+        self.start()
+        self.assertEqual(told, ["ready"])
+        self.stop()
+        self.assertEqual(told, ["ready", "stopping"])
+        self.clock.pump([0] * 6)
+        self.assertEqual(told, ["ready", "stopping", "stop"])
 
     def test_a_message_on_its_way(self) -> None:
         """It gets its answer before the goodbye; those not begun are counted."""

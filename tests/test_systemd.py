@@ -107,6 +107,12 @@ class UnitTests(SynchronousTestCase):
         (drain,) = (int(setting.default or 0) for setting in SETTINGS if setting.name == "DRAIN_TIMEOUT")
         self.assertGreater(int(read_unit(SERVICE)["Service"]["TimeoutStopSec"]), drain / 1000)
 
+    def test_watched(self) -> None:
+        """It tells when it serves, and that it still does; nobody else speaks for it."""
+        service = read_unit(SERVICE)["Service"]
+        self.assertEqual((service["Type"], service["NotifyAccess"]), ("notify", "main"))
+        self.assertGreaterEqual(int(service["WatchdogSec"]), 10)
+
     def test_memory(self) -> None:
         """Callbacks from OpenSSL into Python need memory that is written, then executed: TLS fails without."""
         self.assertNotIn("MemoryDenyWriteExecute", read_unit(SERVICE)["Service"])

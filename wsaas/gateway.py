@@ -7,26 +7,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred
 from twisted.internet.defer import TimeoutError as WaitedTooLongError
 from twisted.internet.interfaces import IDelayedCall, IListeningPort, IProtocolFactory
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from wsaas.connection import Connection
+from wsaas.channel import ClientSite
 from wsaas.descriptors import Descriptors
+from wsaas.drain import Drain
 from wsaas.errors import SettingsError
-from wsaas.listen import DefaultEndpoint, Endpoint, listen_all
+from wsaas.listen import DefaultEndpoint, Door, Endpoint, listen_all
+from wsaas.notify import Notifier
 from wsaas.registry import Registry
 from wsaas.transport import Buffers
 from wsaas.upgrade import UpgradeResource
 
-#: At the stop, connections are closed this many seconds apart, or closer if there are too many for half the time.
-_CLOSE_EVERY = 0.002
-#: The share of ``DRAIN_TIMEOUT`` after which a client that does not answer its Close frame is cut off, so that its
-#: DELETE still has time.
-_CUT_AT = 0.75
 #: So many clients are looked at in one go, which takes a few milliseconds; then others are served.
 _AT_ONCE = 100
 #: A pass so many seconds late means that the process stood still, or was not let run.
@@ -43,14 +39,30 @@ class Listener:
     :param places: where
     :param serves: for the log: who connects here
     :param buffers: for transports that write at once; :data:`None` for Twisted's
-    :param clients: whether clients come in here
+    :param pushes: whether pushes arrive here, alone or beside clients
+    :param clients: whether clients do
     """
 
     site: IProtocolFactory
     places: Sequence[Endpoint | DefaultEndpoint]
     serves: str
     buffers: Buffers | None = None
+    pushes: bool = False
     clients: bool = False
+
+    def close(self, door: Door) -> bool:
+        """Let no new client in, if that can be done without keeping pushes out.
+
+        :returns: whether it is done
+        """
+        if door.adopted:
+            # Whoever comes waits in the backlog for the next process: a new push would find nobody here much longer.
+            door.pause()
+        elif self.pushes:
+            return False
+        else:
+            door.stop()
+        return True
 
 
 class Gateway(Service):
@@ -65,6 +77,7 @@ class Gateway(Service):
     :param before: called before anything listens, and waited for
     :param hurry: called when the stop begins: what is owed is to be paid soon
     :param after: called in the end, when no callback is to be made any more, and waited for
+    :param notifier: tells systemd
     :param descriptors: whether there is one for another connection; without it, nobody counts
     """
 
@@ -82,6 +95,7 @@ class Gateway(Service):
         before: Sequence[Callable[[], Deferred[None]]] = (),
         hurry: Callable[[], None] = lambda: None,
         after: Sequence[Callable[[], Deferred[None]]] = (),
+        notifier: Notifier | None = None,
         descriptors: Descriptors | None = None,
     ) -> None:
         self._reactor = reactor
@@ -93,11 +107,19 @@ class Gateway(Service):
         self._before = before
         self._hurry = hurry
         self._after = after
-        self._descriptors = descriptors
         self._next_check: IDelayedCall | None = None
         self._check_due = 0.0
         #: Since when the event loop has turned without a long pause.
         self._working_since = 0.0
+        self._notifier = notifier
+        self._descriptors = descriptors
+        self._doors: list[tuple[Listener, Door]] = []
+        self._drain: Drain | None = None
+        self._hurried = False
+        #: Whether it listens, and takes whoever comes.
+        self.ready = False
+        #: Whether the end has begun.
+        self.stopping = False
         #: What listens, in the order of the settings.
         self.ports: list[IListeningPort] = []
 
@@ -129,16 +151,27 @@ class Gateway(Service):
         try:
             for listener in self._listeners:
                 for door in await listen_all(listener.places, listener.site, listener.buffers):
+                    self._doors.append((listener, door))
                     self.ports.append(door.port)
                     if self._descriptors is not None:
                         self._descriptors.guard(door, clients=listener.clients)
                     self._log.info("listening: {where} ({serves})", where=_where(door.port), serves=listener.serves)
         except SettingsError:
-            ports, self.ports = self.ports, []
-            for port in ports:
-                # Not waited for: whoever starts the service must hear of it now.
-                maybeDeferred(port.stopListening)
+            # Not waited for: whoever starts the service must hear of it now.
+            self._stop_listening()
             raise
+        # When the reactor runs: before, nobody is accepted yet.
+        self._reactor.callWhenRunning(self._serve)
+
+    def _serve(self) -> None:
+        if not self.stopping:
+            self.ready = True
+            if self._notifier is not None:
+                self._notifier.ready()
+
+    def _stop_listening(self) -> Deferred[Any]:
+        doors, self._doors, self.ports = self._doors, [], []
+        return gatherResults([door.stop() for _, door in doors], consumeErrors=True)
 
     def _check_in(self, seconds: float) -> None:
         self._check_due = self._reactor.seconds() + seconds
@@ -166,56 +199,46 @@ class Gateway(Service):
         if self._next_check is not None:
             self._next_check.cancel()
             self._next_check = None
+        self.stopping = True
+        self.ready = False
         return Deferred.fromCoroutine(self._stop())
 
+    def hurry(self) -> None:
+        """Take as little time for the end as possible, now or when it begins."""
+        self._hurried = True
+        if self._drain is not None:
+            self._drain.hurry()
+
     async def _stop(self) -> None:
-        self._upgrade.draining = True
-        self._hurry()
         self._log.info("shutting down: {count} connections", count=len(self._registry))
-        deadline = self._reactor.seconds() + self._drain_timeout
-        await self._close_all(self._drain_timeout / 2)
-        if not await self._emptied(deadline - self._drain_timeout * (1 - _CUT_AT)):
-            for connection in self._registry:
-                connection.abort()
-            if not await self._emptied(deadline):
-                self._log.error(
-                    "{count} connections are left whose DELETE the API may not have got (DRAIN_TIMEOUT)",
-                    count=self._registry.unsettled,
-                )
-        ports, self.ports = self.ports, []
-        for port in ports:
-            await maybeDeferred(port.stopListening)
-        if self._descriptors is not None:
-            self._descriptors.stop()
+        self._hurry()
+        if self._notifier is not None:
+            self._notifier.stopping()
+        drain = self._drain = Drain(self._reactor, self._registry, self._drain_timeout)
+        if self._hurried:
+            drain.hurry()
+        closed = [listener.close(door) for listener, door in self._doors if listener.clients]
+        if closed and all(closed):
+            # Nobody new comes. Who was accepted before is not refused.
+            await drain.await_heads(self._heads)
+        self._upgrade.draining = True
+        await drain.close_all()
+        await self._stop_listening()
         for call in self._after:
             try:
-                await maybeDeferred(call).addTimeout(max(0.0, deadline - self._reactor.seconds()), self._reactor)
+                left = max(0.0, drain.deadline - self._reactor.seconds())
+                await maybeDeferred(call).addTimeout(left, self._reactor)
             except (WaitedTooLongError, CancelledError):
                 # The process ends anyway.
                 self._log.warn("the end was not waited for any longer (DRAIN_TIMEOUT)")
+        if self._descriptors is not None:
+            self._descriptors.stop()
+        if self._notifier is not None:
+            self._notifier.stop()
 
-    async def _close_all(self, seconds: float) -> None:
-        """Close every connection, spread over some seconds at most: the API gets a DELETE for each."""
-        connections: list[Connection] = list(self._registry)
-        turns = max(1, int(min(seconds, len(connections) * _CLOSE_EVERY) / 0.01))
-        for turn in range(turns):
-            if turn:
-                await deferLater(self._reactor, 0.01)
-            for connection in connections[turn::turns]:
-                try:
-                    connection.shut_down()
-                except Exception:  # noqa: BLE001 - as above
-                    self._log.failure("{tag} a fault of the gateway", tag=connection.identity.tag)
-
-    async def _emptied(self, deadline: float) -> bool:
-        """:returns: whether nothing is owed any more; waits for it no longer than until the deadline"""
-        left = deadline - self._reactor.seconds()
-        if self._registry.unsettled and left > 0:
-            try:
-                await self._registry.when_empty().addTimeout(left, self._reactor)
-            except (WaitedTooLongError, CancelledError):
-                return False
-        return not self._registry.unsettled
+    def _heads(self) -> int:
+        """:returns: how many requests are awaited"""
+        return sum(listener.site.awaited for listener, _ in self._doors if isinstance(listener.site, ClientSite))
 
 
 def _where(port: IListeningPort) -> str:

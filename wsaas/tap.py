@@ -43,11 +43,13 @@ from wsaas.journal import NO_JOURNAL, DiskJournal, Journal, ThreadWriter
 from wsaas.journal_file import JournalFile
 from wsaas.listen import DefaultEndpoint, Endpoint, endpoints
 from wsaas.logs import make_observer
+from wsaas.notify import Notifier
 from wsaas.push import PushResource
 from wsaas.push_lane import PushLane
 from wsaas.registry import Registry
 from wsaas.retry import Backoff, Retries
 from wsaas.settings import SETTINGS, Settings, read_settings
+from wsaas.signals import Signals
 from wsaas.site import ClientRoot, PushRoot
 from wsaas.slots import Slots
 from wsaas.state_dir import StateDir
@@ -215,12 +217,14 @@ def build(
     reactor: Any,
     token_bytes: Callable[[int], bytes] = secrets.token_bytes,
     open_files: int = 1024,
+    environ: Mapping[str, str] | None = None,
 ) -> Gateway:
     """Put the parts together.
 
     :param reactor: for everything
     :param token_bytes: the source of keys
     :param open_files: how many descriptors the process may have
+    :param environ: what systemd left there
     :raises SettingsError: if an endpoint cannot be used
     """
     limits, timeout = settings.connection, settings.connection.timeout
@@ -302,6 +306,7 @@ def build(
             clients,
             "clients, pushes" if shared else "clients",
             buffers,
+            pushes=shared,
             clients=True,
         )
     ]
@@ -309,7 +314,7 @@ def build(
         push_root = PushRoot(pushes)
         push_site = site(push_root, push_root, reactor, head_timeout, limits.max_message, lane)
         places = endpoints(reactor, "PUSH_LISTEN", settings.listen.pushes)
-        listeners.append(Listener(push_site, places, "pushes", buffers))
+        listeners.append(Listener(push_site, places, "pushes", buffers, pushes=True))
     return Gateway(
         reactor,
         listeners,
@@ -320,13 +325,16 @@ def build(
         before=before,
         hurry=goodbyes.hurry,
         after=after,
+        notifier=Notifier(reactor, environ or {}, lambda: f"{registry.addressed} clients"),
         descriptors=Descriptors(reactor, shares),
     )
 
 
-def _settle(reactor: Any, fast: bool) -> None:
+def _settle(reactor: Any, fast: bool, signals: Signals) -> None:
     """Do what concerns the whole process, and is for the time after the start."""
     settle()
+    # The reactor installs its own when it begins to run.
+    reactor.callWhenRunning(signals.install)
     if fast:
         loop.install(reactor)
 
@@ -352,13 +360,14 @@ def makeService(options: Options, environ: Mapping[str, str] | None = None, reac
         environ = os.environ if environ is None else environ
         settings = read_settings(options.given(environ), demo=bool(options["demo"]))
         open_files = raise_limit()
-        gateway = build(settings, reactor, open_files=open_files)
+        gateway = build(settings, reactor, open_files=open_files, environ=environ)
     except SettingsError as error:
         sys.exit(f"wsaas: {error}")
     # A port that is taken shows only when twistd has the service listen; it removes its pid file and lets the
     # exception go up.
     sys.excepthook = _tell
-    service = LoggedService(_observer(options, settings), partial(_settle, reactor, settings.fast))
+    signals = Signals(reactor, lambda: gateway.stopping, gateway.hurry)
+    service = LoggedService(_observer(options, settings), partial(_settle, reactor, settings.fast, signals))
     gateway.setServiceParent(service)
     for warning in warnings(settings, open_files):
         # Not warning=…: observers of old take an event with that member for one of Python's warnings.

@@ -1,0 +1,107 @@
+"""What systemd is told of the process: that it serves, that it stops, that its loop still turns (sd_notify(3))."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+#: Seconds between two notes of the status, where no watchdog asks for them more often.
+_STATUS_EVERY = 10.0
+#: While it stops, the process asks for this many seconds more …
+_EXTENSION = 15.0
+#: … each time that this many have passed: a loop that is stuck does not ask, and is killed.
+_EXTEND_EVERY = 5.0
+
+
+def _address(path: str) -> str | None:
+    """:returns: the address of a socket, the abstract name behind an ``@`` included; :data:`None` for other kinds"""
+    if path.startswith("@"):
+        return "\0" + path[1:]
+    return path if path.startswith("/") else None
+
+
+def watchdog_interval(environ: Mapping[str, str], pid: int) -> float | None:
+    """Tell how often the watchdog wants to hear of this process (sd_watchdog_enabled(3)).
+
+    :param pid: of this process
+    :returns: seconds, half of what it waits for; :data:`None` if it does not watch
+    """
+    watched = environ.get("WATCHDOG_PID", "")
+    if watched and watched != str(pid):
+        return None
+    microseconds = environ.get("WATCHDOG_USEC", "")
+    if not (microseconds.isascii() and microseconds.isdigit()) or not int(microseconds):
+        return None
+    return int(microseconds) / 2e6
+
+
+class Notifier:
+    """Writes to the socket that ``NOTIFY_SOCKET`` names; without one, it does nothing.
+
+    Nothing is waited for: a note that the socket does not take is lost, and another one follows.
+
+    :param reactor: for timers; what it does not get to is what the watchdog is to notice
+    :param environ: where ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and ``WATCHDOG_PID`` stand
+    :param status: one line for ``systemctl status``
+    :param pid: of this process
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, reactor: Any, environ: Mapping[str, str], status: Callable[[], str], pid: int | None = None
+    ) -> None:
+        self._reactor = reactor
+        self._status = status
+        self._address = _address(environ.get("NOTIFY_SOCKET", ""))
+        self._watchdog = watchdog_interval(environ, os.getpid() if pid is None else pid)
+        self._socket: socket.socket | None = None
+        self._failed = False
+        self._beats = LoopingCall(self._beat)
+        self._extensions = LoopingCall(self._extend)
+        self._beats.clock = self._extensions.clock = reactor
+
+    def ready(self) -> None:
+        """It serves from now on."""
+        if self._address is None or self._beats.running:
+            return
+        self._send(f"READY=1\nSTATUS={self._status()}")
+        self._beats.start(_STATUS_EVERY if self._watchdog is None else min(self._watchdog, _STATUS_EVERY), now=False)
+
+    def stopping(self) -> None:
+        """The end has begun; it takes as long as it takes, which is asked for bit by bit."""
+        if self._address is None or self._extensions.running:
+            return
+        self._send("STOPPING=1")
+        self._extensions.start(_EXTEND_EVERY)
+
+    def stop(self) -> None:
+        """There is nothing more to tell."""
+        for call in (self._beats, self._extensions):
+            if call.running:
+                call.stop()
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _beat(self) -> None:
+        self._send(f"STATUS={self._status()}" + ("" if self._watchdog is None else "\nWATCHDOG=1"))
+
+    def _extend(self) -> None:
+        self._send(f"EXTEND_TIMEOUT_USEC={int(_EXTENSION * 1e6)}\nSTATUS={self._status()}")
+
+    def _send(self, note: str) -> None:
+        try:
+            if self._socket is None:
+                self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+                self._socket.setblocking(False)
+            self._socket.sendto(note.encode("utf-8"), self._address or "")
+        except OSError as error:
+            if not self._failed:
+                self._failed = True
+                self._log.warn("systemd is not told about this process: {error} (NOTIFY_SOCKET)", error=error)

@@ -1,0 +1,52 @@
+"""SIGTERM and SIGINT: the first one ends the process in an orderly way, the next one hurries it.
+
+Twisted installs a callable for each of them that stops the reactor, once; a second call would only log a traceback,
+since a reactor that stops cannot be stopped again.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+_ENDING = (signal.SIGTERM, signal.SIGINT)
+
+
+class Signals:
+    """What the signals that end a process do.
+
+    :param reactor: whose signals they are; it must run when they are installed
+    :param is_stopping: whether the end has begun, by a signal or otherwise
+    :param hurry: called in the reactor's turn for each signal that comes when it has
+    """
+
+    def __init__(self, reactor: Any, is_stopping: Callable[[], bool], hurry: Callable[[], None]) -> None:
+        self._reactor = reactor
+        self._is_stopping = is_stopping
+        self._hurry = hurry
+        self._first: dict[int, Callable[[int, FrameType | None], Any]] = {}
+        self._came = False
+
+    def install(self) -> None:
+        """Stand in front of whatever is installed. What is ignored or left to the kernel stays so."""
+        for number in _ENDING:
+            installed = signal.getsignal(number)
+            if callable(installed):
+                self._first[number] = installed
+                signal.signal(number, self._caught)
+
+    def uninstall(self) -> None:
+        """Put back what was installed before."""
+        for number, installed in self._first.items():
+            signal.signal(number, installed)
+        self._first = {}
+
+    def _caught(self, number: int, frame: FrameType | None) -> None:
+        # The service hears of the first one in a later turn of the reactor only; so the first is remembered here.
+        if self._came or self._is_stopping():
+            self._reactor.callFromThread(self._hurry)
+        else:
+            self._came = True
+            self._first[number](number, frame)
