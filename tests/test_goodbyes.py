@@ -20,6 +20,7 @@ from twisted.web.http_headers import Headers
 from wsaas import goodbyes as module
 from wsaas.answers import Answer
 from wsaas.breaker import MIN_FAILURES, Breaker
+from wsaas.counts import attempts
 from wsaas.errors import CallbackFailed, NoAnswer, NotSent, TimedOut, Unusable
 from wsaas.goodbyes import MAX_BYTES, PAUSES, RECORD, Goodbye, Goodbyes
 from wsaas.identity import Identity, tag_of
@@ -45,6 +46,7 @@ class Calls:
     uri = "http://api.test/"
 
     def __init__(self) -> None:
+        self.attempts = attempts()
         #: Head and Deferred of each call that is not answered yet.
         self.pending: list[tuple[bytes, Deferred[Answer]]] = []
         self.heads: list[bytes] = []

@@ -33,14 +33,14 @@ class Admission:
         """
         registry = self._registry
         if registry.addressed >= self._max_connections:
-            raise _later(f"{self._max_connections} clients are connected (WS_MAX_CONNECTIONS)", 5)
+            raise _later(f"{self._max_connections} clients are connected (WS_MAX_CONNECTIONS)", 5, "connections")
         if registry.asking >= self._max_asking:
-            raise _later(f"{self._max_asking} handshakes wait for the API", 2)
+            raise _later(f"{self._max_asking} handshakes wait for the API", 2, "handshakes")
         if len(registry) >= _UNFINISHED * self._max_connections:
-            raise _later("the API has not taken the goodbyes of earlier clients yet", 5)
+            raise _later("the API has not taken the goodbyes of earlier clients yet", 5, "goodbyes")
         if registry.budgets.outgoing.exhausted or registry.budgets.incoming.exhausted:
-            raise _later("too much waits for clients or for the API", 2)
+            raise _later("too much waits for clients or for the API", 2, "memory")
 
 
-def _later(reason: str, seconds: int) -> HandshakeRefused:
-    return HandshakeRefused(HTTPStatus.SERVICE_UNAVAILABLE, reason, [(b"Retry-After", b"%d" % seconds)])
+def _later(reason: str, seconds: int, kind: str) -> HandshakeRefused:
+    return HandshakeRefused(HTTPStatus.SERVICE_UNAVAILABLE, reason, [(b"Retry-After", b"%d" % seconds)], kind)

@@ -9,6 +9,7 @@ Private names of :class:`twisted.web.http.HTTPChannel` stand in this module and 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from io import BytesIO
 from typing import Any, Protocol
 
@@ -316,6 +317,7 @@ class Channel(HTTPChannel):
             self.refuse(request, refusal)
         else:
             # The body is short: it is cheaper to read past it than to lose the connection.
+            self.site.refused[refusal.status] += 1
             self.transport.write(refusal.encode(head_only=self._command == b"HEAD"))
 
     def refuse(self, request: JudgedRequest, response: Response) -> None:
@@ -346,6 +348,7 @@ class Channel(HTTPChannel):
         self._pieces = []
         self._release()
         if response is not None:
+            self.site.refused[response.status] += 1
             self.transport.write(response.encode(head_only=head_only, close=True))
         self._networkProducer.unregisterProducer()
         self.transport.resumeProducing()
@@ -438,6 +441,8 @@ class ClientSite(Site):
         self.judge = judge.judge
         self.lane = lane
         self._lobby = lobby
+        #: How many requests were answered without being read to the end, by status.
+        self.refused: defaultdict[int, int] = defaultdict(int)
         self.bodies = bodies or Budget(1 << 26)
         #: Whose request is awaited, or its rest.
         self.queue = Queue(max_awaited, Channel.dawdles)

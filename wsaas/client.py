@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, cast
 from typing import Protocol as TypingProtocol
@@ -22,6 +23,7 @@ from twisted.web.iweb import IBodyProducer, IResponse
 from zope.interface import implementer
 
 from wsaas.answers import Answer
+from wsaas.counts import Attempts, attempts
 from wsaas.errors import CallbackFailed, NoAnswer, NotSent, TimedOut, Unusable
 from wsaas.exchange import decode_headers
 
@@ -119,6 +121,8 @@ class CallsApi(TypingProtocol):
     """What calls the API: :class:`ApiClient`, or :class:`wsaas.fast_client.FastApiClient`."""
 
     uri: str
+    #: What came of all attempts, by method.
+    attempts: defaultdict[str, Attempts]
 
     def call(
         self, method: str, headers: Headers | bytes, content: bytes | None, timeout: float | None = None
@@ -146,6 +150,8 @@ class ApiClient:
         self.uri = uri
         self._timeout = timeout
         self._max_body = max_body
+        #: What came of all attempts, by method.
+        self.attempts = attempts()
 
     def call(
         self, method: str, headers: Headers | bytes, content: bytes | None, timeout: float | None = None
@@ -187,8 +193,14 @@ class ApiClient:
         def finished(result: Answer | Failure) -> Answer | Failure:
             if timer.active():
                 timer.cancel()
+            seconds = self._clock.seconds() - began
+            if isinstance(result, Failure):
+                self.attempts[method].failed(result.value, seconds)
+            else:
+                self.attempts[method].answered(result.status, seconds)
             return result
 
+        began = self._clock.seconds()
         timer = self._clock.callLater(self._timeout if timeout is None else timeout, give_up)
         answering: Deferred[IResponse] = maybeDeferred(
             cast(Any, self._http.request), method, self.uri, headers=headers, data=body

@@ -221,6 +221,7 @@ class Connection:
         """
         self._peer = peer
         self.state = State.OPEN
+        self._registry.counts.open += self._end is None
         self.handshake = self.handshake.remembered()
         now = self._clock.seconds()
         self.traffic.connected_at = now
@@ -323,8 +324,12 @@ class Connection:
 
     def _send(self, peer: Peer, message: Message, waited: int) -> None:
         traffic = self.traffic
+        counts = self._registry.counts
+        size = len(message.payload)
         traffic.messages_out += 1
-        traffic.bytes_out += len(message.payload)
+        traffic.bytes_out += size
+        counts.messages_out += 1
+        counts.bytes_out += size
         if peer.send(message) and not waited:
             # From now on there may be something that has to move.
             self._pulse.about_to_send(self._clock.seconds())
@@ -359,8 +364,12 @@ class Connection:
     def received(self, message: Message) -> None:
         """A whole message came from the client."""
         traffic = self.traffic
+        counts = self._registry.counts
+        size = len(message.payload)
         traffic.messages_in += 1
-        traffic.bytes_in += len(message.payload)
+        traffic.bytes_in += size
+        counts.messages_in += 1
+        counts.bytes_in += size
         if self._end is not None and self._end.by not in _STILL_DELIVERED:
             # The client sent it before it knew of the Close.
             self._delivery.undelivered += 1
@@ -373,14 +382,19 @@ class Connection:
         if self._peer is None or self._end is not None:
             return
         if not self._paused and self._delivery.is_full:
-            self._paused = True
-            self._peer.pause()
+            self._pause(self._peer)
         elif self._paused and self._delivery.is_roomy:
             self._resume(self._peer)
+
+    def _pause(self, peer: Peer) -> None:
+        self._paused = True
+        self._registry.counts.paused += 1
+        peer.pause()
 
     def _resume(self, peer: Peer) -> None:
         # While the gateway did not read it could not hear: the clock of liveness starts again.
         self._paused = False
+        self._registry.counts.paused -= 1
         self._pulse.listening(self._clock.seconds())
         peer.resume()
 
@@ -394,6 +408,7 @@ class Connection:
         if outcome is TAKEN:
             pass
         elif isinstance(outcome, Rejected):
+            self._registry.counts.rejected += 1
             self._log.warn(
                 "{tag} the API refused message {number} with {status}",
                 tag=self.identity.tag,
@@ -446,8 +461,7 @@ class Connection:
             reason=error.reason,
         )
         if self._peer is not None and self._end is None and not self._paused:
-            self._paused = True
-            self._peer.pause()
+            self._pause(self._peer)
 
     # The end
 
@@ -456,6 +470,7 @@ class Connection:
         if self._end is not None:
             return False
         self._end = end
+        self._registry.counts.open -= self.state is State.OPEN
         self._registry.unlist(self)
         return True
 
@@ -520,8 +535,7 @@ class Connection:
             self._start_closing(peer, close)
             return
         if not self._paused:
-            self._paused = True
-            peer.pause()
+            self._pause(peer)
         self.idle()
 
     def broke(self) -> None:
@@ -566,6 +580,7 @@ class Connection:
         self._set_end(End(Close(1006), ClosedBy.CLIENT))
         self._peer = None
         self._keep(None)
+        self._registry.counts.paused -= self._paused
         self._paused = False
         self.state = State.OVER
         self._registry.looks.drop(self)
@@ -590,6 +605,7 @@ class Connection:
         self._delivery.end()  # Nothing may follow.
         self._take_held()
         self._registry.unlist(self)
+        self._registry.counts.ended(end, self._delivery.undelivered)
         self._log.info(
             "{tag} closed: {code} by {by}",
             tag=self.identity.tag,

@@ -52,19 +52,27 @@ class SettingsError(WsaasError):
         self.allowed = allowed
 
 
+#: What is wrong with a handshake, by the status of the answer, where no better word is given.
+_REFUSAL_KINDS = {400: "malformed", 403: "origin", 414: "too_long", 426: "version", 431: "too_long", 503: "draining"}
+
+
 class HandshakeRefused(WsaasError):
     """The client's request is no handshake that can be granted.
 
     :param status: the HTTP status of the answer
     :param reason: one sentence, for the client and the log
     :param headers: further headers of the answer
+    :param kind: one word for the metrics, if the status does not say it
     """
 
-    def __init__(self, status: int, reason: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+    def __init__(
+        self, status: int, reason: str, headers: Sequence[tuple[bytes, bytes]] = (), kind: str | None = None
+    ) -> None:
         super().__init__(reason)
         self.status = status
         self.reason = reason
         self.headers = tuple(headers)
+        self.kind = kind or _REFUSAL_KINDS.get(status, "other")
 
 
 class PushRefused(WsaasError):
@@ -110,6 +118,8 @@ class CallbackFailed(WsaasError):
     :param reason: what happened, for the log
     """
 
+    #: One word for the metrics.
+    kind = "fault"
     #: What a client that asked to connect is answered.
     status: int = HTTPStatus.BAD_GATEWAY
     #: Further headers of that answer.
@@ -134,6 +144,7 @@ class CallbackFailed(WsaasError):
 class NotSent(CallbackFailed):
     """The call is known never to have reached the API: no connection, or an unverified one."""
 
+    kind = "not_sent"
     status = HTTPStatus.SERVICE_UNAVAILABLE
     headers: Sequence[tuple[bytes, bytes]] = ((b"Retry-After", b"5"),)
     owed = False
@@ -143,6 +154,8 @@ class NotSent(CallbackFailed):
 class NoSlot(NotSent):
     """No slot of ``API_MAX_REQUESTS`` came free in time."""
 
+    kind = "no_slot"
+
 
 class NotTried(NotSent):
     """The call was not even tried.
@@ -150,6 +163,8 @@ class NotTried(NotSent):
     :param reason: what happened, for the log
     :param seconds: when it is worth another try
     """
+
+    kind = "not_tried"
 
     def __init__(self, reason: str, seconds: int) -> None:
         super().__init__(reason)
@@ -159,12 +174,14 @@ class NotTried(NotSent):
 class NoAnswer(CallbackFailed):
     """The call was sent, and the connection ended before its answer was complete."""
 
+    kind = "no_answer"
     passing = True
 
 
 class TimedOut(NoAnswer):
     """No complete answer within ``API_TIMEOUT``."""
 
+    kind = "timed_out"
     status = HTTPStatus.GATEWAY_TIMEOUT
 
 
@@ -175,6 +192,7 @@ class Unsuccessful(CallbackFailed):
     :param retry_after: the value of its ``Retry-After``
     """
 
+    kind = "unsuccessful"
     passing = True
 
     def __init__(self, reason: str, retry_after: bytes | None = None) -> None:
@@ -185,6 +203,7 @@ class Unsuccessful(CallbackFailed):
 class Unusable(CallbackFailed):
     """The API's answer breaks the contract: malformed, encoded, oversized, or asking for the impossible."""
 
+    kind = "unusable"
     answered = True
     close_code = 1011
     closed_by = "error"
@@ -201,6 +220,7 @@ class GatewayFault(CallbackFailed):
 class Unauthorized(CallbackFailed):
     """The API answered a message with 401: the client's credentials no longer hold."""
 
+    kind = "unauthorized"
     answered = True
     close_code = 1008
     closed_by = "api"
@@ -214,6 +234,7 @@ class Denied(CallbackFailed):
     :param headers: those of the API's headers that pass through
     """
 
+    kind = "denied"
     owed = False
 
     def __init__(self, reason: str, status: int, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:

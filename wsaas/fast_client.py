@@ -17,6 +17,7 @@ from twisted.web.http_headers import Headers
 
 from wsaas.answers import Answer
 from wsaas.client import PlainClient, why
+from wsaas.counts import Attempts, attempts
 from wsaas.exchange import encode_headers
 from wsaas.fast_agent import FastAgent, PendingCall, Target
 from wsaas.fast_pool import Origin
@@ -36,13 +37,21 @@ class FastClient(PlainClient):
 class _TimedCall(PendingCall):
     """A call with a time limit."""
 
-    __slots__ = ("_client", "deadline", "expired", "timer")
+    __slots__ = ("_attempts", "_client", "began", "deadline", "expired", "timer")
 
     def __init__(
-        self, client: FastApiClient, origin: Origin, data: bytes, head_only: bool, done: Callable[[Any], object]
+        self,
+        client: FastApiClient,
+        origin: Origin,
+        data: bytes,
+        head_only: bool,
+        done: Callable[[Any], object],
+        attempts: Attempts,
     ) -> None:
         PendingCall.__init__(self, origin, data, head_only, client.max_body, done)
         self._client = client
+        self._attempts = attempts
+        self.began = client.clock.seconds()
         self.deadline = 0.0
         self.expired = False
         #: Its own, if its time limit is another than that of most.
@@ -52,7 +61,9 @@ class _TimedCall(PendingCall):
         """The answer is complete."""
         done, self.done, self.connection = self.done, None, None
         if done is not None:
-            self._client.forget(self)
+            client = self._client
+            client.forget(self)
+            self._attempts.answered(answer.status, client.clock.seconds() - self.began)
             done(answer)
 
     def _fail(self, error: Exception | Failure) -> None:
@@ -60,7 +71,9 @@ class _TimedCall(PendingCall):
         if done is not None:
             self._client.forget(self)
             failure = error if isinstance(error, Failure) else Failure(error)
-            done(Failure(why(failure, self.expired, True)))
+            said = why(failure, self.expired, True)
+            self._attempts.failed(said, self._client.clock.seconds() - self.began)
+            done(Failure(said))
 
     def expire(self) -> None:
         """Its time is over."""
@@ -81,7 +94,7 @@ class FastApiClient:
 
     def __init__(self, http: FastClient, clock: IReactorTime, uri: str, timeout: float, max_body: int) -> None:
         self._http = http
-        self._clock = clock
+        self.clock = clock
         self._uri = uri
         self._target: Target | None = None
         self._timeout = timeout
@@ -89,6 +102,8 @@ class FastApiClient:
         #: All with the same time limit, so that the first to begin is the first to end.
         self._open: dict[_TimedCall, None] = {}
         self._timer: IDelayedCall | None = None
+        #: What came of all attempts, by method.
+        self.attempts = attempts()
 
     @property
     def uri(self) -> str:
@@ -129,14 +144,15 @@ class FastApiClient:
         target = self._target
         if target is None:
             target = self._target = self._http.target(self._uri.encode("ascii"))
-        call = _TimedCall(self, target.origin, target.encode(method, head, content), method == "HEAD", done)
+        data = target.encode(method, head, content)
+        call = _TimedCall(self, target.origin, data, method == "HEAD", done, self.attempts[method])
         if timeout is not None and timeout != self._timeout:
-            call.timer = self._clock.callLater(timeout, call.expire)
+            call.timer = self.clock.callLater(timeout, call.expire)
             return call
-        call.deadline = self._clock.seconds() + self._timeout
+        call.deadline = call.began + self._timeout
         self._open[call] = None
         if self._timer is None:
-            self._timer = self._clock.callLater(self._timeout, self._expire)
+            self._timer = self.clock.callLater(self._timeout, self._expire)
         return call
 
     def forget(self, call: _TimedCall) -> None:
@@ -152,14 +168,14 @@ class FastApiClient:
 
     def _expire(self) -> None:
         self._timer = None
-        now = self._clock.seconds()
+        now = self.clock.seconds()
         expired = list(takewhile(lambda call: call.deadline <= now, self._open))
         for call in expired:
             del self._open[call]
         # Before anybody is told: whoever waits for one of them may make another call at once, which must not be taken
         # for the first to end.
         if self._open:
-            self._timer = self._clock.callLater(next(iter(self._open)).deadline - now, self._expire)
+            self._timer = self.clock.callLater(next(iter(self._open)).deadline - now, self._expire)
         for call in expired:
             # One of them may have cancelled another.
             if call.done is not None:

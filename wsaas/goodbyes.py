@@ -143,6 +143,8 @@ class Goodbyes:
         #: How many are owed late, and the bytes that they take.
         self.owed = 0
         self.bytes = 0
+        #: How many late attempts were begun.
+        self.begun = 0
         #: How many were dropped: the API was never told.
         self.lost = 0
 
@@ -317,6 +319,7 @@ class Goodbyes:
             self._pay(goodbye)
 
     def _try_late(self, _: None, goodbye: Goodbye) -> None:
+        self.begun += 1
         self._attempt(goodbye).addBoth(self._late_ended, goodbye)
 
     def _late_ended(self, result: Answer | Failure, goodbye: Goodbye) -> None:

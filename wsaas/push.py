@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
@@ -100,12 +101,19 @@ class PushResource(Resource):
         super().__init__()
         self._registry = registry
         self._max_message = max_message
+        #: How many were answered with which status, by method.
+        self.answers = {method: defaultdict[int, int](int) for method in (*METHODS, b"other")}
+
+    def count(self, method: bytes, status: int) -> None:
+        """Count an answer."""
+        self.answers[method if method in METHODS else b"other"][status] += 1
 
     def judge(self, head: RequestHead) -> Response | None:
         """Check a request by its head, in the order of protocol §3: method, key, length, type, what a PUT asks for."""
         try:
             self._check(head)
         except PushRefused as error:
+            self.count(head.method, error.status)
             return refusal(error)
         return None
 
@@ -140,10 +148,15 @@ class PushResource(Resource):
         except PushRefused as error:
             answer = refusal(error)
         if isinstance(answer, Response):
+            self.count(request.head.method, answer.status)
             answer.write_to(request)
         else:
-            _answer_later(request, answer)
+            _answer_later(request, answer.addCallback(self._counted))
         return NOT_DONE_YET
+
+    def _counted(self, response: Response) -> Response:
+        self.count(b"PUT", response.status)
+        return response
 
     def respond(self, head: RequestHead, body: bytes) -> Answer:
         """Carry out a push.

@@ -97,6 +97,7 @@ class PushLane:
     def __init__(self, pushes: PushResource, max_message: int) -> None:
         self._pushes = pushes
         self._max_message = max_message
+        self._puts = pushes.answers[b"PUT"]
         self._remembered: dict[bytes, _Plain | None] = {}
 
     def _lines(self, lines: bytes) -> _Plain | None:
@@ -140,5 +141,6 @@ class PushLane:
         try:
             answer = self._pushes.put(key, binary, body)
         except PushRefused as error:
-            return refusal(error).encode()
+            answer = refusal(error)
+        self._puts[answer.status] += 1
         return _SENT if answer is SENT else answer.encode()

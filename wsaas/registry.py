@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred, succeed
 
 from wsaas.budget import Budgets
+from wsaas.counts import Counts
 from wsaas.wheel import WIDTH, Wheel
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Registry:
         self._unfinished: dict[str, Connection] = {}
         self._owed = 0
         self._waiting: list[Deferred[None]] = []
+        #: What all of them did.
+        self.counts = Counts()
 
     @property
     def unsettled(self) -> int:

@@ -71,6 +71,8 @@ class Retries:
         self.clock = clock
         self.backoff = backoff
         self.limit = limit
+        #: How many further attempts were begun.
+        self.begun = 0
 
     def begin(self, began: float) -> Retry:
         """Have a message tried again whose first attempt failed.
@@ -120,6 +122,7 @@ class Retry:
 
     def _begin(self, attempt: Callable[[], None]) -> None:
         self._timer = None
+        self._retries.begun += 1
         attempt()
 
     def stop(self) -> None:

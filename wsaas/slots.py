@@ -31,6 +31,14 @@ class Slots:
         #: How many attempts wait for a slot.
         self.waiting = 0
 
+    def held_by(self, method: str) -> int:
+        """:returns: how many slots a method holds"""
+        return self._held.get(method, 0)
+
+    def waiting_by(self, method: str) -> int:
+        """:returns: how many attempts of a method wait"""
+        return len(self._queues.get(method, ()))
+
     def _is_free(self, method: str) -> bool:
         return self.held < self._total and self._held.get(method, 0) < self._share
 

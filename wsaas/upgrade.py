@@ -6,6 +6,7 @@ twisted.web tells when the client leaves meanwhile, and bytes that came behind t
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -95,6 +96,10 @@ class UpgradeResource(Resource):
         self._journal = journal
         #: Set when the process is about to stop: nobody new is let in.
         self.draining = False
+        #: How many handshakes were answered with which status; 0: the client left before.
+        self.answers: defaultdict[int, int] = defaultdict(int)
+        #: How many brought no WebSocket, and why.
+        self.refusals: defaultdict[str, int] = defaultdict(int)
 
     def render(self, request: Request) -> int:
         """Check a handshake and ask the API; the answer comes later."""
@@ -102,6 +107,7 @@ class UpgradeResource(Resource):
         try:
             handshake = self.check(request.head)
         except HandshakeRefused as refused:
+            self.refusals[refused.kind] += 1
             self._log_refusal(request, refused.status, refused.reason)
             text_response(refused.status, refused.reason, refused.headers).write_to(request)
         else:
@@ -136,6 +142,7 @@ class UpgradeResource(Resource):
     def take_over(self, visitor: Visitor, handshake: Handshake, grant: Grant, connection: Connection) -> None:
         """Make a WebSocket of a granted handshake."""
         transport, early = visitor.detach()
+        self.answers[101] += 1
         self._log.info(
             "{tag} opened: {client} {path}",
             tag=connection.identity.tag,
@@ -156,6 +163,7 @@ class UpgradeResource(Resource):
         visitor.answer(response)
 
     def _log_refusal(self, visitor: Visitor, status: int, reason: str, tag: str = "-") -> None:
+        self.answers[int(status)] += 1
         self._log.info(
             "{tag} refused with {status}: {client} {path}: {reason}",
             tag=tag,
@@ -183,6 +191,8 @@ class Attempt:
         """The client went away."""
         if self._visitor is not None:
             self._visitor = None
+            self._resource.answers[0] += 1
+            self._resource.refusals["left"] += 1
             self._connection.left()
 
     def _take(self) -> Visitor | None:
@@ -202,10 +212,12 @@ class Attempt:
             return
         if failure.check(ClientLeftError):
             response = text_response(HTTPStatus.SERVICE_UNAVAILABLE, "the gateway is shutting down", [_RETRY_AFTER])
+            self._resource.refusals["draining"] += 1
             self._resource.refuse(visitor, self._connection, response, "shutting down")
         else:
             error = failure.value
             assert isinstance(error, CallbackFailed)  # noqa: S101 - authorise() fails with nothing else
+            self._resource.refusals[error.kind] += 1
             response = text_response(error.status, phrase(error.status), error.headers)
             self._resource.refuse(visitor, self._connection, response, error.reason)
 
