@@ -23,10 +23,11 @@ from zope.interface.verify import verifyObject
 
 from tests.gate import Wire, handshake_request, http_request, read_answer
 from tests.test_settings import UNUSABLE
-from wsaas import __version__
+from wsaas import __version__, tap
 from wsaas.errors import SettingsError
 from wsaas.gateway import Gateway
 from wsaas.identity import new_identity
+from wsaas.journal import NO_JOURNAL
 from wsaas.logs import make_observer
 from wsaas.settings import NOT_YET, SETTINGS, LogSettings, Settings, read_settings
 from wsaas.tap import LoggedService, Options, build, makeService, warnings
@@ -170,7 +171,7 @@ class RefusedTests(SynchronousTestCase):
 
     def test_endpoints_that_can_never_listen(self) -> None:
         """Their text passes; Twisted's parsers or the files they name do not."""
-        for name in ("WS_LISTEN", "PUSH_LISTEN"):
+        for name in ("WS_LISTEN", "PUSH_LISTEN", "ADMIN_LISTEN"):
             for place in (
                 "tcp:http",
                 "ssl:443:privateKey=/nowhere.pem",
@@ -340,6 +341,80 @@ class BuildTests(SynchronousTestCase):
             self.assertEqual(wire.take(), b"")
             machine.advance(0.1)
             self.assertEqual(read_answer(wire.take())[0].status, 408)
+
+    def test_a_listener_for_those_who_look_after_it(self) -> None:
+        """It has its own pages and nothing else; others have none of them."""
+        machine, _ = self.started(WS_LISTEN="tcp:1", ADMIN_LISTEN="tcp:2:interface=127.0.0.1")
+        machine.run()
+        self.assertEqual(machine.places(), {("", 1), ("127.0.0.1", 2)})
+        for page in ("/healthz", "/readyz", "/metrics"):
+            self.assertEqual(self.status(machine, 2, "GET", page), 200)
+            self.assertEqual(self.status(machine, 1, "GET", page), 426)
+        self.assertEqual(self.status(machine, 2, "PUT", f"/{KEY}"), 404)
+
+    def test_no_such_listener(self) -> None:
+        """Unless it is asked for; then the loop is looked at, too."""
+        machine, _ = self.started(WS_LISTEN="tcp:1")
+        self.assertEqual(len(machine.getDelayedCalls()), 1)
+        machine, gateway = self.started(WS_LISTEN="tcp:1", ADMIN_LISTEN="tcp:2")
+        self.assertEqual(len(machine.getDelayedCalls()), 2)
+        machine.pump([0.1] * 5)
+        wire = machine.connect(2)
+        wire.deliver(http_request("GET", "/metrics"))
+        self.assertIn(b"\nwsaas_event_loop_lag_seconds_count 5.0\n", read_answer(wire.take())[0].body)
+        wire.end()
+        gateway.stopService()
+        machine.pump([0.01] * 100)
+        self.assertEqual(machine.getDelayedCalls(), [])
+
+    def test_readiness(self) -> None:
+        """Not before it runs, not when it ends; it can be asked as long as a client is there."""
+        settings = read_settings({**API, "WS_LISTEN": "tcp:1", "ADMIN_LISTEN": "tcp:2"})
+        machine = Machine()
+        gateway = build(settings, machine, bytes)
+        gateway.privilegedStartService()
+
+        def failing() -> list[str]:
+            wire = machine.connect(2)
+            wire.deliver(http_request("GET", "/readyz"))
+            return list(read_answer(wire.take())[0].json.get("failing", ()))
+
+        self.assertEqual(failing(), ["starting"])
+        gateway.startService()
+        machine.run()
+        self.assertEqual(failing(), [])
+        machine.connect(1).deliver(handshake_request())
+        self.addCleanup(machine.pump, [1] * 20)
+        gateway.stopService()
+        machine.pump([1] * 3)
+        self.assertEqual(failing(), ["draining"])
+
+    def test_a_journal_that_cannot_be_written(self) -> None:
+        """Nobody new is let in, and it says so."""
+        journal = type(NO_JOURNAL)()
+        self.patch(journal, "healthy", False)
+        self.patch(tap, "make_journal", lambda *_: journal)
+        machine, _ = self.started(WS_LISTEN="tcp:1", ADMIN_LISTEN="tcp:2")
+        machine.run()
+        wire = machine.connect(2)
+        wire.deliver(http_request("GET", "/readyz"))
+        answer, _ = read_answer(wire.take())
+        self.assertEqual((answer.status, list(answer.json["failing"])), (503, ["journal"]))
+
+    def test_metrics_without_what_writes_them(self) -> None:
+        """The start says what to install."""
+        import wsaas.metrics  # noqa: F401 - so that there is what is taken away
+
+        for name in [name for name in sys.modules if name.split(".")[0] == "prometheus_client"] + ["wsaas.metrics"]:
+            self.addCleanup(sys.modules.__setitem__, name, sys.modules[name])
+            del sys.modules[name]
+        modules: dict[str, Any] = sys.modules  # None stands for what cannot be imported
+        modules["prometheus_client"] = None
+        settings = read_settings({**API, "ADMIN_LISTEN": "tcp:2"})
+        error = self.assertRaises(SettingsError, build, settings, Machine())
+        self.assertEqual((error.name, error.given), ("ADMIN_LISTEN", "tcp:2"))
+        self.assertIn("pip install prometheus_client", str(error))
+        build(read_settings(API), Machine())
 
     def test_the_demo(self) -> None:
         """On this machine only; a page where there is none otherwise, and an API that is called."""

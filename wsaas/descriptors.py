@@ -101,6 +101,11 @@ class Descriptors:
         #: How often a port had to wait.
         self.shortages = 0
 
+    @property
+    def is_holding(self) -> bool:
+        """Whether somebody who comes now has to wait."""
+        return bool(self._held)
+
     def guard(self, door: Door, *, clients: bool) -> None:
         """Have a port accept only while there is room.
 

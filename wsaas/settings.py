@@ -30,7 +30,6 @@ from wsaas.values import (
 
 #: Names of later versions. Ignoring them would leave an operator believing in a protection that is not there.
 NOT_YET = (
-    "ADMIN_LISTEN",
     "API_SECRET",
     "API_SECRET_FILE",
     "PUSH_TOKEN",
@@ -80,6 +79,7 @@ class ListenSettings:
 
     clients: tuple[str, ...]
     pushes: tuple[str, ...]
+    admin: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +183,13 @@ SETTINGS: tuple[Setting, ...] = (
         endpoints,
         _ENDPOINTS_ALLOWED,
         "endpoints for pushes only; without it pushes arrive on WS_LISTEN",
+    ),
+    Setting(
+        "ADMIN_LISTEN",
+        None,
+        endpoints,
+        _ENDPOINTS_ALLOWED,
+        "endpoints of /healthz, /readyz and /metrics [default: none]",
     ),
     Setting(
         "WS_TIMEOUT",
@@ -382,6 +389,6 @@ def read_settings(given: Mapping[str, str], *, demo: bool = False) -> Settings:
         ),
         connection=ConnectionSettings(parsed["WS_TIMEOUT"], parsed["WS_MAX_MESSAGE"], parsed["WS_MAX_BUFFER"]),
         handshake=HandshakeSettings(parsed["WS_ORIGINS"], parsed["FORWARD_HEADERS"], parsed["WS_COMPRESSION"] == "on"),
-        listen=ListenSettings(parsed["WS_LISTEN"] or (), parsed["PUSH_LISTEN"] or ()),
+        listen=ListenSettings(parsed["WS_LISTEN"] or (), parsed["PUSH_LISTEN"] or (), parsed["ADMIN_LISTEN"] or ()),
         log=LogSettings(parsed["LOG_LEVEL"], parsed["LOG_FORMAT"]),
     )

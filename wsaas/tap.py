@@ -22,6 +22,7 @@ from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
 
 from wsaas import __version__, loop
+from wsaas.admin import Readiness, admin_site
 from wsaas.admission import Admission
 from wsaas.agent import ApiTrust, PersistentAgent
 from wsaas.api import Api, fixed_lines
@@ -41,9 +42,11 @@ from wsaas.handshake_lane import HandshakeLane
 from wsaas.identity import new_identity
 from wsaas.journal import NO_JOURNAL, DiskJournal, Journal, ThreadWriter
 from wsaas.journal_file import JournalFile
+from wsaas.lag import Lag
 from wsaas.listen import DefaultEndpoint, Endpoint, endpoints
 from wsaas.logs import make_observer
 from wsaas.notify import Notifier
+from wsaas.process import Process
 from wsaas.push import PushResource
 from wsaas.push_lane import PushLane
 from wsaas.registry import Registry
@@ -212,6 +215,28 @@ def make_journal(settings: Settings, reactor: Any) -> Journal:
     return DiskJournal(ThreadWriter(folder, JournalFile(folder.journal), reactor), reactor)
 
 
+def _admin(
+    settings: Settings,
+    reactor: Any,
+    readiness: Readiness,
+    lag: Lag,
+    parts: tuple[Registry, UpgradeResource, PushResource, Api, Descriptors],
+    sites: Sequence[ClientSite],
+) -> Listener:
+    """:returns: where ``/healthz``, ``/readyz`` and ``/metrics`` are
+
+    :raises SettingsError: if what writes metrics is not installed
+    """
+    places = settings.listen.admin
+    try:
+        from wsaas.metrics import Metrics, gateway_metrics  # noqa: PLC0415 - prometheus_client is an extra
+    except ImportError as error:
+        allowed = "endpoints, if prometheus_client is installed: pip install prometheus_client"
+        raise SettingsError("ADMIN_LISTEN", " ".join(places), allowed) from error
+    metrics = Metrics(gateway_metrics(*parts, sites, lag, readiness, Process()))
+    return Listener(admin_site(readiness, metrics, reactor), endpoints(reactor, "ADMIN_LISTEN", places), "admin")
+
+
 def build(
     settings: Settings,
     reactor: Any,
@@ -315,7 +340,16 @@ def build(
         push_site = site(push_root, push_root, reactor, head_timeout, limits.max_message, lane)
         places = endpoints(reactor, "PUSH_LISTEN", settings.listen.pushes)
         listeners.append(Listener(push_site, places, "pushes", buffers, pushes=True))
-    return Gateway(
+    descriptors = Descriptors(reactor, shares)
+    readiness = Readiness()
+    if settings.listen.admin:
+        lag = Lag(reactor)
+        sites = [listener.site for listener in listeners if isinstance(listener.site, ClientSite)]
+        parts = (registry, upgrade, pushes, api, descriptors)
+        listeners.append(_admin(settings, reactor, readiness, lag, parts, sites))
+        before.append(lag.start)
+        after.append(lag.stop)
+    gateway = Gateway(
         reactor,
         listeners,
         upgrade,
@@ -326,8 +360,13 @@ def build(
         hurry=goodbyes.hurry,
         after=after,
         notifier=Notifier(reactor, environ or {}, lambda: f"{registry.addressed} clients"),
-        descriptors=Descriptors(reactor, shares),
+        descriptors=descriptors,
     )
+    readiness.add("starting", lambda: None if gateway.ready or gateway.stopping else "the gateway is starting")
+    readiness.add("journal", lambda: None if journal.healthy else "the journal cannot be written (STATE_DIR)")
+    readiness.add("draining", lambda: "the gateway is shutting down" if gateway.stopping else None)
+    readiness.add("descriptors", lambda: "no file descriptor is left" if descriptors.is_holding else None)
+    return gateway
 
 
 def _settle(reactor: Any, fast: bool, signals: Signals) -> None:
