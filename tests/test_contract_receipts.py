@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from importlib.util import find_spec
 from typing import Any
 
@@ -320,7 +319,8 @@ class WebsocketsTests(ReceiptsTestCase):
         await self.serve(FAST_LANES=self.fast_lanes)
         client = await self.connect(max_queue=1)
         ws_uri = (await self.api.call("POST")).ws_uri
-        sent = [json.dumps({"number": number}) for number in range(4)]
+        # More than it reads at a time, so that the ping is still to be read when it stops.
+        sent = [f"{number}" * 100_000 for number in range(4)]
         for text in sent:
             await self.put(ws_uri, text.encode())
         self.assertEqual(await self.confirm(ws_uri, "last", "100"), (202, "UNCONFIRMED"))
