@@ -235,6 +235,8 @@ class CheckTests(SynchronousTestCase):
     def test_several_user_agents_become_one(self) -> None:
         """It is for logs and statistics; nothing is refused for it."""
         self.assertEqual(check_handshake(head(("User-Agent", "a"), ("User-Agent", "b")), SETTINGS).user_agent, b"a, b")
+        # No blanks at its ends: servers differ in whether they are a part of the value.
+        self.assertEqual(check_handshake(head(("User-Agent", "a"), ("User-Agent", "")), SETTINGS).user_agent, b"a")
 
     _NAMES = st.sampled_from(
         [*(name for name, _ in USUAL), "Origin", "Authorization", "Sec-WebSocket-Protocol", "User-Agent", "Cookie"]

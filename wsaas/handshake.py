@@ -152,7 +152,7 @@ def check_handshake(head: Head, settings: HandshakeSettings) -> Handshake:
         secure=head.secure,
         client=head.client,
         origin=origin,
-        user_agent=b", ".join(head.all(b"User-Agent")) or None,
+        user_agent=b", ".join(filter(None, head.all(b"User-Agent"))) or None,
         forwarded=_forwarded(head, settings.forward_headers),
         key=key,
         protocols=protocols,
