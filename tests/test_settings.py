@@ -68,10 +68,17 @@ class DefaultsTests(SynchronousTestCase):
 
     def test_the_values_of_headers_are_not_repeated(self) -> None:
         """They may be secrets; the names tell which line it is."""
-        given = {**API, "API_HEADERS": "Authorization: Bearer hunter2\nHost: me"}
-        error = self.assertRaises(SettingsError, read_settings, given)
-        self.assertIn("Authorization", str(error))
-        self.assertNotIn("hunter2", str(error))
+        for lines, shown in (
+            ("Authorization: Bearer hunter2\nHost: me", "Authorization: …\nHost: …"),
+            ("Authorization Bearer hunter2", "…"),
+            ("X-A: 1\nhunter2", "X-A: …\n…"),
+            ("X-A: 1\n hunter2:2", "X-A: …\n…"),
+            ("Bearer hunter2: x", "…"),
+            ("X-A:hunter2\rhunter2: x\x85hunter2", "X-A: …"),
+        ):
+            error = self.assertRaises(SettingsError, read_settings, {**API, "API_HEADERS": lines})
+            self.assertEqual(error.given, shown)
+            self.assertNotIn("hunter2", str(error))
 
     def test_the_api_uri_is_required(self) -> None:
         """The error names it, and the way without one."""

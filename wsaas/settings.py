@@ -323,6 +323,13 @@ SETTINGS: tuple[Setting, ...] = (
 )
 
 
+def _names_only(lines: str) -> str:
+    """:returns: header lines without their values, which may be secrets; of what is no such line, nothing"""
+    return re.sub(
+        r"(?m)^(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+): ?)?[^\n]+$", lambda line: f"{line[1]}: …" if line[1] else "…", lines
+    )
+
+
 def _parse_all(values: Mapping[str, str]) -> dict[str, Any]:
     parsed: dict[str, Any] = {}
     for setting in SETTINGS:
@@ -334,8 +341,7 @@ def _parse_all(values: Mapping[str, str]) -> dict[str, Any]:
             parsed[setting.name] = setting.parse(text)
         except ValueError as error:
             said = f" ({error})" if setting.parse in _TELLING and str(error) else ""
-            # A header's value may be a secret; its name tells enough.
-            shown = re.sub(r":[^\n]*", ": …", text) if setting.parse is field_lines else text
+            shown = _names_only(text) if setting.parse is field_lines else text
             raise SettingsError(setting.name, shown, setting.allowed + said) from error
     return parsed
 
