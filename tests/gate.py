@@ -37,6 +37,7 @@ from wsaas.retry import Backoff, Retries
 from wsaas.settings import read_settings
 from wsaas.site import ClientRoot, PushRoot
 from wsaas.slots import Slots
+from wsaas.tokens import PushTokens
 from wsaas.upgrade import UpgradeResource
 from wsaas.websocket import ClientFactory
 
@@ -543,7 +544,7 @@ class Gate:
             self.clock,
             admit=Admission(self.registry, max_connections, self.settings.api.max_requests).check,
         )
-        self.pushes = PushResource(self.registry, limits.max_message)
+        self.pushes = PushResource(self.registry, limits.max_message, PushTokens(self.settings.push_tokens))
         shared = not self.settings.listen.pushes
         root = ClientRoot(self.upgrade, self.pushes if shared else None, pages)
         push_root = PushRoot(self.pushes)

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.processes import PATIENCE, ROOT, Program, environment, free_port, start, start_gateway
+from tests.signatures import sign, signed_text
 from wsaas import __version__
 from wsaas.identity import is_key, tag_of
 from wsaas.messages import ClosedBy, checked_close
@@ -42,6 +43,7 @@ else:
 
 README = ROOT / "README.rst"
 PROTOCOL = ROOT / "docs" / "protocol.rst"
+SECRETS_PAGE = ROOT / "docs" / "secrets.rst"
 SETTINGS_PAGE = ROOT / "docs" / "settings.rst"
 
 FOLDERS = ("docs", "examples", "systemd", "bench", "tests", "wsaas")
@@ -135,6 +137,7 @@ class PagesTests(ParsedTestCase):
 
     def test_settings_that_are_named_exist(self) -> None:
         known = {setting.name for setting in SETTINGS} | set(NOT_YET)
+        known |= {f"{setting.name}_FILE" for setting in SETTINGS if setting.in_file}
         for page in pages():
             for literal in self.parse(page).findall(nodes.literal):
                 if SETTING_NAME.fullmatch(literal.astext()):
@@ -176,7 +179,7 @@ class SettingsPageTests(ParsedTestCase):
         rows = list(self.rows(self.parse(SETTINGS_PAGE)))
         self.assertEqual([row[0].astext() for row in rows], [setting.name for setting in SETTINGS])
         for row, setting in zip(rows, SETTINGS, strict=True):
-            self.assertEqual(row[1].astext(), f"--{setting.option}")
+            self.assertEqual(row[1].astext(), "none" if setting.secret else f"--{setting.option}")
             self.assertDefault(row[2], setting.default)
             said = f"{setting.summary} {setting.allowed}"
             self.assertEqual(row[3].astext() == "ms", "millisecond" in said, setting.name)
@@ -240,6 +243,37 @@ class ProtocolPageTests(ParsedTestCase):
         source = "".join((ROOT / "wsaas" / name).read_text(encoding="utf-8") for name in ("push.py", "channel.py"))
         for _, code in listed:
             self.assertIn(f'"{code}"', source)
+
+    def test_the_example_of_a_signature(self) -> None:
+        text, signed = self.code(self.section(PROTOCOL, "2.5 Signatures"))
+        method, *lines, _ = text.splitlines()
+        pairs = [(name.encode(), value.encode()) for name, _, value in (line.partition(":") for line in lines)]
+        (secret,) = re.findall(r"With API_SECRET=(\S+),", self.section(PROTOCOL, "2.5 Signatures").astext())
+        self.assertEqual(signed_text(method, pairs, b"hello").decode(), text)
+        self.assertEqual(f"Ws-Signature: {sign(secret.encode(), method, pairs, b'hello')}", signed)
+
+
+class SecretsPageTests(ParsedTestCase):
+    """``docs/secrets.rst``."""
+
+    def test_its_code_is_that_of_the_examples(self) -> None:
+        page = self.parse(SECRETS_PAGE)
+        for language, source in (
+            ("python", "flask/app.py"),
+            ("javascript", "express/server.js"),
+            ("php", "php/index.php"),
+        ):
+            (block,) = self.code(page, language)
+            self.assertIn(block, (ROOT / "examples" / source).read_text(encoding="utf-8"))
+
+    def test_its_credentials_are_those_of_the_environment_file(self) -> None:
+        (unit,) = self.code(self.parse(SECRETS_PAGE), "ini")
+        environment_file = (ROOT / "systemd" / "wsaas.env").read_text(encoding="utf-8")
+        handed_over = re.findall(r"^LoadCredential=([a-z-]+):/etc/wsaas/\1$", unit, re.MULTILINE)
+        named = re.findall(r"^Environment=([A-Z_]+_FILE)=%d/([a-z-]+)$", unit, re.MULTILINE)
+        self.assertEqual([name for _, name in named], handed_over)
+        for setting, name in named:
+            self.assertIn(f"#{setting}=/run/credentials/wsaas.service/{name}\n", environment_file)
 
 
 class ReadmeTests(ParsedTestCase):

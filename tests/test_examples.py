@@ -9,7 +9,9 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import defaultdict
+from collections.abc import Mapping
 from contextlib import ExitStack
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +22,8 @@ from typing import TYPE_CHECKING
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.processes import ROOT, Program, environment, free_port, start, start_gateway
+from tests.signatures import sign
+from tests.test_settings import SECRETS
 
 try:
     from websockets.sync.client import ClientConnection, connect
@@ -85,8 +89,8 @@ class ExampleTests(Base):
     source: Path
     port: int
 
-    def run_example(self, port: int) -> Program:
-        """Start the example on a port, or skip the test where it cannot run."""
+    def run_example(self, port: int, **settings: str) -> Program:
+        """Start the example on a port, with these in its environment, or skip the test where it cannot run."""
         raise NotImplementedError
 
     def setUp(self) -> None:
@@ -96,11 +100,11 @@ class ExampleTests(Base):
 
     # -- behind the real gateway -----------------------------------------------------------------
 
-    def connect(self, count: int) -> list[ClientConnection]:
+    def connect(self, count: int, **settings: str) -> list[ClientConnection]:
         """Start the gateway in front of the example and connect so many clients to it."""
         if not HAVE_WEBSOCKETS:
             raise SkipTest("websockets is not installed")
-        gateway = start_gateway(self, API_URI=f"127.0.0.1:{self.port}/websocket")
+        gateway = start_gateway(self, API_URI=f"127.0.0.1:{self.port}/websocket", **settings)
         stack = ExitStack()
         self.addCleanup(stack.close)
         return [stack.enter_context(connect(gateway.websocket_url, max_size=None)) for _ in range(count)]
@@ -228,10 +232,80 @@ class ExampleTests(Base):
         self.call("PUT", f"http://{clients.host}/sender", b"x")
         self.assertEqual(clients.pushed, {"/here": [(TEXT, b"x")]})
 
+    # -- with secrets ----------------------------------------------------------------------------
+
+    def restart(self, **settings: str) -> None:
+        """Start it once more, on another port, with these in its environment."""
+        self.port = free_port()
+        self.run_example(self.port, **settings).wait_for_port(self.port)
+
+    def test_secrets(self) -> None:
+        """It takes what the gateway signs, while secrets and tokens change, and its pushes are taken."""
+        self.restart(API_SECRET=SECRETS, PUSH_TOKEN="a-token")
+        secrets = {"API_SECRET": f"a-secret-yet-to-come {SECRETS.split()[1]}", "PUSH_TOKEN": "next a-token"}
+        leaving, sender, other = self.connect(3, **secrets)
+        leaving.close()
+        for message in ("hello ☝", b"\0\xff", ""):
+            sender.send(message)
+            self.assertEqual(sender.recv(timeout=PATIENCE), message)
+            self.assertEqual(other.recv(timeout=PATIENCE), message)
+
+    def signed(self, secret: str, method: str, path: str, body: bytes | None = None, age: int = 0) -> dict[str, str]:
+        """:returns: the headers of a signed call"""
+        headers = {
+            "Ws-Uri": path,
+            "Ws-Id": "tag-0",
+            "Ws-Timestamp": str(int(time.time()) - age),
+            "Ws-User-Agent": "\xe9  a, b",
+        }
+        pairs = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+        return {**headers, "Ws-Signature": sign(secret.encode(), method, pairs, body or b"")}
+
+    def send(self, method: str, body: bytes | None, headers: Mapping[str, str]) -> int:
+        """:returns: the status of the answer to a call with these headers"""
+        api = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        try:
+            api.request(method, "/websocket", body, {"Content-Type": TEXT, **headers})
+            return api.getresponse().status
+        finally:
+            api.close()
+
+    def test_forged(self) -> None:
+        """It takes nothing that is not signed, is signed with another secret, was changed, or is old."""
+        self.restart(API_SECRET=SECRETS)
+        clients = self.fake_clients()
+        uri = f"http://{clients.host}/a"
+        new, old = SECRETS.split()
+        for secret in (new, old, f"unknown-{new} {old}"):
+            for method, body in (("POST", b"{}"), ("PUT", b"x"), ("PUT", b""), ("DELETE", None)):
+                right = self.signed(secret, method, uri, body)
+                self.assertEqual(self.send(method, body, right), 200, (method, body))
+        right = self.signed(new, "POST", uri, b"{}")
+        for headers in (
+            {name: value for name, value in right.items() if name != "Ws-Signature"},
+            {name: value for name, value in right.items() if name != "Ws-Timestamp"},
+            {name: value for name, value in right.items() if name != "Ws-Id"},
+            {**right, "Ws-Uri": f"http://{clients.host}/b"},
+            {**right, "Ws-State": "admin"},
+            {**right, "Ws-Signature": ""},
+            {**right, "Ws-Signature": right["Ws-Signature"][:-1]},
+            {**right, "Ws-Signature": right["Ws-Signature"].replace("v1", "v2")},
+            {**right, "Ws-Signature": "\xe9" * 67},
+            {**right, "Ws-Timestamp": str(int(right["Ws-Timestamp"]) + 1)},
+            self.signed(f"unknown-{new}", "POST", uri, b"{}"),
+            self.signed(new, "PUT", uri, b"{}"),
+            self.signed(new, "POST", uri, b"{ }"),
+            self.signed(new, "POST", uri, b"{}", age=310),
+            self.signed(new, "POST", uri, b"{}", age=-310),
+        ):
+            self.assertEqual(self.send("POST", b"{}", headers), 403, headers)
+        self.assertEqual(self.send("PUT", b"x", self.signed(new, "PUT", f"http://{clients.host}/sender", b"x")), 200)
+        self.assertEqual(clients.pushed, {})
+
     def test_is_short(self) -> None:
-        """It stays under 40 lines, none of them too long to read."""
+        """It stays under 70 lines, none of them too long to read."""
         lines = self.source.read_text().splitlines()
-        self.assertLess(len(lines), 40)
+        self.assertLess(len(lines), 70)
         self.assertLessEqual(max(map(len, lines)), 120)
 
 
@@ -240,12 +314,12 @@ class FlaskTests(ExampleTests, SynchronousTestCase):
 
     source = EXAMPLES / "flask" / "app.py"
 
-    def run_example(self, port: int) -> Program:
+    def run_example(self, port: int, **settings: str) -> Program:
         """Start it with Flask's own development server."""
         if find_spec("flask") is None:
             raise SkipTest("Flask is not installed")
         command = [sys.executable, "-m", "flask", "--app", "app", "run", "--port", str(port)]
-        return start(self, command, environment(), self.source.parent)
+        return start(self, command, environment(**settings), self.source.parent)
 
 
 class ExpressTests(ExampleTests, SynchronousTestCase):
@@ -253,13 +327,13 @@ class ExpressTests(ExampleTests, SynchronousTestCase):
 
     source = EXAMPLES / "express" / "server.js"
 
-    def run_example(self, port: int) -> Program:
+    def run_example(self, port: int, **settings: str) -> Program:
         """Start it with Node; Express may lie beside it, on ``NODE_PATH`` or where Debian's package puts it."""
         node = shutil.which("node")
         if node is None:
             raise SkipTest("Node is not installed")
         node_path = os.pathsep.join(filter(None, [os.environ.get("NODE_PATH"), "/usr/share/nodejs"]))
-        env, folder = environment(NODE_PATH=node_path, PORT=str(port)), self.source.parent
+        env, folder = environment(NODE_PATH=node_path, PORT=str(port), **settings), self.source.parent
         found = subprocess.run(
             [node, "-e", "require.resolve('express')"], env=env, cwd=folder, capture_output=True, check=False
         )
@@ -274,14 +348,14 @@ class PHPTests(ExampleTests, SynchronousTestCase):
     source = EXAMPLES / "php" / "index.php"
     workers: str | None = None
 
-    def run_example(self, port: int) -> Program:
+    def run_example(self, port: int, **settings: str) -> Program:
         """Start it with PHP's built-in server, its list of clients in a folder of this test."""
         php = shutil.which("php")
         if php is None:
             raise SkipTest("PHP is not installed")
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
-        settings = {"CLIENTS_DIR": folder.name}
+        settings["CLIENTS_DIR"] = folder.name
         if self.workers is not None:
             settings["PHP_CLI_SERVER_WORKERS"] = self.workers
         command = [php, "-d", "display_errors=1", "-S", f"127.0.0.1:{port}", self.source.name]

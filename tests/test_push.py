@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -286,6 +287,94 @@ class OrderTests(PushTestCase):
             pusher.deliver(http_request(method, target, None, *pending, ("Expect", "100-continue")))
             answer, rest = read_answer(pusher.take())
             self.assertEqual((answer.status, rest), (status, b""))
+
+
+class TokenTests(PushTestCase):
+    """``PUSH_TOKEN``: a push without one of its tokens has no effect, whomever it is for."""
+
+    RIGHT = ("Authorization", "Bearer new-token")
+    WRONG = (
+        (),
+        (("Authorization", "Bearer wrong"),),
+        (("Authorization", "Bearer new-token2"),),
+        (("Authorization", "Basic new-token"),),
+        (("Authorization", ""),),
+        (RIGHT, RIGHT),
+        (RIGHT, ("authorization", "Bearer wrong")),
+        (("X-Authorization", "Bearer new-token"),),
+        (("Proxy-Authorization", "Bearer new-token"),),
+    )
+
+    def setUp(self) -> None:
+        """Open a WebSocket."""
+        self.gate = Gate(
+            WS_MAX_MESSAGE="1000", WS_MAX_BUFFER="2000", PUSH_TOKEN="new-token old-token", FAST_LANES=self.fast_lanes
+        )
+        self.wire = self.gate.open("/chat?room=7")
+        self.target = f"/{self.gate.key}"
+
+    def test_right_ones(self) -> None:
+        """Each of them, in each method, again and again."""
+        for _ in range(2):
+            for value in ("Bearer new-token", "bearer old-token"):
+                for method in ("PUT", "GET", "HEAD"):
+                    answer = self.ask(method, ("Authorization", value), body=b"a" if method == "PUT" else None)
+                    self.assertEqual(answer.status, 200)
+                self.assertEqual(self.frames(), [Frame(TEXT, b"a")])
+        self.assertEqual(self.ask("DELETE", ("authorization", "BEARER old-token")).status, 200)
+
+    def test_wrong_ones(self) -> None:
+        """401, and how to do better (RFC 9110 §11.6.1); the client gets nothing, and stays."""
+        for _ in range(2):
+            for headers in self.WRONG:
+                for method, body in (("PUT", b"a"), ("PUT", None), ("DELETE", None), ("GET", None)):
+                    answer = self.ask(method, *headers, body=body)
+                    self.assert_refused(answer, 401, "UNAUTHORIZED")
+                    self.assertEqual(answer.header("WWW-Authenticate"), "Bearer")
+                self.assertEqual(self.ask("HEAD", *headers).status, 401)
+        self.assertEqual(self.ask("PUT", self.RIGHT, body=b"a").status, 200)
+        self.assertEqual(self.frames(), [Frame(TEXT, b"a")])
+
+    def test_nothing_is_told_of_keys(self) -> None:
+        """An open connection, one that is over and one that never was: the same bytes."""
+        closed = self.gate.open()
+        closed_target = f"/{self.gate.key}"
+        closed.end()
+        for headers in self.WRONG:
+            for method, body in (("PUT", b"a"), ("DELETE", None), ("GET", None), ("HEAD", None)):
+                answers = []
+                for target in (self.target, closed_target, UNKNOWN):
+                    wire = self.gate.connect()
+                    wire.deliver(http_request(method, target, body, *headers))
+                    answers.append(re.sub(rb"\r\nDate: [^\r]+", b"", wire.take()))
+                self.assertEqual(len(set(answers)), 1, (method, headers))
+                self.assertIn(b" 401 ", answers[0][:20])
+
+    def test_in_its_place(self) -> None:
+        """After the method, before the key, the length and the type; before ``100 Continue`` and any body."""
+        faults = [("Content-Type", "text/plain; charset=latin-1"), ("Content-Length", "1001"), ("Ws-Confirm", "0")]
+        for method, headers, status in (
+            ("PUT", (), 401),
+            ("PUT", (self.RIGHT,), 404),
+            ("OPTIONS", (), 405),
+            ("OPTIONS", (self.RIGHT,), 405),
+        ):
+            pusher = self.gate.connect()
+            pusher.deliver(http_request(method, UNKNOWN, None, *faults, *headers, ("Expect", "100-continue")))
+            answer, rest = read_answer(pusher.take())
+            self.assertEqual((answer.status, rest), (status, b""))
+
+    def test_one_connection(self) -> None:
+        """A right token lets one push through, and not those behind it on the same connection."""
+        pusher = self.gate.connect()
+        pusher.deliver(http_request("PUT", self.target, b"a", self.RIGHT) + http_request("PUT", self.target, b"b"))
+        self.assertEqual([answer.status for answer in read_answers(pusher.take())], [200, 401])
+        self.assertEqual(self.frames(), [Frame(TEXT, b"a")])
+
+    def test_handshakes_need_none(self) -> None:
+        """Clients are the API's business."""
+        self.assertEqual(self.gate.agent.methods, ["POST"])
+        self.gate.open("/")
 
 
 class IdempotencyTests(PushTestCase):

@@ -71,6 +71,25 @@ class ConfirmTests(test_push.ConfirmTests):
     fast_lanes = "on"
 
 
+class TokenTests(test_push.TokenTests):
+    """Nobody gets past a token on this road."""
+
+    fast_lanes = "on"
+
+    def test_by_the_lane(self) -> None:
+        """Those with a right token only; the others are twisted.web's to refuse, and are not remembered."""
+        lane = self.gate.lane
+        assert lane is not None
+        for _ in range(2):
+            right = http_request("PUT", self.target, b"a", self.RIGHT)
+            self.assertEqual(lane.take(right)[1], len(right))
+            for headers in self.WRONG:
+                self.assertEqual(lane.take(http_request("PUT", self.target, b"a", *headers)), (b"", 0, 0))
+                # Nor is it told that more of a body is waited for, which would tell that there is such a key.
+                self.assertEqual(lane.take(http_request("PUT", self.target, b"a", *headers)[:-1]), (b"", 0, 0))
+        self.assertEqual(len(lane._remembered), 1)
+
+
 class OrderTests(test_push.OrderTests):
     """Faults are found in the same order."""
 

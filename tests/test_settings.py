@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.certificates import self_signed
 from tests.properties import moderately
 from wsaas.errors import SettingsError
-from wsaas.settings import NOT_YET, SETTINGS, read_settings
+from wsaas.settings import NOT_YET, SETTINGS, Setting, read_settings
 
 API = {"API_URI": "localhost:80/websocket"}
 
@@ -28,11 +28,13 @@ UNUSABLE = {
     "API_RETRY_STATUS": "401 503",
     "API_DELETE_FOR": "604800001",
     "API_MAX_REQUESTS": "0",
+    "API_SECRET": "fifteen letters",
     "API_HEADERS": "Ws-Uri: mine",
     "API_CA": "/nowhere/ca.pem",
     "API_CERT": "/nowhere/cert.pem",
     "API_TEXT_TYPE": "json",
     "FORWARD_HEADERS": "Host",
+    "PUSH_TOKEN": "not-ascii-\N{SNOWMAN}",
     "WS_ORIGINS": "example.com",
     "WS_MAX_MESSAGE": "0",
     "WS_MAX_BUFFER": "1",
@@ -44,6 +46,17 @@ UNUSABLE = {
     "LOG_LEVEL": "LOUD",
     "LOG_FORMAT": "xml",
 }
+
+
+#: Two secrets, as API_SECRET may have them.
+SECRETS = "0123456789abcdef an-older-secret-that-goes-soon"
+
+
+def shown_of(setting: Setting) -> str:
+    """:returns: what an error shows of a value that cannot be used"""
+    if setting.secret:
+        return "…"
+    return "Ws-Uri: …" if setting.name == "API_HEADERS" else UNUSABLE[setting.name]
 
 
 class DefaultsTests(SynchronousTestCase):
@@ -58,6 +71,7 @@ class DefaultsTests(SynchronousTestCase):
         self.assertEqual((settings.listen.clients, settings.listen.pushes, settings.listen.admin), ((), (), ()))
         self.assertEqual((settings.api.timeout, settings.api.max_requests), (30, 256))
         self.assertEqual((settings.api.headers, settings.api.ca, settings.api.certificate), ((), None, None))
+        self.assertEqual((settings.api.secrets, settings.push_tokens), ((), ()))
         self.assertEqual(settings.api.text_type, "text/plain; charset=utf-8")
         self.assertEqual(settings.connection.timeout, 30)
         self.assertEqual((settings.connection.max_message, settings.connection.max_buffer), (131072, 1048576))
@@ -124,11 +138,13 @@ class GivenTests(SynchronousTestCase):
                 "API_RETRY_STATUS": "503  500",
                 "API_DELETE_FOR": "0",
                 "API_MAX_REQUESTS": "3",
+                "API_SECRET": SECRETS,
                 "API_HEADERS": "X-A: 1",
                 "API_CA": str(ca),
                 "API_CERT": str(cert),
                 "API_TEXT_TYPE": "application/json",
                 "FORWARD_HEADERS": "Cookie",
+                "PUSH_TOKEN": "new old",
                 "WS_ORIGINS": "same",
                 "WS_MAX_MESSAGE": "10",
                 "WS_MAX_BUFFER": "20",
@@ -148,6 +164,8 @@ class GivenTests(SynchronousTestCase):
         self.assertEqual(settings.api.retry_status, {500, 503})
         self.assertEqual((settings.api.max_requests, settings.api.headers), (3, (("X-A", "1"),)))
         self.assertEqual((settings.api.ca, settings.api.certificate), (certificate, certificate + key))
+        self.assertEqual(settings.api.secrets, (b"0123456789abcdef", b"an-older-secret-that-goes-soon"))
+        self.assertEqual(settings.push_tokens, (b"new", b"old"))
         self.assertEqual(settings.api.text_type, "application/json")
         self.assertEqual(settings.handshake.forward_headers, ("Cookie",))
         self.assertTrue(settings.handshake.origins.same)
@@ -173,8 +191,8 @@ class ErrorsTests(SynchronousTestCase):
         self.assertEqual(set(UNUSABLE), {setting.name for setting in SETTINGS})
         for setting in SETTINGS:
             given = UNUSABLE[setting.name]
+            shown = shown_of(setting)
             error = self.assertRaises(SettingsError, read_settings, {**API, "WS_HOSTNAME": "h", setting.name: given})
-            shown = "Ws-Uri: …" if setting.name == "API_HEADERS" else given
             self.assertEqual((error.name, error.given), (setting.name, shown))
             self.assertIn(setting.name, str(error))
             self.assertIn(repr(shown), str(error))
@@ -220,8 +238,9 @@ class ErrorsTests(SynchronousTestCase):
         """In this version or as one of a later."""
         self.assertEqual(len({setting.name for setting in SETTINGS}), len(SETTINGS))
         self.assertFalse({setting.name for setting in SETTINGS} & set(NOT_YET))
-        for name in ("API_SECRET", "PUSH_TOKEN", "TRUST_PROXY", "WS_MAX_PER_ADDRESS"):
-            self.assertIn(name, NOT_YET)
+        known = {setting.name for setting in SETTINGS} | set(NOT_YET)
+        for name in ("ADMIN_LISTEN", "API_SECRET", "PUSH_TOKEN", "STATE_DIR", "TRUST_PROXY", "WS_MAX_CONNECTIONS"):
+            self.assertIn(name, known)
 
     def test_push_listen_needs_a_hostname(self) -> None:
         """The default would lead to the clients' port, which then takes no pushes."""
@@ -269,6 +288,93 @@ class ErrorsTests(SynchronousTestCase):
         else:
             self.assertEqual(settings.api_uri is None, demo)
             self.assertGreaterEqual(settings.connection.max_buffer, 2 * settings.connection.max_message)
+
+
+class SecretsTests(SynchronousTestCase):
+    """API_SECRET, PUSH_TOKEN and API_HEADERS: from files too, and never shown."""
+
+    def file(self, content: bytes) -> str:
+        """:returns: the path of a file"""
+        path = Path(self.mktemp())
+        path.write_bytes(content)
+        return str(path)
+
+    def test_from_files(self) -> None:
+        """As in the environment, with or without an end of line."""
+        for end in (b"", b"\n", b"\r\n"):
+            settings = read_settings(
+                {
+                    **API,
+                    "API_SECRET_FILE": self.file(SECRETS.encode() + end),
+                    "PUSH_TOKEN_FILE": self.file(b"new\nold" + end),
+                    "API_HEADERS_FILE": self.file(b"X-A: 1" + end + b"\nX-B: 2" + end),
+                }
+            )
+            self.assertEqual(settings.api.secrets, tuple(SECRETS.encode().split()))
+            self.assertEqual(settings.push_tokens, (b"new", b"old"))
+            self.assertEqual(settings.api.headers, (("X-A", "1"), ("X-B", "2")))
+
+    def test_one_of_both(self) -> None:
+        """A value and a file: which of the two is meant?"""
+        for name, value in (("API_SECRET", SECRETS), ("PUSH_TOKEN", "hunter2"), ("API_HEADERS", "X-A: 1")):
+            path = self.file(value.encode())
+            error = self.assertRaises(SettingsError, read_settings, {**API, name: value, f"{name}_FILE": path})
+            self.assertEqual((error.name, error.given), (f"{name}_FILE", path))
+            self.assertIn("not both", error.allowed)
+            self.assertNotIn(value, str(error))
+            # A blank one counts as not given.
+            read_settings({**API, name: " ", f"{name}_FILE": path})
+            read_settings({**API, name: value, f"{name}_FILE": " "})
+
+    def test_files_that_cannot_be_used(self) -> None:
+        """The path is said, and why; nothing of what is in it."""
+        short = b"hunter2 hunter3"
+        for name in ("API_SECRET", "PUSH_TOKEN", "API_HEADERS"):
+            for path, why in (
+                ("/nowhere/secret", "No such file"),
+                ("/", "directory"),
+                ("/nowhere\0", "no path"),
+                ("/dev/zero", "over 65536 bytes"),
+                (self.file(b""), "empty"),
+                (self.file(b" \n"), "empty"),
+                (self.file(b"hunter2\xff"), "not UTF-8"),
+                (self.file(b"\x01" + short), ""),
+                (self.file("hunter2\N{SNOWMAN}".encode()), ""),
+            ):
+                error = self.assertRaises(SettingsError, read_settings, {**API, f"{name}_FILE": path})
+                self.assertEqual((error.name, error.given), (f"{name}_FILE", path))
+                self.assertIn(why, error.allowed)
+                self.assertNotIn("hunter2", str(error))
+                self.assertNotIn("hunter2", repr(error.__cause__))
+
+    def test_their_values_are_not_repeated(self) -> None:
+        """Neither in an error nor where somebody prints the settings."""
+        for name, value in (
+            ("API_SECRET", "hunter2"),
+            ("API_SECRET", f"{SECRETS} hunter2"),
+            ("PUSH_TOKEN", "hunter2é"),
+        ):
+            error = self.assertRaises(SettingsError, read_settings, {**API, name: value})
+            self.assertEqual((error.name, error.given), (name, "…"))
+            self.assertNotIn("hunter2", str(error))
+        given = {**API, "API_SECRET": SECRETS, "PUSH_TOKEN": "hunter2", "API_HEADERS": "X-A: hunter2"}
+        shown = repr(read_settings(given))
+        for secret in ("hunter2", *SECRETS.split()):
+            self.assertNotIn(secret, shown)
+
+    def test_how_long_a_secret_is(self) -> None:
+        """Each of those of API_SECRET has 16 characters; a token is as long as its owner likes."""
+        self.assertEqual(read_settings({**API, "API_SECRET": "x" * 16}).api.secrets, (b"x" * 16,))
+        self.assertRaises(SettingsError, read_settings, {**API, "API_SECRET": "x" * 15})
+        self.assertRaises(SettingsError, read_settings, {**API, "API_SECRET": "x" * 16 + " " + "x" * 15})
+        self.assertEqual(read_settings({**API, "PUSH_TOKEN": "x"}).push_tokens, (b"x",))
+
+    def test_the_demo_pushes_without_a_token(self) -> None:
+        """Its page would be shown nothing but refusals."""
+        error = self.assertRaises(SettingsError, read_settings, {"PUSH_TOKEN": "hunter2"}, demo=True)
+        self.assertEqual(error.name, "PUSH_TOKEN")
+        self.assertNotIn("hunter2", str(error))
+        self.assertEqual(len(read_settings({"API_SECRET": SECRETS}, demo=True).api.secrets), 2)
 
 
 class TableTests(SynchronousTestCase):

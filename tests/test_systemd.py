@@ -132,14 +132,15 @@ class EnvironmentTests(SynchronousTestCase):
         self.assertEqual(settings.hostname, "http://localhost:8080")
 
     def test_names(self) -> None:
-        """It names every setting and none that does not exist."""
-        self.assertEqual({name for name, _value in self.examples}, {setting.name for setting in SETTINGS})
+        """It names every setting, and every file that one may be in, and none that does not exist."""
+        files = {f"{setting.name}_FILE" for setting in SETTINGS if setting.in_file}
+        self.assertEqual({name for name, _value in self.examples}, {setting.name for setting in SETTINGS} | files)
 
     def test_examples(self) -> None:
         """Every example is a value that its setting accepts, the paths of files aside."""
         given = dict(read_environment(self.text))
         for name, value in self.examples:
-            if name in ("API_CA", "API_CERT"):
+            if name in ("API_CA", "API_CERT") or name.endswith("_FILE"):
                 error = self.assertRaises(SettingsError, read_settings, {**given, name: value})
                 self.assertIn("No such file", str(error))
             else:

@@ -22,7 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
 from tests.gate import Wire, handshake_request, http_request, read_answer
-from tests.test_settings import UNUSABLE
+from tests.test_settings import SECRETS, UNUSABLE, shown_of
 from wsaas import __version__, tap
 from wsaas.errors import SettingsError
 from wsaas.gateway import Gateway
@@ -73,9 +73,24 @@ class OptionsTests(SynchronousTestCase):
     def test_every_setting_is_an_option(self) -> None:
         """``API_URI`` is ``--api-uri``; what was given is what the table reads."""
         for setting in SETTINGS:
+            if setting.secret:
+                continue
             options = Options()
             options.parseOptions([f"--{setting.name.lower().replace('_', '-')}", "some value"])
             self.assertEqual(options.given({}), {setting.name: "some value"})
+
+    def test_secrets_are_no_options(self) -> None:
+        """Everybody on the machine sees those; the environment and the names of files pass through."""
+        self.assertEqual([setting.name for setting in SETTINGS if setting.secret], ["API_SECRET", "PUSH_TOKEN"])
+        for name in ("api-secret", "push-token", "api-secret-file", "api-headers-file"):
+            code, _ = self.stopped(f"--{name}=hunter2")
+            assert isinstance(code, str)
+            self.assertIn(name, code)
+            self.assertNotIn("hunter2", code)
+        options = Options()
+        options.parseOptions([])
+        environ = {"API_SECRET": "x", "PUSH_TOKEN_FILE": "y"}
+        self.assertEqual(options.given(environ), environ)
 
     def test_an_option_wins_over_the_environment(self) -> None:
         """Even if it is empty; what is not given is left to the environment."""
@@ -98,7 +113,7 @@ class OptionsTests(SynchronousTestCase):
         self.assertFalse(code)
         words = " ".join(text.split())
         for setting in SETTINGS:
-            self.assertIn(f"--{setting.option}=", words)
+            self.assertIn(setting.name if setting.secret else f"--{setting.option}=", words)
             if setting.default:
                 self.assertIn(f"[default: {setting.default}]", words)
         self.assertIn("--demo", words)
@@ -145,10 +160,11 @@ class RefusedTests(SynchronousTestCase):
             value = UNUSABLE[setting.name]
             environ = {**API, "WS_HOSTNAME": "localhost"}
             said = self.refused({**environ, setting.name: value})
-            shown = "Ws-Uri: …" if setting.name == "API_HEADERS" else value
+            shown = shown_of(setting)
             self.assertTrue(said.startswith(f"wsaas: {setting.name}: {shown!r} "), said)
             self.assertIn("allowed: ", said)
-            self.assertEqual(self.refused(environ, f"--{setting.option}={value}"), said)
+            if not setting.secret:
+                self.assertEqual(self.refused(environ, f"--{setting.option}={value}"), said)
 
     def test_settings_of_later_versions(self) -> None:
         """Not silently ignored."""
@@ -240,13 +256,27 @@ class WarningsTests(SynchronousTestCase):
     def test_an_api_elsewhere_that_is_led_to_itself(self) -> None:
         """By a ``WS_HOSTNAME`` that means "this machine" everywhere."""
         for hostname in ("http://localhost:8080", "localhost", "127.0.0.1:8080", "http://[::1]:8080", "x.localhost"):
-            found = warnings(self.settings(API_URI="http://api.example/", WS_HOSTNAME=hostname))
+            found = warnings(self.settings(API_URI="http://api.example/", WS_HOSTNAME=hostname, API_SECRET=SECRETS))
             self.assertEqual(len(found), 1, hostname)
             self.assertIn("WS_HOSTNAME", found[0])
             self.assertIn("api.example", found[0])
         for api in ("localhost", "127.0.0.1", "[::1]:80"):
             self.assertEqual(warnings(self.settings(API_URI=api)), [])
-        self.assertEqual(warnings(self.settings(API_URI="http://api.example/", WS_HOSTNAME="push.example")), [])
+        settings = self.settings(API_URI="http://api.example/", WS_HOSTNAME="push.example", API_SECRET=SECRETS)
+        self.assertEqual(warnings(settings), [])
+
+    def test_an_api_elsewhere_that_cannot_tell_who_calls(self) -> None:
+        """It is told to check signatures."""
+        (found,) = warnings(self.settings(API_URI="http://api.example/", WS_HOSTNAME="push.example"))
+        self.assertIn("API_SECRET", found)
+        for api in ("localhost", "127.0.0.1", "[::1]:80"):
+            self.assertEqual(warnings(self.settings(API_URI=api)), [])
+
+    def test_pushes_from_elsewhere_that_need_a_token(self) -> None:
+        """They are what the operator wants."""
+        (found,) = warnings(self.settings(WS_LISTEN="tcp:8080"))
+        self.assertIn("PUSH_TOKEN", found)
+        self.assertEqual(warnings(self.settings(WS_LISTEN="tcp:8080", PUSH_TOKEN="token")), [])
 
 
 class BuildTests(SynchronousTestCase):
@@ -289,6 +319,16 @@ class BuildTests(SynchronousTestCase):
         wire.deliver(handshake_request())
         self.assertEqual(read_answer(wire.take())[0].status, 404)
         self.assertEqual(machine.tcpClients, [])
+
+    def test_secrets_reach_those_who_need_them(self) -> None:
+        """Pushes without a token are refused on both roads, callbacks are signed on both."""
+        for fast in ("on", "off"):
+            machine, _ = self.started(WS_LISTEN="tcp:1", PUSH_TOKEN="token", API_SECRET=SECRETS, FAST_LANES=fast)
+            self.assertEqual(self.status(machine, 1, "PUT", f"/{KEY}"), 401)
+            machine.connect(1).deliver(handshake_request())
+            api = StringTransport()
+            built(machine.tcpClients[0][2]).makeConnection(api)
+            self.assertRegex(api.value(), rb"\r\nWs-Signature: v1=[0-9a-f]{64} v1=[0-9a-f]{64}\r\n")
 
     def test_a_handshake_asks_the_api(self) -> None:
         """At ``API_URI``, naming the ``ws_uri``; its consent opens the WebSocket, and pushes reach it."""

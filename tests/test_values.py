@@ -15,6 +15,7 @@ from wsaas.values import (
     endpoints,
     field_lines,
     field_names,
+    file_text,
     hostname,
     is_reserved,
     media_type,
@@ -22,6 +23,7 @@ from wsaas.values import (
     number,
     parse_api_uri,
     pem,
+    words,
 )
 
 #: Protocol §2: names that FORWARD_HEADERS may not contain.
@@ -327,6 +329,36 @@ class FieldTests(SynchronousTestCase):
             self.assertRegex(name, r"\A[!-9;-~]+\Z")
             self.assertRegex(value, r"\A[ -~\t]*\Z")
             self.assertFalse(is_reserved(name))
+
+
+class SecretTests(SynchronousTestCase):
+    """Secrets, and the files that hold the values of settings."""
+
+    def test_words(self) -> None:
+        """Separated by any blanks; of visible ASCII, each long enough."""
+        self.assertEqual(words(3)(" abc  d!f\ng:h\t"), (b"abc", b"d!f", b"g:h"))
+        for text in ("", " ", "ab", "abc de", "abc d\0f", "abc d\u00e9f"):
+            self.assertRaises(ValueError, words(3), text)
+
+    def test_files(self) -> None:
+        """One end of line does not count; all else does."""
+        path = Path(self.mktemp())
+        for content, text in ((b"a", "a"), (b"a\n", "a"), (b"a\r\n", "a"), (b" a\n\n", " a\n"), (b"\xc3\xa9", "é")):
+            path.write_bytes(content)
+            self.assertEqual(file_text(str(path)), text)
+        path.write_bytes(b"x" * 65536)
+        self.assertEqual(len(file_text(str(path))), 65536)
+
+    def test_files_that_cannot_be_read(self) -> None:
+        """Why is said, but not what is in them."""
+        path = Path(self.mktemp())
+        for content in (b"x" * 65537, b"hunter2\xff", b"\n \n", b""):
+            path.write_bytes(content)
+            error = self.assertRaises(ValueError, file_text, str(path))
+            self.assertTrue(str(error))
+            self.assertNotIn("hunter2", str(error))
+        for name in ("/nowhere/at/all", "/", "a\0b"):
+            self.assertTrue(str(self.assertRaises(ValueError, file_text, name)))
 
 
 class PemTests(SynchronousTestCase):

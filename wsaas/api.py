@@ -22,6 +22,7 @@ from wsaas.interfaces import Waiter
 from wsaas.messages import End, Grant, Message
 from wsaas.retry import Retries, Retry
 from wsaas.settings import ApiSettings
+from wsaas.signature import ConnectionSigner, make_signer
 from wsaas.slots import Slots
 
 #: Seconds after which a client may ask again that was turned away because too many goodbyes are owed.
@@ -67,6 +68,8 @@ class Api:
         )
         #: When the newest call began, in seconds of the clock.
         self.now = 0.0
+        #: With ``API_SECRET``.
+        self.signer = make_signer(settings.secrets)
         #: The line with the time, which is the same for a second.
         self._stamp, self._stamped = b"", -1
 
@@ -91,7 +94,7 @@ class ApiCalls:
     :param handshake: what its client asked for
     """
 
-    __slots__ = ("_api", "_began", "_head", "_identity", "_protocols", "_waiter")
+    __slots__ = ("_api", "_began", "_head", "_identity", "_protocols", "_signer", "_waiter")
 
     _log = Logger()
 
@@ -107,6 +110,7 @@ class ApiCalls:
             _common_lines(identity, handshake, api.fixed_names, api.fixed_lines),
             identity.tag.encode("ascii"),
         )
+        self._signer = None if api.signer is None else ConnectionSigner(api.signer, self._head)
 
     def connect(self) -> Deferred[Grant]:
         """POST: a client asks to connect."""
@@ -155,8 +159,8 @@ class ApiCalls:
     def _post(self, _: None, began: float | None) -> Deferred[Answer]:
         api = self._api
         left = None if began is None else max(api.settings.timeout - (api.clock.seconds() - began), 0.001)
-        head = self._head_for(b"0", None, b"Content-Type: application/json\r\n")
         body = b'{"ws_uri": %b}' % encode_basestring_ascii(self._identity.ws_uri).encode("ascii")
+        head = self._head_for(b"POST", b"0", None, b"Content-Type: application/json\r\n", body)
         return api.client.call("POST", head, body, left).addBoth(self._asked)
 
     def _granted(self, answer: Answer) -> Grant:
@@ -172,9 +176,10 @@ class ApiCalls:
 
     def _put(self, _: None, number: int, message: Message, state: str | None) -> None:
         api = self._api
-        head = self._head_for(b"%d" % number, state, api.content_types[message.binary])
+        payload = message.payload
+        head = self._head_for(b"PUT", b"%d" % number, state, api.content_types[message.binary], payload)
         self._began = api.now
-        api.client.put(head, message.payload, self._put_done)
+        api.client.put(head, payload, self._put_done)
 
     def _not_put(self, failure: Failure) -> None:
         """There was no slot, and none is held."""
@@ -210,11 +215,14 @@ class ApiCalls:
             api.breaker.report(result, self._identity.tag)
         return result
 
-    def _head_for(self, call: bytes, state: str | None, more: bytes) -> bytes:
+    def _head_for(self, method: bytes, call: bytes, state: str | None, more: bytes, body: bytes) -> bytes:
         """:returns: the header lines of an attempt, dated now: it may have waited for its slot"""
         if state:
             more = b"Ws-State: %b\r\n%b" % (state.encode("ascii"), more)
-        return b"".join((self._head, call, self._api.stamp(), more))
+        stamp = self._api.stamp()
+        if self._signer is not None:
+            return b"".join((self._head, call, stamp, more, self._signer.line(method, call, stamp + more, body)))
+        return b"".join((self._head, call, stamp, more))
 
 
 def fixed_lines(settings: ApiSettings) -> bytes:

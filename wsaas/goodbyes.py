@@ -25,6 +25,7 @@ from wsaas.errors import CallbackFailed
 from wsaas.journal_file import Debt
 from wsaas.messages import End
 from wsaas.retry import Backoff, asked_pause
+from wsaas.signature import make_signer
 from wsaas.slots import Slots
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Goodbye:
 
     :param key: the connection's key, for whoever keeps a list of its own
     :param tag: its name in the log
-    :param head: the header lines, all but the ``Ws-Timestamp``
+    :param head: the header lines, all but the ``Ws-Timestamp`` and the ``Ws-Signature``
     :param began: when the first attempt began, in seconds of the clock; :data:`None` before it
     """
 
@@ -128,6 +129,7 @@ class Goodbyes:
         self._registry = registry
         self._fixed_lines = fixed_lines
         self._settled = settled
+        self._signer = make_signer(settings.secrets)
         self._backoff = Backoff(random, *PAUSES)
         #: Records that wait: when they are due, and in which order they came if at the same time.
         self._waiting: list[tuple[float, int, Goodbye]] = []
@@ -188,7 +190,10 @@ class Goodbyes:
         now = self._clock.seconds()
         if goodbye.began is None:
             goodbye.began = now
-        return self._client.call("DELETE", b"%bWs-Timestamp: %d\r\n" % (goodbye.head, now), None)
+        head = b"%bWs-Timestamp: %d\r\n" % (goodbye.head, now)
+        if self._signer is not None:
+            head += self._signer.line(b"DELETE", head, b"")
+        return self._client.call("DELETE", head, None)
 
     def _is_over(self, goodbye: Goodbye, result: Answer | Failure) -> bool:
         """:returns: whether an attempt was the last one: it was taken, or the time is over"""

@@ -21,6 +21,7 @@ from wsaas.exchange import RequestHead, Response, json_response
 from wsaas.idempotency import Answer, read_key
 from wsaas.messages import ClosedBy, Message, checked_close
 from wsaas.registry import Registry
+from wsaas.tokens import CHALLENGE, PushTokens
 
 METHODS = (b"GET", b"HEAD", b"PUT", b"DELETE")
 _ALLOW = (b"Allow", b", ".join(METHODS))
@@ -67,6 +68,10 @@ def _not_found() -> PushRefused:
     return PushRefused(404, "NOT_FOUND", "there is no such connection, or it is closing")
 
 
+def _unauthorized() -> PushRefused:
+    return PushRefused(401, "UNAUTHORIZED", "a push needs Authorization: Bearer, with one of PUSH_TOKEN", [CHALLENGE])
+
+
 def _too_slow(why: str) -> PushRefused:
     return PushRefused(503, "TOO_SLOW", why, [(b"Retry-After", b"1")])
 
@@ -93,12 +98,15 @@ class PushResource(Resource):
 
     :param registry: finds connections by their keys
     :param max_message: bytes of the longest message
+    :param tokens: of which a push needs one
     """
 
     isLeaf = True
 
-    def __init__(self, registry: Registry, max_message: int) -> None:
+    def __init__(self, registry: Registry, max_message: int, tokens: PushTokens | None = None) -> None:
         super().__init__()
+        #: Who may push.
+        self.tokens = tokens or PushTokens()
         self._registry = registry
         self._max_message = max_message
         #: How many were answered with which status, by method.
@@ -109,7 +117,9 @@ class PushResource(Resource):
         self.answers[method if method in METHODS else b"other"][status] += 1
 
     def judge(self, head: RequestHead) -> Response | None:
-        """Check a request by its head, in the order of protocol §3: method, key, length, type, what a PUT asks for."""
+        """Check a request by its head, in the order of protocol §3: method, token, key, length, type, then what a
+        PUT asks for.
+        """
         try:
             self._check(head)
         except PushRefused as error:
@@ -120,6 +130,8 @@ class PushResource(Resource):
     def _check(self, head: RequestHead) -> None:
         if head.method not in METHODS:
             raise PushRefused(405, "METHOD_NOT_ALLOWED", "a ws_uri takes PUT, DELETE, GET and HEAD", [_ALLOW])
+        if not self.tokens.allow(head.all(b"Authorization")):
+            raise _unauthorized()
         self._connection(head)
         if head.length is not None and head.length > self._max_message:
             raise PushRefused(413, "MESSAGE_TOO_LONG", f"a message may have {self._max_message} bytes (WS_MAX_MESSAGE)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from wsaas.values import (
     endpoints,
     field_lines,
     field_names,
+    file_text,
     folder,
     hostname,
     media_type,
@@ -26,14 +27,11 @@ from wsaas.values import (
     parse_api_uri,
     pem,
     statuses,
+    words,
 )
 
 #: Names of later versions. Ignoring them would leave an operator believing in a protection that is not there.
 NOT_YET = (
-    "API_SECRET",
-    "API_SECRET_FILE",
-    "PUSH_TOKEN",
-    "PUSH_TOKEN_FILE",
     "TRUST_PROXY",
     "WS_MAX_PER_ADDRESS",
 )
@@ -41,7 +39,7 @@ NOT_YET = (
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
-    """What the API's side is told. Times in seconds, sizes in bytes."""
+    """What the API's side is told. Times in seconds, sizes in bytes. No secret shows in its ``repr``."""
 
     timeout: float
     retry_for: float
@@ -49,10 +47,11 @@ class ApiSettings:
     delete_for: float
     max_requests: int
     max_body: int
-    headers: tuple[tuple[str, str], ...]
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
     text_type: str
     ca: bytes | None
-    certificate: bytes | None
+    certificate: bytes | None = field(repr=False)
+    secrets: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +104,7 @@ class Settings:
     handshake: HandshakeSettings
     listen: ListenSettings
     log: LogSettings
+    push_tokens: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +116,8 @@ class Setting:
     :param parse: from text to value, raising :class:`ValueError`
     :param allowed: the rest of the sentence "allowed: …"
     :param summary: for ``--help``
+    :param secret: whether it is no option, because everybody sees those of a process, and never shown
+    :param in_file: whether ``<NAME>_FILE`` may name a file with the value in its place
     """
 
     name: str
@@ -123,6 +125,8 @@ class Setting:
     parse: Callable[[str], object]
     allowed: str
     summary: str
+    secret: bool = False
+    in_file: bool = False
 
     @property
     def option(self) -> str:
@@ -234,11 +238,21 @@ SETTINGS: tuple[Setting, ...] = (
         "callbacks on the wire at once",
     ),
     Setting(
+        "API_SECRET",
+        None,
+        words(16),
+        "secrets of at least 16 visible ASCII characters, separated by blanks",
+        "secrets that callbacks are signed with",
+        secret=True,
+        in_file=True,
+    ),
+    Setting(
         "API_HEADERS",
         "",
         field_lines,
         "lines of Name: value in ASCII; " + _NOT_RESERVED,
         "fixed headers of every callback, one a line",
+        in_file=True,
     ),
     Setting(
         "API_CA",
@@ -267,6 +281,15 @@ SETTINGS: tuple[Setting, ...] = (
         field_names,
         "header names separated by commas, each once, Cookie only with WS_ORIGINS set; " + _NOT_RESERVED,
         "headers of the handshake that callbacks repeat",
+    ),
+    Setting(
+        "PUSH_TOKEN",
+        None,
+        words(1),
+        "tokens of visible ASCII characters, separated by blanks",
+        "tokens, of which every push has to carry one",
+        secret=True,
+        in_file=True,
     ),
     Setting("WS_ORIGINS", "*", parse_origins, origins.ALLOWED, "web pages that may connect"),
     Setting(
@@ -323,6 +346,10 @@ SETTINGS: tuple[Setting, ...] = (
 )
 
 
+#: What an error shows in place of a secret.
+_HIDDEN = "…"
+
+
 def _names_only(lines: str) -> str:
     """:returns: header lines without their values, which may be secrets; of what is no such line, nothing"""
     return re.sub(
@@ -330,7 +357,27 @@ def _names_only(lines: str) -> str:
     )
 
 
-def _parse_all(values: Mapping[str, str]) -> dict[str, Any]:
+def _read_files(values: dict[str, str]) -> dict[str, str]:
+    """Put what files hold in the place of the settings that name them.
+
+    :returns: the path that each setting came from
+    """
+    paths = {}
+    for setting in SETTINGS:
+        source = f"{setting.name}_FILE"
+        if not setting.in_file or source not in values:
+            continue
+        path = paths[setting.name] = values[source]
+        if setting.name in values:
+            raise SettingsError(source, path, f"one of {setting.name} and {source}, not both")
+        try:
+            values[setting.name] = file_text(path)
+        except ValueError as error:
+            raise SettingsError(source, path, f"a readable file with {setting.allowed} ({error})") from None
+    return paths
+
+
+def _parse_all(values: Mapping[str, str], paths: Mapping[str, str]) -> dict[str, Any]:
     parsed: dict[str, Any] = {}
     for setting in SETTINGS:
         text = values.get(setting.name, setting.default)
@@ -340,13 +387,20 @@ def _parse_all(values: Mapping[str, str]) -> dict[str, Any]:
         try:
             parsed[setting.name] = setting.parse(text)
         except ValueError as error:
+            if setting.name in paths:
+                source = f"{setting.name}_FILE"
+                raise SettingsError(source, paths[setting.name], f"a file with {setting.allowed}") from None
+            if setting.secret:
+                raise SettingsError(setting.name, _HIDDEN, setting.allowed) from None
             said = f" ({error})" if setting.parse in _TELLING and str(error) else ""
             shown = _names_only(text) if setting.parse is field_lines else text
             raise SettingsError(setting.name, shown, setting.allowed + said) from error
     return parsed
 
 
-def _check_together(values: Mapping[str, str], parsed: Mapping[str, Any]) -> None:
+def _check_together(values: Mapping[str, str], parsed: Mapping[str, Any], demo: bool) -> None:
+    if demo and parsed["PUSH_TOKEN"] is not None:
+        raise SettingsError("PUSH_TOKEN", _HIDDEN, "nothing with --demo, whose pages push without a token")
     if "PUSH_LISTEN" in values and "WS_HOSTNAME" not in values:
         raise SettingsError("WS_HOSTNAME", "", "with PUSH_LISTEN it must be given, and lead there")
     if parsed["WS_MAX_BUFFER"] < 2 * parsed["WS_MAX_MESSAGE"]:
@@ -368,12 +422,12 @@ def read_settings(given: Mapping[str, str], *, demo: bool = False) -> Settings:
     for name in NOT_YET:
         if name in values:
             # The value is not repeated: it may be a secret.
-            raise SettingsError(name, "…", "nothing; this version does not have this setting yet")
+            raise SettingsError(name, _HIDDEN, "nothing; this version does not have this setting yet")
     if demo == ("API_URI" in values):
         allowed = "host and path of your API, or --demo in its place"
         raise SettingsError("API_URI", values.get("API_URI", ""), allowed)
-    parsed = _parse_all(values)
-    _check_together(values, parsed)
+    parsed = _parse_all(values, _read_files(values))
+    _check_together(values, parsed, demo)
     return Settings(
         hostname=parsed["WS_HOSTNAME"],
         max_connections=parsed["WS_MAX_CONNECTIONS"],
@@ -392,9 +446,11 @@ def read_settings(given: Mapping[str, str], *, demo: bool = False) -> Settings:
             text_type=parsed["API_TEXT_TYPE"],
             ca=parsed["API_CA"],
             certificate=parsed["API_CERT"],
+            secrets=parsed["API_SECRET"] or (),
         ),
         connection=ConnectionSettings(parsed["WS_TIMEOUT"], parsed["WS_MAX_MESSAGE"], parsed["WS_MAX_BUFFER"]),
         handshake=HandshakeSettings(parsed["WS_ORIGINS"], parsed["FORWARD_HEADERS"], parsed["WS_COMPRESSION"] == "on"),
         listen=ListenSettings(parsed["WS_LISTEN"] or (), parsed["PUSH_LISTEN"] or (), parsed["ADMIN_LISTEN"] or ()),
         log=LogSettings(parsed["LOG_LEVEL"], parsed["LOG_FORMAT"]),
+        push_tokens=parsed["PUSH_TOKEN"] or (),
     )

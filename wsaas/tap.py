@@ -56,6 +56,7 @@ from wsaas.signals import Signals
 from wsaas.site import ClientRoot, PushRoot
 from wsaas.slots import Slots
 from wsaas.state_dir import StateDir
+from wsaas.tokens import PushTokens
 from wsaas.transport import Buffers
 from wsaas.upgrade import UpgradeResource
 from wsaas.values import parse_api_uri
@@ -78,7 +79,8 @@ class Options(usage.Options):
     synopsis = "[options]"
     longdesc = (
         "Every option is also an environment variable: --api-uri is API_URI. The option wins. "
-        "Times are in milliseconds, sizes in bytes. docs/settings.rst explains each."
+        "Secrets are none: API_SECRET and PUSH_TOKEN come from the environment, or from files that API_SECRET_FILE and "
+        "PUSH_TOKEN_FILE name. Times are in milliseconds, sizes in bytes. docs/settings.rst explains each."
     )
     optFlags = [["demo", None, "run an embedded chat API and its page on http://localhost:8080/"]]
     optParameters = [
@@ -89,6 +91,7 @@ class Options(usage.Options):
             setting.summary + (f" [default: {setting.default}]" if setting.default else ""),
         ]
         for setting in SETTINGS
+        if not setting.secret
     ]
 
     def opt_version(self) -> None:
@@ -110,7 +113,7 @@ class Options(usage.Options):
 
     def given(self, environ: Mapping[str, str]) -> dict[str, str]:
         """:returns: the settings that were given, by name; an option wins over the environment"""
-        names = {setting.name: setting.option for setting in SETTINGS}
+        names = {setting.name: setting.option for setting in SETTINGS if not setting.secret}
         values = dict(environ)
         values.update({name: self[option] for name, option in names.items() if self[option] is not None})
         return values
@@ -182,12 +185,18 @@ def warnings(settings: Settings, open_files: int = sys.maxsize) -> list[str]:
         )
     hostname = urlsplit(settings.hostname if "://" in settings.hostname else f"//{settings.hostname}").hostname or ""
     where = settings.listen.pushes or settings.listen.clients or (() if settings.api_uri is None else ("tcp:8080",))
-    if not all(_is_local(place) for place in where):
+    if not settings.push_tokens and not all(_is_local(place) for place in where):
         found.append(
             "pushes are accepted from other machines, and only the secrecy of each ws_uri protects them; "
-            "PUSH_LISTEN on a private address keeps others out"
+            "PUSH_TOKEN, or PUSH_LISTEN on a private address, keeps others out"
         )
-    if settings.api_uri is not None and not _is_loopback(settings.api_uri.host) and _is_loopback(hostname):
+    elsewhere = settings.api_uri is not None and not _is_loopback(settings.api_uri.host)
+    if elsewhere and not settings.api.secrets:
+        found.append(
+            "API_URI is on another machine, and callbacks are not signed: whoever reaches the API can pass for this "
+            "gateway; API_SECRET lets the API tell"
+        )
+    if settings.api_uri is not None and elsewhere and _is_loopback(hostname):
         found.append(
             f"WS_HOSTNAME is {settings.hostname}, which leads an API on {settings.api_uri.host} to itself and not to "
             "this process"
@@ -277,7 +286,7 @@ def build(
 
     before: list[Callable[[], Deferred[None]]] = []
     after: list[Callable[[], Deferred[None]]] = [stop_goodbyes, close_agent]
-    pushes = PushResource(registry, limits.max_message)
+    pushes = PushResource(registry, limits.max_message, PushTokens(settings.push_tokens))
     pages = None
     clients: list[Endpoint | DefaultEndpoint] = list(endpoints(reactor, "WS_LISTEN", settings.listen.clients))
     if not clients:

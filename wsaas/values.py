@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _FIELD_VALUE = re.compile(r"[\x20-\x7e\t]*")
+#: Bytes of a file with a secret.
+_MAX_FILE = 65536
 _SCHEME = re.compile(r"([^:/?#]*)://")
 
 #: Headers that FORWARD_HEADERS and API_HEADERS may not name, because they belong to one hop (RFC 9110 §7.6.1) or to
@@ -192,6 +194,43 @@ def folder(text: str) -> Path:
     if not path.is_absolute() or not _VISIBLE.fullmatch(text.replace(" ", "")):
         raise ValueError
     return path
+
+
+def words(least: int) -> Callable[[str], tuple[bytes, ...]]:
+    """Make a parser of secrets in visible ASCII, separated by blanks.
+
+    :param least: characters that each has at least
+    """
+
+    def parse(text: str) -> tuple[bytes, ...]:
+        found = tuple(text.split())
+        if not found or not all(_VISIBLE.fullmatch(word) and len(word) >= least for word in found):
+            raise ValueError
+        return tuple(word.encode("ascii") for word in found)
+
+    return parse
+
+
+def file_text(path: str) -> str:
+    """Read a file with the value of a setting.
+
+    :raises ValueError: saying why it cannot be read, and never what is in it
+    """
+    try:
+        with Path(path).open("rb") as file:
+            # Whatever somebody names here by mistake, a device even, is not read to its end.
+            content = file.read(_MAX_FILE + 1)
+    except (OSError, ValueError) as error:
+        raise ValueError(getattr(error, "strerror", None) or "no path") from None
+    if len(content) > _MAX_FILE:
+        raise ValueError(f"over {_MAX_FILE} bytes")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError("not UTF-8") from None
+    if not text.strip():
+        raise ValueError("empty")
+    return text.removesuffix("\n").removesuffix("\r")
 
 
 def pem(text: str) -> bytes:

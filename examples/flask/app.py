@@ -2,8 +2,14 @@
 
 pip install flask && flask --app app run                              the API, on port 5000
 API_URI=localhost:5000/websocket twistd --nodaemon --pidfile= wsaas   the gateway, on port 8080
+
+With API_SECRET it takes signed calls only, with PUSH_TOKEN its pushes carry the token: the gateway's own values.
 """
 
+import hmac
+import os
+import time
+from hashlib import sha256
 from urllib.request import Request, urlopen
 
 from flask import Flask, request
@@ -11,6 +17,22 @@ from flask import Flask, request
 app = Flask(__name__)
 app.register_error_handler(KeyError, lambda _: ({"code": "BAD_REQUEST"}, 400))  # a call without Ws-Uri
 clients: set[str] = set()  # the ws_uri of everyone who is connected
+secrets, tokens = (os.environ.get(name, "").split() for name in ("API_SECRET", "PUSH_TOKEN"))
+
+
+def is_signed():
+    lines = [f"{name.lower()}:{value}" for name, value in request.headers if name.lower().startswith("ws-")]
+    signed = sorted(line for line in lines if not line.startswith("ws-signature:"))
+    text = "\n".join([request.method, *signed, sha256(request.get_data()).hexdigest()]).encode("latin-1")
+    right = [b"v1=" + hmac.new(secret.encode(), text, "sha256").hexdigest().encode() for secret in secrets]
+    given = request.headers.get("Ws-Signature", "").encode("latin-1").split()
+    known = any(hmac.compare_digest(one, other) for one in right for other in given)
+    return known and abs(time.time() - int(request.headers["Ws-Timestamp"])) < 300
+
+
+@app.before_request
+def check():
+    return ({"code": "FORBIDDEN"}, 403) if secrets and not is_signed() else None
 
 
 @app.post("/websocket")
@@ -22,10 +44,11 @@ def connected():
 @app.put("/websocket")
 def message():
     body, content = request.get_data(), {"Content-Type": request.content_type or "text/plain"}
+    token = {"Authorization": f"Bearer {tokens[0]}"} if tokens else {}
     for ws_uri in clients - {request.headers["Ws-Uri"]}:
         url = ws_uri if "://" in ws_uri else f"http://{ws_uri}"
         try:
-            urlopen(Request(url, body, content, method="PUT"), timeout=5).close()
+            urlopen(Request(url, body, content | token, method="PUT"), timeout=5).close()
         except OSError as error:  # each error of urllib is one
             if getattr(error, "code", None) == 404:  # gone, and its DELETE is on the way
                 clients.discard(ws_uri)

@@ -1,0 +1,83 @@
+"""``PUSH_TOKEN``: who may push."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.properties import moderately
+from wsaas import tokens
+from wsaas.tokens import PushTokens
+
+
+class PushTokensTests(SynchronousTestCase):
+    """Which values of ``Authorization`` let a push through."""
+
+    tokens = PushTokens((b"new-token", b"old-token"))
+
+    def test_without_tokens_everyone_may(self) -> None:
+        """Whatever there is of a header."""
+        nobody = PushTokens()
+        self.assertFalse(nobody.asked_for)
+        for values in ([], [b"Bearer x"], [b"a", b"b"]):
+            self.assertTrue(nobody.allow(values))
+
+    def test_each_token_lets_through(self) -> None:
+        """The scheme in any case (RFC 9110 §11.1), blanks around the token."""
+        self.assertTrue(self.tokens.asked_for)
+        for value in (
+            b"Bearer new-token",
+            b"Bearer old-token",
+            b"bearer new-token",
+            b"BEARER old-token",
+            b"Bearer  new-token ",
+        ):
+            self.assertTrue(self.tokens.allow([value]), value)
+
+    def test_nothing_else_does(self) -> None:
+        """A part of one, both, another scheme, two headers, none."""
+        for values in (
+            [],
+            [b""],
+            [b"Bearer"],
+            [b"Bearer "],
+            [b"new-token"],
+            [b"Basic new-token"],
+            [b"Bearer new-toke"],
+            [b"Bearer new-tokenx"],
+            [b"Bearer NEW-TOKEN"],
+            [b"Bearer new-token old-token"],
+            [b"Bearer new-token,old-token"],
+            [b'Bearer "new-token"'],
+            [b"Bearer=new-token"],
+            [b"Bearer\tnew-token"],
+            [b"Bearer new-token\0"],
+            [b"Bearer new-token", b"Bearer new-token"],
+            [b"Bearer wrong", b"Bearer new-token"],
+        ):
+            self.assertFalse(self.tokens.allow(values), values)
+
+    @moderately
+    @given(st.binary(max_size=40))
+    def test_any_value_is_judged(self, value: bytes) -> None:
+        """Without an exception; right ones are those with the token and blanks around it."""
+        right = value.strip(b" \t") in (b"new-token", b"old-token")
+        self.assertEqual(self.tokens.allow([b"Bearer " + value]), right)
+
+    def test_all_are_compared(self) -> None:
+        """In constant time, hash with hash, whichever of them is right."""
+        compared: list[tuple[int, int]] = []
+
+        def compare(one: bytes, other: bytes) -> bool:
+            compared.append((len(one), len(other)))
+            return one == other
+
+        self.patch(tokens, "compare_digest", compare)
+        for value in (b"new-token", b"old-token", b"x", b"x" * 4000):
+            self.tokens.allow([b"Bearer " + value])
+        self.assertEqual(compared, [(32, 32)] * 8)
+
+    def test_tokens_are_not_kept(self) -> None:
+        """Only their hashes."""
+        self.assertNotIn("token", repr(vars(self.tokens)))
