@@ -32,14 +32,14 @@ from wsaas.output import Output
 _NO_CODE = 1005
 #: RFC 6455 §1.3: what is hashed with the client's key.
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-
-
+#: A message may come in so many fragments of any size; if in more, they must have so many bytes on average. Each costs
+#: as much as a message of its own, so that a few clients with frames of one byte would keep everybody else waiting.
+FREE_FRAGMENTS = 64
+MEAN_FRAGMENT = 16
 #: As many fragments in a row are joined.
 _JOINED = 1024
 #: Connections with an incomplete message. What they keep is bounded in bytes, too.
 _MAX_PARTIAL = 1 << 20
-#: Empty fragments of one message; those that carry something are bounded by its length.
-_MAX_EMPTY = 65536
 
 _log = Logger()
 
@@ -100,10 +100,11 @@ class ClientProtocol(LeanServerProtocol):
     budgets: Budgets
     #: Those whose message has begun and is not complete.
     partial: Queue
-    max_fragments: int
     #: Fragments of a message that came so far, and bytes of it.
     _fragments = 0
     _partial = 0
+    #: There were too many fragments: the client is not read any more.
+    _flooded = False
 
     # As a Peer
 
@@ -151,6 +152,8 @@ class ClientProtocol(LeanServerProtocol):
 
     def resume(self) -> None:
         """Parse what was read already, then read again."""
+        if self._flooded:
+            return  # also the answer to our Close frame; the time limit of the closing ends it
         self._reading = True
         self.consumeData()
         if self._reading:
@@ -278,8 +281,13 @@ class ClientProtocol(LeanServerProtocol):
         """A fragment began. Each costs time, however short it is, so that their number is bounded as well."""
         self._fragments += 1
         super().onMessageFrameBegin(length)
-        if self._fragments > self.max_fragments and not self.failedByMe:
-            self._fail_connection(1008, "too many fragments")
+        if (
+            self._fragments > FREE_FRAGMENTS
+            and self.message_data_total_length < self._fragments * MEAN_FRAGMENT
+            and not self.failedByMe
+        ):
+            self._flooded = self._broken = True
+            self._fail_connection(1008, "too many small fragments")
 
     def onMessageFrameData(self, payload: bytes) -> None:
         """A part of a message came. Empty ones are not kept: no limit on sizes would ever end them."""
@@ -401,7 +409,6 @@ class ClientFactory(WebSocketServerFactory):
             "factory": self,
             "maxMessagePayloadSize": max_message,
             "plain_frames": plain_frames,
-            "max_fragments": max(1024, max_message) + _MAX_EMPTY,
             "budgets": budgets or Budgets(),
             "partial": Queue(_MAX_PARTIAL, ClientProtocol.dawdles),
         }
