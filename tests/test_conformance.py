@@ -13,12 +13,14 @@ import signal
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.request import urlopen
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from bench.faults.plan import QUICK
 from tests.processes import ROOT, start, start_gateway
 
 KOSOKU: Final = Path(sysconfig.get_path("scripts"), "kosoku")
@@ -33,7 +35,8 @@ class ConformanceTests(SynchronousTestCase):
     Each group of cases by its number in the TestSuite; every case is OK or INFORMATIONAL in what it exchanged and in
     how it closed.
 
-    Groups 12 and 13 (permessage-deflate) are not run: compression is off by default.
+    Of groups 12 and 13 (permessage-deflate), 216 cases of a thousand messages each, some are run; ``python -m
+    bench.faults --scenario conformance`` runs all of all groups.
     """
 
     if not KOSOKU.exists():
@@ -43,8 +46,13 @@ class ConformanceTests(SynchronousTestCase):
         """Start the echoing API and the gateway in front of it."""
         self.api = start(self, [sys.executable, ROOT / "tests" / "echo_api.py"])
         self.api_port = int(self.api.wait_for_line(r"^listening (\d+)$")[1])
+        self.start_gateway()
+
+    def start_gateway(self, **settings: str) -> None:
+        """Start the gateway, or another one in place of it."""
         self.gateway = start_gateway(
             self,
+            **settings,
             API_URI=f"127.0.0.1:{self.api_port}/",
             API_TIMEOUT="60000",
             WS_MAX_MESSAGE=str(LARGEST_MESSAGE),
@@ -53,11 +61,11 @@ class ConformanceTests(SynchronousTestCase):
             WS_TIMEOUT="120000",
         )
 
-    def run_cases(self, pattern: str, parallelism: int = 8) -> dict[str, dict[str, Any]]:
+    def run_cases(self, patterns: Sequence[str], parallelism: int = 8) -> dict[str, dict[str, Any]]:
         """
         Run the cases whose number matches.
 
-        :param pattern: a case number with ``*`` as wildcard.
+        :param patterns: case numbers with ``*`` as wildcard.
         :param parallelism: cases at a time.
         :returns: by case number the TestSuite's report of it.
         """
@@ -66,7 +74,7 @@ class ConformanceTests(SynchronousTestCase):
             [
                 KOSOKU,
                 f"127.0.0.1:{self.gateway.port}",
-                f"--include={pattern}",
+                *(f"--include={pattern}" for pattern in patterns),
                 f"--parallelism={parallelism}",
                 f"--outdir={reports}",
             ],
@@ -84,15 +92,15 @@ class ConformanceTests(SynchronousTestCase):
             for number, entry in entries.items()
         }
 
-    def check(self, pattern: str, expected: int, parallelism: int = 8) -> None:
+    def check(self, patterns: str | Sequence[str], expected: int, parallelism: int = 8) -> None:
         """
         Run a group, and say which of its cases did not pass, and how.
 
-        :param pattern: see :meth:`run_cases`.
+        :param patterns: one or several, see :meth:`run_cases`.
         :param expected: how many cases the group has, so that none is left out unseen.
         :param parallelism: see :meth:`run_cases`.
         """
-        reports = self.run_cases(pattern, parallelism)
+        reports = self.run_cases([patterns] if isinstance(patterns, str) else patterns, parallelism)
         bad = [
             f"{number}: {report['behavior']}, close {report['behaviorClose']} ({report['remoteCloseCode']}): "
             f"{report['result']} {report['resultClose']} Expected: {report['expectation']}"
@@ -150,3 +158,8 @@ class ConformanceTests(SynchronousTestCase):
     def test_auto_fragmentation(self) -> None:
         """10: a message sent in fragments by the TestSuite's own fragmentation."""
         self.check("10.*", 1)
+
+    def test_compression(self) -> None:
+        """12 and 13: permessage-deflate with messages of several sizes and with each kind of parameters."""
+        self.start_gateway(WS_COMPRESSION="on")
+        self.check(QUICK.cases, len(QUICK.cases))

@@ -1,0 +1,81 @@
+"""How much of everything: the whole, and a short form of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Plan:
+    """
+    Sizes of the scenarios. Times in seconds.
+
+    :param clients: honest clients that send numbered messages while something is broken.
+    :param rate: messages a second of each.
+    :param outage: how long the API is down.
+    :param fault: how long it answers wrongly, or a leg of the network is bad.
+    :param network_clients: clients behind the proxy.
+    :param open: connections that are open when the gateway is killed.
+    :param kills: how often it is killed.
+    :param storm: clients that come and go at a time meanwhile.
+    :param deaf: clients that never read.
+    :param deaf_bytes: pushed to each of them.
+    :param silent: connections that say nothing.
+    :param attackers: hostile clients of each other kind.
+    :param timeout: WS_TIMEOUT while they are there.
+    :param honest: clients whose latency is compared.
+    :param measured: how long it is measured.
+    :param rounds: how often, in turn with and without attackers.
+    :param slower: how many times as long the p99 of the honest may be among attackers.
+    :param messages: of the soak.
+    :param visits: connections of the soak.
+    :param cases: the Autobahn TestSuite's, as patterns.
+    """
+
+    clients: int = 200
+    rate: float = 10.0
+    outage: float = 30.0
+    fault: float = 5.0
+    network_clients: int = 100
+    open: int = 10_000
+    kills: int = 20
+    storm: int = 100
+    deaf: int = 1000
+    deaf_bytes: int = 4 * 2**20
+    silent: int = 10_000
+    attackers: int = 100
+    timeout: float = 4.0
+    honest: int = 100
+    measured: float = 5.0
+    rounds: int = 3
+    slower: float = 3.0
+    messages: int = 2_000_000
+    visits: int = 200_000
+    cases: tuple[str, ...] = ("*",)
+
+
+FULL = Plan()
+
+#: Seconds in all: for every change.
+QUICK = Plan(
+    clients=20,
+    rate=10.0,
+    outage=2.0,
+    fault=2.0,
+    network_clients=10,
+    open=200,
+    kills=2,
+    storm=10,
+    deaf=20,
+    deaf_bytes=2 * 2**20,
+    silent=200,
+    attackers=10,
+    timeout=2.0,
+    honest=20,
+    measured=1.0,
+    rounds=1,
+    slower=1e6,  # A second says nothing about a p99; that everybody is served can be seen.
+    messages=5_000,
+    visits=500,
+    cases=tuple(f"12.{kind}.3" for kind in range(1, 6)) + tuple(f"13.{kind}.3" for kind in range(1, 8)),
+)
