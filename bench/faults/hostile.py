@@ -47,20 +47,20 @@ class Attackers:
         found: Mapping[str, Any] = json.loads(await asyncio.to_thread(self._program.hear, self.seconds + GRACE))
         return found
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """End them."""
-        self._program.stop()
+        await asyncio.to_thread(self._program.stop)
 
 
 @asynccontextmanager
 async def attacked(rig: Rig, kind: str, count: int, seconds: float) -> AsyncIterator[Attackers]:
     """Have a gateway attacked meanwhile."""
-    attackers = Attackers(rig, kind, count, seconds)
+    attackers = await asyncio.to_thread(Attackers, rig, kind, count, seconds)
     try:
         await attackers.began()
         yield attackers
     finally:
-        attackers.stop()
+        await attackers.stop()
 
 
 class Watch:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from time import monotonic
-from typing import Any, Self
+from typing import Any
 
 from bench.faults.ledger import Account, Counts
 from bench.faults.sockets import lasting_port
@@ -173,7 +173,7 @@ class Rig:
         self._settings = {name: value for name, value in settings.items() if value}
         self.gateway: Gateway | None = None
 
-    def start(self, api_port: int | None = None) -> Gateway:
+    async def start(self, api_port: int | None = None) -> None:
         """
         Start the gateway, again after it ended.
 
@@ -188,8 +188,8 @@ class Rig:
             "LOG_LEVEL": "WARN",
             **self._settings,
         }
-        self.gateway = Gateway(self.port, self._core, self.folder, environment)
-        return self.gateway
+        # In a thread: clients and proxies of this process go on meanwhile.
+        self.gateway = await asyncio.to_thread(Gateway, self.port, self._core, self.folder, environment)
 
     @property
     def pid(self) -> int:
@@ -205,12 +205,6 @@ class Rig:
         finally:
             self.api.stop()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
 
 @asynccontextmanager
 async def set_up(settings: Mapping[str, str], *, start: bool = True, journal: bool = False) -> AsyncIterator[Rig]:
@@ -223,10 +217,13 @@ async def set_up(settings: Mapping[str, str], *, start: bool = True, journal: bo
     """
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
         state = {"STATE_DIR": str(Path(name, "state"))} if journal else {}
-        with Rig(Path(name), {**settings, **state}) as rig:
+        rig = await asyncio.to_thread(Rig, Path(name), {**settings, **state})
+        try:
             if start:
-                rig.start()
+                await rig.start()
             yield rig
+        finally:
+            await asyncio.to_thread(rig.stop)
 
 
 def spare_core(taken: Sequence[int]) -> int:

@@ -31,7 +31,7 @@ async def kill(plan: Plan) -> Outcome:
             await asyncio.sleep(0.1)
             owed += (before := await rig.api.counts()).owed
             began = monotonic()
-            rig.start()
+            await rig.start()
             counts = await rig.api.until(lambda counts: not counts.owed, PAY_LIMIT)
             # Those that were settled but not noted come once more.
             await rig.api.quiet(PAY_LIMIT, still=0.5)

@@ -120,7 +120,7 @@ async def pushed(plan: Plan) -> Outcome:
             uris = [account.uri for account in await rig.api.accounts(only_open=True)]
             statuses = await push_all(rig.port, uris, plan.deaf_bytes // PUSHED, PUSHED)
             await watch.look()
-            attackers.stop()
+            await attackers.stop()
             counts = await rig.api.quiet(60)
         base, peak, after = watch.samples[0], watch.peak, watch.samples[-1]
         outcome.check(not counts.owed, f"{counts.owed} DELETEs are missing")

@@ -59,7 +59,7 @@ async def network(plan: Plan, leg: str, weather: Weather) -> Outcome:
         "WS_TIMEOUT": str(timeout * 2),
     }
     async with set_up(settings, start=False) as rig, Proxy(rig.api.port) as far, Proxy(rig.port) as near:
-        rig.start(api_port=far.port if leg == "api" else None)
+        await rig.start(api_port=far.port if leg == "api" else None)
         proxy, port = (far, rig.port) if leg == "api" else (near, near.port)
         count = max(2, int(plan.network_clients * weather.clients))
         clients = await connect_all(port, [f"/sender/{number}" for number in range(count)])
