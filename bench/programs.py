@@ -102,6 +102,11 @@ class Program:
         """Whether it ended, asked or not."""
         return self._process.poll() is not None
 
+    @property
+    def status(self) -> int | None:
+        """Its exit status, negative for a signal; None while it runs."""
+        return self._process.poll()
+
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:

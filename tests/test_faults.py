@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
@@ -28,7 +29,7 @@ from bench.page import BEGIN, END
 from tests.processes import ROOT, start
 
 URI, PATH = "http://gate/key", "/sender/1"
-AT_ONCE = 8  #: scenarios at a time
+AT_ONCE = min(12, 4 * len(os.sched_getaffinity(0)))  #: scenarios at a time; most of what they do is wait
 
 
 class LedgerTests(SynchronousTestCase):
@@ -354,6 +355,10 @@ class ShortFormTests(SynchronousTestCase):
     def test_kill(self) -> None:
         """Every connection of a gateway that was killed has its DELETE."""
         self.check("kill")
+
+    def test_drain(self) -> None:
+        """So has every connection of one that was told to stop."""
+        self.check("drain")
 
     def test_api(self) -> None:
         """An API that is down, or answers as none should."""

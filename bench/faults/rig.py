@@ -145,6 +145,19 @@ class Gateway:
         os.kill(self.pid, signal.SIGKILL)
         self._program.stop()
 
+    async def drain(self, timeout: float) -> int | None:
+        """
+        End it as an operator does: SIGTERM.
+
+        :param timeout: seconds.
+        :returns: its exit status, or None if it has none by then.
+        """
+        os.kill(self.pid, signal.SIGTERM)
+        deadline = monotonic() + timeout
+        while not self.ended and monotonic() < deadline:
+            await asyncio.sleep(LOOK_EVERY)
+        return self._program.status
+
     def stop(self) -> None:
         """End it, by force if it takes long."""
         self._program.stop()

@@ -9,6 +9,7 @@ from functools import partial
 from bench.faults.outcome import Outcome
 from bench.faults.plan import Plan
 from bench.faults.scenarios.conformance import conformance
+from bench.faults.scenarios.drain import drain
 from bench.faults.scenarios.fairness import fairness
 from bench.faults.scenarios.kill import kill
 from bench.faults.scenarios.memory import memory, pushed
@@ -40,6 +41,9 @@ def _attackers(kind: str) -> Callable[[Plan], Coroutine[object, object, Outcome]
 def all_scenarios() -> Mapping[str, Scenario]:
     """Every scenario by its name."""
     found: dict[str, Scenario] = {"kill": Scenario("kill -9", kill)}
+    for hanging in (False, True):
+        name = "drain-api-hanging" if hanging else "drain"
+        found[name] = Scenario("SIGTERM", partial(drain, hanging=hanging))
     for fault in FAULTS:
         found[f"api-{fault}"] = Scenario("the API", partial(outage, fault=fault, patient=True))
         found[f"api-{fault}-too-long"] = Scenario("the API", partial(outage, fault=fault, patient=False))
