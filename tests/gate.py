@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import zlib
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -37,9 +38,9 @@ from wsaas.retry import Backoff, Retries
 from wsaas.settings import read_settings
 from wsaas.site import ClientRoot, PushRoot
 from wsaas.slots import Slots
+from wsaas.takeover import ClientFactory
 from wsaas.tokens import PushTokens
 from wsaas.upgrade import UpgradeResource
-from wsaas.websocket import ClientFactory
 
 #: When the tests' clock starts: 2023-11-14T22:13:20Z.
 NOW = 1_700_000_000.0
@@ -49,6 +50,8 @@ FULL = 65536
 
 #: RFC 6455 §5.2.
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
+#: RFC 7692 §7.2.1: what ends a compressed message and is left out.
+_TAIL = b"\x00\x00\xff\xff"
 
 
 @implementer(ITCPTransport)
@@ -331,6 +334,17 @@ class Frame:
     payload: bytes
     rsv: int = 0
     fin: bool = True
+
+
+def deflate(data: bytes) -> bytes:
+    """:returns: a compressed message (RFC 7692 §7.2.1)"""
+    compressor = zlib.compressobj(wbits=-15)
+    return (compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH)).removesuffix(_TAIL)
+
+
+def inflate(data: bytes) -> bytes:
+    """:returns: a message that was compressed by itself"""
+    return zlib.decompressobj(wbits=-15).decompress(data + _TAIL)
 
 
 def read_frames(data: bytes) -> list[Frame]:

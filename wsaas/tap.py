@@ -56,11 +56,11 @@ from wsaas.signals import Signals
 from wsaas.site import ClientRoot, PushRoot
 from wsaas.slots import Slots
 from wsaas.state_dir import StateDir
+from wsaas.takeover import ClientFactory
 from wsaas.tokens import PushTokens
 from wsaas.transport import Buffers
 from wsaas.upgrade import UpgradeResource
 from wsaas.values import parse_api_uri
-from wsaas.websocket import ClientFactory
 from wsaas.wheel import WIDTH
 
 #: Seconds for a request's head where ``WS_TIMEOUT`` sets no limit.

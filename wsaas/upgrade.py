@@ -30,7 +30,7 @@ from wsaas.logs import LeanLogger
 from wsaas.messages import Grant
 from wsaas.registry import Registry
 from wsaas.settings import ConnectionSettings, HandshakeSettings
-from wsaas.websocket import ClientFactory
+from wsaas.takeover import ClientFactory
 
 _RETRY_AFTER = (b"Retry-After", b"5")
 

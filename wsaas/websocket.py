@@ -5,82 +5,31 @@ Autobahn speaks the frames (RFC 6455 §5 to §7); everything that is a decision 
 
 from __future__ import annotations
 
-from base64 import b64encode
-from hashlib import sha1
-from typing import Any, cast
+from typing import Any
 
-from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from autobahn.util import encode_truncate
-from autobahn.websocket.compress import PerMessageDeflate, PerMessageDeflateOffer, PerMessageDeflateOfferAccept
-from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from wsaas.budget import Budgets, Queue
-from wsaas.channel import hand_over
 from wsaas.close_handshake import read_close
 from wsaas.connection import Connection
-from wsaas.errors import HandshakeRefused
 from wsaas.frames import PING, PONG, PONG_LENGTH, message_frame, read_message
-from wsaas.handshake import Handshake
 from wsaas.lean_protocol import LeanServerProtocol
-from wsaas.messages import MAX_REASON, Close, Grant, Message
+from wsaas.messages import MAX_REASON, Close, Message
 from wsaas.output import Output
 
 #: RFC 6455 §7.4.1: "no status code was present".
 _NO_CODE = 1005
-#: RFC 6455 §1.3: what is hashed with the client's key.
-_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 #: A message may come in so many fragments of any size; if in more, they must have so many bytes on average. Each costs
 #: as much as a message of its own, so that a few clients with frames of one byte would keep everybody else waiting.
 FREE_FRAGMENTS = 64
 MEAN_FRAGMENT = 16
 #: As many fragments in a row are joined.
 _JOINED = 1024
-#: Connections with an incomplete message. What they keep is bounded in bytes, too.
-_MAX_PARTIAL = 1 << 20
 
 _log = Logger()
-
-
-def _parse_offers(extensions: str) -> list[PerMessageDeflateOffer]:
-    """Read a ``Sec-WebSocket-Extensions`` (RFC 6455 §9.1, RFC 7692 §7.1).
-
-    :raises HandshakeRefused: if an offer of permessage-deflate is malformed
-    """
-    offers = []
-    for name, parameters in WebSocketServerProtocol()._parseExtensionsHeader(extensions):  # noqa: SLF001 - Autobahn's only parser of it
-        if name == PerMessageDeflateOffer.EXTENSION_NAME:
-            try:
-                offers.append(PerMessageDeflateOffer.parse(parameters))
-            except Exception as error:
-                raise HandshakeRefused(400, f"Sec-WebSocket-Extensions: {error}") from error
-    return offers
-
-
-class _WholeMessages:
-    """permessage-deflate, less a gap in Autobahn's bound on what a message inflates to.
-
-    When zlib has taken all of its input it may still hold output back, up to the rest of one match. Autobahn asks for
-    no more than the limit and then takes a message that is a little longer for one that ends there. So more is let
-    through here, and Autobahn's comparison of the whole length with the limit decides.
-
-    :param extension: Autobahn's
-    """
-
-    #: Bytes: the longest match (RFC 1951 §3.2.5).
-    MARGIN = 258
-
-    def __init__(self, extension: Any) -> None:
-        self._extension = extension
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._extension, name)
-
-    def decompress_message_data(self, data: bytes, max_output_len: int | None = None) -> Any:  # noqa: ARG002 - Autobahn's signature
-        """Inflate a part of a message, bounded by the extension's own ``max_message_size``."""
-        return self._extension.decompress_message_data(data)
 
 
 class ClientProtocol(LeanServerProtocol):
@@ -366,105 +315,3 @@ class ClientProtocol(LeanServerProtocol):
     def _closeConnection(self, abort: bool = False) -> None:  # noqa: ARG002 - Autobahn's signature
         # After both Close frames an orderly end: a reset could overtake our frame. The connection's timers abort.
         self.transport.loseConnection()
-
-
-def _switching_protocols(key: str, subprotocol: str | None, extension: str | None) -> bytes:
-    """:returns: the answer to a handshake (RFC 6455 §4.2.2)"""
-    accept = b64encode(sha1(key.encode("ascii") + _GUID, usedforsecurity=False).digest())
-    lines = [b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade"]
-    if subprotocol is not None:
-        lines.append(b"Sec-WebSocket-Protocol: " + subprotocol.encode("ascii"))
-    if extension is not None:
-        lines.append(b"Sec-WebSocket-Extensions: " + extension.encode("ascii"))
-    lines.append(b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
-    return b"\r\n".join(lines)
-
-
-class ClientFactory(WebSocketServerFactory):
-    """Makes the protocols of clients.
-
-    :param reactor: Autobahn wants one; its timers are off
-    :param max_message: bytes of a message that are accepted, inflated ones counted inflated
-    :param compression: whether permessage-deflate is spoken
-    :param plain_frames: whether messages that are not compressed become frames without Autobahn's help
-    :param budgets: of what is kept for all connections
-    """
-
-    protocol = ClientProtocol
-    noisy = False
-
-    def __init__(
-        self,
-        reactor: IReactorTime,
-        max_message: int,
-        compression: bool,
-        plain_frames: bool = False,
-        budgets: Budgets | None = None,
-    ) -> None:
-        super().__init__(reactor=reactor, server=None)
-        self.max_message = max_message
-        self.compression = compression
-        # What is the same for all connections of a factory stands in their class, not in each of them.
-        same = {
-            "factory": self,
-            "maxMessagePayloadSize": max_message,
-            "plain_frames": plain_frames,
-            "budgets": budgets or Budgets(),
-            "partial": Queue(_MAX_PARTIAL, ClientProtocol.dawdles),
-        }
-        self.protocol = cast(type[ClientProtocol], type(ClientProtocol.__name__, (ClientProtocol,), same))
-
-    def offers(self, handshake: Handshake) -> list[PerMessageDeflateOffer]:
-        """:returns: the client's offers to compress, if that is spoken at all
-
-        :raises HandshakeRefused: if one is malformed
-        """
-        return _parse_offers(handshake.extensions) if self.compression else []
-
-    def accept(self, offers: list[PerMessageDeflateOffer]) -> PerMessageDeflateOfferAccept | None:
-        """Choose the first offer.
-
-        Without context takeover in either direction: a context is 300 KB that an idle connection would keep.
-        """
-        for offer in offers:
-            return PerMessageDeflateOfferAccept(
-                offer,
-                request_no_context_takeover=True,
-                no_context_takeover=True,
-                max_message_size=self.max_message + _WholeMessages.MARGIN,
-            )
-        return None
-
-    def _compress(self, protocol: ClientProtocol, handshake: Handshake) -> str | None:
-        """Have a connection compress, if that is spoken and offered.
-
-        :returns: what the client is told of it
-        """
-        accept = self.accept(self.offers(handshake))
-        if accept is None:
-            return None
-        protocol._perMessageCompress = _WholeMessages(PerMessageDeflate.create_from_offer_accept(True, accept))  # noqa: SLF001 - where Autobahn keeps it
-        return str(accept.get_extension_string())
-
-    def take_over(
-        self, transport: Any, early: bytes, handshake: Handshake, grant: Grant, connection: Connection
-    ) -> ClientProtocol:
-        """Turn a transport that carried a granted handshake into a WebSocket.
-
-        :param transport: connected, with no producer
-        :param early: what the client sent behind its handshake
-        :param handshake: the client's request
-        :param grant: the API's answer
-        :param connection: whose peer it becomes
-        """
-        protocol: ClientProtocol = self.protocol()
-        protocol.connection = connection
-        extension = self._compress(protocol, handshake)
-        hand_over(transport, protocol)
-        protocol.makeConnection(transport)
-        protocol.sendData(_switching_protocols(handshake.key, grant.protocol, extension))
-        protocol.state = ClientProtocol.STATE_OPEN
-        connection.open(protocol, grant.close, grant.closed_by)
-        if early:
-            protocol.dataReceived(early)
-        return protocol

@@ -1,0 +1,67 @@
+"""permessage-deflate (RFC 7692, ``WS_COMPRESSION``): what is offered, what is taken of it, what inflates too far."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from autobahn.twisted.websocket import WebSocketServerProtocol
+from autobahn.websocket.compress import PerMessageDeflate, PerMessageDeflateOffer, PerMessageDeflateOfferAccept
+
+from wsaas.errors import HandshakeRefused
+
+
+def read_offers(extensions: str) -> list[PerMessageDeflateOffer]:
+    """Read a ``Sec-WebSocket-Extensions`` (RFC 6455 §9.1, RFC 7692 §7.1).
+
+    :raises HandshakeRefused: if an offer of permessage-deflate is malformed
+    """
+    offers = []
+    for name, parameters in WebSocketServerProtocol()._parseExtensionsHeader(extensions):  # noqa: SLF001 - Autobahn's only parser of it
+        if name == PerMessageDeflateOffer.EXTENSION_NAME:
+            try:
+                offers.append(PerMessageDeflateOffer.parse(parameters))
+            except Exception as error:
+                raise HandshakeRefused(400, f"Sec-WebSocket-Extensions: {error}") from error
+    return offers
+
+
+def accept_first(offers: list[PerMessageDeflateOffer], max_message: int) -> PerMessageDeflateOfferAccept | None:
+    """Choose the first offer.
+
+    Without context takeover in either direction: a context is 300 KB that an idle connection would keep.
+
+    :param max_message: bytes that a message may have inflated
+    :returns: :data:`None` if there is none
+    """
+    for offer in offers:
+        return PerMessageDeflateOfferAccept(
+            offer,
+            request_no_context_takeover=True,
+            no_context_takeover=True,
+            max_message_size=max_message + WholeMessages.MARGIN,
+        )
+    return None
+
+
+class WholeMessages:
+    """permessage-deflate, less a gap in Autobahn's bound on what a message inflates to.
+
+    When zlib has taken all of its input it may still hold output back, up to the rest of one match. Autobahn asks for
+    no more than the limit and then takes a message that is a little longer for one that ends there. So more is let
+    through here, and Autobahn's comparison of the whole length with the limit decides.
+
+    :param accept: what both sides agreed on
+    """
+
+    #: Bytes: the longest match (RFC 1951 §3.2.5).
+    MARGIN = 258
+
+    def __init__(self, accept: PerMessageDeflateOfferAccept) -> None:
+        self._extension = PerMessageDeflate.create_from_offer_accept(True, accept)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._extension, name)
+
+    def decompress_message_data(self, data: bytes, max_output_len: int | None = None) -> Any:  # noqa: ARG002 - Autobahn's signature
+        """Inflate a part of a message, bounded by the extension's own ``max_message_size``."""
+        return self._extension.decompress_message_data(data)
