@@ -25,8 +25,8 @@ from zope.interface import implementer
 from wsaas.admission import Admission
 from wsaas.api import Api, fixed_lines
 from wsaas.breaker import Breaker
-from wsaas.channel import ClientSite
 from wsaas.client import ApiClient, PlainClient
+from wsaas.client_site import ClientSite
 from wsaas.connection import Connection
 from wsaas.goodbyes import Goodbyes
 from wsaas.handshake_lane import HandshakeLane

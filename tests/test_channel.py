@@ -10,7 +10,6 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import Request
 from twisted.web.resource import IResource, Resource
@@ -18,8 +17,8 @@ from twisted.web.server import NOT_DONE_YET
 
 from tests.gate import HttpAnswer, SecureWire, Wire, http_request, read_answer, read_answers
 from tests.properties import moderately
-from wsaas.budget import OVERHEAD, Budget
-from wsaas.channel import LINGER, ClientSite, JudgedRequest, Lobby
+from wsaas.channel import LINGER, JudgedRequest
+from wsaas.client_site import ClientSite, Lobby
 from wsaas.exchange import RequestHead, Response, json_response, text_response
 
 HEAD_TIMEOUT = 30.0
@@ -228,107 +227,6 @@ class LingeringTests(ChannelTestCase):
         wire.stall()
         wire.deliver(http_request("GET", "/refused") * 600 + b"nonsense\r\n")
         self.assertEqual(wire.producerState, "producing")
-
-
-class CrowdTests(ChannelTestCase):
-    """Bounds over all connections of a site."""
-
-    def setUp(self) -> None:
-        """Make a site with little room."""
-        super().setUp()
-        self.budget = Budget(1 << 20)
-        self.site = ClientSite(
-            self.rules,
-            self.rules,
-            self.clock,
-            HEAD_TIMEOUT,
-            MAX_BODY,
-            lobby=self.lobby(),
-            bodies=self.budget,
-            max_awaited=3,
-        )
-
-    def test_those_who_say_nothing(self) -> None:
-        """Beyond the bound, those who came first go; who speaks is served."""
-        wires = [self.connect() for _ in range(4)]
-        self.clock.advance(0)
-        self.assertEqual([wire.over for wire in wires], [True, False, False, False])
-        self.assertEqual(self.site.awaited, 3)
-        wires[1].deliver(http_request("GET", "/x"))
-        self.assertEqual(self.only(wires[1]).status, 200)
-        self.assertEqual(self.site.awaited, 2)
-        self.connect()
-        self.connect()
-        self.clock.advance(0)
-        self.assertEqual([wire.over for wire in wires], [True, False, True, False])
-
-    def test_nobody_is_awaited_any_more(self) -> None:
-        """Whether a request was answered, refused or given up, or the connection became a WebSocket's."""
-        silent, late, left, given, refused = (self.connect() for _ in range(5))
-        silent.end()
-        late.deliver(b"GET / HT")
-        left.deliver(http_request("GET", "/wait"))
-        self.rules.waiting[0].channel.detach(self.rules.waiting[0])
-        given.deliver(http_request("PUT", "/x", b"body"))
-        refused.deliver(http_request("PUT", "/refused", b"body"))
-        self.clock.advance(HEAD_TIMEOUT)
-        self.clock.advance(LINGER)
-        self.clock.advance(0)
-        self.assertEqual((self.site.awaited, len(self.site.lingering)), (0, 0))
-
-    def test_bodies(self) -> None:
-        """What was announced counts from its head to its end; chunks for as much as they may become."""
-        for end in (b"x" * 50, None):
-            wire = self.connect()
-            wire.deliver(http_request("PUT", "/x", b"x" * 100)[:-50])
-            self.assertEqual(self.budget.used, 100 + OVERHEAD)
-            if end is None:
-                wire.end()
-            else:
-                wire.deliver(end)
-                self.assertEqual(self.only(wire).status, 200)
-            self.assertEqual(self.budget.used, 0)
-        wire = self.connect()
-        wire.deliver(b"PUT /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
-        self.assertEqual(self.budget.used, MAX_BODY + OVERHEAD)
-        self.clock.advance(HEAD_TIMEOUT)
-        self.assertEqual((self.only(wire).status, self.budget.used), (408, 0))
-
-    def test_too_many_bodies(self) -> None:
-        """503 to those that come too late, before their body is read; the others are not touched."""
-        self.budget.limit = 200
-        wires = [self.connect() for _ in range(2)]
-        for wire in wires:
-            wire.deliver(http_request("PUT", "/x", b"x" * 100)[:-50])
-        late = self.connect()
-        late.deliver(http_request("PUT", "/x", b"x" * 100, ("Expect", "100-continue"))[:-100])
-        answer = self.only(late)
-        self.assertEqual((answer.status, answer.json["code"], answer.header("Retry-After")), (503, "OVERLOADED", "1"))
-        for wire in wires:
-            wire.deliver(b"x" * 50)
-            self.assertEqual(self.only(wire).status, 200)
-        self.assertEqual(self.budget.used, 0)
-
-    def test_without_body(self) -> None:
-        """It needs no room."""
-        self.budget.limit = 0
-        wire = self.connect()
-        wire.deliver(http_request("GET", "/x"))
-        self.assertEqual(self.only(wire).status, 200)
-
-    def test_lingering(self) -> None:
-        """Only so many are listened to after their refusal; the others are cut off, those refused first before."""
-        wires = [self.connect() for _ in range(1)]
-        for _ in range(257):
-            wire = self.connect()
-            wire.deliver(b"PUT /refused HTTP/1.1\r\nHost: h\r\nContent-Length: 30000000\r\n\r\n")
-            wires.append(wire)
-        self.clock.advance(0)
-        self.assertEqual([wire.aborted for wire in wires[1:4]], [True, False, False])
-        self.assertEqual(len(self.site.lingering), 256)
-        self.clock.advance(LINGER)
-        self.clock.advance(0)
-        self.assertEqual(len(self.site.lingering), 0)
 
 
 class BodyTests(ChannelTestCase):
@@ -770,25 +668,6 @@ class MemoryTests(ChannelTestCase):
         wire.protocol = None
         del request
         self.assertIsNone(channel())
-
-
-class LogTests(ChannelTestCase):
-    """Keys stand in targets."""
-
-    def test_no_access_log(self) -> None:
-        """Neither what is answered nor what is refused nor what breaks off shows up in the log."""
-        events: list[object] = []
-        observer: Any = events.append
-        globalLogPublisher.addObserver(observer)
-        self.addCleanup(globalLogPublisher.removeObserver, observer)
-        self.site.doStart()
-        for data in (http_request("PUT", "/x", b"a"), http_request("GET", "/refused"), b"nonsense\r\n", b"GET /secret"):
-            wire = self.connect()
-            wire.deliver(data)
-            wire.end()
-        self.site.doStop()
-        self.assertEqual(events, [])
-        self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
 _PIECES = st.sampled_from(

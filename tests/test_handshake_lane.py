@@ -18,7 +18,7 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
-from tests import test_channel, test_upgrade
+from tests import test_channel, test_client_site, test_upgrade
 from tests.gate import (
     BINARY,
     PING,
@@ -37,7 +37,8 @@ from tests.properties import moderately
 from tests.test_fast_differential import EDITS, edited
 from tests.test_http_parser import slices
 from tests.test_push_lane import normalised
-from wsaas.channel import Channel, Lobby
+from wsaas.channel import Channel
+from wsaas.client_site import Lobby
 from wsaas.exchange import RequestHead
 from wsaas.handshake_lane import MAX_EARLY, Arrival, HandshakeLane, read_head
 
@@ -108,7 +109,7 @@ class _BeginsInTheLobby(test_channel.ChannelTestCase):
         return HandshakeLane(_Nobody(), self.clock, HEAD_TIMEOUT)
 
 
-class ChannelCrowdTests(_BeginsInTheLobby, test_channel.CrowdTests):
+class ChannelCrowdTests(_BeginsInTheLobby, test_client_site.CrowdTests):
     """Bounds over all connections of a site."""
 
     def lobby(self) -> Lobby | None:
@@ -143,7 +144,7 @@ class ChannelDetachTests(_BeginsInTheLobby, test_channel.DetachTests):
     """Transports are given away."""
 
 
-class ChannelLogTests(_BeginsInTheLobby, test_channel.LogTests):
+class ChannelLogTests(_BeginsInTheLobby, test_client_site.LogTests):
     """Nothing is logged."""
 
 

@@ -31,7 +31,8 @@ from tests.properties import moderately
 from tests.test_channel import Rules
 from tests.test_fast_differential import EDITS, edited
 from tests.test_http_parser import slices
-from wsaas.channel import LINGER, ClientSite
+from wsaas.channel import LINGER
+from wsaas.client_site import ClientSite
 from wsaas.exchange import Response
 from wsaas.identity import new_identity
 from wsaas.push_lane import PushLane, read_lines

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IDelayedCall, IListeningPort, IProtocolF
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from wsaas.channel import ClientSite
+from wsaas.client_site import ClientSite
 from wsaas.descriptors import Descriptors
 from wsaas.drain import Drain
 from wsaas.errors import SettingsError

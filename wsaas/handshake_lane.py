@@ -16,7 +16,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from wsaas.channel import MAX_AWAITED, ClientSite
+from wsaas.client_site import MAX_AWAITED, ClientSite
 from wsaas.errors import HandshakeRefused
 from wsaas.exchange import Head, Response, client_of
 from wsaas.handshake import Handshake, is_handshake

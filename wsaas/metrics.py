@@ -41,7 +41,7 @@ from wsaas.counts import FAILURES, Attempts, Histogram
 if TYPE_CHECKING:
     from wsaas.admin import Readiness
     from wsaas.api import Api
-    from wsaas.channel import ClientSite
+    from wsaas.client_site import ClientSite
     from wsaas.descriptors import Descriptors
     from wsaas.lag import Lag
     from wsaas.process import Process

@@ -28,8 +28,8 @@ from wsaas.agent import ApiTrust, PersistentAgent
 from wsaas.api import Api, fixed_lines
 from wsaas.breaker import Breaker
 from wsaas.budget import Budgets, total_for
-from wsaas.channel import ClientSite
 from wsaas.client import ApiClient, CallsApi, PlainClient
+from wsaas.client_site import ClientSite
 from wsaas.collector import settle
 from wsaas.demo import Demo
 from wsaas.descriptors import Descriptors, raise_limit, share_out
