@@ -8,7 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import MemoryPeer, PendingCalls
 from wsaas import confirmation
-from wsaas.connection import CLOSE_ROUNDS, CLOSE_TIMEOUT, MAX_HELD, Connection, State
+from wsaas.closing import CLOSE_ROUNDS, CLOSE_TIMEOUT
+from wsaas.connection import MAX_HELD, Connection, State
 from wsaas.delivery import MAX_WAITING
 from wsaas.errors import (
     CallbackFailed,

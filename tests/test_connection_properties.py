@@ -16,8 +16,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import MemoryPeer, PendingCalls
 from tests.test_connection import HANDSHAKE, IDENTITY, NOW
+from wsaas.closing import CLOSE_ROUNDS, CLOSE_TIMEOUT
 from wsaas.confirmation import MAX_WAITING as MAX_CONFIRMING
-from wsaas.connection import CLOSE_ROUNDS, CLOSE_TIMEOUT, MAX_HELD, Connection, State
+from wsaas.connection import MAX_HELD, Connection, State
 from wsaas.delivery import MAX_WAITING
 from wsaas.errors import (
     CallbackFailed,

@@ -30,7 +30,7 @@ from tests.wire import (
     frame,
     handshake,
 )
-from wsaas import connection
+from wsaas import closing
 
 PLAIN = b"GET / HTTP/1.1\r\nHost: gateway.example\r\n\r\n"  #: a request that is no handshake
 
@@ -542,7 +542,7 @@ class LivenessTests(ContractTestCase):
 
     async def test_close_handshake(self) -> None:
         """A close handshake that the client does not finish in time is aborted."""
-        self.patch(connection, "CLOSE_TIMEOUT", 0.1)
+        self.patch(closing, "CLOSE_TIMEOUT", 0.1)
         await self.serve()
         client, ws_uri = await self.connected()
         await self.push("DELETE", ws_uri, query="?code=4000")
@@ -553,7 +553,7 @@ class LivenessTests(ContractTestCase):
 
     async def test_close_handshake_of_the_client(self) -> None:
         """The same when the client began it, and then reads nothing."""
-        self.patch(connection, "CLOSE_TIMEOUT", 0.1)
+        self.patch(closing, "CLOSE_TIMEOUT", 0.1)
         await self.serve()
         client, ws_uri = await self.connected_narrow()
         await self.fill(client, ws_uri)

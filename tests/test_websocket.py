@@ -30,7 +30,8 @@ from tests.gate import (
     read_frames,
 )
 from tests.properties import moderately
-from wsaas.connection import CLOSE_TIMEOUT, Connection
+from wsaas.closing import CLOSE_TIMEOUT
+from wsaas.connection import Connection
 from wsaas.messages import Message
 from wsaas.websocket import FREE_FRAGMENTS, MEAN_FRAGMENT
 

@@ -18,10 +18,11 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from wsaas.budget import OVERHEAD
+from wsaas.closing import Closing
 from wsaas.delivery import Delivery
 from wsaas.errors import (
     CallbackFailed,
@@ -50,10 +51,6 @@ if TYPE_CHECKING:
 
 #: How many pushes may wait for the end of the handshake.
 MAX_HELD = 64
-#: Seconds for the close handshake, and for progress before it (protocol §4).
-CLOSE_TIMEOUT = 5.0
-#: How often in a row the closing may be given more time because buffered bytes still move.
-CLOSE_ROUNDS = 6
 #: After these ends, messages that had arrived are still delivered: nobody but the client knows that it is gone.
 _STILL_DELIVERED = frozenset({ClosedBy.CLIENT, ClosedBy.TIMEOUT, ClosedBy.SLOW})
 
@@ -82,9 +79,7 @@ class Connection:
     __slots__ = (
         "_calls",
         "_clock",
-        "_close_rounds",
-        "_close_timer",
-        "_closing_sent",
+        "_closing",
         "_delivery",
         "_end",
         "_held",
@@ -144,9 +139,7 @@ class Connection:
         #: Where it stands in the registry's wheel.
         self.bucket: set[Connection] | None = None
         self._receipts: Receipts | None = None
-        self._closing_sent = 0
-        self._close_timer: IDelayedCall | None = None
-        self._close_rounds = 0
+        self._closing: Closing | None = None
 
     # The handshake
 
@@ -490,7 +483,7 @@ class Connection:
 
     def _start_closing(self, peer: Peer, close: Close) -> None:
         self.state = State.CLOSING
-        self._arm_close_timer(peer)
+        self._closing = Closing(peer, self._clock)
         reply = self._reply
         if reply is not None:
             self._keep(None)
@@ -510,7 +503,7 @@ class Connection:
             self.state = State.CLOSING
             self._keep(None)
             # The reply may find a client that does not read.
-            self._arm_close_timer(self._peer)
+            self._closing = Closing(self._peer, self._clock)
             self._delivery.proceed()
         self._unconfirmed()
 
@@ -559,22 +552,6 @@ class Connection:
         if self._peer is not None:
             self._peer.abort()
 
-    def _arm_close_timer(self, peer: Peer) -> None:
-        self._closing_sent = peer.sent
-        self._close_timer = self._clock.callLater(CLOSE_TIMEOUT, self._closing_took_long)
-
-    def _closing_took_long(self) -> None:
-        self._close_timer = None
-        peer = self._peer
-        if peer is None:
-            return
-        self._close_rounds += 1
-        if peer.buffered and peer.sent > self._closing_sent and self._close_rounds < CLOSE_ROUNDS:
-            # The close handshake starts when its frame is out (RFC 6455 §7.1.3); what was sent before still moves.
-            self._arm_close_timer(peer)
-        else:
-            peer.abort()
-
     def lost(self) -> None:
         """The TCP connection is over."""
         self._set_end(End(Close(1006), ClosedBy.CLIENT))
@@ -584,9 +561,9 @@ class Connection:
         self._paused = False
         self.state = State.OVER
         self._registry.looks.drop(self)
-        if self._close_timer is not None:
-            self._close_timer.cancel()
-            self._close_timer = None
+        if self._closing is not None:
+            self._closing.over()
+            self._closing = None
         self._delivery.proceed()
         self._unconfirmed()
 
