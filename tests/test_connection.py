@@ -7,9 +7,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import MemoryPeer, PendingCalls
-from wsaas import confirmation
 from wsaas.closing import CLOSE_ROUNDS, CLOSE_TIMEOUT
-from wsaas.connection import MAX_HELD, Connection, State
+from wsaas.connection import Connection, State
 from wsaas.delivery import MAX_WAITING
 from wsaas.errors import (
     CallbackFailed,
@@ -21,7 +20,6 @@ from wsaas.errors import (
     NotPresentError,
     NotSent,
     TimedOut,
-    TooManyWaitError,
     TooSlowError,
     Unauthorized,
     Unsuccessful,
@@ -279,9 +277,9 @@ class HandshakeTests(ConnectionCase):
     def test_an_api_that_closes_and_then_grants_is_obeyed(self) -> None:
         """The client gets its 101, what was pushed, and the Close."""
         self.ask()
-        self.connection.push(text("a"))
+        self.connection.outbox.push(text("a"))
         self.assertTrue(self.connection.close(Close(4001, "full"), ClosedBy.API))
-        self.assertRaises(NotPresentError, self.connection.push, text("b"))
+        self.assertRaises(NotPresentError, self.connection.outbox.push, text("b"))
         self.calls.answer(Grant())
         self.assertEqual(self.peer.frames, [text("a"), Close(4001, "full")])
         self.lose()
@@ -299,7 +297,7 @@ class HandshakeTests(ConnectionCase):
     def test_accept_then_close(self) -> None:
         """Ws-Close on the POST: the only refusal whose reason a browser can read."""
         self.ask()
-        self.connection.push(text("why"))
+        self.connection.outbox.push(text("why"))
         self.calls.answer(Grant(close=Close(4003, "not you")))
         self.assertEqual(self.peer.frames, [text("why"), Close(4003, "not you")])
         self.assertIsNone(self.registry.get("key"))
@@ -329,57 +327,6 @@ class HandshakeTests(ConnectionCase):
         self.connection.broke()
         self.begun("POST")
         self.nothing_left()
-
-
-class HeldPushTests(ConnectionCase):
-    """Pushes before the handshake is finished (protocol §3: 202)."""
-
-    def test_they_go_out_first(self) -> None:
-        """In their order, before anything else."""
-        self.ask()
-        self.assertFalse(self.connection.push(text("a")))
-        self.assertFalse(self.connection.push(text("b")))
-        self.assertEqual(self.connection.buffered, 2)
-        self.assertEqual(self.connection.traffic.messages_out, 0)
-        self.calls.answer(Grant())
-        self.assertTrue(self.connection.push(text("c")))
-        self.assertEqual(self.peer.messages, [text("a"), text("b"), text("c")])
-        self.assertEqual(self.connection.traffic.messages_out, 3)
-        self.assertEqual(self.connection.traffic.bytes_out, 3)
-
-    def test_they_are_forgotten_when_the_post_is_refused(self) -> None:
-        """There is nobody to send them to."""
-        self.ask()
-        self.connection.push(text("a"))
-        self.calls.answer(Denied("no", 403))
-        self.assertEqual(self.peer.frames, [])
-        self.assertRaises(NotPresentError, self.connection.push, text("b"))
-        self.nothing_left()
-
-    def test_their_number_is_bounded(self) -> None:
-        """Empty ones cost memory too."""
-        self.ask()
-        for _ in range(MAX_HELD):
-            self.connection.push(text(""))
-        self.assertRaises(TooSlowError, self.connection.push, text(""))
-        self.calls.answer(Grant())
-        self.assertEqual(len(self.peer.messages), MAX_HELD)
-        self.assertTrue(self.connection.push(text("")))
-
-    def test_their_bytes_are_bounded(self) -> None:
-        """By WS_MAX_BUFFER, to the byte."""
-        self.ask()
-        for _ in range(10):
-            self.connection.push(sized(1000))
-        self.assertRaises(TooSlowError, self.connection.push, sized(1))
-        self.assertFalse(self.connection.push(sized(0)))
-        self.assertEqual(self.connection.buffered, MAX_BUFFER)
-
-    def test_none_is_taken_for_a_client_that_left(self) -> None:
-        """404 from then on."""
-        self.ask()
-        self.connection.left()
-        self.assertRaises(NotPresentError, self.connection.push, text("a"))
 
 
 class OrderTests(ConnectionCase):
@@ -492,7 +439,7 @@ class EndTests(ConnectionCase):
         self.assertEqual(self.peer.closes, [end.close])
         self.assertIs(self.connection.state, State.CLOSING)
         self.assertIsNone(self.registry.get("key"))
-        self.assertRaises(NotPresentError, self.connection.push, text("late"))
+        self.assertRaises(NotPresentError, self.connection.outbox.push, text("late"))
         self.assertFalse(self.connection.close(Close(1000), ClosedBy.API))
         self.lose()
         self.finish(end, undelivered)
@@ -685,7 +632,7 @@ class ProtocolErrorTests(ConnectionCase):
         self.connection.failed_by_peer(Close(1002))
         self.assertFalse(self.peer.reading)
         self.assertIsNone(self.registry.get("key"))
-        self.assertRaises(NotPresentError, self.connection.push, text("late"))
+        self.assertRaises(NotPresentError, self.connection.outbox.push, text("late"))
         self.assertEqual(self.peer.frames, [])
         self.calls.answer(Delivered(reply=text("r"), close=Close(4000)))
         self.assertEqual(self.peer.frames, [text("r"), Close(1002)])
@@ -793,19 +740,19 @@ class ReplyTests(ConnectionCase):
         """They leave in the order in which they were completely received."""
         self.open()
         self.connection.received(text("a"))
-        self.assertTrue(self.connection.push(text("pushed")))
+        self.assertTrue(self.connection.outbox.push(text("pushed")))
         self.calls.answer(Delivered(reply=text("reply")))
-        self.connection.push(text("after"))
+        self.connection.outbox.push(text("after"))
         self.assertEqual(self.peer.messages, [text("pushed"), text("reply"), text("after")])
 
     def test_a_push_needs_room(self) -> None:
         """503 TOO_SLOW, to the byte; nothing of it is sent or counted."""
         self.open()
         self.fill(MAX_BUFFER - 10)
-        self.assertRaises(TooSlowError, self.connection.push, sized(11))
+        self.assertRaises(TooSlowError, self.connection.outbox.push, sized(11))
         self.assertEqual(self.connection.traffic.messages_out, 0)
-        self.assertTrue(self.connection.push(sized(10)))
-        self.assertEqual(self.connection.buffered, MAX_BUFFER + 2)
+        self.assertTrue(self.connection.outbox.push(sized(10)))
+        self.assertEqual(self.connection.outbox.buffered, MAX_BUFFER + 2)
 
     def test_too_much_waits_for_the_api(self) -> None:
         """Beyond all bounds, those whose messages they are have to go, with 1013; what waited is counted."""
@@ -826,10 +773,10 @@ class ReplyTests(ConnectionCase):
         self.open()
         self.peer.fast = False
         self.peer.crowded = True
-        self.assertTrue(self.connection.push(text("first")))
-        self.assertRaises(TooSlowError, self.connection.push, text(""))
+        self.assertTrue(self.connection.outbox.push(text("first")))
+        self.assertRaises(TooSlowError, self.connection.outbox.push, text(""))
         self.peer.flush()
-        self.assertTrue(self.connection.push(text("next")))
+        self.assertTrue(self.connection.outbox.push(text("next")))
 
     def test_a_reply_waits_for_room_and_the_next_put_with_it(self) -> None:
         """And no push overtakes it, not even one for which there would be room."""
@@ -839,7 +786,7 @@ class ReplyTests(ConnectionCase):
         self.connection.received(text("b"))
         self.calls.answer(Delivered(reply=sized(100)))
         self.begun("POST", "PUT 1")
-        self.assertRaises(TooSlowError, self.connection.push, text("p"))
+        self.assertRaises(TooSlowError, self.connection.outbox.push, text("p"))
         self.peer.flush(50)
         self.connection.drained()
         self.assertEqual(self.peer.frames, [])
@@ -849,7 +796,7 @@ class ReplyTests(ConnectionCase):
         self.assertEqual(self.peer.frames, [sized(100)])
         self.begun("POST", "PUT 1", "PUT 2")
         self.peer.flush()
-        self.assertTrue(self.connection.push(text("p")))
+        self.assertTrue(self.connection.outbox.push(text("p")))
 
     def test_the_look_at_the_connection_finds_room_too(self) -> None:
         """A transport whose own buffer never was full does not tell when it is empty."""
@@ -871,7 +818,7 @@ class ReplyTests(ConnectionCase):
         self.fill()
         self.connection.received(text("a"))
         self.calls.answer(Delivered(reply=text("r"), close=Close(4000)))
-        self.assertRaises(NotPresentError, self.connection.push, text("p"))
+        self.assertRaises(NotPresentError, self.connection.outbox.push, text("p"))
         self.assertFalse(self.connection.close(Close(4001), ClosedBy.API))
         self.assertEqual(self.peer.frames, [text("r"), Close(4000)])
         self.lose()
@@ -1044,7 +991,7 @@ class LivenessTests(ConnectionCase):
         self.wait(1)
         self.assertTrue(self.peer.aborted)
         self.assertEqual(self.peer.closes, [])
-        self.assertRaises(NotPresentError, self.connection.push, text("late"))
+        self.assertRaises(NotPresentError, self.connection.outbox.push, text("late"))
         self.wait(100)
         self.lose()
         self.calls.answer(Delivered())
@@ -1092,7 +1039,7 @@ class LivenessTests(ConnectionCase):
         """The API may take its time; the client was not asked anything."""
         self.ask()
         self.wait(1000)
-        self.connection.push(text("held"))
+        self.connection.outbox.push(text("held"))
         self.fill(129)  # the 101 itself
         self.calls.answer(Grant())
         self.connection.check(self.clock.seconds())
@@ -1103,7 +1050,7 @@ class LivenessTests(ConnectionCase):
         """1006 by slow, although it is heard all the time; what it had sent is still delivered."""
         self.open()
         self.peer.fast = False
-        self.connection.push(text("a"))
+        self.connection.outbox.push(text("a"))
         self.connection.received(text("b"))
         for _ in range(29):
             self.wait(1)
@@ -1158,7 +1105,7 @@ class LivenessTests(ConnectionCase):
         self.clock.advance(1000)
         self.connection.heard()
         self.peer.fast = False
-        self.connection.push(text("a"))
+        self.connection.outbox.push(text("a"))
         self.connection.check(self.clock.seconds())
         self.assertFalse(self.peer.aborted)
 
@@ -1262,211 +1209,6 @@ class CloseTimerTests(ConnectionCase):
         self.assertEqual(self.peer.frames, [Close(4000)])
 
 
-class ConfirmedPushTests(ConnectionCase):
-    """Pushes that wait for the client's pong (protocol §3, ``Ws-Confirm``)."""
-
-    def push(self, seconds: float = 10.0, content: str = "a") -> list[object]:
-        """:returns: what the pusher is told, once it is"""
-        told: list[object] = []
-        self.connection.push_confirmed(text(content), seconds).addBoth(told.append)
-        return told
-
-    def pong(self, number: int = -1) -> None:
-        """Answer one of the pings."""
-        self.connection.heard()
-        self.connection.pong(self.peer.ping_payloads[number])
-
-    def test_confirmed(self) -> None:
-        """A ping follows the message; its pong is the proof."""
-        self.open()
-        told = self.push()
-        self.assertEqual(self.peer.frames, [text("a"), "ping"])
-        self.connection.pong(b"unasked")
-        self.assertEqual(told, [])
-        self.pong()
-        self.assertEqual(told, [True])
-        self.assertEqual(self.clock.getDelayedCalls(), [])
-
-    def test_pongs_of_others(self) -> None:
-        """Nobody waits, or nobody ever did; liveness pings are no proof."""
-        self.open()
-        self.connection.pong(b"")
-        self.wait(15)
-        self.assertEqual(self.peer.ping_payloads, [b""])
-        self.pong()
-        told = self.push()
-        self.connection.pong(b"")
-        self.assertEqual(told, [])
-
-    def test_plain_pushes_keep_no_receipts(self) -> None:
-        """A connection that nobody asks for them has none."""
-        self.open()
-        self.connection.push(text("a"))
-        self.connection.pong(b"unasked")
-        self.assertIsNone(self.connection._receipts)
-
-    def test_late(self) -> None:
-        """The time is over; the connection goes on."""
-        self.open()
-        told = self.push(0.5)
-        self.clock.advance(0.5)
-        self.assertEqual(told, [False])
-        self.pong()
-        self.assertIs(self.connection.state, State.OPEN)
-
-    def test_paused(self) -> None:
-        """Time in which the gateway does not read the client counts."""
-        self.open()
-        for _ in range(MAX_WAITING + 1):
-            self.connection.received(sized(1))
-        self.assertFalse(self.peer.reading)
-        told = self.push(1)
-        self.clock.advance(1)
-        self.assertEqual(told, [False])
-
-    def test_the_client_closes(self) -> None:
-        """Told at once: what follows its Close frame is not read."""
-        self.open()
-        told = self.push()
-        self.connection.closed_by_client(Close(1000))
-        self.assertEqual(told, [False])
-        self.lose()
-        self.assertEqual(told, [False])
-
-    def test_the_connection_is_lost(self) -> None:
-        """Told at once, even if the API is still to be told."""
-        self.open()
-        self.connection.received(text("on its way"))
-        told = self.push()
-        self.lose()
-        self.assertEqual(told, [False])
-        self.assertEqual(self.calls.begun, ["POST", "PUT 1"])
-
-    def test_the_api_closes(self) -> None:
-        """The pong may still come before the client's Close frame."""
-        self.open()
-        told, late = self.push(), self.push()
-        self.connection.close(Close(1000), ClosedBy.API)
-        self.assertEqual(self.peer.frames, [text("a"), "ping", text("a"), "ping", Close(1000)])
-        self.pong(0)
-        self.assertEqual((told, late), ([True], []))
-        self.lose()
-        self.assertEqual(late, [False])
-
-    def test_given_up(self) -> None:
-        """A client that is silent for too long is aborted, and nothing is confirmed."""
-        self.open()
-        told = self.push(30)
-        self.wait(29.5)
-        self.assertEqual(told, [])
-        self.connection.check(NOW + TIMEOUT)
-        self.assertTrue(self.peer.aborted)
-        self.lose()
-        self.assertEqual(told, [False])
-
-    def test_during_the_handshake(self) -> None:
-        """The time begins at once; one ping follows all that waited."""
-        self.ask()
-        first, late = self.push(10), self.push(1)
-        self.connection.push(text("plain"))
-        self.clock.advance(1)
-        self.assertEqual((first, late), ([], [False]))
-        self.calls.answer(Grant())
-        self.assertEqual(self.peer.frames, [text("a"), text("a"), text("plain"), "ping"])
-        self.pong()
-        self.assertEqual(first, [True])
-
-    def test_nobody_waits_at_the_end_of_the_handshake(self) -> None:
-        """No ping; the message goes out."""
-        self.ask()
-        told = self.push(1)
-        self.clock.advance(1)
-        self.calls.answer(Grant())
-        self.assertEqual((told, self.peer.frames), ([False], [text("a")]))
-
-    def test_closed_during_the_handshake(self) -> None:
-        """The ping goes before the Close."""
-        self.ask()
-        told = self.push()
-        self.connection.close(Close(4000), ClosedBy.API)
-        self.calls.answer(Grant())
-        self.assertEqual(self.peer.frames, [text("a"), "ping", Close(4000)])
-        self.pong()
-        self.assertEqual(told, [True])
-
-    def test_no_connection_comes_about(self) -> None:
-        """Refused, failed, left, shut down: told at once."""
-        for failure in (Denied("no", 403), NotSent("refused"), NoAnswer("cut")):
-            self.begin()
-            self.ask()
-            told = self.push()
-            self.calls.answer(failure)
-            self.assertEqual(told, [False], failure)
-            self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.begin()
-        self.ask()
-        told = self.push()
-        self.connection.left()
-        self.assertEqual(told, [False])
-        self.begin()
-        self.ask()
-        told = self.push()
-        self.connection.shut_down()
-        self.calls.answer(Grant())
-        self.assertEqual(told, [False])
-
-    def test_refused(self) -> None:
-        """No room, or closing: nothing is sent, and nobody waits."""
-        self.open()
-        self.fill()
-        self.assertRaises(TooSlowError, self.connection.push_confirmed, text("a"), 1)
-        self.connection.close(Close(1000), ClosedBy.API)
-        self.assertRaises(NotPresentError, self.connection.push_confirmed, text("a"), 1)
-        self.assertEqual(self.peer.ping_payloads, [])
-
-    def test_too_many(self) -> None:
-        """Only so many wait; the message of one more is not sent. Plain pushes go on."""
-        self.open()
-        told = [self.push() for _ in range(confirmation.MAX_WAITING)]
-        sent = len(self.peer.frames)
-        self.assertRaises(TooManyWaitError, self.connection.push_confirmed, text("a"), 1)
-        self.assertEqual(len(self.peer.frames), sent)
-        self.connection.push(text("plain"))
-        self.pong()
-        self.assertEqual(told, [[True]] * confirmation.MAX_WAITING)
-        self.push()
-
-    def test_cancelled(self) -> None:
-        """The pusher left: no timer is left either."""
-        self.open()
-        waiting = self.connection.push_confirmed(text("a"), 10)
-        waiting.addErrback(lambda _: None)
-        waiting.cancel()
-        self.assertEqual(self.clock.getDelayedCalls(), [])
-
-    def test_told_pushers_push_again(self) -> None:
-        """In the moment in which they are told, whatever it is that ends their waiting."""
-        for end in (
-            lambda: self.pong(),
-            lambda: self.connection.closed_by_client(Close(1000)),
-            lambda: self.lose(),
-        ):
-            self.begin()
-            self.open()
-            outcomes: list[object] = []
-
-            def again(_: bool, outcomes: list[object] = outcomes) -> None:
-                try:
-                    outcomes.append(self.connection.push(text("again")))
-                except NotPresentError as error:
-                    outcomes.append(type(error))
-                outcomes.append(self.connection.close(Close(4000), ClosedBy.API))
-
-            self.connection.push_confirmed(text("a"), 10).addCallback(again)
-            end()
-            self.assertIn(outcomes, ([True, True], [NotPresentError, False]))
-
-
 class RetryTests(ConnectionCase):
     """While a message is tried again (protocol §2.1 and §2.3)."""
 
@@ -1563,7 +1305,7 @@ class RetryTests(ConnectionCase):
 
     def test_pushes_go_on(self) -> None:
         """The other direction does not wait."""
-        self.assertTrue(self.connection.push(text("news")))
+        self.assertTrue(self.connection.outbox.push(text("news")))
         self.assertEqual(self.peer.messages, [text("news")])
 
     def test_the_client_is_gone(self) -> None:

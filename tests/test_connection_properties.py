@@ -18,7 +18,7 @@ from tests.fakes import MemoryPeer, PendingCalls
 from tests.test_connection import HANDSHAKE, IDENTITY, NOW
 from wsaas.closing import CLOSE_ROUNDS, CLOSE_TIMEOUT
 from wsaas.confirmation import MAX_WAITING as MAX_CONFIRMING
-from wsaas.connection import MAX_HELD, Connection, State
+from wsaas.connection import Connection, State
 from wsaas.delivery import MAX_WAITING
 from wsaas.errors import (
     CallbackFailed,
@@ -35,6 +35,7 @@ from wsaas.errors import (
     Unusable,
 )
 from wsaas.messages import Close, ClosedBy, Delivered, Grant, Message, Rejected
+from wsaas.outbox import MAX_HELD
 from wsaas.registry import Registry
 from wsaas.retry import LONGEST_PAUSE, Backoff, Retries
 from wsaas.settings import ConnectionSettings
@@ -239,12 +240,12 @@ class OneConnection(RuleBasedStateMachine):
         self.connection.heard()
         pings = self.peer.ping_payloads
         if back is None or back >= len(pings):
-            self.connection.pong(b"unasked")
+            self.connection.outbox.pong(b"unasked")
             return
         number = len(pings) - 1 - back
         if pings[number]:
             self.answered_ping = max(self.answered_ping, number)
-        self.connection.pong(pings[number])
+        self.connection.outbox.pong(pings[number])
 
     @precondition(lambda self: self.connected)
     @rule(size=st.none() | st.integers(1, 150), fast=st.booleans(), tell=st.booleans())
@@ -354,12 +355,12 @@ class OneConnection(RuleBasedStateMachine):
             connection = self.registry.get("key")
             if connection is None:
                 try:
-                    self.connection.push(message)
+                    self.connection.outbox.push(message)
                 except NotPresentError:
                     return
                 raise AssertionError("a connection that is not listed took a push")
             try:
-                sent = connection.push(message)
+                sent = connection.outbox.push(message)
             except TooSlowError:
                 return
             assert sent is self.opened
@@ -373,7 +374,7 @@ class OneConnection(RuleBasedStateMachine):
             proof = len(self.peer.ping_payloads)
             told: list[bool] = []
             try:
-                self.connection.push_confirmed(message, seconds).addCallback(told.append)
+                self.connection.outbox.push_confirmed(message, seconds).addCallback(told.append)
             except TooSlowError:
                 return
             self.taken.append(message)
@@ -466,7 +467,7 @@ class OneConnection(RuleBasedStateMachine):
         size = sum(len(message.payload) for message in waiting)
         assert delivery._bytes == size <= MAX_BUFFER
         assert len(self.waiting) <= MAX_WAITING
-        held = self.connection._held
+        held = self.connection.outbox._held or []
         assert len(held) <= MAX_HELD
         assert sum(len(message.payload) for message in held) <= MAX_BUFFER
         # Above the bound: the header of the last frame, one reply before a Close, the Close, a ping of either kind.

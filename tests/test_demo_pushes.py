@@ -24,6 +24,7 @@ class Target:
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self.closing = False
+        self.outbox = self
 
     def push(self, message: Message) -> bool:
         self.messages.append(message)

@@ -35,8 +35,8 @@ from tests.gate import (
     read_frames,
 )
 from tests.properties import moderately
-from wsaas.connection import Connection
 from wsaas.errors import PushRefused
+from wsaas.outbox import Outbox
 from wsaas.push import is_text
 
 UNKNOWN = "/AAAAAAAAAAAAAAAAAAAAAAAA"
@@ -712,7 +712,7 @@ class ConfirmTests(PushTestCase):
     def test_a_fault(self) -> None:
         """500, and it is logged; the other pushers are served."""
         faulty: Deferred[bool] = Deferred()
-        self.patch(Connection, "push_confirmed", lambda *_: faulty)
+        self.patch(Outbox, "push_confirmed", lambda *_: faulty)
         pusher = self.begin()
         faulty.errback(ValueError("a fault"))
         self.assertEqual(self.only(pusher).status, 500)

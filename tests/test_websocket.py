@@ -264,10 +264,10 @@ class PingTests(WebSocketTestCase):
         self.wire = self.gate.open()
         self.wire.stall()
         self.gate.ask("PUT", f"/{self.gate.key}", b"a" * 70000)
-        before = self.gate.connection.buffered
+        before = self.gate.connection.outbox.buffered
         for number in range(1000):
             self.wire.deliver(frame(PING, b"%d" % number))
-        self.assertEqual(self.gate.connection.buffered, before)
+        self.assertEqual(self.gate.connection.outbox.buffered, before)
         self.wire.flow()
         self.assertEqual(self.frames()[1:], [Frame(PONG, b"999")])
         self.wire.deliver(frame(PING, b"again"))
@@ -291,7 +291,7 @@ class PingTests(WebSocketTestCase):
             self.wire = self.gate.open("/", *offers)
             self.wire.stall()
             confirmed = [
-                self.gate.connection.push_confirmed(Message(payload, True), 10)
+                self.gate.connection.outbox.push_confirmed(Message(payload, True), 10)
                 for payload in (bytes(70000), b"b", b"c" * 70000)
             ]
             self.wire.flow()

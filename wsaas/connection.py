@@ -7,9 +7,10 @@
          └──refused, or the client left (then the POST's answer is awaited all the same)──┘
 
 Here is decided, and only here: the order of callbacks (the POST, then one PUT at a time, then one DELETE, each finished
-before the next begins), what may wait and how much of it, when the client is not read, who closed first, and what is
-owed. The client's side is a :class:`~wsaas.interfaces.Peer`, the API's side :class:`~wsaas.interfaces.Calls`; both come
-from outside, so that all of it runs in a test without a socket.
+before the next begins), when the client is not read, who closed first, and what is owed. What waits on the way to the
+API is :class:`~wsaas.delivery.Delivery`'s, on the way to the client :class:`~wsaas.outbox.Outbox`'s. The client's side
+is a :class:`~wsaas.interfaces.Peer`, the API's side :class:`~wsaas.interfaces.Calls`; both come from outside, so that
+all of it runs in a test without a socket.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from wsaas.budget import OVERHEAD
 from wsaas.closing import Closing
 from wsaas.delivery import Delivery
 from wsaas.errors import (
@@ -29,17 +29,14 @@ from wsaas.errors import (
     ClientLeftError,
     Denied,
     GatewayFault,
-    NotPresentError,
     NotTried,
-    TooManyWaitError,
-    TooSlowError,
     Unusable,
 )
 from wsaas.journal import NO_JOURNAL
 from wsaas.liveness import Pulse, pause, silence
 from wsaas.logs import LeanLogger
 from wsaas.messages import TAKEN, Close, ClosedBy, Delivered, End, Grant, Message, Outcome, Rejected, Traffic
-from wsaas.receipts import Receipts
+from wsaas.outbox import Outbox
 
 if TYPE_CHECKING:
     from wsaas.handshake import Handshake
@@ -49,8 +46,6 @@ if TYPE_CHECKING:
     from wsaas.registry import Registry
     from wsaas.settings import ConnectionSettings
 
-#: How many pushes may wait for the end of the handshake.
-MAX_HELD = 64
 #: After these ends, messages that had arrived are still delivered: nobody but the client knows that it is gone.
 _STILL_DELIVERED = frozenset({ClosedBy.CLIENT, ClosedBy.TIMEOUT, ClosedBy.SLOW})
 
@@ -82,20 +77,17 @@ class Connection:
         "_closing",
         "_delivery",
         "_end",
-        "_held",
-        "_held_bytes",
         "_journal",
         "_looked_at_soon",
         "_paused",
         "_peer",
         "_pulse",
-        "_receipts",
         "_registry",
-        "_reply",
         "_settings",
         "bucket",
         "handshake",
         "identity",
+        "outbox",
         "protocol",
         "state",
         "traffic",
@@ -128,17 +120,15 @@ class Connection:
         self._journal = journal
         self._peer: Peer | None = None
         self._end: End | None = None
-        self._held: list[Message] = []
-        self._held_bytes = 0
         room = settings.max_buffer - settings.max_message
         self._delivery = Delivery(self, calls, room, registry.budgets.incoming)
         self._paused = False
-        self._reply: Message | None = None
         self._pulse = Pulse(clock.seconds())
+        #: What goes to the client.
+        self.outbox = Outbox(identity, self.traffic, self._pulse, settings.max_buffer, registry, clock)
         self._looked_at_soon = False
         #: Where it stands in the registry's wheel.
         self.bucket: set[Connection] | None = None
-        self._receipts: Receipts | None = None
         self._closing: Closing | None = None
 
     # The handshake
@@ -176,7 +166,7 @@ class Connection:
     def _not_granted(self, failure: Failure) -> Failure:
         self._registry.asking -= 1
         self._registry.unlist(self)
-        self._take_held()
+        self.outbox.forget()
         error = self._callback_error(failure)
         # While the API is down, or the journal, there may be many who are not even asked for; that it is has been said.
         if not isinstance(error, (Denied, NotTried)):
@@ -186,10 +176,11 @@ class Connection:
             self._say_goodbye()
         else:
             self.state = State.OVER
+            self.outbox.shut = True
             self._delivery.end()
             self._journal.settle(self.identity.key)
             self._registry.remove(self)
-        self._unconfirmed()
+        self.outbox.give_up()
         return Failure(error)
 
     def _callback_error(self, failure: Failure) -> CallbackFailed:
@@ -203,7 +194,7 @@ class Connection:
         """The client went away while the API was asked. The answer is awaited all the same: a DELETE may be owed."""
         self._set_end(End(Close(1006), ClosedBy.CLIENT))
         self.state = State.OVER
-        self._unconfirmed()
+        self.outbox.give_up()
 
     def open(self, peer: Peer, close: Close | None, by: ClosedBy = ClosedBy.API) -> None:
         """The client has its 101.
@@ -221,134 +212,18 @@ class Connection:
         self._pulse.listening(now)
         self._pulse.about_to_send(now)
         self._registry.looks.put(self, now + silence(self._settings.timeout))
-        for message in self._take_held():
-            self._send(peer, message, peer.buffered)
-        if self._receipts is not None:
-            self._ping(peer, self._receipts)
+        self.outbox.open(peer, self)
         if self._end is not None:
             self._start_closing(peer, self._end.close)
         elif close is not None:
             self.close(close, by)
 
-    # From the API to the client
-
-    def push(self, message: Message) -> bool:
-        """Send one message to the client.
-
-        :returns: whether it is on its way; else it waits for the end of the handshake
-        :raises NotPresentError: if the connection is closing
-        :raises TooSlowError: if there is no room for it
-        """
-        peer = self._peer
-        if self._end is not None or self.state is State.OVER:
-            raise NotPresentError
-        if peer is None:
-            size = len(message.payload)
-            outgoing = self._registry.budgets.outgoing
-            if len(self._held) >= MAX_HELD or self._held_bytes + size > self._settings.max_buffer or outgoing.exhausted:
-                raise TooSlowError
-            self._held.append(message)
-            self._held_bytes += size
-            outgoing.used += size + OVERHEAD
-            return False
-        waited = peer.buffered
-        # A reply that waits for room has its place in the order; nothing may overtake it.
-        if (
-            self._reply is not None
-            or waited + len(message.payload) > self._settings.max_buffer
-            or (waited and peer.crowded)
-        ):
-            raise TooSlowError
-        self._send(peer, message, waited)
-        return True
-
-    def _take_held(self) -> list[Message]:
-        """:returns: what was pushed during the handshake; it is not kept any more"""
-        held, self._held = self._held, []
-        self._registry.budgets.outgoing.used -= self._held_bytes + OVERHEAD * len(held)
-        self._held_bytes = 0
-        return held
-
-    @property
-    def receipts(self) -> Receipts:
-        """What pushers may ask for later; made when the first one does."""
-        if self._receipts is None:
-            self._receipts = Receipts(self.identity.key.encode("ascii"), self._clock)
-        return self._receipts
-
-    def push_confirmed(self, message: Message, seconds: float) -> Deferred[bool]:
-        """Send one message, and a ping behind it.
-
-        A message that waits for the end of the handshake takes its time from now on too; then one ping is enough for
-        all that waited.
-
-        :param seconds: to wait for the pong, at most
-        :returns: fires with whether it came, in time and before the end of the connection; may be cancelled
-        :raises NotPresentError: if the connection is closing
-        :raises TooSlowError: if there is no room for it; :class:`TooManyWaitError` if it is one among too many
-        """
-        receipts = self.receipts
-        if receipts.confirmations.is_full:
-            raise TooManyWaitError
-        self.push(message)
-        confirmed = receipts.confirmations.wait(seconds)
-        if self._peer is not None:
-            self._ping(self._peer, receipts)
-        return confirmed
-
-    def _ping(self, peer: Peer, receipts: Receipts) -> None:
-        payload = receipts.confirmations.ping()
-        if payload is not None:
-            peer.ping(payload)
-
-    def pong(self, payload: bytes) -> None:
-        """A pong came from the client, asked for or not."""
-        if self._receipts is not None:
-            self._receipts.confirmations.pong(payload)
-
-    def _unconfirmed(self) -> None:
-        # Pushers may push again as soon as they have their answer: always the last step.
-        if self._receipts is not None:
-            self._receipts.confirmations.give_up()
-
-    def _has_room(self, peer: Peer, message: Message) -> bool:
-        waiting = peer.buffered
-        return waiting + len(message.payload) <= self._settings.max_buffer and not (waiting and peer.crowded)
-
-    def _send(self, peer: Peer, message: Message, waited: int) -> None:
-        traffic = self.traffic
-        counts = self._registry.counts
-        size = len(message.payload)
-        traffic.messages_out += 1
-        traffic.bytes_out += size
-        counts.messages_out += 1
-        counts.bytes_out += size
-        if peer.send(message) and not waited:
-            # From now on there may be something that has to move.
-            self._pulse.about_to_send(self._clock.seconds())
-            self.look_soon()
+    # From the client to the API
 
     @property
     def last_seen_at(self) -> float:
         """When something last came from the client, in seconds of the clock."""
         return self._pulse.heard_at
-
-    @property
-    def buffered(self) -> int:
-        """Bytes that wait for the client."""
-        return self._held_bytes if self._peer is None else self._peer.buffered
-
-    def drained(self) -> None:
-        """The peer has room again."""
-        reply = self._reply
-        if reply is None or self._peer is None or self.state is not State.OPEN:
-            return
-        if self._has_room(self._peer, reply):
-            self._keep(None)
-            self._send(self._peer, reply, self._peer.buffered)
-            self._delivery.proceed()
-
-    # From the client to the API
 
     def heard(self) -> None:
         """Bytes came from the client."""
@@ -391,10 +266,15 @@ class Connection:
         self._pulse.listening(self._clock.seconds())
         peer.resume()
 
+    def drained(self) -> None:
+        """The peer has room again."""
+        if self.state is State.OPEN and self.outbox.drained():
+            self._delivery.proceed()
+
     @property
     def is_blocked(self) -> bool:
         """Whether the next PUT has to wait, because a reply waits for room."""
-        return self._reply is not None
+        return self.outbox.waiting is not None
 
     def answered(self, number: int, outcome: Outcome) -> None:
         """The API answered a message."""
@@ -413,24 +293,12 @@ class Connection:
                 self.ws_state = outcome.state or None
                 self._journal.remember(self.identity.key, self.ws_state)
             if self._peer is not None and self.state is State.OPEN:
-                self._carry_out(self._peer, outcome)
+                self._carry_out(outcome)
         self._regulate()
 
-    def _keep(self, reply: Message | None) -> None:
-        """Keep a reply until there is room for it; or keep it no longer."""
-        outgoing = self._registry.budgets.outgoing
-        if self._reply is not None:
-            outgoing.used -= len(self._reply.payload)
-        if reply is not None:
-            outgoing.used += len(reply.payload)
-        self._reply = reply
-
-    def _carry_out(self, peer: Peer, delivered: Delivered) -> None:
+    def _carry_out(self, delivered: Delivered) -> None:
         if delivered.reply is not None:
-            if self._has_room(peer, delivered.reply):
-                self._send(peer, delivered.reply, peer.buffered)
-            else:
-                self._keep(delivered.reply)
+            self.outbox.reply(delivered.reply)
         if delivered.close is not None:
             self.close(delivered.close, ClosedBy.API)
 
@@ -463,6 +331,7 @@ class Connection:
         if self._end is not None:
             return False
         self._end = end
+        self.outbox.shut = True
         self._registry.counts.open -= self.state is State.OPEN
         self._registry.unlist(self)
         return True
@@ -484,11 +353,8 @@ class Connection:
     def _start_closing(self, peer: Peer, close: Close) -> None:
         self.state = State.CLOSING
         self._closing = Closing(peer, self._clock)
-        reply = self._reply
-        if reply is not None:
-            self._keep(None)
-            # It came before the Close, so it goes before it. There is no room; but in memory it is either way.
-            self._send(peer, reply, peer.buffered)
+        # A reply that waits came before the Close, so it goes before it.
+        self.outbox.flush()
         peer.close(close)
         if self._paused and self._peer is not None:
             # The answer to the Close frame must be read.
@@ -501,11 +367,11 @@ class Connection:
         """
         if self._set_end(End(close, ClosedBy.CLIENT)) and self._peer is not None:
             self.state = State.CLOSING
-            self._keep(None)
-            # The reply may find a client that does not read.
+            self.outbox.forget()
+            # The answer to it may find a client that does not read.
             self._closing = Closing(self._peer, self._clock)
             self._delivery.proceed()
-        self._unconfirmed()
+        self.outbox.give_up()
 
     def overwhelmed(self) -> None:
         """More waits for the API than there is room for, of all clients together."""
@@ -524,7 +390,7 @@ class Connection:
             return
         self._delivery.drop()
         if at_once:
-            self._keep(None)
+            self.outbox.forget()
             self._start_closing(peer, close)
             return
         if not self._paused:
@@ -556,7 +422,7 @@ class Connection:
         """The TCP connection is over."""
         self._set_end(End(Close(1006), ClosedBy.CLIENT))
         self._peer = None
-        self._keep(None)
+        self.outbox.lost()
         self._registry.counts.paused -= self._paused
         self._paused = False
         self.state = State.OVER
@@ -565,7 +431,7 @@ class Connection:
             self._closing.over()
             self._closing = None
         self._delivery.proceed()
-        self._unconfirmed()
+        self.outbox.give_up()
 
     def idle(self) -> None:
         """Take the step that had to wait until no message was waiting or on its way."""
@@ -580,7 +446,7 @@ class Connection:
         end = self._end or End(Close(1006), ClosedBy.CLIENT)
         self.state = State.OVER
         self._delivery.end()  # Nothing may follow.
-        self._take_held()
+        self.outbox.forget()
         self._registry.unlist(self)
         self._registry.counts.ended(end, self._delivery.undelivered)
         self._log.info(
@@ -593,7 +459,7 @@ class Connection:
         )
         self._journal.ended(self.identity.key, end, self._delivery.undelivered)
         self._calls.disconnect(end, self._delivery.undelivered, self.ws_state).addBoth(self._gone)
-        self._unconfirmed()
+        self.outbox.give_up()
 
     def _gone(self, result: object) -> None:
         if isinstance(result, Failure):
@@ -630,6 +496,6 @@ class Connection:
             return
         self._looked_at_soon = False
         self._registry.looks.put(self, found)
-        if self._reply is not None:
+        if self.outbox.waiting is not None:
             # Where WS_MAX_BUFFER is smaller than the transport's own, the transport need not tell.
             self.drained()

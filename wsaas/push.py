@@ -183,7 +183,7 @@ class PushResource(Resource):
             idempotency_key, seconds = _asked(head)
             if idempotency_key is None:
                 return self._put(head, binary, body, seconds)
-            answers = self._connection(head).receipts.answers
+            answers = self._connection(head).outbox.receipts.answers
             return answers.once(idempotency_key, lambda: self._put(head, binary, body, seconds))
         # The connection may have closed while the body arrived.
         connection = self._connection(head)
@@ -213,7 +213,7 @@ class PushResource(Resource):
             except UnicodeDecodeError:
                 raise _not_utf_8() from None
         try:
-            sent = connection.push(Message(body, binary))
+            sent = connection.outbox.push(Message(body, binary))
         except NotPresentError:
             raise _not_found() from None
         except TooSlowError:
@@ -230,7 +230,7 @@ class PushResource(Resource):
             except UnicodeDecodeError:
                 raise _not_utf_8() from None
         try:
-            confirmed = connection.push_confirmed(Message(body, binary), seconds)
+            confirmed = connection.outbox.push_confirmed(Message(body, binary), seconds)
         except NotPresentError:
             raise _not_found() from None
         except TooManyWaitError:
@@ -296,5 +296,5 @@ def _describe(connection: Connection) -> Response:
         messages_out=traffic.messages_out,
         bytes_in=traffic.bytes_in,
         bytes_out=traffic.bytes_out,
-        buffered=connection.buffered,
+        buffered=connection.outbox.buffered,
     )

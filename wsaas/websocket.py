@@ -287,7 +287,7 @@ class ClientProtocol(LeanServerProtocol):
                 self.connection.look_soon()
 
     def _onPong(self, payload: bytes) -> None:
-        self.connection.pong(payload)
+        self.connection.outbox.pong(payload)
 
     def onCloseFrame(self, code: int | None, reasonRaw: bytes | None) -> bool | None:
         """The client's Close frame, or its answer to ours."""
