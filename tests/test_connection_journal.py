@@ -103,6 +103,18 @@ class JournaledTests(ConnectionCase):
         self.told()
         self.nothing_left()
 
+    def test_the_process_ends_before_the_api_answers(self) -> None:
+        """What the next one has to say is kept: the message on its way is not delivered as far as anybody knows."""
+        self.recorded()
+        self.calls.answer(Grant())
+        for payload in ("1", "2", "3"):
+            self.connection.received(text(payload))
+        self.connection.leave_to_next()
+        self.told()  # Nothing ended it.
+        self.connection.shut_down()
+        self.connection.leave_to_next()
+        self.told(("ended", "key", ending(1001, ClosedBy.SHUTDOWN), 3))
+
     def test_a_grant_without_a_state(self) -> None:
         """There is nothing to remember."""
         self.recorded()

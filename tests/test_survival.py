@@ -13,7 +13,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.gate import close_frame, handshake_request
+from tests.gate import TEXT, close_frame, frame, handshake_request
 from tests.ledger_api import LedgerApi
 from tests.processes import Gateway, environment, start, start_gateway, twistd
 from wsaas.journal_file import Debt, JournalFile
@@ -199,6 +199,21 @@ class EndTests(SurvivalCase):
         self.balanced()
         gateway.stop()
         self.assertEqual(self.left(), [])
+
+    def test_a_message_without_an_answer(self) -> None:
+        """It counts as undelivered, as does what waited for it; the next start says that this was an orderly end."""
+        self.api.status["PUT"] = 0
+        gateway = self.start(DRAIN_TIMEOUT="1000")
+        self.open(gateway).sendall(frame(TEXT, b"1") + frame(TEXT, b"2"))
+        self.api.wait_until(lambda: bool(self.api.of("PUT")), "the PUT")
+        gateway.stop()
+        self.start()
+        self.told(1)
+        # The first gateway may have said it in its last moment.
+        for entry in self.api.of("DELETE"):
+            said = [entry.headers.get(name) for name in ("ws-close-code", "ws-closed-by", "ws-undelivered")]
+            self.assertEqual(said, ["1001", "shutdown", "2"])
+        self.balanced()
 
 
 class RefusedTests(SurvivalCase):

@@ -413,6 +413,15 @@ class Connection:
         if not self.close(Close(1001), ClosedBy.SHUTDOWN) and self._delivery.drop():
             self._delivery.proceed()
 
+    def leave_to_next(self) -> None:
+        """The process ends before the API answered: have the next one say how the connection ended.
+
+        To be called after :meth:`shut_down`, so that nothing but one message can still be on its way.
+        """
+        if self._end is not None:
+            undelivered = self._delivery.undelivered + (not self._delivery.is_idle)
+            self._journal.ended(self.identity.key, self._end, undelivered)
+
     def abort(self) -> None:
         """Do not wait any longer for the client."""
         if self._peer is not None:

@@ -20,6 +20,9 @@ _CUT_AT = 0.75
 _TURN = 0.01
 #: Seconds for requests whose head is on its way when nobody new is accepted any more: they are not refused.
 _GRACE = 1.0
+#: The share of the time, and seconds at most, that stay for what comes after all this: what is left has to be written.
+_REST = 0.05
+_LONGEST_REST = 0.25
 #: Seconds for DELETEs when the end is hurried.
 LAST_CHANCE = 1.0
 
@@ -41,6 +44,7 @@ class Drain:
         self._began = reactor.seconds()
         #: When the process is to be over.
         self.deadline: float = self._began + timeout
+        self._rest = min(timeout * _REST, _LONGEST_REST)
         self._hurried = False
         self._waking: Deferred[None] | None = None
 
@@ -50,6 +54,7 @@ class Drain:
             return
         self._hurried = True
         self.deadline = min(self.deadline, self._reactor.seconds() + LAST_CHANCE)
+        self._rest = min(self._rest, LAST_CHANCE * _REST)
         self._log.info("in a hurry: {count} connections are cut off", count=len(self._registry))
         self._wake()
 
@@ -77,11 +82,13 @@ class Drain:
         for connection in self._registry:
             connection.abort()
         # Asked anew: it may be hurried while it waits.
-        if not await self._emptied(lambda: self.deadline, again=True):
+        if not await self._emptied(lambda: self.deadline - self._rest, again=True):
             self._log.error(
                 "{count} connections are left whose DELETE the API may not have got (DRAIN_TIMEOUT)",
                 count=self._registry.unsettled,
             )
+            for connection in self._registry:
+                connection.leave_to_next()
 
     async def _close(self, connections: list[Connection], until: float) -> None:
         """Close connections, spread over some time at most: the API gets a DELETE for each."""
