@@ -22,6 +22,7 @@ from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
+from wsaas.addresses import Addresses
 from wsaas.admission import Admission
 from wsaas.api import Api, fixed_lines
 from wsaas.breaker import Breaker
@@ -534,7 +535,7 @@ class Gate:
             self.settings.api.max_body,
         )
         self.slots = Slots(self.settings.api.max_requests)
-        self.registry = Registry()
+        self.registry = Registry(addresses=Addresses(self.settings.max_per_address))
         self.budgets = self.registry.budgets
         api = self.settings.api
         self.breaker = Breaker(self.clock, self._random)
@@ -565,11 +566,14 @@ class Gate:
         #: The pushers' short way, with ``FAST_LANES=on``.
         self.lane = PushLane(self.pushes, limits.max_message) if self.settings.fast else None
 
-        lobby = HandshakeLane(self.upgrade, self.clock, limits.timeout) if self.settings.fast else None
+        proxies = self.settings.trust_proxy
+        lobby = HandshakeLane(self.upgrade, self.clock, limits.timeout, proxies=proxies) if self.settings.fast else None
         bodies = self.budgets.bodies
 
         def site(root: ClientRoot | PushRoot, lane: PushLane | None, lobby: HandshakeLane | None = None) -> ClientSite:
-            return ClientSite(root, root, self.clock, limits.timeout, limits.max_message, lane, lobby, bodies)
+            return ClientSite(
+                root, root, self.clock, limits.timeout, limits.max_message, lane, lobby, bodies, proxies=proxies
+            )
 
         #: What clients connect to; pushers too, unless PUSH_LISTEN is given.
         self.site = site(root, self.lane if shared else None, lobby)
@@ -608,9 +612,11 @@ class Gate:
         wire.end()
         return answer
 
-    def begin(self, target: str = "/", *headers: tuple[str, str], kind: type[Wire] = Wire) -> Wire:
+    def begin(
+        self, target: str = "/", *headers: tuple[str, str], kind: type[Wire] = Wire, peer: IAddress | None = None
+    ) -> Wire:
         """Send a handshake, which leaves the API with a POST to answer."""
-        wire = self.connect(kind=kind)
+        wire = self.connect(kind=kind, peer=peer)
         wire.deliver(handshake_request(target, *headers))
         return wire
 

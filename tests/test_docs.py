@@ -23,7 +23,7 @@ from tests.signatures import sign, signed_text
 from wsaas import __version__
 from wsaas.identity import is_key, tag_of
 from wsaas.messages import ClosedBy, checked_close
-from wsaas.settings import NOT_YET, SETTINGS
+from wsaas.settings import SETTINGS
 
 try:
     from docutils import nodes
@@ -136,7 +136,7 @@ class PagesTests(ParsedTestCase):
                 self.assertIn(str(page.relative_to(index.parent)), linked)
 
     def test_settings_that_are_named_exist(self) -> None:
-        known = {setting.name for setting in SETTINGS} | set(NOT_YET)
+        known = {setting.name for setting in SETTINGS}
         known |= {f"{setting.name}_FILE" for setting in SETTINGS if setting.in_file}
         for page in pages():
             for literal in self.parse(page).findall(nodes.literal):
@@ -195,24 +195,6 @@ class SettingsPageTests(ParsedTestCase):
 
 class ProtocolPageTests(ParsedTestCase):
     """What the contract lists, against what the code has."""
-
-    def test_settings_of_later_versions_are_listed_as_such(self) -> None:
-        reserved = {
-            literal.astext()
-            for row in self.rows(self.section(PROTOCOL, "Not in this version"))
-            for literal in row[0].findall(nodes.literal)
-        }
-        later = {name for name in NOT_YET if not name.endswith("_FILE")}
-        self.assertEqual({name for name in reserved if SETTING_NAME.fullmatch(name)}, later)
-
-    def test_names_of_later_versions_stand_nowhere_else(self) -> None:
-        tree = self.parse(PROTOCOL)
-        reserved = self.section(PROTOCOL, "Not in this version")
-        names = {literal.astext() for row in self.rows(reserved) for literal in row[0].findall(nodes.literal)}
-        elsewhere = [literal.astext() for literal in tree.findall(nodes.literal)]
-        for literal in reserved.findall(nodes.literal):
-            elsewhere.remove(literal.astext())
-        self.assertEqual(names & set(elsewhere), set())
 
     def test_close_codes_that_may_be_asked_for(self) -> None:
         match = re.search(r"Default 1000; allowed ([0-9, -]+);", self.section(PROTOCOL, "3. Pushes").astext())

@@ -57,16 +57,15 @@ class BacklogTests(SynchronousTestCase):
 
     def test_what_has_no_backlog_is_left_alone(self) -> None:
         """systemd listens itself."""
-        for description in ("systemd:domain=INET:index=0", "haproxy:tcp:80"):
-            self.assertEqual(with_backlog(description), description)
+        self.assertEqual(with_backlog("systemd:domain=INET:index=0"), "systemd:domain=INET:index=0")
 
     def test_it_reaches_the_socket(self) -> None:
         """As the number that listen(2) is called with."""
         memory = MemoryReactor()
-        for description in ("tcp:80", "tcp6:80"):
+        for description in ("tcp:80", "tcp6:80", "haproxy:tcp:80"):
             self.successResultOf(listen_all(endpoints(memory, "WS_LISTEN", [description]), factory()))
         self.successResultOf(listen_all([DefaultEndpoint(memory)], factory()))
-        self.assertEqual([server[2] for server in memory.tcpServers], [BACKLOG] * 4)
+        self.assertEqual([server[2] for server in memory.tcpServers], [BACKLOG] * 5)
 
 
 class DescriptionTests(SynchronousTestCase):
@@ -104,6 +103,7 @@ class DescriptionTests(SynchronousTestCase):
         """The message names them."""
         missing = self.mktemp()
         self.assertIn(missing, str(self.refused(f"tls:{missing}:443")))
+        self.assertIn(missing, str(self.refused(f"haproxy:tls:{missing}:443")))
         self.assertIn(missing, str(self.refused(f"ssl:443:privateKey={missing}")))
 
     def folder(self, **files: bytes) -> Path:

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.certificates import self_signed
 from tests.properties import moderately
 from wsaas.errors import SettingsError
-from wsaas.settings import NOT_YET, SETTINGS, Setting, read_settings
+from wsaas.settings import SETTINGS, Setting, read_settings
 
 API = {"API_URI": "localhost:80/websocket"}
 
@@ -39,7 +39,9 @@ UNUSABLE = {
     "WS_MAX_MESSAGE": "0",
     "WS_MAX_BUFFER": "1",
     "WS_MAX_CONNECTIONS": "0",
+    "WS_MAX_PER_ADDRESS": "-1",
     "WS_COMPRESSION": "yes",
+    "TRUST_PROXY": "yes",
     "STATE_DIR": "state",
     "DRAIN_TIMEOUT": "-1",
     "FAST_LANES": "maybe",
@@ -68,6 +70,7 @@ class DefaultsTests(SynchronousTestCase):
         self.assertEqual(settings.hostname, "http://localhost:8080")
         self.assertEqual(settings.drain_timeout, 10)
         self.assertIsNone(settings.state_dir)
+        self.assertEqual((settings.max_connections, settings.max_per_address, settings.trust_proxy), (None, 0, 0))
         self.assertEqual((settings.listen.clients, settings.listen.pushes, settings.listen.admin), ((), (), ()))
         self.assertEqual((settings.api.timeout, settings.api.max_requests), (30, 256))
         self.assertEqual((settings.api.headers, settings.api.ca, settings.api.certificate), ((), None, None))
@@ -148,7 +151,10 @@ class GivenTests(SynchronousTestCase):
                 "WS_ORIGINS": "same",
                 "WS_MAX_MESSAGE": "10",
                 "WS_MAX_BUFFER": "20",
+                "WS_MAX_CONNECTIONS": "30",
+                "WS_MAX_PER_ADDRESS": "4",
                 "WS_COMPRESSION": "ON",
+                "TRUST_PROXY": "2",
                 "STATE_DIR": "/var/lib/wsaas",
                 "DRAIN_TIMEOUT": "250",
                 "LOG_LEVEL": "debug",
@@ -170,6 +176,7 @@ class GivenTests(SynchronousTestCase):
         self.assertEqual(settings.handshake.forward_headers, ("Cookie",))
         self.assertTrue(settings.handshake.origins.same)
         self.assertTrue(settings.handshake.compression)
+        self.assertEqual((settings.max_connections, settings.max_per_address, settings.trust_proxy), (30, 4, 2))
         self.assertEqual((settings.connection.max_message, settings.connection.max_buffer), (10, 20))
         self.assertEqual(settings.api.max_body, 10)
         self.assertEqual(settings.drain_timeout, 0.25)
@@ -226,19 +233,10 @@ class ErrorsTests(SynchronousTestCase):
             self.assertEqual((error.name, error.given), (name, str(path)))
             self.assertNotIn("\n", str(error))
 
-    def test_settings_of_later_versions_are_refused(self) -> None:
-        """A secret that is silently not used would be believed in; its value is not repeated."""
-        for name in NOT_YET:
-            error = self.assertRaises(SettingsError, read_settings, {**API, name: "some secret"})
-            self.assertEqual(error.name, name)
-            self.assertNotIn("some secret", str(error))
-            self.assertEqual(read_settings({**API, name: " "}), read_settings(API))
-
     def test_all_settings_of_the_contract_are_known(self) -> None:
-        """In this version or as one of a later."""
-        self.assertEqual(len({setting.name for setting in SETTINGS}), len(SETTINGS))
-        self.assertFalse({setting.name for setting in SETTINGS} & set(NOT_YET))
-        known = {setting.name for setting in SETTINGS} | set(NOT_YET)
+        """Each once."""
+        known = {setting.name for setting in SETTINGS}
+        self.assertEqual(len(known), len(SETTINGS))
         for name in ("ADMIN_LISTEN", "API_SECRET", "PUSH_TOKEN", "STATE_DIR", "TRUST_PROXY", "WS_MAX_CONNECTIONS"):
             self.assertIn(name, known)
 

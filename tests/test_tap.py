@@ -29,7 +29,7 @@ from wsaas.gateway import Gateway
 from wsaas.identity import new_identity
 from wsaas.journal import NO_JOURNAL
 from wsaas.logs import make_observer
-from wsaas.settings import NOT_YET, SETTINGS, LogSettings, Settings, read_settings
+from wsaas.settings import SETTINGS, LogSettings, Settings, read_settings
 from wsaas.tap import LoggedService, Options, build, makeService, warnings
 
 API = {"API_URI": "127.0.0.1:9000/websocket"}
@@ -165,11 +165,6 @@ class RefusedTests(SynchronousTestCase):
             self.assertIn("allowed: ", said)
             if not setting.secret:
                 self.assertEqual(self.refused(environ, f"--{setting.option}={value}"), said)
-
-    def test_settings_of_later_versions(self) -> None:
-        """Not silently ignored."""
-        for name in NOT_YET:
-            self.assertTrue(self.refused({**API, name: "some secret"}).startswith(f"wsaas: {name}: "))
 
     def test_no_api(self) -> None:
         """Neither ``API_URI`` nor ``--demo``, or both."""

@@ -263,13 +263,24 @@ class EndpointsTests(SynchronousTestCase):
         )
 
     def test_all_kinds_of_the_contract(self) -> None:
-        """``tcp:``, ``tls:``, ``ssl:``, ``unix:``, ``systemd:``."""
+        """``tcp:``, ``tls:``, ``ssl:``, ``unix:``, ``systemd:``; each behind a proxy, too."""
         for text in ("tcp:80", "tls:x:443", "ssl:443:x", "unix:x", "systemd:domain=INET:index=0"):
             self.assertEqual(endpoints(text), (text,))
+            self.assertEqual(endpoints(f"haproxy:{text}"), (f"haproxy:{text}",))
 
     def test_other_kinds_are_refused(self) -> None:
         """A bare port is a common mistake; standard input is no place for clients."""
-        for text in ("8080", "stdio:", "udp:80", "TCP:80", "", "tcp:80 8080", "http://localhost"):
+        for text in (
+            "8080",
+            "stdio:",
+            "udp:80",
+            "TCP:80",
+            "",
+            "tcp:80 8080",
+            "http://localhost",
+            "haproxy:80",
+            "haproxy:haproxy:tcp:80",
+        ):
             if text:
                 self.assertRaises(ValueError, endpoints, text)
             else:
@@ -278,6 +289,7 @@ class EndpointsTests(SynchronousTestCase):
     def test_an_adopted_unix_socket_is_refused(self) -> None:
         """Twisted would make it writable for everyone and unlink it in the end."""
         self.assertRaises(ValueError, endpoints, "systemd:domain=UNIX:index=0")
+        self.assertRaises(ValueError, endpoints, "haproxy:systemd:domain=UNIX:index=0")
 
 
 class FieldTests(SynchronousTestCase):

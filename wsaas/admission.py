@@ -26,12 +26,17 @@ class Admission:
         self._max_connections = max_connections
         self._max_asking = max(_ASKING, _ASKING_PER_SLOT * max_requests)
 
-    def check(self) -> None:
+    def check(self, client: str | None) -> None:
         """Let a client in, or not.
 
-        :raises HandshakeRefused: if there are too many; with ``Retry-After``
+        :param client: its IP address; :data:`None` on a UNIX socket
+        :raises HandshakeRefused: if there are too many: 429 if they are its own, else 503 with ``Retry-After``
         """
         registry = self._registry
+        addresses = registry.addresses
+        if not addresses.has_room(client):
+            reason = f"{addresses.most} clients of this address are connected (WS_MAX_PER_ADDRESS)"
+            raise HandshakeRefused(HTTPStatus.TOO_MANY_REQUESTS, reason, kind="address")
         if registry.addressed >= self._max_connections:
             raise _later(f"{self._max_connections} clients are connected (WS_MAX_CONNECTIONS)", 5, "connections")
         if registry.asking >= self._max_asking:

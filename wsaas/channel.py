@@ -9,6 +9,7 @@ Private names of :class:`twisted.web.http.HTTPChannel` stand in this module and 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from twisted.web.server import Request
 
 from wsaas.budget import OVERHEAD
 from wsaas.exchange import RequestHead, Response, client_of, json_response, text_response
+from wsaas.forwarded import believed
 
 if TYPE_CHECKING:
     from wsaas.client_site import ClientSite, Lane
@@ -272,6 +274,9 @@ class Channel(HTTPChannel):
             self.isSecure(),
             client_of(self.getPeer()),
         )
+        if self.site.proxies:
+            client, secure = believed(self.site.proxies, request.head)
+            request.head = replace(request.head, client=client, secure=secure)
         refusal = self.site.judge(request.head)
         if refusal is None and not self._reserve(self.site.max_body if length is None else length):
             refusal = _OVERLOADED

@@ -59,6 +59,7 @@ class ClientSite(Site):
     :param lobby: where connections begin; as channels at once, if there is none
     :param bodies: budget of what is kept while it arrives
     :param max_awaited: connections that may owe the rest of a request
+    :param proxies: how many in front are believed (``TRUST_PROXY``)
     """
 
     noisy = False
@@ -74,6 +75,7 @@ class ClientSite(Site):
         lobby: Lobby | None = None,
         bodies: Budget | None = None,
         max_awaited: int = MAX_AWAITED,
+        proxies: int = 0,
     ) -> None:
         super().__init__(root, requestFactory=JudgedRequest, reactor=reactor)
         # Site would wrap channels to find out whether HTTP/2 is spoken, which is not.
@@ -82,6 +84,7 @@ class ClientSite(Site):
         self.max_body = max_body
         self.judge = judge.judge
         self.lane = lane
+        self.proxies = proxies
         self._lobby = lobby
         #: How many requests were answered without being read to the end, by status.
         self.refused: defaultdict[int, int] = defaultdict(int)

@@ -142,6 +142,7 @@ class Connection:
             :class:`~wsaas.errors.CallbackFailed`, or :class:`ClientLeftError` if the grant came too late
         """
         self._registry.add(self)
+        self._registry.addresses.enter(self.handshake.client)
         self._registry.asking += 1
         recording = self._journal.owe(self.identity, self.handshake)
         asking = self._calls.connect() if recording is None else recording.addCallback(self._recorded)
@@ -175,7 +176,7 @@ class Connection:
             self._set_end(End(Close(error.close_code), ClosedBy(error.closed_by)))
             self._say_goodbye()
         else:
-            self.state = State.OVER
+            self._is_over()
             self.outbox.shut = True
             self._delivery.end()
             self._journal.settle(self.identity.key)
@@ -193,7 +194,7 @@ class Connection:
     def left(self) -> None:
         """The client went away while the API was asked. The answer is awaited all the same: a DELETE may be owed."""
         self._set_end(End(Close(1006), ClosedBy.CLIENT))
-        self.state = State.OVER
+        self._is_over()
         self.outbox.give_up()
 
     def open(self, peer: Peer, close: Close | None, by: ClosedBy = ClosedBy.API) -> None:
@@ -427,6 +428,12 @@ class Connection:
         if self._peer is not None:
             self._peer.abort()
 
+    def _is_over(self) -> None:
+        """There is no client any more: it is gone, or it is not let in."""
+        if self.state is not State.OVER:
+            self.state = State.OVER
+            self._registry.addresses.leave(self.handshake.client)
+
     def lost(self) -> None:
         """The TCP connection is over."""
         self._set_end(End(Close(1006), ClosedBy.CLIENT))
@@ -434,7 +441,7 @@ class Connection:
         self.outbox.lost()
         self._registry.counts.paused -= self._paused
         self._paused = False
-        self.state = State.OVER
+        self._is_over()
         self._registry.looks.drop(self)
         if self._closing is not None:
             self._closing.over()
@@ -453,7 +460,7 @@ class Connection:
 
     def _say_goodbye(self) -> None:
         end = self._end or End(Close(1006), ClosedBy.CLIENT)
-        self.state = State.OVER
+        self._is_over()
         self._delivery.end()  # Nothing may follow.
         self.outbox.forget()
         self._registry.unlist(self)

@@ -176,8 +176,11 @@ def decode_headers(lines: bytes) -> Headers:
 def client_of(address: IAddress) -> str | None:
     """:returns: a peer's IP address; an IPv4 address that came through an IPv6 socket as the IPv4 address it is"""
     host = getattr(address, "host", None)
-    if not isinstance(host, str):
-        return None
+    return plain_address(host) if isinstance(host, str) else None
+
+
+def plain_address(host: str) -> str | None:
+    """:returns: an IP address in its usual form, without a zone, and as IPv4 if it is mapped to IPv6; else nothing"""
     try:
         # Takes IPv4 in its usual form only, and tells so twenty times as fast.
         inet_pton(AF_INET, host)

@@ -19,6 +19,7 @@ from zope.interface import implementer
 from wsaas.client_site import MAX_AWAITED, ClientSite
 from wsaas.errors import HandshakeRefused
 from wsaas.exchange import Head, Response, client_of
+from wsaas.forwarded import believed
 from wsaas.handshake import Handshake, is_handshake
 
 #: Bytes of a head that is looked at; twisted.web allows more.
@@ -73,11 +74,12 @@ class PlainHead:
         return self.target.partition(b"?")[0]
 
 
-def read_head(data: bytes, transport: Any) -> tuple[PlainHead, int] | None:
+def read_head(data: bytes, transport: Any, proxies: int = 0) -> tuple[PlainHead, int] | None:
     """Read the head of a handshake.
 
     :param data: the first bytes of a connection
     :param transport: where they came from
+    :param proxies: how many in front are believed
     :returns: the head, and how many bytes it has; :data:`None` for whatever is not a plain, complete handshake
     """
     match = _HEAD.match(data, 0, _MAX_HEAD)
@@ -100,6 +102,8 @@ def read_head(data: bytes, transport: Any) -> tuple[PlainHead, int] | None:
     head = PlainHead(match[1], fields, ISSLTransport.providedBy(transport), client_of(transport.getPeer()))
     if not is_handshake(head) or b"close" in head.tokens(b"Connection"):
         return None
+    if proxies:
+        head.client, head.secure = believed(proxies, head)
     return head, match.end()
 
 
@@ -239,13 +243,17 @@ class HandshakeLane:
     :param clock: for the deadline
     :param timeout: seconds until the handshake must be there
     :param most: how many may be silent at the same time
+    :param proxies: how many in front are believed (``TRUST_PROXY``)
     """
 
-    def __init__(self, upgrades: Upgrades, clock: IReactorTime, timeout: float, most: int = MAX_AWAITED) -> None:
+    def __init__(
+        self, upgrades: Upgrades, clock: IReactorTime, timeout: float, most: int = MAX_AWAITED, proxies: int = 0
+    ) -> None:
         self.upgrades = upgrades
         self._clock = clock
         self._timeout = timeout
         self._most = most
+        self._proxies = proxies
         #: Those of whom nothing was heard yet, and until when they may be silent: the first to come is the first to go.
         self._expected: dict[Arrival, float] = {}
         self._timer: IDelayedCall | None = None
@@ -263,7 +271,7 @@ class HandshakeLane:
 
         :returns: its head, what it asks for, and how many bytes it has; :data:`None` if all of it is twisted.web's
         """
-        read = read_head(data, transport)
+        read = read_head(data, transport, self._proxies)
         if read is None:
             return None
         head, used = read

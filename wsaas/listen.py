@@ -16,11 +16,14 @@ from twisted.internet.ssl import Certificate
 
 from wsaas.agent import split_pem
 from wsaas.errors import SettingsError
+from wsaas.proxy_protocol import ProxiedReactor
 from wsaas.transport import Buffers, install
 
 #: How many connections the kernel completes before they are accepted. Twisted's 50 drop handshakes in a burst.
 BACKLOG = 1024
 DEFAULT_PORT = 8080
+#: What stands before the description of a place where proxies connect that speak the PROXY protocol.
+PROXIED = "haproxy:"
 
 _TLS_FOLDER = re.compile(r"tls:((?:\\.|[^:\\])*)")
 _WITH_BACKLOG = re.compile(r"(tcp|tcp6|ssl|tls|unix):")
@@ -112,10 +115,14 @@ class Endpoint:
         self._setting = setting
         self._description = description
         #: Whether the socket is handed over, and stays open when this process has ended.
-        self.adopted = description.removeprefix("haproxy:").startswith("systemd:")
+        inner = description.removeprefix(PROXIED)
+        self.adopted = inner.startswith("systemd:")
+        if inner != description:
+            # In front of TLS, too, which Twisted's own would look into.
+            reactor = ProxiedReactor(reactor)
         try:
-            check_tls_folder(description)
-            self._endpoint: IStreamServerEndpoint = serverFromString(reactor, with_backlog(description))
+            check_tls_folder(inner)
+            self._endpoint: IStreamServerEndpoint = serverFromString(reactor, with_backlog(inner))
         except (IndexError, KeyError) as error:
             allowed = "systemd: only where systemd hands over the socket (no such descriptor here)"
             raise SettingsError(setting, description, allowed) from error

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, succeed
 
+from wsaas.addresses import Addresses
 from wsaas.budget import Budgets
 from wsaas.counts import Counts
 from wsaas.wheel import WIDTH, Wheel
@@ -26,12 +27,16 @@ class Registry:
 
     :param width: of the buckets of :attr:`looks`, in seconds
     :param budgets: what is kept for all of them together
+    :param addresses: how many of them each address has
     """
 
-    def __init__(self, width: float = WIDTH, budgets: Budgets | None = None) -> None:
+    def __init__(
+        self, width: float = WIDTH, budgets: Budgets | None = None, addresses: Addresses | None = None
+    ) -> None:
         #: Whose client is to be looked at when.
         self.looks: Wheel[Connection] = Wheel(width)
         self.budgets = budgets or Budgets()
+        self.addresses = Addresses() if addresses is None else addresses
         #: How many handshakes wait for the API's answer.
         self.asking = 0
         self._addressed: dict[str, Connection] = {}

@@ -30,12 +30,6 @@ from wsaas.values import (
     words,
 )
 
-#: Names of later versions. Ignoring them would leave an operator believing in a protection that is not there.
-NOT_YET = (
-    "TRUST_PROXY",
-    "WS_MAX_PER_ADDRESS",
-)
-
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
@@ -95,6 +89,8 @@ class Settings:
 
     hostname: str
     max_connections: int | None
+    max_per_address: int
+    trust_proxy: int
     drain_timeout: float
     fast: bool
     state_dir: Path | None
@@ -152,8 +148,8 @@ def _certificate(text: str) -> bytes:
 _TELLING = (_authorities, _certificate, parse_origins)
 
 _ENDPOINTS_ALLOWED = (
-    "Twisted endpoint descriptions separated by blanks, of tcp: tcp6: tls: ssl: unix: systemd: haproxy: "
-    "(no UNIX socket from systemd), such as tcp:8080 or tls:/etc/wsaas/tls:443"
+    "Twisted endpoint descriptions separated by blanks, of tcp: tcp6: tls: ssl: unix: systemd:, with "
+    "haproxy: before them or not (no UNIX socket from systemd), such as tcp:8080 or tls:/etc/wsaas/tls:443"
 )
 _NOT_RESERVED = "none of Ws-*, X-Forwarded-*, Content-*, Host, Expect, User-Agent, or of one hop"
 _DAY = 86_400_000
@@ -313,7 +309,21 @@ SETTINGS: tuple[Setting, ...] = (
         "a number from 1 to 16777216",
         "clients connected at once [default: as many as there may be open files, less a reserve]",
     ),
+    Setting(
+        "WS_MAX_PER_ADDRESS",
+        "0",
+        number(0, 1 << 24),
+        "a number from 0 to 16777216; 0 is no limit",
+        "clients connected at once from one IPv4 address, or one IPv6 network of 64 bits",
+    ),
     Setting("WS_COMPRESSION", "off", choice("off", "on"), "off, on", "permessage-deflate (RFC 7692)"),
+    Setting(
+        "TRUST_PROXY",
+        "0",
+        number(0, 100),
+        "a number from 0 to 100",
+        "how many proxies in front are believed for X-Forwarded-For and X-Forwarded-Proto",
+    ),
     Setting(
         "STATE_DIR",
         None,
@@ -419,10 +429,6 @@ def read_settings(given: Mapping[str, str], *, demo: bool = False) -> Settings:
     :raises SettingsError: for the first setting that cannot be used
     """
     values = {name: text for name, text in given.items() if text.strip()}
-    for name in NOT_YET:
-        if name in values:
-            # The value is not repeated: it may be a secret.
-            raise SettingsError(name, _HIDDEN, "nothing; this version does not have this setting yet")
     if demo == ("API_URI" in values):
         allowed = "host and path of your API, or --demo in its place"
         raise SettingsError("API_URI", values.get("API_URI", ""), allowed)
@@ -431,6 +437,8 @@ def read_settings(given: Mapping[str, str], *, demo: bool = False) -> Settings:
     return Settings(
         hostname=parsed["WS_HOSTNAME"],
         max_connections=parsed["WS_MAX_CONNECTIONS"],
+        max_per_address=parsed["WS_MAX_PER_ADDRESS"],
+        trust_proxy=parsed["TRUST_PROXY"],
         drain_timeout=parsed["DRAIN_TIMEOUT"],
         fast=parsed["FAST_LANES"] == "on",
         state_dir=parsed["STATE_DIR"],

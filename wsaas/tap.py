@@ -22,6 +22,7 @@ from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
 
 from wsaas import __version__, loop
+from wsaas.addresses import Addresses
 from wsaas.admin import Readiness, admin_site
 from wsaas.admission import Admission
 from wsaas.agent import ApiTrust, PersistentAgent
@@ -270,7 +271,7 @@ def build(
     shares = share_out(open_files, settings.api.max_requests)
     max_connections = settings.max_connections or shares.connections
     budgets = Budgets(total_for(limits.max_buffer))
-    registry = Registry(check_every, budgets)
+    registry = Registry(check_every, budgets, Addresses(settings.max_per_address))
     slots, random = Slots(settings.api.max_requests), SystemRandom().random
     breaker = Breaker(reactor, random)
     retries = Retries(reactor, Backoff(random), settings.api.retry_for)
@@ -332,11 +333,22 @@ def build(
     buffers = _BUFFERS if settings.fast else None
     # The demo's pushes are recorded on their way through twisted.web.
     lane = PushLane(pushes, limits.max_message) if settings.fast and settings.api_uri is not None else None
-    lobby = HandshakeLane(upgrade, reactor, head_timeout, shares.awaited) if settings.fast else None
+    lobby = (
+        HandshakeLane(upgrade, reactor, head_timeout, shares.awaited, settings.trust_proxy) if settings.fast else None
+    )
     site = partial(ClientSite, bodies=budgets.bodies, max_awaited=shares.awaited)
     listeners = [
         Listener(
-            site(root, root, reactor, head_timeout, limits.max_message, lane if shared else None, lobby),
+            site(
+                root,
+                root,
+                reactor,
+                head_timeout,
+                limits.max_message,
+                lane if shared else None,
+                lobby,
+                proxies=settings.trust_proxy,
+            ),
             clients,
             "clients, pushes" if shared else "clients",
             buffers,

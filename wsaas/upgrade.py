@@ -66,7 +66,7 @@ class UpgradeResource(Resource):
     :param connections: the bounds of each connection
     :param clock: for the connections' timers
     :param journal: told what is owed
-    :param admit: raises :class:`~wsaas.errors.HandshakeRefused` if there are too many
+    :param admit: raises :class:`~wsaas.errors.HandshakeRefused` if there are too many, or too many of an address
     """
 
     isLeaf = True
@@ -82,7 +82,7 @@ class UpgradeResource(Resource):
         connections: ConnectionSettings,
         clock: IReactorTime,
         journal: Journal = NO_JOURNAL,
-        admit: Callable[[], None] = lambda: None,
+        admit: Callable[[str | None], None] = lambda _: None,
     ) -> None:
         super().__init__()
         self._admit = admit
@@ -126,7 +126,7 @@ class UpgradeResource(Resource):
         handshake = check_handshake(head, self._handshakes)
         # Judged now: Autobahn would refuse a malformed offer after the API's consent.
         self._factory.offers(handshake)
-        self._admit()
+        self._admit(handshake.client)
         return handshake
 
     def attempt(self, visitor: Visitor, handshake: Handshake) -> Attempt:

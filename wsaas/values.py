@@ -138,8 +138,8 @@ def hostname(text: str) -> str:
 def endpoints(text: str) -> tuple[str, ...]:
     """Read endpoint descriptions; whether they can be listened at shows later."""
     descriptions = tuple(text.split())
-    kinds = ("tcp", "tcp6", "tls", "ssl", "unix", "systemd", "haproxy")
-    for description in descriptions:
+    kinds = ("tcp", "tcp6", "tls", "ssl", "unix", "systemd")
+    for description in (place.removeprefix("haproxy:") for place in descriptions):
         if description.partition(":")[0] not in kinds:
             raise ValueError
         if description.startswith("systemd:") and "domain=UNIX" in description:
