@@ -107,7 +107,10 @@ class Channel(HTTPChannel):
     requestFactory = JudgedRequest
     _log = Logger()
     _deadline: IDelayedCall | None = None
+    _TimeoutMixin__timeoutCall: IDelayedCall | None
     _lingering = False
+    #: When a push last went through the fast lane.
+    _pushed_at = float("-inf")
     _adopted = False
     #: A push for the fast lane of which more is to come, and how much.
     _pieces: list[bytes] = []
@@ -175,8 +178,19 @@ class Channel(HTTPChannel):
 
     def timeoutConnection(self) -> None:
         """Nothing came for a while, which ends idle connections only: requests have their deadline."""
-        if self._deadline is None:
+        period = self.timeOut
+        left = 0.0 if period is None else self._pushed_at + period - self.site.reactor.seconds()
+        if left > 0:
+            self.setTimeout(left)
+            self.timeOut = period
+        elif self._deadline is None:
             super().timeoutConnection()
+
+    def _stay_open(self) -> None:
+        """Begin the idle time-out anew. To note the time costs less than to move its timer, which waits for its end."""
+        self._pushed_at = self.site.reactor.seconds()
+        if self._TimeoutMixin__timeoutCall is None:
+            self.setTimeout(self.timeOut)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes came."""
@@ -216,7 +230,7 @@ class Channel(HTTPChannel):
             # What twisted.web does after each request: none is awaited in time any more, the idle time-out runs (it may
             # have run out while the body was on its way), and an empty line may follow.
             self._stop_deadline()
-            self.setTimeout(self.timeOut)
+            self._stay_open()
             self._HTTPChannel__first_line = 1
             self.transport.write(answers)
         rest = data[used:]

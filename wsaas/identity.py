@@ -10,8 +10,10 @@ from hashlib import sha256
 
 #: 144 random bits: above the 128 that the contract asks for, and a multiple of 24, so that base64 needs no padding.
 KEY_BYTES = 18
+#: Characters of a key.
+KEY_LENGTH = KEY_BYTES * 4 // 3
 
-_KEY = re.compile(r"[A-Za-z0-9_-]{24}")
+_KEY = re.compile(rf"[A-Za-z0-9_-]{{{KEY_LENGTH}}}")
 _TAG_LENGTH = 22
 
 

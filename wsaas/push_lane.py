@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 from wsaas.errors import PushRefused
+from wsaas.identity import KEY_LENGTH
 from wsaas.push import SENT, PushResource, is_text, refusal
 
 #: How many different blocks of header lines are remembered. Pushers send the same ones again and again, but for the
@@ -22,6 +23,9 @@ _MAX_HEAD = 4096
 _MAX_LINES = 100
 
 _REQUEST_LINE = re.compile(rb"PUT /(?:[\x21\x23-\x3e\x40-\x7e]*/)?([A-Za-z0-9_-]+) HTTP/1\.1")
+#: The length of such a line where the key is all of the path; and what the path begins with.
+_USUAL_LINE = len(b"PUT /") + KEY_LENGTH + len(b" HTTP/1.1")
+_SLASH = ord("/")
 #: Lines of RFC 9110 §5.5 in ASCII, none of them folded.
 _LINES = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e]*\r\n)*")
 #: Fields that a plain push does not have: each is twisted.web's business.
@@ -133,21 +137,42 @@ class PushLane:
         begin = 0
         while data.startswith(b"PUT ", begin):
             end = data.find(b"\r\n\r\n", begin, begin + _MAX_HEAD)
-            line_end = data.find(b"\r\n", begin, end + 2) if end >= 0 else -1
-            match = _REQUEST_LINE.fullmatch(data, begin, line_end) if line_end >= 0 else None
-            plain = None if match is None else self._lines(data[line_end + 2 : end + 2])
-            if match is None or plain is None or plain.length > self._max_message:
+            line = self._line(data, begin, end)
+            if line is None:
+                break
+            key, line_end = line
+            plain = self._lines(data[line_end + 2 : end + 2])
+            if plain is None or plain.length > self._max_message:
                 break
             body = end + 4
             after = body + plain.length
-            key = str(match[1], "ascii")
             if after > len(data):
                 if self._pushes.has(key):
                     return b"".join(answers), begin, after - begin
                 break
-            answers.append(self._put(key, plain.binary, data[body:after]))
+            answer = self._put(key, plain.binary, data[body:after])
+            if not begin and after == len(data):
+                # The usual case: one push, the whole of it, and nothing else.
+                return answer, after, 0
+            answers.append(answer)
             begin = after
         return b"".join(answers), begin, 0
+
+    def _line(self, data: bytes, begin: int, end: int) -> tuple[str, int] | None:
+        """Read a request line.
+
+        :param end: where the head ends; negative if it does not
+        :returns: the key, and where the line ends; :data:`None` for one that is not plain
+        """
+        line_end = begin + _USUAL_LINE
+        if line_end <= end and data[line_end - 9 : line_end + 2] == b" HTTP/1.1\r\n" and data[begin + 4] == _SLASH:
+            key = str(data[begin + 5 : line_end - 9], "latin-1")
+            # A connection's own key, so that nothing is wrong with it.
+            if self._pushes.has(key):
+                return key, line_end
+        line_end = data.find(b"\r\n", begin, end + 2) if end >= 0 else -1
+        match = _REQUEST_LINE.fullmatch(data, begin, line_end) if line_end >= 0 else None
+        return None if match is None else (str(match[1], "ascii"), line_end)
 
     def _put(self, key: str, binary: bool, body: bytes) -> bytes:
         try:
