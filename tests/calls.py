@@ -20,7 +20,7 @@ from tests.memory_api import MemoryApi, ReceivedRequest, answer_bytes, read_requ
 from wsaas.agent import KEEP_IDLE
 from wsaas.answers import Answer
 from wsaas.client import CallsApi
-from wsaas.errors import CallbackFailed, NoAnswer, NotSent, TimedOut, Unusable
+from wsaas.errors import CallbackFailed, NoAnswer, NotSent, NotVerified, TimedOut, Unusable
 
 URI = "http://192.0.2.10:8000/hook"
 TIMEOUT = 10.0
@@ -240,10 +240,10 @@ class Failures(ClientTestCase):
             self.assert_failed(result, Unusable)
 
     def test_certificate(self) -> None:
-        """NotSent, though bytes went into the TLS buffer."""
+        """NotVerified, though bytes went into the TLS buffer."""
         error = TLSError([("SSL routines", "", "certificate verify failed")])
         self.client = self.make_failing(ResponseNeverReceived([Failure(error)]))
-        self.assertIn("certificate", self.assert_failed(self.call("POST", b"{}"), NotSent).reason)
+        self.assertIn("certificate", self.assert_failed(self.call("POST", b"{}"), NotVerified).reason)
 
     def test_a_fault_below(self) -> None:
         """It fails the call, and leaves no timer."""

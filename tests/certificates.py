@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
@@ -17,39 +17,50 @@ class Authority:
     """A certificate authority of a test's own.
 
     :param name: its subject
+    :param issuer: who signed its certificate; itself if not given
     """
 
-    def __init__(self, name: str = "Authority of a test") -> None:
+    def __init__(self, name: str = "Authority of a test", issuer: Authority | None = None) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         #: Its own certificate, as PEM.
-        self.certificate = self._sign(self._subject, self._key, (), authority=True).public_bytes(Encoding.PEM)
+        signer = issuer or self
+        self.certificate = signer._sign(self._subject, self._key, (), authority=True).public_bytes(Encoding.PEM)
 
     def issue(
-        self, names: Sequence[str] = ("localhost",), addresses: Sequence[str] = (), *, days: int = 1
+        self,
+        names: Sequence[str] = ("localhost",),
+        addresses: Sequence[str] = (),
+        *,
+        days: int = 1,
+        since: int = -10,
+        bits: int = 0,
     ) -> tuple[bytes, bytes]:
         """Make a certificate.
 
         :param names: the DNS names that it is for; the first is its subject
         :param addresses: the IP addresses that it is for
         :param days: from now until it expires; negative for one that has
+        :param since: days from now until it becomes valid
+        :param bits: of an RSA key; 0 for one of an elliptic curve
         :returns: the certificate and its private key, each as PEM
         """
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = rsa.generate_private_key(65537, bits) if bits else ec.generate_private_key(ec.SECP256R1())
         alternatives = [*map(x509.DNSName, names), *(x509.IPAddress(ip_address(address)) for address in addresses)]
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, [*names, *addresses][0])])
-        certificate = self._sign(subject, key, alternatives, days=days)
+        certificate = self._sign(subject, key, alternatives, days=days, since=since)
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         return certificate.public_bytes(Encoding.PEM), private
 
     def _sign(
         self,
         subject: x509.Name,
-        key: ec.EllipticCurvePrivateKey,
+        key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey,
         alternatives: Sequence[x509.GeneralName],
         *,
         authority: bool = False,
         days: int = 1,
+        since: int = -10,
     ) -> x509.Certificate:
         now = datetime.now(UTC)
         builder = (
@@ -58,7 +69,7 @@ class Authority:
             .issuer_name(self._subject)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=10))
+            .not_valid_before(now + timedelta(days=since))
             .not_valid_after(now + timedelta(days=days))
             .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
         )

@@ -15,7 +15,7 @@ from twisted.web.http_headers import Headers
 from tests.properties import moderately
 from wsaas.answers import Answer
 from wsaas.breaker import LONGEST_INTERVAL, MIN_FAILURES, Breaker
-from wsaas.errors import CallbackFailed, GatewayFault, NoAnswer, NotSent, TimedOut, Unusable
+from wsaas.errors import CallbackFailed, GatewayFault, NoAnswer, NotSent, NotVerified, TimedOut, Unusable
 
 
 def answer(status: int = 200) -> Answer:
@@ -56,6 +56,17 @@ class BreakerTests(SynchronousTestCase):
         self.assertTrue(self.breaker.is_open)
         self.assertFalse(self.breaker.admits())
         self.assertIn("down", self.events[-1]["log_format"])
+
+    def test_a_certificate_that_is_not_accepted(self) -> None:
+        """Is said once, as an error, and again after the API was reached in between; not for each call."""
+        for _ in range(2):
+            self.report(NotVerified, times=3)
+            self.report()
+            self.report(NotVerified, times=3)
+            (said,) = [event for event in self.events if event["log_level"].name == "error"]
+            self.assertEqual(said["reason"], "why")
+            self.breaker.report(answer(500), "b")
+            self.events.clear()
 
     def test_a_blip_does_not(self) -> None:
         """However many fail at once, as when the API starts again."""

@@ -20,6 +20,7 @@ from wsaas.errors import (
     NotPresentError,
     NotSent,
     NotTried,
+    NotVerified,
     PushRefused,
     SettingsError,
     TimedOut,
@@ -103,6 +104,7 @@ class CallbackFailedTests(SynchronousTestCase):
     #: Protocol §2.1 to §2.3: status of a handshake, whether a DELETE is owed, close code, Ws-Closed-By.
     CONTRACT = {
         NotSent: (503, False, 1013, "unreachable"),
+        NotVerified: (503, False, 1013, "unreachable"),
         NoSlot: (503, False, 1013, "unreachable"),
         NoAnswer: (502, True, 1013, "unreachable"),
         TimedOut: (504, True, 1013, "unreachable"),
@@ -141,7 +143,7 @@ class CallbackFailedTests(SynchronousTestCase):
     def test_what_may_be_over_soon(self) -> None:
         """Then a message is tried again; an answer may say when."""
         passing = {cls for cls in self.CONTRACT if cls.passing}
-        self.assertEqual(passing, {NotSent, NoSlot, NoAnswer, TimedOut, Unsuccessful})
+        self.assertEqual(passing, {NotSent, NotVerified, NoSlot, NoAnswer, TimedOut, Unsuccessful})
         self.assertEqual((Unsuccessful("x", b"9").retry_after, NoAnswer("x").retry_after), (b"9", None))
 
     def test_a_message_that_was_answered_is_not_lost(self) -> None:

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from wsaas.answers import Answer
-from wsaas.errors import NoAnswer, NotSent, Unusable
+from wsaas.errors import NoAnswer, NotSent, NotVerified, Unusable
 
 #: So many attempts in a row without a complete answer mean that the API is down …
 MIN_FAILURES = 5
@@ -43,6 +43,8 @@ class Breaker:
         #: Attempts in a row without a complete answer. 0 means that there is nothing to tell of an answer.
         self.failures = 0
         self.is_open = False
+        #: Whether it was said that the API's certificate is not accepted: once, not for each call.
+        self._unverified = False
         self._since = 0.0
         self._connections: set[str] = set()
         self._interval = FIRST_INTERVAL
@@ -59,10 +61,14 @@ class Breaker:
             if self.failures:
                 self._answered()
         elif result.check(NotSent, NoAnswer):
+            if not self._unverified and isinstance(result.value, NotVerified):
+                self._unverified = True
+                self._log.error("{reason}; it gets no call until it is", reason=result.value.reason)
             self._failed(tag, reached=result.check(NotSent) is None)
 
     def _answered(self) -> None:
         self.failures = 0
+        self._unverified = False
         self._connections.clear()
         if self.is_open:
             self.is_open = False

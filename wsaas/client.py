@@ -22,9 +22,10 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer, IResponse
 from zope.interface import implementer
 
+from wsaas.agent import Untrusted
 from wsaas.answers import Answer
 from wsaas.counts import Attempts, attempts
-from wsaas.errors import CallbackFailed, NoAnswer, NotSent, TimedOut, Unusable
+from wsaas.errors import CallbackFailed, NoAnswer, NotSent, NotVerified, TimedOut, Unusable
 from wsaas.exchange import decode_headers
 
 
@@ -229,9 +230,10 @@ def why(failure: Failure, timed_out: bool, started: bool) -> CallbackFailed:
         return error
     causes = _causes(failure)
     said = "; ".join(cause.getErrorMessage() for cause in causes[-2:])
-    if any(cause.check(VerificationError) or _is_verification(cause.value) for cause in causes):
+    unverified = next((cause for cause in causes if _is_verification(cause.value)), None)
+    if unverified is not None:
         # Bytes may have been written into the TLS buffer, but none left it.
-        return NotSent(f"the API's certificate was not accepted: {said}")
+        return NotVerified(f"the API's certificate was not accepted: {unverified.getErrorMessage()}")
     if failure.check(ConnectError, DNSLookupError, ConnectingCancelledError) or not started:
         return NotSent("no connection to the API in time" if timed_out else f"no connection to the API: {said}")
     if timed_out or failure.check(CancelledError):
@@ -242,4 +244,6 @@ def why(failure: Failure, timed_out: bool, started: bool) -> CallbackFailed:
 
 
 def _is_verification(error: BaseException | None) -> bool:
-    return isinstance(error, TLSError) and any("verify failed" in str(part) for part in error.args)
+    if isinstance(error, TLSError) and any("verify failed" in str(part) for part in error.args):
+        return True
+    return isinstance(error, Untrusted | VerificationError)

@@ -16,6 +16,7 @@ close code and who closed.
     ├── JournalError                   the file in STATE_DIR is of no use
     └── CallbackFailed                 a callback that brought no usable answer
         ├── NotSent                    it is known never to have reached the API
+        │   ├── NotVerified            … because its certificate was not accepted
         │   ├── NoSlot                 … because API_MAX_REQUESTS others were on the wire
         │   └── NotTried               … because the API is down, or no more can be owed to it
         ├── NoAnswer                   sent, but no complete answer came
@@ -149,6 +150,10 @@ class NotSent(CallbackFailed):
     headers: Sequence[tuple[bytes, bytes]] = ((b"Retry-After", b"5"),)
     owed = False
     passing = True
+
+
+class NotVerified(NotSent):
+    """The API's certificate was not accepted."""
 
 
 class NoSlot(NotSent):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -206,29 +207,33 @@ class ApiTests(TlsTestCase):
     def listen_api(self) -> None:
         """Each test has the API listen with a certificate of its own."""
 
-    def listen(self, certificate: tuple[bytes, bytes], *trusted: bytes) -> None:
+    def listen(self, certificate: tuple[bytes, bytes], *trusted: bytes, port: int = 0) -> None:
         """Have the API listen.
 
         :param certificate: its certificate and key
         :param trusted: whose certificates its clients have to show
+        :param port: where; a free port if not given
         """
         own = PrivateCertificate.loadPEM(b"".join(certificate))
         context: Any = own.options(*map(Certificate.loadPEM, trusted))
-        self.api.listen(context)
+        self.api.listen(context, port)
 
     async def serve_https(self, host: str = "localhost", **settings: str) -> None:
         """Start the gateway in front of the API, with our authority as the only one that it trusts."""
         ca = str(self.write("ca.pem", self.authority.certificate))
         await self.serve(**{"API_URI": f"https://{host}:{self.api.port}/hook", "API_CA": ca, **settings})
 
-    async def check_refused(self) -> None:
-        """Nobody is let in, the API hears nothing, and no goodbye is owed."""
-        reply = await self.shake(handshake())
-        self.assertEqual(reply.status, 503)
-        self.assertRegex(reply.header("Retry-After") or "", r"^[0-9]+$")
+    async def check_refused(self, why: str) -> None:
+        """Nobody is let in, the API hears nothing, no goodbye is owed, and the log says why, once as an error."""
+        for _ in range(2):
+            reply = await self.shake(handshake())
+            self.assertEqual(reply.status, 503)
+            self.assertRegex(reply.header("Retry-After") or "", r"^[0-9]+$")
         await self.stop_gateway()
         self.assertEqual(self.api.calls, [])
         self.assertRegex(self.logged(), r"WARN .*certificate")
+        (said,) = re.findall(r"ERROR .*the API's certificate was not accepted: (.*)", self.logged())
+        self.assertIn(why, said)
 
     async def test_verified(self) -> None:
         """A certificate of an authority in ``API_CA``, for this name: all three callbacks."""
@@ -257,31 +262,47 @@ class ApiTests(TlsTestCase):
         """For another name: 503 and no DELETE."""
         self.listen(self.authority.issue(("other.example",)))
         await self.serve_https()
-        await self.check_refused()
+        await self.check_refused("it is not for localhost (CN=other.example)")
 
     async def test_wrong_address(self) -> None:
         """For a name where an address is asked for: 503 and no DELETE."""
         self.listen(self.authority.issue())
         await self.serve_https("127.0.0.1")
-        await self.check_refused()
+        await self.check_refused("it is not for 127.0.0.1 (CN=localhost)")
 
     async def test_expired(self) -> None:
         """Expired: 503 and no DELETE."""
         self.listen(self.authority.issue(days=-1))
         await self.serve_https()
-        await self.check_refused()
+        await self.check_refused("it has expired (CN=localhost)")
+
+    async def test_not_valid_yet(self) -> None:
+        """Valid from tomorrow: 503 and no DELETE."""
+        self.listen(self.authority.issue(days=3, since=1))
+        await self.serve_https()
+        await self.check_refused("it is not valid yet")
+
+    async def test_renewed(self) -> None:
+        """A certificate that is accepted after one that was not: clients get in."""
+        self.listen(self.authority.issue(days=-1))
+        await self.serve_https()
+        self.assertEqual((await self.shake(handshake())).status, 503)
+        port = self.api.port
+        await self.api.stop_listening()
+        self.listen(self.authority.issue(), port=port)
+        self.assertEqual(len((await self.life()).calls), 3)
 
     async def test_untrusted(self) -> None:
         """Of an authority that is not in ``API_CA``: 503 and no DELETE."""
         self.listen(Authority("another").issue())
         await self.serve_https()
-        await self.check_refused()
+        await self.check_refused("its authority is not trusted")
 
     async def test_system_roots(self) -> None:
         """Without ``API_CA`` the system's roots count, which do not have ours: 503 and no DELETE."""
         self.listen(self.authority.issue())
         await self.serve(API_URI=f"https://localhost:{self.api.port}/hook")
-        await self.check_refused()
+        await self.check_refused("its authority is not trusted")
 
     async def test_no_tls_at_the_api(self) -> None:
         """An API that speaks no TLS: nobody is let in, and nothing is sent to it in plain text."""
