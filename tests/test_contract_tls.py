@@ -196,6 +196,37 @@ class PushTests(TlsTestCase):
         self.assertEqual((await self.push("DELETE", ws_uri, query="?code=4000")).status, 200)
         self.assertEqual((await client.closed()).code, 4000)
 
+    async def test_client_certificates(self) -> None:
+        """With ``caCerts=``, only who has a certificate of theirs can push, at ``ssl:`` and at ``tls:``."""
+        pushers = Authority("Pushers")
+        ca = self.write("pushers.pem", pushers.certificate)
+        path = self.write("tls/localhost.pem", *self.authority.issue())
+        for place in (f"ssl:{{}}:privateKey={path}", f"tls:{path.parent}:{{}}"):
+            port = free_port()
+            await self.serve(
+                PUSH_LISTEN=f"{place.format(port)}:caCerts={ca}:interface=127.0.0.1",
+                WS_HOSTNAME=f"https://localhost:{port}",
+            )
+            client, ws_uri = await self.connected()
+            for mine in (None, self.authority.issue(("pusher",)), pushers.issue(("pusher",), days=-1)):
+                self.push_tls = self.showing(mine)
+                with self.assertRaises(Exception):  # noqa: B017 - no answer, however that is noticed
+                    await self.put_text(ws_uri, "not for you")
+            self.push_tls = self.showing(pushers.issue(("pusher",)))
+            self.assertEqual((await self.put_text(ws_uri, "hello")).status, 200)
+            self.assertEqual(await client.frame(), Frame(TEXT, b"hello"))
+            await self.stop_gateway()
+
+    def showing(self, mine: tuple[bytes, bytes] | None) -> IOpenSSLClientConnectionCreator:
+        """:returns: a client's side of TLS that shows a certificate"""
+        root = Certificate.loadPEM(self.authority.certificate)
+        creator: IOpenSSLClientConnectionCreator = optionsForClientTLS(
+            "localhost",
+            trustRoot=trustRootFromCertificates([root]),
+            clientCertificate=None if mine is None else PrivateCertificate.loadPEM(b"".join(mine)),
+        )
+        return creator
+
     async def api_scheme(self) -> str | None:
         """:returns: the ``Ws-Scheme`` of the first callback"""
         return self.api.calls[0].header("Ws-Scheme")

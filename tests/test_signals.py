@@ -1,21 +1,25 @@
-"""SIGTERM and SIGINT: once in good order, twice in a hurry."""
+"""SIGTERM and SIGINT: once in good order, twice in a hurry. SIGHUP: certificates anew."""
 
 from __future__ import annotations
 
 import os
 import signal
 import socket
+import ssl
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from cryptography import x509
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.certificates import Authority
 from tests.gate import handshake_request
-from tests.processes import PATIENCE, Gateway, start_gateway
+from tests.processes import PATIENCE, Gateway, environment, free_port, start_gateway, twistd
 from wsaas.signals import Signals
 
 
@@ -36,16 +40,29 @@ class SignalsTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Install something that does not end the tests."""
         self.first = FirstComes()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
             signal.signal(number, self.first)
         self.clock = MemoryReactorClock()
         vars(self.clock)["callFromThread"] = self.from_thread
         self.later: list[Any] = []
         self.hurries = 0
+        self.reloads = 0
+        self.terminal = False
+        self.patch(os, "isatty", lambda _: self.terminal)
         self.stopping = False
-        self.signals = Signals(self.clock, lambda: self.stopping, self.hurry)
+        self.signals = self.make(ends_with_terminal=False)
         self.addCleanup(self.signals.uninstall)
+
+    def make(self, *, ends_with_terminal: bool) -> Signals:
+        """:returns: what is tested"""
+        return Signals(
+            self.clock, lambda: self.stopping, self.hurry, self.reload, ends_with_terminal=ends_with_terminal
+        )
+
+    def reload(self) -> None:
+        """Count."""
+        self.reloads += 1
 
     def from_thread(self, call: Any, *arguments: Any, **keywords: Any) -> None:
         """Keep a call for the next turn."""
@@ -86,6 +103,28 @@ class SignalsTests(SynchronousTestCase):
         self.signals.install()
         self.assertEqual(signal.getsignal(signal.SIGINT), signal.SIG_IGN)
 
+    def test_reload(self) -> None:
+        """For each SIGHUP, in the reactor's turn, also where it was ignored."""
+        for before in (signal.SIG_DFL, signal.SIG_IGN):
+            self.reloads = 0
+            signal.signal(signal.SIGHUP, before)
+            self.signals.install()
+            signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(signal.SIGHUP)
+            self.assertEqual(self.reloads, 0)
+            self.turn()
+            self.assertEqual((self.reloads, self.hurries, self.first.numbers), (2, 0, []))
+            self.signals.uninstall()
+            self.assertEqual(signal.getsignal(signal.SIGHUP), before)
+
+    def test_a_terminal_that_is_closed(self) -> None:
+        """Ends what has nothing to read anew, as it does by itself."""
+        for self.terminal, ends, installed in ((True, True, False), (True, False, True), (False, True, True)):
+            signals = self.make(ends_with_terminal=ends)
+            signals.install()
+            self.assertEqual(signal.getsignal(signal.SIGHUP) is not self.first, installed)
+            signals.uninstall()
+
     def test_uninstall(self) -> None:
         """Everything is as it was."""
         self.signals.install()
@@ -110,6 +149,67 @@ class Welcome(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name is http.server's
         """Say nothing."""
+
+
+class ReloadTests(SynchronousTestCase):
+    """SIGHUP to a process of its own."""
+
+    def setUp(self) -> None:
+        """Start the gateway with a certificate, and a client."""
+        self.authority = Authority()
+        self.path = Path(self.mktemp()).absolute() / "x.pem"
+        self.path.parent.mkdir()
+        self.issue()
+        self.port = free_port()
+        listen = f"tls:{self.path.parent}:{self.port}:interface=127.0.0.1"
+        # Nobody is to connect to that port but with TLS.
+        self.gateway = Gateway([*twistd(), "--demo"], environment(WS_LISTEN=listen), self.port)
+        self.addCleanup(self.gateway.stop)
+        self.gateway.wait_for_line("listening: tcp:127")
+        self.gateway.wait_for_port(self.port)
+
+    def issue(self) -> str:
+        """:returns: the serial number of a new certificate, which is in the folder now"""
+        certificate, key = self.authority.issue()
+        self.path.write_bytes(certificate + key)
+        return f"{x509.load_pem_x509_certificate(certificate).serial_number:X}"
+
+    def connect(self) -> ssl.SSLSocket:
+        """:returns: a connected client"""
+        context = ssl.create_default_context(cadata=self.authority.certificate.decode())
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+        client = context.wrap_socket(plain, server_hostname="localhost")
+        self.addCleanup(client.close)
+        return client
+
+    def shown(self) -> str:
+        """:returns: the serial number of the certificate that a client sees"""
+        with self.connect() as client:
+            seen: Any = client.getpeercert()
+            return str(seen["serialNumber"]).lstrip("0")
+
+    def ask(self, client: ssl.SSLSocket) -> bytes:
+        """:returns: the status line for a request on a kept connection"""
+        client.sendall(b"HEAD /none HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        return client.recv(65536).partition(b"\r\n")[0]
+
+    def test_new_certificates(self) -> None:
+        """They are shown from then on, nobody is disconnected, and bad ones change nothing."""
+        kept = self.connect()
+        first = self.ask(kept)
+        old = self.shown()
+        new = self.issue()
+        self.assertEqual(self.shown(), old)
+        os.kill(self.gateway.pid, signal.SIGHUP)
+        self.gateway.wait_for_line("certificates read anew: 1")
+        self.assertEqual(self.shown(), new)
+        self.assertNotEqual(new, old)
+        self.path.write_bytes(b"nonsense")
+        os.kill(self.gateway.pid, signal.SIGHUP)
+        said = self.gateway.wait_for_line("ERROR.*not read anew.*").group()
+        self.assertIn(f"{self.path}: no private key", said)
+        self.assertEqual(self.shown(), new)
+        self.assertEqual(self.ask(kept), first)
 
 
 class ProcessTests(SynchronousTestCase):

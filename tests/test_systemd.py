@@ -102,6 +102,10 @@ class UnitTests(SynchronousTestCase):
         self.assertEqual(command[1:], twistd()[1:])
         self.assertEqual(service["EnvironmentFile"], "/etc/wsaas/wsaas.env")
 
+    def test_reload(self) -> None:
+        """By the signal upon which the process reads certificates anew."""
+        self.assertEqual(read_unit(SERVICE)["Service"]["ExecReload"], "/bin/kill -HUP $MAINPID")
+
     def test_time_to_drain(self) -> None:
         """systemd waits longer for the end than the gateway takes for it by default."""
         (drain,) = (int(setting.default or 0) for setting in SETTINGS if setting.name == "DRAIN_TIMEOUT")

@@ -242,6 +242,16 @@ class WarningsTests(SynchronousTestCase):
         ):
             self.assertEqual(warnings(self.settings(WS_LISTEN=listen)), [], listen)
 
+    def test_pushes_with_a_client_certificate(self) -> None:
+        """Nobody pushes without one, wherever from; of every endpoint that takes pushes."""
+        asks = "ssl:8443:privateKey=/k:caCerts=/ca", "tls:/tls:8443:caCerts=/ca", "haproxy:tls:/tls:8443:caCerts=/ca"
+        for place in (*asks, " ".join(asks), f"{asks[0]} tcp:8080:interface=127.0.0.1"):
+            settings = self.settings(PUSH_LISTEN=place, WS_HOSTNAME="https://localhost:8443")
+            self.assertEqual(warnings(settings), [], place)
+        for place in ("ssl:8443:privateKey=/k", "tls:/tls:8443", f"{asks[0]} tls:/tls:8444", f"{asks[0]} tcp:8080"):
+            (found,) = warnings(self.settings(PUSH_LISTEN=place, WS_HOSTNAME="https://localhost:8443"))
+            self.assertIn("caCerts=", found)
+
     def test_a_listener_of_their_own(self) -> None:
         """Then it does not matter where clients come from."""
         for place, count in (("tcp:9001:interface=127.0.0.1", 0), ("tcp:9001", 1)):

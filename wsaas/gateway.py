@@ -203,6 +203,19 @@ class Gateway(Service):
         self.ready = False
         return Deferred.fromCoroutine(self._stop())
 
+    @property
+    def has_certificates(self) -> bool:
+        """Whether it listens with TLS anywhere."""
+        return any(place.encrypted for listener in self._listeners for place in listener.places)
+
+    def reload(self) -> None:
+        """Read certificates anew, for connections to come."""
+        if not self.has_certificates:
+            self._log.info("no certificates to read anew")
+        for listener in self._listeners:
+            for place in listener.places:
+                place.reload()
+
     def hurry(self) -> None:
         """Take as little time for the end as possible, now or when it begins."""
         self._hurried = True

@@ -5,18 +5,16 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
-from twisted.internet.ssl import Certificate
 
-from wsaas.agent import split_pem
 from wsaas.errors import SettingsError
 from wsaas.proxy_protocol import ProxiedReactor
+from wsaas.tls import TlsError, unwrap
 from wsaas.transport import Buffers, install
 
 #: How many connections the kernel completes before they are accepted. Twisted's 50 drop handshakes in a burst.
@@ -25,8 +23,7 @@ DEFAULT_PORT = 8080
 #: What stands before the description of a place where proxies connect that speak the PROXY protocol.
 PROXIED = "haproxy:"
 
-_TLS_FOLDER = re.compile(r"tls:((?:\\.|[^:\\])*)")
-_WITH_BACKLOG = re.compile(r"(tcp|tcp6|ssl|tls|unix):")
+_WITH_BACKLOG = re.compile(r"(tcp|tcp6|unix):")
 
 
 def with_backlog(description: str) -> str:
@@ -34,37 +31,6 @@ def with_backlog(description: str) -> str:
     if "backlog=" in description or not _WITH_BACKLOG.match(description):
         return description
     return f"{description}:backlog={BACKLOG}"
-
-
-def check_tls_folder(description: str) -> None:
-    """Check the folder of a ``tls:`` endpoint, which Twisted reads without a word about what it finds.
-
-    An empty folder would start and then fail each handshake; a root certificate in a chain would never start.
-
-    :raises ValueError: saying what is wrong with it
-    """
-    match = _TLS_FOLDER.match(description)
-    if match is None:
-        return
-    name = re.sub(r"\\(.)", r"\1", match[1]).removeprefix("path=")
-    if not name:
-        raise ValueError("no folder")  # Twisted would read the current one
-    folder = Path(name)
-    files = [path for path in sorted(folder.rglob("*.pem")) if path.is_file()] if folder.is_dir() else []
-    if not files:
-        raise ValueError(f"no .pem file in {folder}")
-    with_key = False
-    for path in files:
-        pem = path.read_bytes()
-        has_key = b"PRIVATE KEY-----" in pem
-        with_key = with_key or has_key
-        # A self-signed certificate beside its own key is a leaf.
-        for issuer in split_pem(pem)[has_key:]:
-            certificate = Certificate.loadPEM(issuer)
-            if certificate.getSubject() == certificate.getIssuer():
-                raise ValueError(f"{path} has a root certificate, which clients have themselves; leave it out")
-    if not with_key:
-        raise ValueError(f"no private key in the .pem files of {folder}")
 
 
 class Door:
@@ -112,6 +78,7 @@ class Endpoint:
     """
 
     def __init__(self, reactor: Any, setting: str, description: str) -> None:
+        self._reactor = reactor
         self._setting = setting
         self._description = description
         #: Whether the socket is handed over, and stays open when this process has ended.
@@ -121,19 +88,33 @@ class Endpoint:
             # In front of TLS, too, which Twisted's own would look into.
             reactor = ProxiedReactor(reactor)
         try:
-            check_tls_folder(inner)
-            self._endpoint: IStreamServerEndpoint = serverFromString(reactor, with_backlog(inner))
+            beneath, self._tls = unwrap(inner)
+            self._endpoint: IStreamServerEndpoint = serverFromString(reactor, with_backlog(beneath))
+        except TlsError as error:
+            raise SettingsError(setting, description, f"{error.allowed} ({error})") from error
         except (IndexError, KeyError) as error:
             allowed = "systemd: only where systemd hands over the socket (no such descriptor here)"
             raise SettingsError(setting, description, allowed) from error
         except Exception as error:  # whatever a plugin's parser and OpenSSL raise
             raise SettingsError(setting, description, f"a Twisted endpoint description ({error})") from error
 
+    @property
+    def encrypted(self) -> bool:
+        """Whether it has certificates."""
+        return self._tls is not None
+
+    def reload(self) -> None:
+        """Read its certificates anew, if it has any."""
+        if self._tls is not None:
+            self._tls.reload()
+
     async def listen(self, factory: IProtocolFactory) -> list[IListeningPort]:
         """Listen.
 
         :raises SettingsError: if it cannot
         """
+        if self._tls is not None:
+            factory = self._tls.wrap(factory, self._reactor)
         try:
             return [await self._endpoint.listen(factory)]
         except (CannotListenError, OSError, OverflowError) as error:
@@ -148,10 +129,14 @@ class DefaultEndpoint:
     """
 
     adopted = False
+    encrypted = False
 
     def __init__(self, reactor: Any, *, local: bool = False) -> None:
         self._reactor = reactor
         self._local = local
+
+    def reload(self) -> None:
+        """Nothing: it has no certificates."""
 
     async def listen(self, factory: IProtocolFactory) -> list[IListeningPort]:
         """Listen.

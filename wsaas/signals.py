@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: the first one ends the process in an orderly way, the next one hurries it.
+"""SIGTERM and SIGINT: the first one ends the process in an orderly way, the next one hurries it. SIGHUP: certificates.
 
 Twisted installs a callable for each of them that stops the reactor, once; a second call would only log a traceback,
 since a reactor that stops cannot be stopped again.
@@ -6,6 +6,7 @@ since a reactor that stops cannot be stopped again.
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from types import FrameType
@@ -15,18 +16,31 @@ _ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 class Signals:
-    """What the signals that end a process do.
+    """What signals to a process do.
 
     :param reactor: whose signals they are; it must run when they are installed
     :param is_stopping: whether the end has begun, by a signal or otherwise
     :param hurry: called in the reactor's turn for each signal that comes when it has
+    :param reload: called in the reactor's turn for each SIGHUP
+    :param ends_with_terminal: whether SIGHUP is left as it is in a process that has a terminal, which sends it when it
+        is closed
     """
 
-    def __init__(self, reactor: Any, is_stopping: Callable[[], bool], hurry: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        is_stopping: Callable[[], bool],
+        hurry: Callable[[], None],
+        reload: Callable[[], None],
+        *,
+        ends_with_terminal: bool,
+    ) -> None:
         self._reactor = reactor
         self._is_stopping = is_stopping
         self._hurry = hurry
-        self._first: dict[int, Callable[[int, FrameType | None], Any]] = {}
+        self._reload = reload
+        self._ends_with_terminal = ends_with_terminal
+        self._first: dict[int, Any] = {}
         self._came = False
 
     def install(self) -> None:
@@ -36,6 +50,9 @@ class Signals:
             if callable(installed):
                 self._first[number] = installed
                 signal.signal(number, self._caught)
+        if not (self._ends_with_terminal and os.isatty(0)):
+            # Also where it is ignored, as with nohup: that is for terminals, too.
+            self._first[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._hung_up) or signal.SIG_DFL
 
     def uninstall(self) -> None:
         """Put back what was installed before."""
@@ -50,3 +67,6 @@ class Signals:
         else:
             self._came = True
             self._first[number](number, frame)
+
+    def _hung_up(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the arguments of all of them
+        self._reactor.callFromThread(self._reload)

@@ -58,6 +58,7 @@ from wsaas.site import ClientRoot, PushRoot
 from wsaas.slots import Slots
 from wsaas.state_dir import StateDir
 from wsaas.takeover import ClientFactory
+from wsaas.tls import asks_for_certificates
 from wsaas.tokens import PushTokens
 from wsaas.transport import Buffers
 from wsaas.upgrade import UpgradeResource
@@ -186,10 +187,10 @@ def warnings(settings: Settings, open_files: int = sys.maxsize) -> list[str]:
         )
     hostname = urlsplit(settings.hostname if "://" in settings.hostname else f"//{settings.hostname}").hostname or ""
     where = settings.listen.pushes or settings.listen.clients or (() if settings.api_uri is None else ("tcp:8080",))
-    if not settings.push_tokens and not all(_is_local(place) for place in where):
+    if not settings.push_tokens and not all(_is_local(place) or asks_for_certificates(place) for place in where):
         found.append(
             "pushes are accepted from other machines, and only the secrecy of each ws_uri protects them; "
-            "PUSH_TOKEN, or PUSH_LISTEN on a private address, keeps others out"
+            "PUSH_TOKEN, client certificates (caCerts=), or PUSH_LISTEN on a private address keep others out"
         )
     elsewhere = settings.api_uri is not None and not _is_loopback(settings.api_uri.host)
     if elsewhere and not settings.api.secrets:
@@ -426,7 +427,10 @@ def makeService(options: Options, environ: Mapping[str, str] | None = None, reac
     # A port that is taken shows only when twistd has the service listen; it removes its pid file and lets the
     # exception go up.
     sys.excepthook = _tell
-    signals = Signals(reactor, lambda: gateway.stopping, gateway.hurry)
+    ends_with_terminal = not gateway.has_certificates
+    signals = Signals(
+        reactor, lambda: gateway.stopping, gateway.hurry, gateway.reload, ends_with_terminal=ends_with_terminal
+    )
     service = LoggedService(_observer(options, settings), partial(_settle, reactor, settings.fast, signals))
     gateway.setServiceParent(service)
     for warning in warnings(settings, open_files):
