@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.programs import BenchError
 
-BEGIN = ".. The part down to the next such comment is written by: python -m bench --page"
+BEGIN = ".. The part down to the next such comment is written by: python -m bench"
 END = ".. end of figures"
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from bench.faults.outcome import Outcome
 from bench.faults.plan import FULL, QUICK
 from bench.faults.plot import write_plots
-from bench.faults.report import as_json, describe, details, verdict
+from bench.faults.report import as_json, describe, details
 from bench.faults.run import run_all
 from bench.faults.scenarios import all_scenarios
 from bench.machine import PACKAGES, describe_machine, describe_software
@@ -68,7 +68,7 @@ def choose(names: Sequence[str] | None) -> list[str]:
 
 def tell(name: str, outcome: Outcome) -> None:
     """Say what came of one."""
-    print(f"{verdict(outcome)}: {details(name, outcome)}", file=sys.stderr, flush=True)
+    print(details(name, outcome), file=sys.stderr, flush=True)
 
 
 def read(file: Path) -> dict[str, Any]:

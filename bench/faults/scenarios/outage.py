@@ -57,7 +57,7 @@ async def outage(plan: Plan, fault: str, *, patient: bool) -> Outcome:
         sent = sum(client.sent for client in clients)
         if not may_end:
             await rig.api.until(lambda counts: counts.messages >= sent, SETTLE_LIMIT)
-        outcome.figures["seconds until all had come"] = monotonic() - mended
+            outcome.figures["seconds until all had come"] = monotonic() - mended
         await close_all(clients)
         counts = await rig.api.quiet(SETTLE_LIMIT)
         ends = Counter(client.code for client in clients if not client.closed_by_us)
@@ -71,8 +71,7 @@ async def outage(plan: Plan, fault: str, *, patient: bool) -> Outcome:
         "calls repeated": counts.repeats,
         "handshakes refused meanwhile": sum(statuses.values()),
     }
-    for code in GIVEN_UP:
-        outcome.figures[f"connections closed with {code}"] = ends[code]
+    outcome.figures |= {f"connections closed with {code}": ends[code] for code in GIVEN_UP if ends[code]}
     outcome.check(counts.messages > 0, "no message came at all")
     # An API that refuses messages for good (500) or is slow to hang up keeps its clients.
     if not patient and fault in ("down", "503", "hanging", "cut", "resetting"):
