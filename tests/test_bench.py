@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
 from pathlib import Path
@@ -274,12 +275,13 @@ class CommandTests(SynchronousTestCase):
         for entry in report["results"]:
             (only,) = entry["rounds"]
             # On a busy machine of two cores a run may be void; then no client may have met an error all the same.
-            self.assertEqual(only["notes"], [])
+            self.assertFalse([note for note in only["notes"] if "shares" not in note], output)
             self.assertFalse([f for f in only["faults"] if "saturated" not in f and "shares" not in f], output)
             for metric in only["values"].keys() & {"messages", "pushes", "accepted", "handshakes", "highest", "p50"}:
                 self.assertGreater(only["values"][metric], 0, f"{entry['workload']}: {metric}")
         status, shown = self.call("--report", str(file))
-        self.assertIn("messages-64: messages, to stock", shown)
+        few = len(os.sched_getaffinity(0)) < 3
+        self.assertIn("at least three are needed" if few else "messages-64: messages, to stock", shown)
         self.assertIn(status, (0, 1))
 
     if NEEDS_COMPILER:
