@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.internet.ssl import CertificateOptions
 from twisted.internet.testing import MemoryReactorClock, StringTransport
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -271,16 +269,14 @@ class ReactorTests(SynchronousTestCase):
         machine = Machine()
         proxied = ProxiedReactor(machine)
         proxied.listenTCP(80, factory, 7, interface="127.0.0.1")
-        proxied.listenSSL(443, factory, CertificateOptions(), backlog=7)
         proxied.listenUNIX("/run/x", factory, mode=0o600)
         proxied.adoptStreamPort(5, AF_INET6, factory)
         servers: Any = machine.tcpServers, machine.unixServers, machine.adopted
-        (plain, secure), (unix,), (adopted,) = servers
-        for outer in (plain[1], secure[1], unix[1], adopted[2]):
+        (plain,), (unix,), (adopted,) = servers
+        for outer in (plain[1], unix[1], adopted[2]):
             self.assertIsInstance(outer, ProxiedFactory)
         self.assertIs(plain[1].wrappedFactory, factory)
-        self.assertIsInstance(secure[1].wrappedFactory, TLSMemoryBIOFactory)
-        self.assertEqual((plain[0], *plain[2:], secure[0], secure[2]), (80, 7, "127.0.0.1", 443, 7))
+        self.assertEqual((plain[0], *plain[2:]), (80, 7, "127.0.0.1"))
         self.assertEqual(adopted[:2], (5, AF_INET6))
         self.assertEqual(proxied.seconds(), machine.seconds())
 

@@ -15,7 +15,6 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
-from twisted.protocols.tls import TLSMemoryBIOFactory
 
 #: Bytes of a header of version 1 at most, its end included.
 MAX_V1 = 107
@@ -177,12 +176,6 @@ class ProxiedReactor:
         """Listen as :class:`~twisted.internet.interfaces.IReactorTCP` has it."""
         listening: IListeningPort = self._reactor.listenTCP(port, ProxiedFactory(factory), *args, **options)
         return listening
-
-    def listenSSL(
-        self, port: int, factory: IProtocolFactory, contextFactory: Any, *args: Any, **options: Any
-    ) -> IListeningPort:
-        """Listen as :class:`~twisted.internet.interfaces.IReactorSSL` has it."""
-        return self.listenTCP(port, TLSMemoryBIOFactory(contextFactory, False, factory), *args, **options)
 
     def listenUNIX(self, address: str, factory: IProtocolFactory, *args: Any, **options: Any) -> IListeningPort:
         """Listen as :class:`~twisted.internet.interfaces.IReactorUNIX` has it."""
