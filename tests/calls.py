@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from abc import ABC, abstractmethod
 from typing import Any
 
 from hypothesis import strategies as st
@@ -34,7 +35,7 @@ SEGMENTS = st.lists(
 )
 
 
-class ClientTestCase(SynchronousTestCase):
+class ClientTestCase(SynchronousTestCase, ABC):
     """A client over memory, and the API's end."""
 
     def setUp(self) -> None:
@@ -42,17 +43,17 @@ class ClientTestCase(SynchronousTestCase):
         self.api = MemoryApi()
         self.client = self.make_client()
 
+    @abstractmethod
     def make_client(self) -> CallsApi:
         """:returns: a client over the API's reactor; with ``URI``, ``TIMEOUT`` and ``MAX_BODY``"""
-        raise NotImplementedError
 
+    @abstractmethod
     def make_failing(self, error: Exception, *, at_once: bool = False) -> CallsApi:
         """Make a client without a network.
 
         :param error: what its agent fails with
         :param at_once: raised, not the result of a Deferred
         """
-        raise NotImplementedError
 
     def timers(self) -> list[IDelayedCall]:
         """:returns: the timers that run, but for those of idle connections"""

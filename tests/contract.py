@@ -45,10 +45,10 @@ from tests.processes import free_port
 from tests.recording_api import Call, RecordingApi
 from tests.waiting import PATIENCE, Condition, reactor, within
 from tests.wire import BINARY, PONG, TEXT, AutobahnClient, Fields, Reply, Wire, frame, handshake
+from wsaas.assembly import build
 from wsaas.gateway import Gateway
 from wsaas.logs import format_text
 from wsaas.settings import read_settings
-from wsaas.tap import build
 
 
 @dataclass

@@ -22,7 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.processes import Gateway, environment, free_port, start_gateway, twistd
 from tests.wire import CLOSE, TEXT, close_payload, frame, handshake
 from wsaas import __version__
-from wsaas.settings import SETTINGS
+from wsaas.setting_table import SETTINGS
 from wsaas.tap import Options, makeService
 
 PATIENCE = 15.0  #: seconds for which a test waits for one thing

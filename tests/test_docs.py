@@ -23,7 +23,7 @@ from tests.signatures import sign, signed_text
 from wsaas import __version__
 from wsaas.identity import is_key, tag_of
 from wsaas.messages import ClosedBy, checked_close
-from wsaas.settings import SETTINGS
+from wsaas.setting_table import SETTINGS
 
 try:
     from docutils import nodes

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -83,15 +84,15 @@ class Clients:
         self._server.server_close()
 
 
-class ExampleTests(Base):
+class ExampleTests(ABC, Base):
     """What each example does; mixed into one test case for each."""
 
     source: Path
     port: int
 
+    @abstractmethod
     def run_example(self, port: int, **settings: str) -> Program:
         """Start the example on a port, with these in its environment, or skip the test where it cannot run."""
-        raise NotImplementedError
 
     def setUp(self) -> None:
         """Start the example on a free port."""

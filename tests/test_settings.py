@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.certificates import self_signed
 from tests.properties import moderately
 from wsaas.errors import SettingsError
-from wsaas.settings import SETTINGS, Setting, read_settings
+from wsaas.setting_table import SETTINGS, Setting
+from wsaas.settings import read_settings
 
 API = {"API_URI": "localhost:80/websocket"}
 
@@ -373,22 +374,3 @@ class SecretsTests(SynchronousTestCase):
         self.assertEqual(error.name, "PUSH_TOKEN")
         self.assertNotIn("hunter2", str(error))
         self.assertEqual(len(read_settings({"API_SECRET": SECRETS}, demo=True).api.secrets), 2)
-
-
-class TableTests(SynchronousTestCase):
-    """The table itself."""
-
-    def test_options_are_named_after_settings(self) -> None:
-        """``API_URI`` is ``--api-uri``."""
-        self.assertEqual([setting.option for setting in SETTINGS if setting.name == "API_URI"], ["api-uri"])
-
-    def test_every_default_is_allowed(self) -> None:
-        """By its own rule."""
-        for setting in SETTINGS:
-            if setting.default is not None:
-                setting.parse(setting.default)
-
-    def test_every_setting_explains_itself(self) -> None:
-        """In --help and in errors."""
-        for setting in SETTINGS:
-            self.assertTrue(setting.summary and setting.allowed, setting.name)

@@ -17,7 +17,8 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.processes import ROOT, Program, environment, start, twistd
 from wsaas.errors import SettingsError
-from wsaas.settings import SETTINGS, read_settings
+from wsaas.setting_table import SETTINGS
+from wsaas.settings import read_settings
 
 try:
     from websockets.sync.client import connect

@@ -3,74 +3,28 @@
 from __future__ import annotations
 
 import os
-import re
-import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from ipaddress import ip_address
-from random import SystemRandom
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
 
 from twisted.application.service import IServiceCollection, MultiService
-from twisted.internet.defer import Deferred, succeed
 from twisted.logger import ILogObserver, Logger
 from twisted.python import usage
 from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
 
 from wsaas import __version__, loop
-from wsaas.addresses import Addresses
-from wsaas.admin import Readiness, admin_site
-from wsaas.admission import Admission
-from wsaas.agent import ApiTrust, PersistentAgent
-from wsaas.api import Api, fixed_lines
-from wsaas.breaker import Breaker
-from wsaas.budget import Budgets, total_for
-from wsaas.client import ApiClient, CallsApi, PlainClient
-from wsaas.client_site import ClientSite
+from wsaas.advice import warnings
+from wsaas.assembly import build
 from wsaas.collector import settle
-from wsaas.demo import Demo
-from wsaas.descriptors import Descriptors, raise_limit, share_out
+from wsaas.descriptors import raise_limit
 from wsaas.errors import SettingsError
-from wsaas.fast_agent import FastAgent
-from wsaas.fast_client import FastApiClient, FastClient
-from wsaas.gateway import Gateway, Listener
-from wsaas.goodbyes import Goodbyes
-from wsaas.handshake_lane import HandshakeLane
-from wsaas.identity import new_identity
-from wsaas.journal import NO_JOURNAL, DiskJournal, Journal, ThreadWriter
-from wsaas.journal_file import JournalFile
-from wsaas.lag import Lag
-from wsaas.listen import DefaultEndpoint, Endpoint, endpoints
 from wsaas.logs import make_observer
-from wsaas.notify import Notifier
-from wsaas.process import Process
-from wsaas.push import PushResource
-from wsaas.push_lane import PushLane
-from wsaas.registry import Registry
-from wsaas.retry import Backoff, Retries
-from wsaas.settings import SETTINGS, Settings, read_settings
+from wsaas.setting_table import SETTINGS
+from wsaas.settings import Settings, read_settings
 from wsaas.signals import Signals
-from wsaas.site import ClientRoot, PushRoot
-from wsaas.slots import Slots
-from wsaas.state_dir import StateDir
-from wsaas.takeover import ClientFactory
-from wsaas.tls import asks_for_certificates
-from wsaas.tokens import PushTokens
-from wsaas.transport import Buffers
-from wsaas.upgrade import UpgradeResource
-from wsaas.values import parse_api_uri
-from wsaas.wheel import WIDTH
-
-#: Seconds for a request's head where ``WS_TIMEOUT`` sets no limit.
-_HEAD_TIMEOUT = 30.0
-#: One read of 64 KiB of frames with one byte each would keep everybody else waiting for 80 ms, one of 8 KiB for 8; and
-#: the kernel would let 4 MB pile up for a client that does not read. What it does not take waits where it is counted.
-_BUFFERS = Buffers(receive=8192, send=131072, full=0)
-_INTERFACE = re.compile(r":interface=((?:\\.|[^:\\])+)")
 
 _log = Logger()
 
@@ -154,241 +108,6 @@ def _observer(options: Options, settings: Settings) -> ILogObserver | None:
     if path == "-" or (not path and twistd.get("nodaemon", True)):
         return make_observer(settings.log)
     return make_observer(settings.log, LogFile.fromFullPath(path or "twistd.log", rotateLength=None))
-
-
-def _is_loopback(host: str) -> bool:
-    if host in ("localhost", "") or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _is_local(description: str) -> bool:
-    """:returns: whether only this machine reaches an endpoint"""
-    if description.removeprefix("haproxy:").startswith("unix:"):
-        return True
-    match = _INTERFACE.search(description)
-    return match is not None and _is_loopback(re.sub(r"\\(.)", r"\1", match[1]))
-
-
-def warnings(settings: Settings, open_files: int = sys.maxsize) -> list[str]:
-    """:returns: what an operator should know about settings that are allowed (protocol §5)
-
-    :param open_files: how many descriptors the process may have
-    """
-    found = []
-    room = share_out(open_files, settings.api.max_requests).connections
-    if settings.max_connections is not None and settings.max_connections > room:
-        found.append(
-            f"WS_MAX_CONNECTIONS is {settings.max_connections}, but {open_files} open files are enough for about "
-            f"{room} clients (ulimit -n, LimitNOFILE=); more have to wait"
-        )
-    hostname = urlsplit(settings.hostname if "://" in settings.hostname else f"//{settings.hostname}").hostname or ""
-    where = settings.listen.pushes or settings.listen.clients or (() if settings.api_uri is None else ("tcp:8080",))
-    if not settings.push_tokens and not all(_is_local(place) or asks_for_certificates(place) for place in where):
-        found.append(
-            "pushes are accepted from other machines, and only the secrecy of each ws_uri protects them; "
-            "PUSH_TOKEN, client certificates (caCerts=), or PUSH_LISTEN on a private address keep others out"
-        )
-    elsewhere = settings.api_uri is not None and not _is_loopback(settings.api_uri.host)
-    if elsewhere and not settings.api.secrets:
-        found.append(
-            "API_URI is on another machine, and callbacks are not signed: whoever reaches the API can pass for this "
-            "gateway; API_SECRET lets the API tell"
-        )
-    if settings.api_uri is not None and elsewhere and _is_loopback(hostname):
-        found.append(
-            f"WS_HOSTNAME is {settings.hostname}, which leads an API on {settings.api_uri.host} to itself and not to "
-            "this process"
-        )
-    return found
-
-
-def api_client(
-    settings: Settings, trust: ApiTrust, uri: str, reactor: Any
-) -> tuple[CallsApi, Callable[[], Deferred[None]]]:
-    """:returns: what calls the API, on the fast road or the plain one, and what closes its idle connections"""
-    max_idle, timeout, max_body = settings.api.max_requests, settings.api.timeout, settings.api.max_body
-    if settings.fast:
-        fast = FastAgent(reactor, trust, max_idle, timeout)
-        return FastApiClient(FastClient(fast), reactor, uri, timeout, max_body), fast.close
-    plain = PersistentAgent(reactor, trust, max_idle, timeout)
-    return ApiClient(PlainClient(plain), reactor, uri, timeout, max_body), plain.close
-
-
-def make_journal(settings: Settings, reactor: Any) -> Journal:
-    """:returns: the journal in ``STATE_DIR``, or none"""
-    if settings.state_dir is None:
-        return NO_JOURNAL
-    folder = StateDir(settings.state_dir)
-    return DiskJournal(ThreadWriter(folder, JournalFile(folder.journal), reactor), reactor)
-
-
-def _admin(
-    settings: Settings,
-    reactor: Any,
-    readiness: Readiness,
-    lag: Lag,
-    parts: tuple[Registry, UpgradeResource, PushResource, Api, Descriptors],
-    sites: Sequence[ClientSite],
-) -> Listener:
-    """:returns: where ``/healthz``, ``/readyz`` and ``/metrics`` are
-
-    :raises SettingsError: if what writes metrics is not installed
-    """
-    places = settings.listen.admin
-    try:
-        from wsaas.metrics import Metrics, gateway_metrics  # noqa: PLC0415 - prometheus_client is an extra
-    except ImportError as error:
-        allowed = "endpoints, if prometheus_client is installed: pip install prometheus_client"
-        raise SettingsError("ADMIN_LISTEN", " ".join(places), allowed) from error
-    metrics = Metrics(gateway_metrics(*parts, sites, lag, readiness, Process()))
-    return Listener(admin_site(readiness, metrics, reactor), endpoints(reactor, "ADMIN_LISTEN", places), "admin")
-
-
-def build(
-    settings: Settings,
-    reactor: Any,
-    token_bytes: Callable[[int], bytes] = secrets.token_bytes,
-    open_files: int = 1024,
-    environ: Mapping[str, str] | None = None,
-) -> Gateway:
-    """Put the parts together.
-
-    :param reactor: for everything
-    :param token_bytes: the source of keys
-    :param open_files: how many descriptors the process may have
-    :param environ: what systemd left there
-    :raises SettingsError: if an endpoint cannot be used
-    """
-    limits, timeout = settings.connection, settings.connection.timeout
-    trust = ApiTrust(settings.api.ca, settings.api.certificate)
-    uri = "" if settings.api_uri is None else settings.api_uri.uri
-    client, close_agent = api_client(settings, trust, uri, reactor)
-    # A look is late by twice that at most: once in its bucket, and once for the next pass.
-    check_every = max(0.005, min(WIDTH, timeout / 20)) if timeout else WIDTH
-    shares = share_out(open_files, settings.api.max_requests)
-    max_connections = settings.max_connections or shares.connections
-    budgets = Budgets(total_for(limits.max_buffer))
-    registry = Registry(check_every, budgets, Addresses(settings.max_per_address))
-    slots, random = Slots(settings.api.max_requests), SystemRandom().random
-    breaker = Breaker(reactor, random)
-    retries = Retries(reactor, Backoff(random), settings.api.retry_for)
-    journal = make_journal(settings, reactor)
-    goodbyes = Goodbyes(
-        client, slots, breaker, reactor, random, settings.api, registry, fixed_lines(settings.api), journal.settle
-    )
-    api = Api(client, slots, reactor, settings.api, breaker, retries, goodbyes)
-
-    def stop_goodbyes() -> Deferred[None]:
-        goodbyes.stop()
-        return succeed(None)
-
-    before: list[Callable[[], Deferred[None]]] = []
-    after: list[Callable[[], Deferred[None]]] = [stop_goodbyes, close_agent]
-    pushes = PushResource(registry, limits.max_message, PushTokens(settings.push_tokens))
-    pages = None
-    clients: list[Endpoint | DefaultEndpoint] = list(endpoints(reactor, "WS_LISTEN", settings.listen.clients))
-    if not clients:
-        # The demo shows keys to every page, so it is for this machine only unless told otherwise.
-        clients = [DefaultEndpoint(reactor, local=settings.api_uri is None)]
-    if settings.api_uri is None:
-        make_agent = FastAgent if settings.fast else PersistentAgent
-        demo_agent = make_agent(reactor, trust, settings.api.max_requests, settings.api.timeout)
-        demo = Demo(reactor, demo_agent)
-        pages = demo.pages
-        pushes = demo.pushes(registry, limits.max_message)
-
-        def start_demo() -> Deferred[None]:
-            def started(where: str) -> None:
-                client.uri = parse_api_uri(where).uri
-
-            return demo.start().addCallback(started)
-
-        before.append(start_demo)
-        after += [demo.stop, demo_agent.close]
-
-    upgrade = UpgradeResource(
-        api,
-        registry,
-        ClientFactory(reactor, limits.max_message, settings.handshake.compression, settings.fast, budgets),
-        partial(new_identity, settings.hostname, token_bytes),
-        settings.handshake,
-        limits,
-        reactor,
-        journal,
-        Admission(registry, max_connections, settings.api.max_requests).check,
-    )
-
-    def repay() -> Deferred[None]:
-        goodbyes.repay(journal.open())
-        return succeed(None)
-
-    before.append(repay)
-    after.append(journal.close)
-    shared = not settings.listen.pushes
-    root = ClientRoot(upgrade, pushes if shared else None, pages)
-    head_timeout = timeout or _HEAD_TIMEOUT
-    buffers = _BUFFERS if settings.fast else None
-    # The demo's pushes are recorded on their way through twisted.web.
-    lane = PushLane(pushes, limits.max_message) if settings.fast and settings.api_uri is not None else None
-    lobby = (
-        HandshakeLane(upgrade, reactor, head_timeout, shares.awaited, settings.trust_proxy) if settings.fast else None
-    )
-    site = partial(ClientSite, bodies=budgets.bodies, max_awaited=shares.awaited)
-    listeners = [
-        Listener(
-            site(
-                root,
-                root,
-                reactor,
-                head_timeout,
-                limits.max_message,
-                lane if shared else None,
-                lobby,
-                proxies=settings.trust_proxy,
-            ),
-            clients,
-            "clients, pushes" if shared else "clients",
-            buffers,
-            pushes=shared,
-            clients=True,
-        )
-    ]
-    if not shared:
-        push_root = PushRoot(pushes)
-        push_site = site(push_root, push_root, reactor, head_timeout, limits.max_message, lane)
-        places = endpoints(reactor, "PUSH_LISTEN", settings.listen.pushes)
-        listeners.append(Listener(push_site, places, "pushes", buffers, pushes=True))
-    descriptors = Descriptors(reactor, shares)
-    readiness = Readiness()
-    if settings.listen.admin:
-        lag = Lag(reactor)
-        sites = [listener.site for listener in listeners if isinstance(listener.site, ClientSite)]
-        parts = (registry, upgrade, pushes, api, descriptors)
-        listeners.append(_admin(settings, reactor, readiness, lag, parts, sites))
-        before.append(lag.start)
-        after.append(lag.stop)
-    gateway = Gateway(
-        reactor,
-        listeners,
-        upgrade,
-        registry,
-        check_every,
-        settings.drain_timeout,
-        before=before,
-        hurry=goodbyes.hurry,
-        after=after,
-        notifier=Notifier(reactor, environ or {}, lambda: f"{registry.addressed} clients"),
-        descriptors=descriptors,
-    )
-    readiness.add("starting", lambda: None if gateway.ready or gateway.stopping else "the gateway is starting")
-    readiness.add("journal", lambda: None if journal.healthy else "the journal cannot be written (STATE_DIR)")
-    readiness.add("draining", lambda: "the gateway is shutting down" if gateway.stopping else None)
-    readiness.add("descriptors", lambda: "no file descriptor is left" if descriptors.is_holding else None)
-    return gateway
 
 
 def _settle(reactor: Any, fast: bool, signals: Signals) -> None:
