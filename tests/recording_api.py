@@ -41,6 +41,9 @@ class Call:
         #: The TCP connection that it came on; equal for calls that share one.
         self.connection: object = request.channel
         self.answered = False
+        #: The status and the body of the answer, if it was an ordinary one.
+        self.status: int | None = None
+        self.said = b""
 
     def header(self, name: str) -> str | None:
         """:returns: the value of a header that is there at most once"""
@@ -62,6 +65,7 @@ class Call:
     def answer(self, status: int = 200, body: bytes = OK, headers: Fields = ()) -> None:
         """Answer it."""
         self.answered = True
+        self.status, self.said = status, body
         request = self._request
         request.setResponseCode(status)
         for name, value in headers:
