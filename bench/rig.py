@@ -171,6 +171,7 @@ def set_up(
                     "push_tls": int(tls and instance.push_tls),
                     "counters": api.counters,
                     "at_once": instance.at_once,
+                    **({} if instance.origin is None else {"origin": instance.origin}),
                     **options,
                 }
                 with Load(

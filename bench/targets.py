@@ -45,6 +45,10 @@ RATIOS = (
     Ratio("handshakes", "handshakes", "nchan", 0.7),
     # What a journal (STATE_DIR) may cost: 30 %.
     Ratio("handshakes", "handshakes", "wsaas-journal", 1 / 0.7, at_most=True),
+    # What limits may cost: 5 %.
+    Ratio("messages-64", "messages", "wsaas-limits", 1 / 0.95, at_most=True),
+    Ratio("pushes-64", "pushes", "wsaas-limits", 1 / 0.95, at_most=True),
+    Ratio("handshakes", "handshakes", "wsaas-limits", 1 / 0.95, at_most=True),
     Ratio("echo-64", "p99", "stock", 0.25, at_most=True),
     Ratio("idle", "memory", "nchan", 1.0, at_most=True),
     Ratio("idle-tls", "memory", "stock", 0.8, at_most=True),

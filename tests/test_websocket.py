@@ -27,13 +27,14 @@ from tests.gate import (
     deflate,
     frame,
     handshake_request,
+    http_request,
     read_frames,
 )
 from tests.properties import moderately
 from wsaas.closing import CLOSE_TIMEOUT
 from wsaas.connection import Connection
 from wsaas.messages import Message
-from wsaas.websocket import FREE_FRAGMENTS, MEAN_FRAGMENT
+from wsaas.websocket import FREE_CONTROLS, FREE_FRAGMENTS, FREE_LATE, MEAN_FRAGMENT
 
 
 class WebSocketTestCase(SynchronousTestCase):
@@ -164,6 +165,68 @@ class MessageTests(WebSocketTestCase):
             self.assertEqual(self.frames(), [Frame(TEXT, b"a" * length)])
 
 
+class FloodTests(WebSocketTestCase):
+    """Frames that are worth nothing and cost time: pings, pongs, and whatever comes after our Close."""
+
+    def test_pings(self) -> None:
+        """So many a second get their pongs; with one more, the client is not read any more: close 1008."""
+        self.wire.deliver(frame(PING, b"!") * FREE_CONTROLS)
+        self.assertEqual(self.frames(), [Frame(PONG, b"!")] * FREE_CONTROLS)
+        self.wire.deliver(frame(PING, b"!") * 1000)
+        self.assertEqual(self.wire.producerState, "paused")
+        self.assert_closed(1008, "protocol", answered=False, in_time=False)
+
+    def test_pongs(self) -> None:
+        """Pongs that nobody asked for are no better."""
+        self.wire.deliver(frame(PONG) * FREE_CONTROLS)
+        self.assertEqual(self.frames(), [])
+        self.wire.deliver(frame(PONG, b"!") * 2)
+        self.assert_closed(1008, "protocol", answered=False, in_time=False)
+
+    def test_each_second_anew(self) -> None:
+        """A client that pings often, but not so often, stays for ever."""
+        for _ in range(5):
+            self.wire.deliver(frame(PING) * FREE_CONTROLS)
+            self.assertEqual(len(self.frames()), FREE_CONTROLS)
+            self.gate.clock.advance(1)
+
+    def test_pongs_that_were_asked_for(self) -> None:
+        """A client pushed to with ``Ws-Confirm`` sends as many pongs as there were pushes, late ones too."""
+        payloads = []
+        for _ in range(3 * FREE_CONTROLS):
+            pusher = self.gate.connect(self.gate.push_site)
+            pusher.deliver(http_request("PUT", f"/{self.gate.key}", b"hello", ("Ws-Confirm", "1")))
+            payloads += [each.payload for each in self.frames() if each.opcode == PING]
+            self.gate.clock.advance(0.002)
+        self.assertEqual(len(payloads), 3 * FREE_CONTROLS)
+        self.wire.deliver(b"".join(frame(PONG, payload) for payload in payloads))
+        self.wire.deliver(frame(PONG) * FREE_CONTROLS)
+        self.assertEqual(self.wire.producerState, "producing")
+        self.wire.deliver(frame(PONG) * 2)
+        self.assert_closed(1008, "protocol", answered=False, in_time=False)
+
+    def test_messages_after_our_close(self) -> None:
+        """Some were on their way. Whoever goes on for long is not read any more, and cut off in time."""
+        self.gate.ask("DELETE", f"/{self.gate.key}?code=4000")
+        self.assertEqual([each.opcode for each in self.frames()], [CLOSE])
+        self.wire.deliver(frame(BINARY, b"") * (FREE_LATE - 1))
+        self.assertEqual(self.wire.producerState, "producing")
+        self.wire.deliver(frame(BINARY, b"") * 2)
+        self.assertEqual(self.wire.producerState, "paused")
+        self.gate.clock.advance(CLOSE_TIMEOUT)
+        self.gate.turn()
+        self.assertTrue(self.wire.over)
+        self.assertEqual(self.puts, [])
+        self.assertEqual(self.gate.agent.last.header("Ws-Close-Code"), "4000")
+
+    def test_the_answer_to_our_close_behind_messages(self) -> None:
+        """It ends the connection at once."""
+        self.gate.ask("DELETE", f"/{self.gate.key}?code=4000")
+        self.wire.deliver(frame(BINARY, b"") * (FREE_LATE - 1) + frame(CLOSE, close_payload(4000)))
+        self.gate.turn()
+        self.assertTrue(self.wire.over)
+
+
 class FragmentTests(WebSocketTestCase):
     """Messages in parts: how many parts, and how much of them is kept."""
 
@@ -267,6 +330,7 @@ class PingTests(WebSocketTestCase):
         before = self.gate.connection.outbox.buffered
         for number in range(1000):
             self.wire.deliver(frame(PING, b"%d" % number))
+            self.gate.clock.advance(0.02)
         self.assertEqual(self.gate.connection.outbox.buffered, before)
         self.wire.flow()
         self.assertEqual(self.frames()[1:], [Frame(PONG, b"999")])

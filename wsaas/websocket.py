@@ -26,6 +26,10 @@ _NO_CODE = 1005
 #: as much as a message of its own, so that a few clients with frames of one byte would keep everybody else waiting.
 FREE_FRAGMENTS = 64
 MEAN_FRAGMENT = 16
+#: Pings, and pongs that nobody asked for, of one client within a second.
+FREE_CONTROLS = 64
+#: Frames that may come after our Close frame: they were on their way.
+FREE_LATE = 256
 #: As many fragments in a row are joined.
 _JOINED = 1024
 
@@ -52,7 +56,14 @@ class ClientProtocol(LeanServerProtocol):
     #: Fragments of a message that came so far, and bytes of it.
     _fragments = 0
     _partial = 0
-    #: There were too many fragments: the client is not read any more.
+    #: Pings with a payload that were sent and whose pongs may still come.
+    _asked = 0
+    #: Other pongs, and pings, that came within a second, and which second that was.
+    _controls = 0
+    _second = 0
+    #: Frames that came after our Close frame.
+    _late = 0
+    #: There were too many frames: the client is not read any more.
     _flooded = False
 
     # As a Peer
@@ -82,6 +93,7 @@ class ClientProtocol(LeanServerProtocol):
     def ping(self, payload: bytes = b"") -> None:
         """Send a ping (RFC 6455 §5.5.2)."""
         if payload or not self.plain_frames:
+            self._asked += 1
             self.sendPing(payload)
         elif self.state == self.STATE_OPEN:
             self._output.write(PING)
@@ -145,10 +157,22 @@ class ClientProtocol(LeanServerProtocol):
                 and self._reading
                 and self.state in (self.STATE_OPEN, self.STATE_CLOSING)
             ):
-                if not (self.plain_frames and self._take_plain()) and not self.processData():
+                if self.plain_frames and self._take_plain():
+                    continue
+                more = self.processData()
+                if (self.state == self.STATE_CLOSING and self._is_late()) or not more:
                     break
         finally:
             self._parsing = False
+
+    def _is_late(self) -> bool:
+        """:returns: whether too much came after our Close frame; it is read no more, and ends when the closing does"""
+        self._late += self.current_frame is None
+        if self._late <= FREE_LATE:
+            return False
+        self._flooded = self._broken = True
+        self.pause()
+        return True
 
     def _take_plain(self) -> bool:
         """Take the plain messages at the beginning of what is to be parsed; if there are none, a plain Close frame.
@@ -277,7 +301,20 @@ class ClientProtocol(LeanServerProtocol):
         if not self.failedByMe:
             self.connection.received(Message(b"".join(parts), self.message_is_binary))
 
+    def _is_flood(self) -> bool:
+        """:returns: whether this ping or pong is one too many; each takes as long as a message that goes nowhere"""
+        now = int(self.factory.reactor.seconds())
+        if now != self._second:
+            self._second, self._controls = now, 0
+        self._controls += 1
+        if self._controls > FREE_CONTROLS and not self.failedByMe:
+            self._flooded = self._broken = True
+            self._fail_connection(1008, "too many pings or pongs")
+        return self._flooded
+
     def _onPing(self, payload: bytes) -> None:
+        if self._is_flood():
+            return
         if self._output.paused:
             # RFC 6455 §5.5.3: only the most recent ping need be answered; a client that does not read gets no queue.
             self._pong = payload
@@ -287,6 +324,10 @@ class ClientProtocol(LeanServerProtocol):
                 self.connection.look_soon()
 
     def _onPong(self, payload: bytes) -> None:
+        if self._asked:
+            self._asked -= 1
+        elif self._is_flood():
+            return
         self.connection.outbox.pong(payload)
 
     def onCloseFrame(self, code: int | None, reasonRaw: bytes | None) -> bool | None:

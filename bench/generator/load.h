@@ -68,7 +68,7 @@ struct options {
     enum mode mode;
     int port, push_port, sources, pushers, parallel, waiting, limit;
     bool tls, push_tls;
-    const char *path, *probe, *counters;
+    const char *path, *origin, *probe, *counters;
     size_t size, active, room, at_once;
 };
 extern struct options options;

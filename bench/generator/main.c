@@ -1,7 +1,7 @@
 /*
  * The load generator: one thread, one epoll, WebSocket clients and HTTP pushers over loopback.
  *
- *     load MODE --port P [--path /x] [--tls 1] [--push-port P] [--push-tls 1] [--size BYTES] [--pushers N]
+ *     load MODE --port P [--path /x] [--origin O] [--tls 1] [--push-port P] [--push-tls 1] [--size BYTES] [--pushers N]
  *               [--parallel N] [--waiting N] [--active N] [--probe /x] [--counters FILE] [--sources N] [--room N]
  *               [--at-once N] [--limit SECONDS]
  *
@@ -185,6 +185,7 @@ static bool set_option(const char *name, char *value)
     else if (!strcmp(name, "--tls")) options.tls = atoi(value);
     else if (!strcmp(name, "--push-tls")) options.push_tls = atoi(value);
     else if (!strcmp(name, "--path")) options.path = value;
+    else if (!strcmp(name, "--origin")) options.origin = value;
     else if (!strcmp(name, "--probe")) options.probe = value;
     else if (!strcmp(name, "--counters")) options.counters = value;
     else if (!strcmp(name, "--size")) options.size = strtoul(value, NULL, 10);
@@ -237,8 +238,10 @@ int main(int argc, char **argv)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     upgrade_length = snprintf(upgrade, sizeof upgrade,
                               "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                              "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
-                              options.path, options.port);
+                              "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+                              "%s%s%s\r\n",
+                              options.path, options.port, options.origin ? "Origin: " : "",
+                              options.origin ? options.origin : "", options.origin ? "\r\n" : "");
     poll_fd = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL}, events[256];
     if (upgrade_length >= sizeof upgrade || poll_fd < 0 || epoll_ctl(poll_fd, EPOLL_CTL_ADD, 0, &event) < 0)

@@ -16,11 +16,12 @@ from urllib.parse import urlsplit
 from bench.programs import Program
 
 
-def put_message(address: str, body: bytes) -> bytes:
+def put_message(address: str, body: bytes, token: str | None = None) -> bytes:
     """``PUT`` of a text message to the address that the API was told."""
     parts = urlsplit(address)
+    authorization = "" if token is None else f"Authorization: Bearer {token}\r\n"
     head = (
-        f"PUT {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+        f"PUT {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n{authorization}"
         f"Content-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode("ascii") + body
@@ -39,6 +40,7 @@ class Instance:
     :param push_request: the whole HTTP request that pushes a text message to the client with an address.
     :param at_once: clients that may connect at a time while many are opened; below its listen backlog.
     :param probe: a path on ``push_port`` whose answer tells how late the system is.
+    :param origin: what clients say in ``Origin``, if they say anything.
     """
 
     programs: list[Program]
@@ -49,6 +51,7 @@ class Instance:
     push_request: Callable[[str, bytes], bytes] = put_message
     probe: str = "/probe"
     at_once: int = 64
+    origin: str | None = None
 
 
 class System(Protocol):
@@ -84,7 +87,8 @@ def all_systems() -> dict[str, System]:
     from bench.systems.nchan import Nchan
     from bench.systems.pushpin import Pushpin
     from bench.systems.stock import Stock
-    from bench.systems.wsaas import Wsaas
+    from bench.systems.wsaas import Wsaas, with_journal, with_limits, with_signatures
 
-    systems: list[System] = [Wsaas(), Wsaas(journal=True), Stock(), Pushpin(), Nchan()]
+    ours: list[System] = [Wsaas(), with_journal(), with_limits(), with_signatures()]
+    systems: list[System] = [*ours, Stock(), Pushpin(), Nchan()]
     return {system.name: system for system in systems}
