@@ -284,5 +284,17 @@ class CommandTests(SynchronousTestCase):
         self.assertIn("at least three are needed" if few else "messages-64: messages, to stock", shown)
         self.assertIn(status, (0, 1))
 
+    def test_settings_that_may_cost(self) -> None:
+        """With all limits on, the clients get in and the pushers are let through; with a secret, calls are signed."""
+        file = Path(self.mktemp()).absolute()
+        few = ("--quick", "--warm", "0.1", "--seconds", "0.2", "--clients", "4", "--json", str(file))
+        _, output = self.call("--system=wsaas-limits", "--system=wsaas-signed", "--workload=pushes-64", *few)
+        self.assertTrue(file.exists(), output)
+        for entry in json.loads(file.read_text("utf-8"))["results"]:
+            (only,) = entry["rounds"]
+            self.assertGreater(only["values"]["pushes"], 0, entry["system"])
+            self.assertNotIn("errors", "".join(only["faults"]))
+
     if NEEDS_COMPILER:
         test_smoke.skip = NEEDS_COMPILER  # type: ignore[attr-defined]  # read by trial
+        test_settings_that_may_cost.skip = NEEDS_COMPILER  # type: ignore[attr-defined]  # ditto
