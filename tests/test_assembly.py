@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from OpenSSL import SSL
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -98,6 +99,18 @@ class BuildTests(SynchronousTestCase):
             api = StringTransport()
             built(machine.tcpClients[0][2]).makeConnection(api)
             self.assertRegex(api.value(), rb"\r\nWs-Signature: v1=[0-9a-f]{64} v1=[0-9a-f]{64}\r\n")
+
+    def test_no_memory_for_tls(self) -> None:
+        """An API by TLS is refused at the start where no call to it could work."""
+
+        def refuse(*_: object) -> None:
+            raise MemoryError("no write+execute memory")
+
+        self.patch(SSL.Context, "set_verify", refuse)
+        self.started(WS_LISTEN="tcp:1")
+        error = self.assertRaises(SettingsError, self.started, API_URI="https://api.test/x")
+        self.assertEqual((error.name, error.given), ("API_URI", "https://api.test/x"))
+        self.assertIn("no write+execute memory", str(error))
 
     def test_a_handshake_asks_the_api(self) -> None:
         """At ``API_URI``, naming the ``ws_uri``; its consent opens the WebSocket, and pushes reach it."""

@@ -126,6 +126,13 @@ class ApiTrust:
         except Exception as error:
             raise ValueError(f"not usable: {error}") from error
 
+    def check(self) -> None:
+        """Find out whether TLS can be used at all: OpenSSL calls back, by way of memory that is written, then executed.
+
+        :raises MemoryError: if this process may have none, as with ``MemoryDenyWriteExecute=`` of systemd
+        """
+        SSL.Context(SSL.TLS_CLIENT_METHOD).set_verify(SSL.VERIFY_PEER, lambda *_: False)
+
     def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:  # noqa: ARG002 - the interface has a port
         """Verify this name, and this name only (RFC 9525)."""
         host = hostname.decode("ascii")

@@ -111,11 +111,16 @@ def build(
     :param token_bytes: the source of keys
     :param open_files: how many descriptors the process may have
     :param environ: what systemd left there
-    :raises SettingsError: if an endpoint cannot be used
+    :raises SettingsError: if an endpoint cannot be used, or TLS to the API
     """
     limits, timeout = settings.connection, settings.connection.timeout
     trust = ApiTrust(settings.api.ca, settings.api.certificate)
     uri = "" if settings.api_uri is None else settings.api_uri.uri
+    if uri.startswith("https:"):
+        try:
+            trust.check()
+        except MemoryError as error:
+            raise SettingsError("API_URI", uri, f"http, as long as this process can do no TLS ({error})") from error
     client, close_agent = api_client(settings, trust, uri, reactor)
     # A look is late by twice that at most: once in its bucket, and once for the next pass.
     check_every = max(0.005, min(WIDTH, timeout / 20)) if timeout else WIDTH
