@@ -41,6 +41,8 @@ class LedgerApi:
         self.status = {"POST": 200, "PUT": 200, "DELETE": 200}
         #: The ``Ws-State`` that it sets with a POST.
         self.state = "state"
+        #: Whether it answers each message with itself.
+        self.echoes = False
         self._accepted: set[str] = set()
         self._changed = threading.Condition(threading.RLock())
         self._over = threading.Event()
@@ -48,13 +50,16 @@ class LedgerApi:
 
         class Handler(BaseHTTPRequestHandler):
             def answer(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                received = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 status = api._enter(self.command, {name.lower(): value for name, value in self.headers.items()})
                 if not status:
                     api._over.wait(2 * PATIENCE)
                     return
-                body = b'{"code": "OK"}'
+                is_echo = api.echoes and self.command == "PUT"
+                body = received if is_echo else b'{"code": "OK"}'
                 self.send_response(status)
+                if is_echo:
+                    self.send_header("Ws-Reply", "text")
                 if self.command == "POST":
                     self.send_header("Ws-State", api.state)
                 self.send_header("Content-Length", str(len(body)))

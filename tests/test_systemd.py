@@ -15,6 +15,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from tests.deploy import DEPLOY, drop_ins
 from tests.processes import ROOT, Program, environment, start, twistd
 from wsaas.errors import SettingsError
 from wsaas.setting_table import SETTINGS
@@ -118,9 +119,33 @@ class UnitTests(SynchronousTestCase):
         self.assertEqual((service["Type"], service["NotifyAccess"]), ("notify", "main"))
         self.assertGreaterEqual(int(service["WatchdogSec"]), 10)
 
-    def test_memory(self) -> None:
-        """Callbacks from OpenSSL into Python need memory that is written, then executed: TLS fails without."""
-        self.assertNotIn("MemoryDenyWriteExecute", read_unit(SERVICE)["Service"])
+    def test_exposure(self) -> None:
+        """What ``systemd-analyze security`` thinks of it, and of the tighter units in the documentation."""
+        tighter = drop_ins()
+        for texts, tenths in (([], 14), (tighter[:1], 11), (tighter, 10)):
+            self.assertIn(f"{tenths / 10}", DEPLOY)
+            self.exposed(tenths, *texts)
+
+    def test_exposure_of_less(self) -> None:
+        """The check can fail."""
+        self.assertRaises(self.failureException, self.exposed, 14, "[Service]\nPrivateMounts=no")
+
+    def exposed(self, tenths: int, *drop_ins: str) -> None:
+        """Check that the service is exposed by no more than that."""
+        analyze = shutil.which("systemd-analyze")
+        if analyze is None:
+            raise SkipTest("systemd-analyze is not installed")
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        unit = Path(folder.name, SERVICE.name)
+        unit.write_text("\n".join([SERVICE.read_text(), *drop_ins]))
+        rated = subprocess.run(
+            [analyze, "security", "--no-pager", "--offline=true", f"--threshold={tenths}", str(unit)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.assertEqual(rated.returncode, 0, rated.stdout + rated.stderr)
 
 
 class EnvironmentTests(SynchronousTestCase):
