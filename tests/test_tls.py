@@ -230,6 +230,50 @@ class StrengthTests(TlsCase):
                 cipher[0], ("TLS_AES_256_GCM_SHA384", "TLS_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256")
             )
 
+    def test_groups(self) -> None:
+        """Each alone, the good ones are accepted and others not; of all together, the hybrid one."""
+        ecdsa, rsa = self.both
+        good = (b"X25519", b"P-256", b"P-384")
+        # In 1.2, a certificate is one more thing that takes a curve.
+        for served, version, hybrid in (
+            (rsa, SSL.TLS1_2_VERSION, ()),
+            (rsa, SSL.TLS1_3_VERSION, (b"X25519MLKEM768",)),
+            (ecdsa, SSL.TLS1_3_VERSION, (b"X25519MLKEM768",)),
+        ):
+            for group in (*good, *hybrid):
+                client = self.limited(version, group)
+                self.pump(Server(served), client, client.do_handshake)
+            for group in (b"P-521", b"X448"):
+                client = self.limited(version, group)
+                error = self.assertRaises(SSL.Error, self.pump, Server(served), client, client.do_handshake)
+                self.assertIn("alert handshake failure", str(error))
+        for served in self.all:
+            server, client = Server(served), self.limited(SSL.TLS1_3_VERSION, None)
+            self.pump(server, client, client.do_handshake)
+            self.assertEqual(client.get_group_name(), "X25519MLKEM768")
+
+    def limited(self, version: int, group: bytes | None) -> SSL.Connection:
+        """:returns: a client of pyOpenSSL's that speaks one version, with one key exchange or all of OpenSSL's list"""
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        context.set_min_proto_version(version)
+        context.set_max_proto_version(version)
+        lib: Any = vars(SSL)["_lib"]
+        if group is not None:
+            self.assertEqual(lib.SSL_CTX_set1_curves_list(context._context, group), 1, group)
+        client = SSL.Connection(context)
+        client.set_connect_state()
+        return client
+
+    def test_an_older_openssl(self) -> None:
+        """One that does not know the hybrid key exchange has the others."""
+        self.patch(tls, "GROUPS", (b"unknown", *tls.GROUPS[1:]))
+        served = self.served(f"tls:{self.folder}/rsa")
+        server, client = Server(served), self.limited(SSL.TLS1_3_VERSION, None)
+        self.pump(server, client, client.do_handshake)
+        self.assertEqual(client.get_group_name(), "x25519")
+        self.patch(tls, "GROUPS", (b"unknown",))
+        self.assertRaises(RuntimeError, self.served, f"tls:{self.folder}/rsa")
+
     def test_compression(self) -> None:
         """None (CRIME)."""
         for served in self.all:
