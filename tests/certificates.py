@@ -48,6 +48,7 @@ class Authority:
         days: int = 1,
         since: int = -10,
         bits: int = 0,
+        alternatives: bool = True,
     ) -> tuple[bytes, bytes]:
         """Make a certificate.
 
@@ -56,12 +57,13 @@ class Authority:
         :param days: from now until it expires; negative for one that has
         :param since: days from now until it becomes valid
         :param bits: of an RSA key; 0 for one of an elliptic curve
+        :param alternatives: whether it is for all of them; else its subject is all that names anything
         :returns: the certificate and its private key, each as PEM
         """
         key = rsa.generate_private_key(65537, bits) if bits else ec.generate_private_key(ec.SECP256R1())
-        alternatives = [*map(x509.DNSName, names), *(x509.IPAddress(ip_address(address)) for address in addresses)]
+        named = [*map(x509.DNSName, names), *(x509.IPAddress(ip_address(address)) for address in addresses)]
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, [*names, *addresses][0])])
-        certificate = self._sign(subject, key, alternatives, days=days, since=since)
+        certificate = self._sign(subject, key, named if alternatives else (), days=days, since=since)
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         return certificate.public_bytes(Encoding.PEM), private
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
+from OpenSSL import SSL
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError, ConnectionLost
@@ -21,9 +22,18 @@ from twisted.web.iweb import IAgent, IResponse
 from tests.certificates import self_signed
 from tests.gate import Wire
 from tests.memory_api import MemoryApi, answer_bytes, read_requests
-from wsaas.agent import KEEP_IDLE, ApiTrust, PersistentAgent, is_cancelled, split_pem
-from wsaas.client import Body
-from wsaas.errors import NoAnswer, TimedOut
+from wsaas.agent import (
+    KEEP_IDLE,
+    ApiTrust,
+    NoHandshake,
+    PersistentAgent,
+    Untrusted,
+    _after_all_sent,
+    is_cancelled,
+    split_pem,
+)
+from wsaas.client import Body, why
+from wsaas.errors import NoAnswer, NotSent, TimedOut
 
 URI = b"http://192.0.2.10:8000/hook?a=b"
 
@@ -231,6 +241,24 @@ class RepeatTests(AgentTestCase):
         self.assertEqual(len(self.api.attempts), 1)
         self.api.accept().deliver(answer_bytes(204))
         self.assertEqual(self.successResultOf(result).code, 204)
+
+    def test_no_tls_when_it_was_repeated(self) -> None:
+        """As it was sent before, nothing tells that the API has not had it."""
+        for error in (
+            NoHandshake([("SSL routines", "", "wrong version number")]),
+            SSL.Error([("SSL routines", "", "tlsv13 alert certificate required")]),
+            Untrusted("it has expired"),
+        ):
+            for first, kind in ((False, NotSent), (True, NoAnswer)):
+                failure = Failure(ResponseNeverReceived([Failure(error)]))
+                result = _after_all_sent(failure) if first else failure
+                assert isinstance(result, Failure)
+                self.assertIsInstance(why(result, False, True), kind)
+
+    def test_tls_that_breaks_later(self) -> None:
+        """Is no sign that the API has not had it, whatever somebody slips in."""
+        error = SSL.Error([("SSL routines", "", "wrong version number")])
+        self.assertIs(type(why(Failure(ResponseNeverReceived([Failure(error)])), False, True)), NoAnswer)
 
     def test_not_when_the_connection_was_fresh(self) -> None:
         """Then the API has had it."""

@@ -7,12 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
-from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS, trustRootFromCertificates
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import (
+    AcceptableCiphers,
+    Certificate,
+    CertificateOptions,
+    PrivateCertificate,
+    TLSVersion,
+    optionsForClientTLS,
+    trustRootFromCertificates,
+)
 
-from tests.certificates import Authority
+from tests.certificates import Authority, self_signed
 from tests.contract import ContractTestCase
 from tests.processes import free_port
 from tests.recording_api import Answer
+from tests.waiting import reactor
 from tests.wire import BINARY, CLOSE, PING, PONG, TEXT, Frame, Wire, close_payload, frame, handshake
 
 
@@ -232,8 +242,21 @@ class PushTests(TlsTestCase):
         return self.api.calls[0].header("Ws-Scheme")
 
 
+class Complaining(Protocol):
+    """Takes whatever comes for bad HTTP."""
+
+    transport: Any
+
+    def dataReceived(self, data: bytes) -> None:
+        """Say so."""
+        self.transport.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        self.transport.loseConnection()
+
+
 class ApiTests(TlsTestCase):
     """An ``https`` API: verified TLS."""
+
+    fast_lanes = "on"
 
     def listen_api(self) -> None:
         """Each test has the API listen with a certificate of its own."""
@@ -252,7 +275,8 @@ class ApiTests(TlsTestCase):
     async def serve_https(self, host: str = "localhost", **settings: str) -> None:
         """Start the gateway in front of the API, with our authority as the only one that it trusts."""
         ca = str(self.write("ca.pem", self.authority.certificate))
-        await self.serve(**{"API_URI": f"https://{host}:{self.api.port}/hook", "API_CA": ca, **settings})
+        given = {"API_URI": f"https://{host}:{self.api.port}/hook", "API_CA": ca, "FAST_LANES": self.fast_lanes}
+        await self.serve(**{**given, **settings})
 
     async def check_refused(self, why: str) -> None:
         """Nobody is let in, the API hears nothing, no goodbye is owed, and the log says why, once as an error."""
@@ -313,6 +337,50 @@ class ApiTests(TlsTestCase):
         await self.serve_https()
         await self.check_refused("it is not valid yet")
 
+    async def test_self_signed(self) -> None:
+        """One that signs itself, for the right name: 503 and no DELETE; unless ``API_CA`` has that very one."""
+        mine = self_signed()
+        self.listen(mine)
+        await self.serve_https()
+        await self.check_refused("it signs itself, and API_CA does not have it")
+        await self.serve_https(API_CA=str(self.write("self.pem", mine[0])))
+        self.assertEqual(len((await self.life()).calls), 3)
+
+    async def test_no_alternative_name(self) -> None:
+        """With the name as its subject alone, which has not counted for long (RFC 9525 §2): 503 and no DELETE."""
+        self.listen(self.authority.issue(alternatives=False))
+        await self.serve_https()
+        await self.check_refused("it is not for localhost (CN=localhost)")
+
+    async def test_an_old_version(self) -> None:
+        """An API that speaks nothing newer than TLS 1.1: 503 and no DELETE, and the log has what is wrong."""
+        for version in (TLSVersion.TLSv1_0, TLSVersion.TLSv1_1):
+            self.listen_old(version)
+            await self.serve_https()
+            self.assertEqual((await self.shake(handshake())).status, 503)
+            await self.stop_gateway()
+            await self.api.stop_listening()
+            self.assertRegex(self.logged(), "WARN .*no TLS with the API: .*alert protocol version")
+        self.check_nothing_owed()
+
+    def check_nothing_owed(self) -> None:
+        """The API heard nothing, and will not hear of it."""
+        self.assertEqual(self.api.calls, [])
+        self.assertNotIn("does not take a DELETE", self.logged())
+
+    def listen_old(self, version: Any) -> None:
+        """Have the API listen with one version of TLS."""
+        own = PrivateCertificate.loadPEM(b"".join(self.authority.issue()))
+        self.api.listen(
+            CertificateOptions(
+                privateKey=own.privateKey.original,
+                certificate=own.original,
+                insecurelyLowerMinimumTo=version,
+                lowerMaximumSecurityTo=version,
+                acceptableCiphers=AcceptableCiphers.fromOpenSSLCipherString("ALL:@SECLEVEL=0"),
+            )
+        )
+
     async def test_renewed(self) -> None:
         """A certificate that is accepted after one that was not: clients get in."""
         self.listen(self.authority.issue(days=-1))
@@ -332,7 +400,7 @@ class ApiTests(TlsTestCase):
     async def test_system_roots(self) -> None:
         """Without ``API_CA`` the system's roots count, which do not have ours: 503 and no DELETE."""
         self.listen(self.authority.issue())
-        await self.serve(API_URI=f"https://localhost:{self.api.port}/hook")
+        await self.serve(API_URI=f"https://localhost:{self.api.port}/hook", FAST_LANES=self.fast_lanes)
         await self.check_refused("its authority is not trusted")
 
     async def test_no_tls_at_the_api(self) -> None:
@@ -343,6 +411,19 @@ class ApiTests(TlsTestCase):
         await self.stop_gateway()
         self.assertEqual(self.api.calls, [])
 
+    async def test_plain_text_from_the_api(self) -> None:
+        """An API that answers what is no HTTP to it, as most do: 503 and no DELETE."""
+        self.api.listen()
+        server = Factory.forProtocol(Complaining)
+        server.noisy = False
+        port: Any = reactor.listenTCP(0, server, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        await self.serve_https(API_URI=f"https://localhost:{port.getHost().port}/hook")
+        self.assertEqual((await self.shake(handshake())).status, 503)
+        await self.stop_gateway()
+        self.assertRegex(self.logged(), "WARN .*no TLS with the API: .*wrong version number")
+        self.check_nothing_owed()
+
     async def test_own_certificate(self) -> None:
         """``API_CERT``: an API that asks for a certificate gets ours."""
         self.listen(self.authority.issue(), self.authority.certificate)
@@ -350,10 +431,24 @@ class ApiTests(TlsTestCase):
         await self.serve_https(API_CERT=str(self.write("own.pem", key, certificate)))
         self.assertEqual(len((await self.life()).calls), 3)
 
+    async def test_own_certificate_of_somebody_else(self) -> None:
+        """An API that does not accept ours does not hear of anybody."""
+        self.listen(self.authority.issue(), self.authority.certificate)
+        await self.serve_https(API_CERT=str(self.write("own.pem", *Authority("another").issue(("gateway.example",)))))
+        self.assertEqual((await self.shake(handshake())).status, 503)
+        await self.stop_gateway()
+        self.check_nothing_owed()
+
     async def test_no_own_certificate(self) -> None:
         """An API that asks for a certificate does not hear of a gateway that has none."""
         self.listen(self.authority.issue(), self.authority.certificate)
         await self.serve_https()
-        self.assertIn((await self.shake(handshake())).status, (502, 503))
+        self.assertEqual((await self.shake(handshake())).status, 503)
         await self.stop_gateway()
-        self.assertEqual(self.api.calls, [])
+        self.check_nothing_owed()
+
+
+class PlainApiTests(ApiTests):
+    """The same without fast lanes."""
+
+    fast_lanes = "off"

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from OpenSSL import SSL
 from OpenSSL.crypto import FILETYPE_PEM, X509, load_certificate
-from service_identity import VerificationError
+from service_identity import CertificateError, VerificationError
 from service_identity.cryptography import extract_patterns
 from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identity
 from twisted.internet.abstract import isIPAddress, isIPv6Address
@@ -56,6 +56,20 @@ class Untrusted(Exception):
     """The certificate that a server shows is not accepted."""
 
 
+class NoHandshake(SSL.Error):
+    """TLS did not come about, so nothing of a request has left. As from OpenSSL, but told from what comes later."""
+
+
+class _Shaking(SSL.Connection):
+    def do_handshake(self) -> None:
+        try:
+            super().do_handshake()
+        except SSL.Error as error:
+            if type(error) is SSL.Error:  # others ask for more bytes, or are of the socket
+                raise NoHandshake(*error.args) from error
+            raise
+
+
 def _subject(certificate: X509) -> str:
     return certificate.to_cryptography().subject.rfc4514_string() or "no subject"
 
@@ -76,6 +90,7 @@ class _Verified:
 
     def clientConnectionForTLS(self, protocol: Any) -> SSL.Connection:
         connection: SSL.Connection = self._options.clientConnectionForTLS(protocol)
+        connection.__class__ = _Shaking  # the options make none but pyOpenSSL's own
         connection.set_verify(SSL.VERIFY_PEER, self._verify)
         return connection
 
@@ -91,7 +106,7 @@ class _Verified:
             wanted = IPAddress_ID(self._host) if is_address else DNS_ID(self._host)
             try:
                 verify_service_identity(extract_patterns(certificate.to_cryptography()), [wanted], [])
-            except VerificationError:
+            except (VerificationError, CertificateError):  # the latter where it has no names at all
                 why = f"it is not for {self._host} ({_subject(certificate)})"
         if why:
             # The protocol, which tells who waits for the connection.
@@ -151,7 +166,8 @@ def _after_all_sent(failure: Failure) -> Failure:
     """The first attempt may have reached the API, so no failure of the second may say that nothing was sent."""
     if failure.check(CancelledError, ConnectingCancelledError):
         return Failure(TimedOut("no complete answer in time"))
-    if failure.check(ConnectError, DNSLookupError):
+    tls = [reason for reason in getattr(failure.value, "reasons", ()) if reason.check(SSL.Error, Untrusted)]
+    if tls or failure.check(ConnectError, DNSLookupError):
         return Failure(NoAnswer(f"a kept connection ended, and there was no other: {failure.getErrorMessage()}"))
     return failure
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, cast
@@ -22,11 +23,17 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer, IResponse
 from zope.interface import implementer
 
-from wsaas.agent import Untrusted
+from wsaas.agent import NoHandshake, Untrusted
 from wsaas.answers import Answer
 from wsaas.counts import Attempts, attempts
 from wsaas.errors import CallbackFailed, NoAnswer, NotSent, NotVerified, TimedOut, Unusable
 from wsaas.exchange import decode_headers
+
+#: How an API says that it does not accept our certificate, or that there is none. With TLS 1.3 it does so when a
+#: request may be on its way, which then nobody reads (RFC 8446 §4.4.2.4).
+_OURS_REFUSED = re.compile(
+    "alert (bad certificate|unsupported certificate|certificate (required|revoked|expired|unknown)|unknown ca)"
+)
 
 
 @implementer(IBodyProducer)
@@ -234,6 +241,9 @@ def why(failure: Failure, timed_out: bool, started: bool) -> CallbackFailed:
     if unverified is not None:
         # Bytes may have been written into the TLS buffer, but none left it.
         return NotVerified(f"the API's certificate was not accepted: {unverified.getErrorMessage()}")
+    unshaken = next((cause for cause in causes if _is_handshake(cause.value)), None)
+    if unshaken is not None:
+        return NotSent(f"no TLS with the API: {unshaken.getErrorMessage()}")
     if failure.check(ConnectError, DNSLookupError, ConnectingCancelledError) or not started:
         return NotSent("no connection to the API in time" if timed_out else f"no connection to the API: {said}")
     if timed_out or failure.check(CancelledError):
@@ -241,6 +251,10 @@ def why(failure: Failure, timed_out: bool, started: bool) -> CallbackFailed:
     if any(cause.check(ParseError) for cause in causes):
         return Unusable(f"the answer is not HTTP: {said}")
     return NoAnswer(f"the connection ended before the answer was complete: {said}")
+
+
+def _is_handshake(error: BaseException | None) -> bool:
+    return isinstance(error, NoHandshake) or (isinstance(error, TLSError) and bool(_OURS_REFUSED.search(str(error))))
 
 
 def _is_verification(error: BaseException | None) -> bool:
