@@ -1,0 +1,305 @@
+"""HAProxy and nginx in front of the gateway, each a real process, configured as ``docs/deploy.rst`` has it.
+
+Clients connect from addresses of loopback other than the proxies'.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, wrapClientTLS
+from twisted.internet.threads import deferToThread
+
+from tests.processes import ROOT, Gateway, Program, environment, free_port, start, twistd
+from tests.test_contract_tls import TlsTestCase
+from tests.waiting import reactor, within
+from tests.wire import BINARY, Fields, Frame, Reply, Wire, handshake
+
+PAGE = (ROOT / "docs" / "deploy.rst").read_text(encoding="utf-8")
+BLOCK = re.compile(r"(?:^\.\. code-block:: \w+|::)\n\n((?:    .*\n|\n)+)", re.MULTILINE)
+MODULES = Path("/usr/lib/nginx/modules")
+
+CLIENT, OTHER = "127.0.0.2", "127.0.0.3"
+#: What a client would like the API to believe.
+FORGED = [
+    ("X-Forwarded-For", "203.0.113.9"),
+    ("X-Forwarded-For", "203.0.113.10, 203.0.113.11"),
+    ("X-Forwarded-Proto", "http"),
+    ("X-Real-IP", "203.0.113.12"),
+    ("Forwarded", "for=203.0.113.13;proto=http"),
+]
+
+
+def documented(mark: str) -> str:
+    """:returns: the one block of the page that has this in it"""
+    (block,) = [dedent(block) for block in BLOCK.findall(PAGE) if mark in block]
+    return block
+
+
+class ProxyTestCase(TlsTestCase):
+    """With a gateway and proxies, which are processes, between an API and clients of the test's own."""
+
+    fast_lanes = "on"
+
+    def setUp(self) -> None:
+        """Make a certificate for who ends TLS."""
+        super().setUp()
+        self.write("tls/localhost.pem", *self.authority.issue())
+        self.front = free_port()
+        self.push_tls = self.trusting()
+        self.process: Gateway | None = None
+
+    def logged(self) -> str:
+        """:returns: what the gateway's process wrote, beside what is logged in this one"""
+        return super().logged() + (self.process.output if self.process else "")
+
+    def replaced(self, text: str, *pairs: tuple[str, object]) -> str:
+        """:returns: a text with what is a test's own in place of what a page has; each of the latter is there"""
+        for old, new in pairs:
+            self.assertIn(old, text)
+            text = text.replace(old, str(new))
+        return text
+
+    # The gateway
+
+    def gateway_behind(self, text: str, *pairs: tuple[str, object], **settings: str) -> Gateway:
+        """Start the gateway.
+
+        :param text: settings as on the page
+        :param pairs: what of them is replaced, and by what
+        :param settings: more of them, or others; an empty one is left out
+        """
+        given = dict(line.split("=", 1) for line in self.replaced(text, *pairs).split())
+        given |= {"API_URI": f"127.0.0.1:{self.api.port}/hook", "DRAIN_TIMEOUT": "100", "LOG_LEVEL": "DEBUG"}
+        given |= {"FAST_LANES": self.fast_lanes, **settings}
+        given = {name: value for name, value in given.items() if value}
+        self.process = gateway = Gateway(twistd(), environment(**given), 0)
+
+        async def stop() -> None:
+            self.api.release()
+            await deferToThread(gateway.stop)
+
+        self.addCleanup(stop)
+        gateway.wait_for_line(r"listening: .*\(clients")
+        return gateway
+
+    def behind_http(self, *, back: int, proxies: int = 1, **settings: str) -> Gateway:
+        """Start the gateway with the settings for a proxy that ends TLS.
+
+        :param back: the port that the proxy knows
+        """
+        pushes = free_port()
+        pairs = [("tcp:8080", f"tcp:{back}"), ("8081", pushes), ("TRUST_PROXY=1", f"TRUST_PROXY={proxies}")]
+        return self.gateway_behind(documented("TRUST_PROXY=1"), *pairs, **settings)
+
+    def behind_tcp(self, *, back: int, **settings: str) -> Gateway:
+        """Start the gateway with the settings for a proxy that passes TLS on, and pushes coming in that way, too."""
+        place = [
+            ("/run/credentials/wsaas.service:443", f"{self.folder.absolute()}/tls:{back}"),
+            ("10.0.0.5", "127.0.0.1"),
+        ]
+        return self.gateway_behind(
+            documented("WS_LISTEN=haproxy:"), *place, WS_HOSTNAME=f"https://localhost:{self.front}", **settings
+        )
+
+    # Proxies
+
+    def program(self, name: str, package: str) -> str:
+        """:returns: where a program is; the test is skipped if it is nowhere"""
+        found = shutil.which(name) or shutil.which(name, path="/usr/sbin")
+        if found is None:
+            self.skipTest(f"{name} (Debian package {package}) is not installed")
+        return found
+
+    def haproxy(self, text: str, more: str = "") -> Program:
+        """Start HAProxy.
+
+        :param text: as on the page, with a test's own addresses
+        :param more: for its defaults
+        """
+        program = self.program("haproxy", "haproxy")
+        head = f"global\n    log stdout format raw local0 info\n    maxconn 100\ndefaults\n    log global\n    {more}\n"
+        return start(self, [program, "-db", "-f", self.write("haproxy.cfg", f"{head}{text}".encode())])
+
+    def nginx(self, text: str, modules: str = "") -> Program:
+        """Start nginx.
+
+        :param text: a block, as on the page, with a test's own addresses
+        :param modules: what it takes beside the program
+        """
+        program = self.program("nginx", "nginx")
+        head = (
+            f"{modules}\ndaemon off;\nmaster_process off;\npid {self.folder.absolute()}/pid;\nerror_log stderr warn;\n"
+        )
+        config = self.write("nginx.conf", f"{head}events {{}}\n{text}".encode())
+        return start(self, [program, "-p", self.folder.absolute(), "-e", "stderr", "-c", config])
+
+    def haproxy_http(self, back: int, *pairs: tuple[str, object], more: str = "") -> Program:
+        """Start HAProxy as it ends TLS."""
+        mine = [("bind :443", f"bind 127.0.0.1:{self.front}"), ("/etc/haproxy/certs", self.folder.absolute() / "tls")]
+        text = self.replaced(documented("frontend clients"), *mine, ("127.0.0.1:8080", f"127.0.0.1:{back}"), *pairs)
+        return self.haproxy(text, more)
+
+    def haproxy_tcp(self, back: int, *pairs: tuple[str, object], more: str = "") -> Program:
+        """Start HAProxy as it passes TLS on."""
+        mine = [("bind :443", f"bind 127.0.0.1:{self.front}"), ("10.0.0.5:443", f"127.0.0.1:{back}")]
+        return self.haproxy(self.replaced(documented("listen clients"), *mine, *pairs), more)
+
+    def nginx_http(self, front: int, back: int, *pairs: tuple[str, object]) -> Program:
+        """Start nginx as it ends TLS."""
+        here, pem = self.folder.absolute(), self.folder.absolute() / "tls" / "localhost.pem"
+        text = self.replaced(
+            documented("map $http_upgrade"),
+            ("listen [::]:443 ssl;", ""),
+            ("listen 443", f"listen 127.0.0.1:{front}"),
+            ("/etc/letsencrypt/live/ws.example.com/fullchain.pem", pem),
+            ("/etc/letsencrypt/live/ws.example.com/privkey.pem", pem),
+            ("127.0.0.1:8080", f"127.0.0.1:{back}"),
+            *pairs,
+        )
+        kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        temporary = "".join(f"{kind}_temp_path {here}/{kind};\n" for kind in kinds)
+        return self.nginx(f"http {{\naccess_log off;\n{temporary}{text}}}\n")
+
+    # Clients
+
+    async def come(self, address: str = CLIENT, headers: Fields = FORGED) -> tuple[Wire, Reply]:
+        """:returns: a client that connects through the proxy, and the answer to its handshake"""
+        endpoint: Any = TCP4ClientEndpoint(reactor, "127.0.0.1", self.front, bindAddress=(address, 0))
+        endpoint = wrapClientTLS(self.trusting(), endpoint)
+        wire: Wire = await within(connectProtocol(endpoint, Wire()), "a connection through the proxy")
+        self.addCleanup(self._drop, wire)
+        wire.send(handshake("/chat?room=7", headers, host="ws.example.com"))
+        return wire, await wire.reply()
+
+    async def enter(self, address: str = CLIENT) -> tuple[Wire, str]:
+        """:returns: a client that is in, of which the API was told the truth, and its ``ws_uri``"""
+        wire, reply = await self.come(address)
+        self.assertEqual(reply.status, 101)
+        post = await self.api.call("POST")
+        told = [post.header(name) for name in ("Ws-Client", "X-Forwarded-For", "Ws-Scheme", "X-Forwarded-Proto")]
+        self.assertEqual(told, [address, address, "wss", "https"])
+        self.assertEqual((post.header("Ws-Host"), post.header("Ws-Path")), ("ws.example.com", "/chat?room=7"))
+        return wire, post.ws_uri
+
+    async def check_lives(self) -> None:
+        """Messages of all sizes get through in both directions, and both kinds of close, with code and reason."""
+        client, ws_uri = await self.enter()
+        for payload in (b"hello", bytes(range(256)) * 512):
+            client.send_binary(payload)
+            self.assertEqual((await self.api.call("PUT", ws_uri)).body, payload)
+            pushed = await self.push("PUT", ws_uri, payload, [("Content-Type", "application/octet-stream")])
+            self.assertEqual(pushed.status, 200)
+            self.assertEqual(await client.frame(), Frame(BINARY, payload))
+        self.assertEqual((await self.push("GET", ws_uri)).json["client"], CLIENT)
+        self.assertEqual((await self.push("DELETE", ws_uri, query="?code=4001&reason=that%20is%20all")).status, 200)
+        closed = await client.closed()
+        self.assertEqual((closed.code, closed.reason), (4001, "that is all"))
+        goodbye = await self.api.call("DELETE", ws_uri)
+        self.assertEqual((goodbye.header("Ws-Client"), goodbye.header("Ws-Closed-By")), (CLIENT, "api"))
+        client, ws_uri = await self.enter()
+        client.send_close(4002, "me first")
+        goodbye = await self.api.call("DELETE", ws_uri)
+        self.assertEqual((goodbye.header("Ws-Close-Code"), goodbye.header("Ws-Closed-By")), ("4002", "client"))
+        self.assertEqual((await client.frame()).code, 4002)
+        await client.end()
+
+    async def check_per_address(self) -> None:
+        """With one connection for each address: a client's own is counted."""
+        first, _ = await self.enter()
+        await self.enter(OTHER)
+        self.assertEqual((await self.come())[1].status, 429)
+        first.drop()
+        await self.api.call("DELETE")
+        await self.enter()
+
+
+class HaproxyTests(ProxyTestCase):
+    """HAProxy that ends TLS, and that passes it on; with checks of health: a connection each, and nobody on it."""
+
+    checks = "default-server inter 5ms fall 1 rise 20"
+
+    def check_quiet(self, haproxy: Program, gateway: Gateway) -> None:
+        """Twenty checks that went well are no clients, no calls and no lines in the log.
+
+        :param haproxy: takes the gateway for dead until it has checked so often
+        """
+        haproxy.wait_for_line("gateway is UP")
+        self.assertEqual(self.api.calls, [])
+        self.assertEqual(re.findall(r"refused|clos\w+|WARN .*|ERROR .*|127\.0\.0\.1: .*", gateway.output), [])
+        self.assertLess(gateway.output.count("\n"), 20)
+
+    async def test_http(self) -> None:
+        """It ends TLS, and tells of the client in headers; pushes have a port of their own."""
+        back = free_port()
+        haproxy = self.haproxy_http(back, more=self.checks)
+        haproxy.wait_for_line("gateway is DOWN")
+        gateway = self.behind_http(back=back, WS_MAX_PER_ADDRESS="1")
+        self.check_quiet(haproxy, gateway)
+        await self.check_lives()
+        await self.check_per_address()
+
+    async def check_proxy_protocol(self, version: str) -> None:
+        """It passes TLS on, with a header in front; pushes come the same way."""
+        back = free_port()
+        haproxy = self.haproxy_tcp(back, ("send-proxy-v2", version), more=self.checks)
+        haproxy.wait_for_line("gateway is DOWN")
+        gateway = self.behind_tcp(back=back, WS_MAX_PER_ADDRESS="1")
+        self.check_quiet(haproxy, gateway)
+        await self.check_lives()
+        await self.check_per_address()
+
+    async def test_version_2(self) -> None:
+        """Headers of version 2; those of the checks are LOCAL."""
+        await self.check_proxy_protocol("send-proxy-v2")
+
+    async def test_version_1(self) -> None:
+        """Headers of version 1; those of the checks are UNKNOWN. Without fast lanes."""
+        self.fast_lanes = "off"
+        await self.check_proxy_protocol("send-proxy")
+
+
+class NginxTests(ProxyTestCase):
+    """nginx that ends TLS, and that passes it on; pushes come the same way."""
+
+    async def test_http(self) -> None:
+        """It ends TLS, and tells of the client in headers. Without fast lanes."""
+        self.fast_lanes = "off"
+        back = free_port()
+        self.nginx_http(self.front, back).wait_for_port(self.front)
+        self.behind_http(
+            back=back, PUSH_LISTEN="", WS_HOSTNAME=f"https://localhost:{self.front}", WS_MAX_PER_ADDRESS="1"
+        )
+        await self.check_lives()
+        await self.check_per_address()
+
+    async def test_proxy_protocol(self) -> None:
+        """It passes TLS on, with a header of version 1."""
+        module = MODULES / "ngx_stream_module.so"
+        if not module.exists():
+            self.skipTest("nginx's stream module (Debian package libnginx-mod-stream) is not installed")
+        back = free_port()
+        mine = [("listen 443", f"listen 127.0.0.1:{self.front}"), ("10.0.0.5:443", f"127.0.0.1:{back}")]
+        text = self.replaced(documented("proxy_protocol on"), *mine)
+        self.nginx(text, f"load_module {module};").wait_for_port(self.front)
+        self.behind_tcp(back=back, WS_MAX_PER_ADDRESS="1")
+        await self.check_lives()
+        await self.check_per_address()
+
+
+class ChainTests(ProxyTestCase):
+    """HAProxy, where clients come in, then nginx, then the gateway."""
+
+    async def test_both_trusted(self) -> None:
+        """The client is who came to the first of them, whatever it says itself."""
+        middle, back = free_port(), free_port()
+        added = ("X-Forwarded-For $remote_addr", "X-Forwarded-For $proxy_add_x_forwarded_for")
+        self.nginx_http(middle, back, added).wait_for_port(middle)
+        self.behind_http(back=back, proxies=2, WS_MAX_PER_ADDRESS="1")
+        self.haproxy_http(middle, ("check", "ssl verify none")).wait_for_port(self.front)
+        await self.check_lives()
+        await self.check_per_address()
