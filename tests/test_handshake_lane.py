@@ -320,7 +320,7 @@ class ArrivalTests(ArrivalTestCase):
         self.addCleanup(globalLogPublisher.removeObserver, observer)
         wire = self.gate.connect()
         wire.deliver(handshake_request("/", without=("Host",)))
-        self.assertIn(b"Server:", wire.take())
+        self.assertIn(b"Date:", wire.take())
         self.assertEqual(len(events), 1)
 
     def test_refused_by_the_api(self) -> None:

@@ -233,7 +233,7 @@ class LaneTestCase(SynchronousTestCase):
 
     def assert_by_the_lane(self, data: bytes) -> None:
         """The lane's answers are known by what twisted.web would add."""
-        self.assertNotIn(b"Server:", data)
+        self.assertNotIn(b"Date:", data)
 
 
 class TakeTests(LaneTestCase):
@@ -421,7 +421,7 @@ class ChannelTests(LaneTestCase):
             wire = self.gate.connect()
             wire.deliver(push[:cut])
             wire.deliver(push[cut:])
-            self.assertIn(b"Server:", wire.take())
+            self.assertIn(b"Date:", wire.take())
             wire.deliver(push)
             self.assert_by_the_lane(wire.take())
 
@@ -903,7 +903,7 @@ class DifferentialTests(SynchronousTestCase):
         sides = [Side("on"), Side("off")]
         for side in sides:
             side.pusher.deliver(put(b"/" + OPEN, [], b"abc"))
-        self.assertEqual([b"Server:" in side.pusher.take() for side in sides], [False, True])
+        self.assertEqual([b"Date:" in side.pusher.take() for side in sides], [False, True])
         self.assertIsInstance(sides[0].gate.lane, PushLane)
         for side in sides:
             side.end()

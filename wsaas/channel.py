@@ -19,11 +19,13 @@ from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper, TimeoutMixin
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
+from twisted.web.http_headers import Headers
 from twisted.web.server import Request
 
 from wsaas.budget import OVERHEAD
-from wsaas.exchange import RequestHead, Response, client_of, json_response, text_response
+from wsaas.exchange import FAULT, RequestHead, Response, client_of, json_response, text_response
 from wsaas.forwarded import believed
+from wsaas.handshake import is_handshake
 
 if TYPE_CHECKING:
     from wsaas.client_site import ClientSite, Lane
@@ -88,6 +90,30 @@ class JudgedRequest(Request):
             self.channel.requestDone(self)
         else:
             super().requestReceived(command, path, version)
+
+    def __repr__(self) -> str:
+        """Without the target, which may hold a key or a client's token: what twisted.web logs may name a request."""
+        return f"<{type(self).__name__} {self.method!r}>"
+
+    def setHeader(self, name: str | bytes, value: str | bytes) -> None:
+        """Set a header of the answer, but not the one in which twisted.web tells its version."""
+        if name != b"Server":
+            super().setHeader(name, value)
+
+    def processingFailed(self, reason: Failure) -> Failure:
+        """A resource failed: the log says how, the answer only that."""
+        self._log.failure("a fault of the gateway", failure=reason)
+        if self.channel is None or self.finished:
+            return reason
+        if self.startedWriting:
+            # A part of an answer is out.
+            self.channel.loseConnection()
+            return reason
+        # Of what the resource may have set, nothing holds.
+        closing = self.responseHeaders.getRawHeaders(b"Connection")
+        self.responseHeaders = Headers({} if closing is None else {b"Connection": closing})
+        self.answer(text_response(500, "a fault of the gateway") if is_handshake(self.head) else FAULT)
+        return reason
 
     def answer(self, response: Response) -> None:
         """Answer it."""
@@ -291,7 +317,11 @@ class Channel(HTTPChannel):
         if self.site.proxies:
             client, secure = believed(self.site.proxies, request.head)
             request.head = replace(request.head, client=client, secure=secure)
-        refusal = self.site.judge(request.head)
+        try:
+            refusal = self.site.judge(request.head)
+        except Exception:  # noqa: BLE001 - whatever it is, it is logged, and the peer is owed an answer
+            self._log.failure("a fault of the gateway")
+            refusal = FAULT
         if refusal is None and not self._reserve(self.site.max_body if length is None else length):
             refusal = _OVERLOADED
         if refusal is None:

@@ -133,6 +133,10 @@ class Response:
         return b"\r\n".join(lines) + b"\r\n\r\n" + (b"" if head_only else self.body)
 
 
+#: What a browser would make of an answer by looking into it is not for it to say (the Fetch standard, §3.6).
+_AS_DECLARED = (b"X-Content-Type-Options", b"nosniff")
+
+
 def json_response(
     status: int, code: str, message: str | None = None, headers: Sequence[tuple[bytes, bytes]] = (), **more: Any
 ) -> Response:
@@ -143,18 +147,24 @@ def json_response(
     :param more: further members of the JSON object
     """
     value = {"code": code, **({} if message is None else {"message": message}), **more}
+    # In an answer that is a code and nothing else, as to nearly every push, there is nothing to misread.
+    declared = () if len(value) == 1 else (_AS_DECLARED,)
     return Response(
         status,
-        ((b"Content-Type", b"application/json"), (b"Cache-Control", b"no-store"), *headers),
+        ((b"Content-Type", b"application/json"), (b"Cache-Control", b"no-store"), *declared, *headers),
         json.dumps(value, ensure_ascii=False).encode("utf-8", "replace") + b"\n",
     )
+
+
+#: The answer where the gateway failed; what happened is for its log alone.
+FAULT = json_response(500, "FAULT", "a fault of the gateway")
 
 
 def text_response(status: int, message: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> Response:
     """Make an answer to a client that got no WebSocket."""
     return Response(
         status,
-        ((b"Content-Type", b"text/plain; charset=utf-8"), (b"Cache-Control", b"no-store"), *headers),
+        ((b"Content-Type", b"text/plain; charset=utf-8"), (b"Cache-Control", b"no-store"), _AS_DECLARED, *headers),
         message.encode("utf-8", "replace") + b"\n",
     )
 

@@ -13,14 +13,17 @@ from typing import Any, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IProtocol, IReactorTime, ISSLTransport, ITCPTransport
 from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from wsaas.client_site import MAX_AWAITED, ClientSite
 from wsaas.errors import HandshakeRefused
-from wsaas.exchange import Head, Response, client_of
+from wsaas.exchange import Head, Response, client_of, text_response
 from wsaas.forwarded import believed
 from wsaas.handshake import Handshake, is_handshake
+
+_log = Logger()
 
 #: Bytes of a head that is looked at; twisted.web allows more.
 _MAX_HEAD = 8192
@@ -173,8 +176,13 @@ class Arrival:
         self._early = []
         if used < len(data):
             self._keep(data[used:])
-        self._attempt = self._lane.upgrades.attempt(self, handshake)
-        self._attempt.begin()
+        try:
+            self._attempt = self._lane.upgrades.attempt(self, handshake)
+            self._attempt.begin()
+        except Exception:  # noqa: BLE001 - whatever it is, it is logged, and the client is owed an answer
+            _log.failure("a fault of the gateway")
+            if self.transport is not None:
+                self.answer(text_response(500, "a fault of the gateway"))
 
     def _keep(self, data: bytes) -> None:
         assert self._early is not None  # noqa: S101 - for the type checker
@@ -279,6 +287,8 @@ class HandshakeLane:
             return head, self.upgrades.check(head), used
         except HandshakeRefused:
             # Refusing it is the channel's business, logging that too.
+            return None
+        except Exception:  # noqa: BLE001 - so is a fault of ours, which it will meet again
             return None
 
     def expect(self, arrival: Arrival) -> None:

@@ -10,7 +10,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from twisted.logger import Logger
+
 from wsaas.errors import PushRefused
+from wsaas.exchange import FAULT
 from wsaas.identity import KEY_LENGTH
 from wsaas.push import SENT, PushResource, is_text, refusal
 
@@ -104,6 +107,8 @@ class PushLane:
     :param max_message: bytes of the longest message
     """
 
+    _log = Logger()
+
     def __init__(self, pushes: PushResource, max_message: int) -> None:
         self._pushes = pushes
         self._max_message = max_message
@@ -179,5 +184,8 @@ class PushLane:
             answer = self._pushes.put(key, binary, body)
         except PushRefused as error:
             answer = refusal(error)
+        except Exception:  # noqa: BLE001 - whatever it is, it is logged, and the answers stay in their order
+            self._log.failure("a fault of the gateway")
+            answer = FAULT
         self._puts[answer.status] += 1
         return _SENT if answer is SENT else answer.encode()

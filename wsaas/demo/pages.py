@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Final
 
-from twisted.web.pages import notFound
 from twisted.web.resource import IResource, Resource
-from twisted.web.server import Request
+from twisted.web.server import NOT_DONE_YET, Request
 
 from wsaas.demo.traffic import Traffic, TrafficStream
+from wsaas.exchange import text_response
 
 #: Everything comes from the gateway itself. Not all browsers take ``ws:`` to the same host for ``'self'``.
 _POLICY: Final = (
@@ -52,6 +52,16 @@ class StaticFile(Resource):
         return self._data
 
 
+class _Nothing(Resource):
+    """What is not there."""
+
+    isLeaf = True
+
+    def render(self, request: Request) -> int:
+        text_response(404, "the demo has nothing here").write_to(request)
+        return NOT_DONE_YET
+
+
 class _Folder(Resource):
     """Knows what it was given; anything else is not found."""
 
@@ -61,11 +71,10 @@ class _Folder(Resource):
             self.putChild(name, child)
 
     def getChild(self, path: bytes, request: Request) -> IResource:  # noqa: ARG002 - Twisted's signature
-        return notFound(message="The demo has nothing here.")
+        return _Nothing()
 
-    def render_GET(self, request: Request) -> bytes:
-        answer: bytes = self.getChild(b"", request).render(request)
-        return answer
+    def render(self, request: Request) -> int:
+        return _Nothing().render(request)
 
 
 def demo_pages(traffic: Traffic) -> IResource:
