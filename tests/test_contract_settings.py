@@ -200,8 +200,11 @@ class BadSettingTests(ProcessTestCase):
 
     def test_api_uri(self) -> None:
         """``API_URI``: required; host and path."""
-        bad = ("ftp://x/", "http://", "//x", "a b", "http://user@x/", "http://x/#f", "x:99999/")
+        bad = ("ftp://x/", "http://", "//x", "a b", "x:99999/")
         self.check_all([("API_URI", "", {}), *[("API_URI", value, {"API_URI": value}) for value in bad]])
+        # What may be a secret in it is not shown.
+        hidden = {"http://user@x/": "http://…@x/", "http://x/#f": "http://x/#…"}
+        self.check_all([("API_URI", shown, {"API_URI": value}) for value, shown in hidden.items()])
 
     def test_numbers(self) -> None:
         """Times and sizes are whole numbers within limits."""

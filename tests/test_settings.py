@@ -59,7 +59,8 @@ def shown_of(setting: Setting) -> str:
     """:returns: what an error shows of a value that cannot be used"""
     if setting.secret:
         return "…"
-    return "Ws-Uri: …" if setting.name == "API_HEADERS" else UNUSABLE[setting.name]
+    hidden = {"API_HEADERS": "Ws-Uri: …", "WS_HOSTNAME": "http://localhost:8080/?…"}
+    return hidden.get(setting.name, UNUSABLE[setting.name])
 
 
 class DefaultsTests(SynchronousTestCase):

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from wsaas.descriptors import share_out
 from wsaas.settings import Settings
 from wsaas.tls import asks_for_certificates
+from wsaas.values import without_secrets
 
 _INTERFACE = re.compile(r":interface=((?:\\.|[^:\\])+)")
 
@@ -58,7 +59,7 @@ def warnings(settings: Settings, open_files: int = sys.maxsize) -> list[str]:
         )
     if settings.api_uri is not None and elsewhere and _is_loopback(hostname):
         found.append(
-            f"WS_HOSTNAME is {settings.hostname}, which leads an API on {settings.api_uri.host} to itself and not to "
-            "this process"
+            f"WS_HOSTNAME is {without_secrets(settings.hostname)}, which leads an API on {settings.api_uri.host} to "
+            "itself and not to this process"
         )
     return found

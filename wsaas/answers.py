@@ -104,7 +104,8 @@ def _subprotocol(answer: Answer, offered: Sequence[str]) -> str | None:
     if not named:
         return offered[0] if len(offered) == 1 else None
     if named not in offered:
-        raise Unusable(f"subprotocol {named[:40]!r} is not among those that the client offered")
+        # Not its name: some clients have no better place for a token.
+        raise Unusable("the subprotocol of the answer is not among those that the client offered")
     return named
 
 

@@ -230,13 +230,28 @@ def _causes(failure: Failure) -> list[Failure]:
     return [failure, *(inner for reason in getattr(failure.value, "reasons", ()) for inner in _causes(reason))]
 
 
+def _words(causes: list[Failure]) -> str:
+    """:returns: what went wrong, for the log, without anything of what the API sent"""
+    said = []
+    for cause in causes:
+        error = cause.value
+        if isinstance(error, ParseError):
+            # The bytes that could not be parsed stand behind the reason.
+            said.append(str(error.args[0]) if error.args and isinstance(error.args[0], str) else "malformed")
+        elif isinstance(error, ValueError):
+            said.append("malformed")
+        elif not getattr(error, "reasons", ()):
+            said.append(cause.getErrorMessage())
+    return "; ".join(said[-2:])
+
+
 def why(failure: Failure, timed_out: bool, started: bool) -> CallbackFailed:
     """Sort out what an Agent may fail with."""
     error = failure.value
     if isinstance(error, CallbackFailed):
         return error
     causes = _causes(failure)
-    said = "; ".join(cause.getErrorMessage() for cause in causes[-2:])
+    said = _words(causes)
     unverified = next((cause for cause in causes if _is_verification(cause.value)), None)
     if unverified is not None:
         # Bytes may have been written into the TLS buffer, but none left it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from ipaddress import IPv6Address, ip_address
 from socket import AF_INET, inet_pton
@@ -67,9 +67,10 @@ class RequestHead:
     """
 
     method: bytes
-    target: bytes
+    # What may hold a key or a token is not in its repr, which may get into a log.
+    target: bytes = field(repr=False)
     version: bytes
-    headers: Headers
+    headers: Headers = field(repr=False)
     length: int | None
     secure: bool
     client: str | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from binascii import Error as Base64Error
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from http import HTTPStatus
 
@@ -39,15 +39,16 @@ class Handshake:
     :param extensions: the ``Sec-WebSocket-Extensions``, joined
     """
 
-    target: bytes
+    # What may hold a token is not in its repr, which may get into a log.
+    target: bytes = field(repr=False)
     host: bytes
     secure: bool
     client: str | None
     origin: bytes | None
     user_agent: bytes | None
-    forwarded: tuple[tuple[bytes, bytes], ...]
-    key: str
-    protocols: tuple[str, ...]
+    forwarded: tuple[tuple[bytes, bytes], ...] = field(repr=False)
+    key: str = field(repr=False)
+    protocols: tuple[str, ...] = field(repr=False)
     extensions: str
 
     def remembered(self) -> Handshake:

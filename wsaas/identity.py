@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 #: 144 random bits: above the 128 that the contract asks for, and a multiple of 24, so that base64 needs no padding.
@@ -14,6 +14,7 @@ KEY_BYTES = 18
 KEY_LENGTH = KEY_BYTES * 4 // 3
 
 _KEY = re.compile(rf"[A-Za-z0-9_-]{{{KEY_LENGTH}}}")
+_KEY_IN_PATH = re.compile(rf"(?<![^/]){_KEY.pattern}(?![^/])")
 _TAG_LENGTH = 22
 
 
@@ -26,9 +27,9 @@ class Identity:
     :param ws_uri: where the API pushes to
     """
 
-    key: str
+    key: str = field(repr=False)
     tag: str
-    ws_uri: str
+    ws_uri: str = field(repr=False)
 
 
 def tag_of(key: str) -> str:
@@ -49,3 +50,8 @@ def new_identity(hostname: str, token_bytes: Callable[[int], bytes]) -> Identity
 def is_key(text: str) -> bool:
     """:returns: whether a path segment has the shape of a key; says nothing about whether it is one"""
     return _KEY.fullmatch(text) is not None
+
+
+def without_keys(path: str) -> str:
+    """:returns: a path without those of its segments that have the shape of a key"""
+    return _KEY_IN_PATH.sub("…", path)

@@ -62,7 +62,7 @@ class Debt:
     """
 
     identity: Identity
-    target: bytes
+    target: bytes = field(repr=False)  # Its query may hold a token.
     client: str | None
     state: str | None
     end: End

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,8 +11,8 @@ from typing import Any
 
 from wsaas.errors import SettingsError
 from wsaas.origins import Origins
-from wsaas.setting_table import SETTINGS, TELLING
-from wsaas.values import ApiUri, field_lines, file_text
+from wsaas.setting_table import SETTINGS, TELLING, Setting
+from wsaas.values import ApiUri, field_lines, file_text, hostname, parse_api_uri, without_secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,23 @@ def _names_only(lines: str) -> str:
     )
 
 
+def _shown(setting: Setting, text: str) -> str:
+    """:returns: what an error shows of a value"""
+    if setting.secret or "-----BEGIN " in text:
+        # The second is what should be in a file, with a private key maybe.
+        return _HIDDEN
+    if setting.parse is field_lines:
+        return _names_only(text)
+    return without_secrets(text) if setting.parse in (parse_api_uri, hostname) else text
+
+
+def _shown_path(path: str) -> str:
+    """:returns: what an error shows of the path of a secret's file, which may be the secret itself by mistake"""
+    # Path.exists() raises for what can be no path.
+    named = path.startswith(("/", "./", "../")) or os.path.exists(path)  # noqa: PTH110 - see above
+    return path if named and "-----BEGIN " not in path else _HIDDEN
+
+
 def _read_files(values: dict[str, str]) -> dict[str, str]:
     """Put what files hold in the place of the settings that name them.
 
@@ -109,11 +127,13 @@ def _read_files(values: dict[str, str]) -> dict[str, str]:
             continue
         path = paths[setting.name] = values[source]
         if setting.name in values:
-            raise SettingsError(source, path, f"one of {setting.name} and {source}, not both")
+            raise SettingsError(source, _shown_path(path), f"one of {setting.name} and {source}, not both")
         try:
             values[setting.name] = file_text(path)
         except ValueError as error:
-            raise SettingsError(source, path, f"a readable file with {setting.allowed} ({error})") from None
+            raise SettingsError(
+                source, _shown_path(path), f"a readable file with {setting.allowed} ({error})"
+            ) from None
     return paths
 
 
@@ -130,11 +150,8 @@ def _parse_all(values: Mapping[str, str], paths: Mapping[str, str]) -> dict[str,
             if setting.name in paths:
                 source = f"{setting.name}_FILE"
                 raise SettingsError(source, paths[setting.name], f"a file with {setting.allowed}") from None
-            if setting.secret:
-                raise SettingsError(setting.name, _HIDDEN, setting.allowed) from None
             said = f" ({error})" if setting.parse in TELLING and str(error) else ""
-            shown = _names_only(text) if setting.parse is field_lines else text
-            raise SettingsError(setting.name, shown, setting.allowed + said) from error
+            raise SettingsError(setting.name, _shown(setting, text), setting.allowed + said) from None
     return parsed
 
 
@@ -161,7 +178,7 @@ def read_settings(given: Mapping[str, str], *, demo: bool = False) -> Settings:
     values = {name: text for name, text in given.items() if text.strip()}
     if demo == ("API_URI" in values):
         allowed = "host and path of your API, or --demo in its place"
-        raise SettingsError("API_URI", values.get("API_URI", ""), allowed)
+        raise SettingsError("API_URI", without_secrets(values.get("API_URI", "")), allowed)
     parsed = _parse_all(values, _read_files(values))
     _check_together(values, parsed, demo)
     return Settings(

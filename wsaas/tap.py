@@ -58,7 +58,9 @@ class Options(usage.Options):
     def parseArgs(self, *args: str) -> None:
         """Take no arguments."""
         if args:
-            raise usage.UsageError(f"unexpected argument {args[0]!r}; every setting is an option, see --help")
+            # Without what stands behind the sign: it may be a secret that was meant for the environment.
+            name = args[0].partition("=")[0]
+            raise usage.UsageError(f"unexpected argument {name!r}; every setting is an option, see --help")
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Parse the command line; what is wrong with it is said in one line."""

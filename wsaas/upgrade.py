@@ -24,7 +24,7 @@ from wsaas.connection import Connection
 from wsaas.errors import CallbackFailed, ClientLeftError, HandshakeRefused
 from wsaas.exchange import Head, Response, phrase, text_response
 from wsaas.handshake import Handshake, check_handshake
-from wsaas.identity import Identity, is_key
+from wsaas.identity import Identity, without_keys
 from wsaas.journal import NO_JOURNAL, Journal
 from wsaas.logs import LeanLogger
 from wsaas.messages import Grant
@@ -37,8 +37,7 @@ _RETRY_AFTER = (b"Retry-After", b"5")
 
 def shown_path(head: Head) -> str:
     """:returns: a request's path for the log: without its query, which may hold a token, and without a key"""
-    folder, slash, name = head.path.decode("ascii", "replace").rpartition("/")
-    return f"{folder}{slash}{'…' if is_key(name) else name}"[:200]
+    return without_keys(head.path.decode("ascii", "replace"))[:200]
 
 
 class Visitor(Protocol):
@@ -148,7 +147,6 @@ class UpgradeResource(Resource):
             tag=connection.identity.tag,
             client=handshake.client or "unix",
             path=shown_path(visitor.head),
-            protocol=grant.protocol,
         )
         try:
             self._factory.take_over(transport, early, handshake, grant, connection)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,6 +14,8 @@ _FIELD_VALUE = re.compile(r"[\x20-\x7e\t]*")
 #: Bytes of a file with a secret.
 _MAX_FILE = 65536
 _SCHEME = re.compile(r"([^:/?#]*)://")
+_HTTP = re.compile(r"(https?://)?(.*)", re.IGNORECASE | re.DOTALL)
+_BEHIND_THE_PATH = re.compile(r"([?#]).*", re.DOTALL)
 
 #: Headers that FORWARD_HEADERS and API_HEADERS may not name, because they belong to one hop (RFC 9110 §7.6.1) or to
 #: this gateway.
@@ -56,7 +58,7 @@ class ApiUri:
     :param port: always a number
     """
 
-    uri: str
+    uri: str = field(repr=False)  # Its query may hold a token.
     secure: bool
     host: str
     port: int
@@ -122,6 +124,14 @@ def parse_api_uri(text: str) -> ApiUri:
     path = parts.path or "/"
     uri = f"{scheme}://{parts.netloc}{path}" + (f"?{parts.query}" if parts.query else "")
     return ApiUri(uri, secure, parts.hostname, port or (443 if secure else 80))
+
+
+def without_secrets(text: str) -> str:
+    """:returns: what was meant to be a URI, without user, password, query and fragment, which may be secrets"""
+    scheme, rest = _HTTP.fullmatch(text).groups()  # type: ignore[union-attr]  # matches anything
+    _, at, place = rest.rpartition("@")
+    place = _BEHIND_THE_PATH.sub(r"\1…", place)
+    return f"{scheme or ''}{'…@' if at else ''}{place}"
 
 
 def hostname(text: str) -> str:
