@@ -61,7 +61,7 @@ class Program:
         self._log = log
         self._answers: queue.Queue[str | None] = queue.Queue()
         with log.open("ab") as output, on_core(core):
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # nosec B603  # programs of the benchmark's own
                 arguments,
                 cwd=cwd,
                 env={**os.environ, **(environment or {})},

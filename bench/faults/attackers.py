@@ -203,13 +203,13 @@ async def run(kind: str, count: int, port: int, seconds: float) -> Attack:
 
     async def one(number: int) -> None:
         # Not all in one moment: a backlog that is full would make some wait for a second.
-        await asyncio.sleep(random.uniform(0, max(1.0, count / ARRIVALS)))
+        await asyncio.sleep(random.uniform(0, max(1.0, count / ARRIVALS)))  # nosec B311  # for a load, not for secrets
         while monotonic() < attack.deadline:
             try:
                 await KINDS[kind](attack, number)
             except (OSError, TimeoutError, asyncio.IncompleteReadError):
                 attack.ends["refused"] += 1
-            await asyncio.sleep(random.uniform(*PAUSE))
+            await asyncio.sleep(random.uniform(*PAUSE))  # nosec B311  # for a load, not for secrets
 
     tasks = [asyncio.ensure_future(one(number)) for number in range(count)]
     await asyncio.wait(tasks, timeout=seconds)

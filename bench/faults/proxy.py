@@ -76,7 +76,7 @@ class Proxy:
         self.fault = WELL
         self.ended = 0  #: connections that a fault ended
         self._target = target
-        self._random = random.Random(seed)
+        self._random = random.Random(seed)  # nosec B311  # for a load, not for secrets
         self._healed = asyncio.Event()
         self._healed.set()
         self._links: set[_Link] = set()

@@ -17,7 +17,7 @@ _FIRST, _LAST = 10_000, 32_000
 def lasting_port() -> int:
     """A TCP port of 127.0.0.1 that nobody uses, and that nobody is given by chance."""
     while True:
-        port = random.randint(_FIRST, _LAST)
+        port = random.randint(_FIRST, _LAST)  # nosec B311  # any port will do
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
