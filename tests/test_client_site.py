@@ -12,6 +12,7 @@ from tests.test_channel import HEAD_TIMEOUT, MAX_BODY, ChannelTestCase
 from wsaas.budget import OVERHEAD, Budget
 from wsaas.channel import LINGER, Channel
 from wsaas.client_site import MAX_AWAITED, ClientSite
+from wsaas.exchange import Response
 
 
 class CrowdTests(ChannelTestCase):
@@ -46,6 +47,30 @@ class CrowdTests(ChannelTestCase):
         self.clock.advance(0)
         self.assertEqual([wire.over for wire in wires], [True, False, True, False])
 
+    def test_those_who_ask_for_nothing_more(self) -> None:
+        """Kept for another request, they are no better than those who say nothing: the one that was so first goes."""
+        wires = [self.connect() for _ in range(3)]
+        for wire in wires:
+            wire.deliver(http_request("GET", "/refused"))
+            self.assertEqual(self.only(wire).status, 403)
+        self.assertEqual(len(self.site.idle), 3)
+        wires[0].deliver(http_request("GET", "/x"))
+        busy = self.connect()
+        busy.deliver(http_request("GET", "/wait"))
+        partial = self.connect()
+        partial.deliver(http_request("GET", "/refused") + b"GET ")
+        self.assertEqual(len(self.site.idle), 3)
+        wires.append(self.connect())
+        wires[-1].deliver(http_request("GET", "/x"))
+        self.clock.advance(0)
+        self.assertEqual([wire.over for wire in (*wires, busy, partial)], [False, True, False, False, False, False])
+        Response(200).write_to(self.rules.waiting[0])
+        self.clock.advance(0)
+        self.assertEqual([wire.over for wire in (*wires, busy, partial)], [False, True, True, False, False, False])
+        for wire in (*wires, busy, partial):
+            wire.end()
+        self.assertEqual((len(self.site.idle), self.site.awaited), (0, 0))
+
     def test_nobody_is_awaited_any_more(self) -> None:
         """Whether a request was answered, refused or given up, or the connection became a WebSocket's."""
         silent, late, left, given, refused = (self.connect() for _ in range(5))
@@ -58,7 +83,7 @@ class CrowdTests(ChannelTestCase):
         self.clock.advance(HEAD_TIMEOUT)
         self.clock.advance(LINGER)
         self.clock.advance(0)
-        self.assertEqual((self.site.awaited, len(self.site.lingering)), (0, 0))
+        self.assertEqual((self.site.awaited, len(self.site.lingering), len(self.site.idle)), (0, 0, 2))
 
     def test_bodies(self) -> None:
         """What was announced counts from its head to its end; chunks for as much as they may become."""

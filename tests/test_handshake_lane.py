@@ -417,6 +417,22 @@ class ArrivalTests(ArrivalTestCase):
         self.assertIsInstance(gate.connect().protocol, Channel)
 
 
+class KeptTests(ArrivalTestCase):
+    """Connections that are kept, although nobody knows what for."""
+
+    def test_refused(self) -> None:
+        """It is one of those that may be cut off when there are too many, until it asks again."""
+        wire = self.gate.begin()
+        self.assertEqual(len(self.gate.site.idle), 0)
+        self.gate.agent.last.answer(403)
+        self.assertEqual(len(self.gate.site.idle), 1)
+        wire.deliver(handshake_request())
+        self.assertEqual(len(self.gate.site.idle), 0)
+        self.gate.agent.last.answer()
+        wire.end()
+        self.assertEqual(len(self.gate.site.idle), 0)
+
+
 class DeadlineTests(ArrivalTestCase):
     """One timer for all that were not heard of."""
 

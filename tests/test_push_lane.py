@@ -31,7 +31,8 @@ from tests.properties import moderately
 from tests.test_channel import Rules
 from tests.test_fast_differential import EDITS, edited
 from tests.test_http_parser import slices
-from wsaas.channel import LINGER
+from wsaas.budget import Queue
+from wsaas.channel import LINGER, Channel
 from wsaas.client_site import ClientSite
 from wsaas.exchange import Response
 from wsaas.identity import new_identity
@@ -565,6 +566,25 @@ class DeadlineTests(LaneTestCase):
         self.gate.clock.advance(LINGER)
         self.gate.turn()
         self.assertTrue(wire.over)
+
+    def test_too_many_idle(self) -> None:
+        """Who has not pushed for longest is cut off first, however often before."""
+        self.gate.push_site.idle = Queue(2, Channel.dawdles)
+        busy, silent, new = (self.gate.connect() for _ in range(3))
+        for wire in (busy, silent):
+            wire.deliver(self.put(b"hello"))
+        self.gate.clock.advance(1)
+        busy.deliver(self.put(b"hello")[:-2])
+        self.assertEqual(len(self.gate.push_site.idle), 1)
+        busy.deliver(b"lo")
+        self.assertEqual(len(self.gate.push_site.idle), 2)
+        self.gate.clock.advance(1)
+        silent.deliver(self.put(b"hello"))
+        self.gate.clock.advance(1)
+        busy.deliver(self.put(b"hello"))
+        new.deliver(self.put(b"hello"))
+        self.gate.turn()
+        self.assertEqual([wire.over for wire in (busy, silent, new)], [False, True, False])
 
     def test_held_for_too_long(self) -> None:
         """The body has its own time, from the end of its head on; bytes that trickle do not make it longer."""

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 LINGER = 2.0
 #: Bytes of a request's body beyond which a connection is not worth keeping for the next request.
 _MAX_SWALLOWED = 1 << 17
+#: Seconds after which another push moves a connection to the end of those that are kept for the next request.
+_MOVED_AFTER = 1.0
 #: Digits of a Content-Length. Python refuses to read thousands of them, with an exception that nobody expects.
 _MAX_LENGTH_DIGITS = 18
 
@@ -162,10 +164,13 @@ class Channel(HTTPChannel):
         if left is not None:
             self._deadline = self.callLater(left, self._too_late)
             self.site.queue.enter(self)
+        else:
+            self.site.idle.enter(self)
 
     def _expect_head(self) -> None:
         if self._deadline is None and self.site.head_timeout:
             self._deadline = self.callLater(self.site.head_timeout, self._too_late)
+            self.site.idle.leave(self)
             self.site.queue.enter(self)
 
     def _stop_deadline(self) -> None:
@@ -175,7 +180,7 @@ class Channel(HTTPChannel):
             self.site.queue.leave(self)
 
     def dawdles(self) -> None:
-        """There are too many whose requests are awaited, and this one began to be before the others."""
+        """There are too many whose requests are awaited, or that are kept for another, and this one is the eldest."""
         self.transport.abortConnection()
 
     def _reserve(self, size: int) -> bool:
@@ -214,7 +219,11 @@ class Channel(HTTPChannel):
 
     def _stay_open(self) -> None:
         """Begin the idle time-out anew. To note the time costs less than to move its timer, which waits for its end."""
-        self._pushed_at = self.site.reactor.seconds()
+        now = self.site.reactor.seconds()
+        if now - self._pushed_at >= _MOVED_AFTER:
+            self.site.idle.leave(self)
+        self.site.idle.enter(self)
+        self._pushed_at = now
         if self._TimeoutMixin__timeoutCall is None:
             self.setTimeout(self.timeOut)
 
@@ -235,10 +244,17 @@ class Channel(HTTPChannel):
         super().dataReceived(data)
         if nested:
             return
-        if not self._handlingRequest and not self._lingering and (self.requests or self._buffer):
+        self._look_what_follows()
+
+    def _look_what_follows(self) -> None:
+        if self._handlingRequest or self._lingering:
+            return
+        if self.requests or self._buffer:
             # A request has begun and is not complete, be it the first of these bytes or the last of them. (Between
             # two requests only the idle time-out runs.)
             self._expect_head()
+        elif self._deadline is None and self.persistent:
+            self.site.idle.enter(self)
 
     def _through(self, lane: Lane, data: bytes) -> bytes:
         """:returns: what the fast lane leaves to twisted.web"""
@@ -302,6 +318,7 @@ class Channel(HTTPChannel):
         """Have the head judged, before ``100 Continue`` is sent."""
         # The body has the same time again; see dataReceived().
         self._stop_deadline()
+        self.site.idle.leave(self)
         request: JudgedRequest = self.requests[-1]
         length = self.length
         request.site = self.site
@@ -350,6 +367,12 @@ class Channel(HTTPChannel):
             self._release()
             super().allContentReceived()
 
+    def requestDone(self, request: JudgedRequest) -> None:
+        """The request is answered; what came behind it has its turn."""
+        super().requestDone(request)
+        if not self._busyReceiving:
+            self._look_what_follows()
+
     def _say_and_leave(self, response: Response | None, *, head_only: bool = False) -> None:
         """Answer, if there is anything to say, then close, giving the peer time to read the answer.
 
@@ -357,6 +380,7 @@ class Channel(HTTPChannel):
         (RFC 9112 §9.6).
         """
         self._stop_deadline()
+        self.site.idle.leave(self)
         self._lingering = True
         self.setTimeout(None)
         # What is still to come is neither a request nor a body.
@@ -394,6 +418,7 @@ class Channel(HTTPChannel):
         if self._lingering:
             self._stop_lingering()
         self._stop_deadline()
+        self.site.idle.leave(self)
         self._release()
         super().connectionLost(reason)
         # The channel and its request name each other, the decoder of a body names both, and the transport names the

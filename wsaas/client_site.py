@@ -15,7 +15,8 @@ from wsaas.exchange import RequestHead, Response, json_response
 
 #: How many refused connections may be read on for a while, so that they see their answers.
 _MAX_LINGERING = 256
-#: How many connections may owe the rest of a request, if the site is not told otherwise.
+#: How many connections may owe the rest of a request, and how many may be kept for the next one, if the site is not
+#: told otherwise.
 MAX_AWAITED = 1024
 
 
@@ -58,7 +59,7 @@ class ClientSite(Site):
     :param lane: a short way for some requests
     :param lobby: where connections begin; as channels at once, if there is none
     :param bodies: budget of what is kept while it arrives
-    :param max_awaited: connections that may owe the rest of a request
+    :param max_awaited: connections that may owe the rest of a request, and that may be kept for the next one
     :param proxies: how many in front are believed (``TRUST_PROXY``)
     """
 
@@ -91,6 +92,8 @@ class ClientSite(Site):
         self.bodies = bodies or Budget(1 << 26)
         #: Whose request is awaited, or its rest.
         self.queue = Queue(max_awaited, Channel.dawdles)
+        #: Whose requests are all answered: whoever is kept, nobody knows what for.
+        self.idle = Queue(max_awaited, Channel.dawdles)
         #: Who was refused and still sends.
         self.lingering = Queue(_MAX_LINGERING, Channel.linger_no_longer)
 
