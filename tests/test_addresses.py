@@ -12,7 +12,7 @@ from twisted.internet.error import ConnectError, ConnectionLost
 from twisted.internet.interfaces import IAddress
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.gate import Gate, Wire, close_frame, handshake_request, http_request, read_answer
+from tests.gate import TEXT, Gate, Wire, close_frame, frame, handshake_request, http_request, read_answer
 from tests.properties import moderately
 from wsaas.addresses import Addresses, origin
 
@@ -157,6 +157,28 @@ class LimitTests(SynchronousTestCase):
         gate.turn()
         self.open()
 
+    def test_who_left_while_the_api_is_asked(self) -> None:
+        """The API is busy with it all the same, or it could be kept so from a single address."""
+        for status in (200, 403, 500):
+            gate = self.make(1)
+            gate.begin().end()
+            self.refused()
+            gate.agent.last.answer(status)
+            self.open()
+
+    def test_who_left_while_messages_wait(self) -> None:
+        """As above: until the last one has its answer."""
+        gate = self.make(1)
+        wire = self.open()
+        wire.deliver(frame(TEXT, b"1") + frame(TEXT, b"2"))
+        wire.end()
+        self.refused()
+        gate.agent.last.answer(200)
+        self.refused()
+        gate.agent.last.answer(200)
+        self.assertEqual(gate.agent.last.method, "DELETE")
+        self.open()
+
     def test_while_its_goodbye_is_owed(self) -> None:
         """That is the gateway's affair, not the client's."""
         self.make(1)
@@ -219,7 +241,8 @@ class Crowd:
 
     def __init__(self, fast_lanes: str) -> None:
         self.gate = Gate(None, FAST_LANES=fast_lanes, WS_MAX_PER_ADDRESS="3", WS_TIMEOUT="2000")
-        self.wires: list[tuple[str, Wire]] = []
+        #: Where from, and the POST, unless the limit refused it.
+        self.wires: list[tuple[str, Wire, Any]] = []
         #: What may happen; each is given a number that chooses.
         self.events: dict[str, Callable[[int], object]] = {
             "begin": self._begin,
@@ -238,7 +261,11 @@ class Crowd:
 
     def _begin(self, which: int) -> None:
         host = self.hosts[which % 4]
-        self.wires.append((host, self.gate.begin(peer=at(host))))
+        calls = self.gate.agent.calls
+        asked = sum(call.method == "POST" for call in calls)
+        wire = self.gate.begin(peer=at(host))
+        posts = [call for call in calls if call.method == "POST"][asked:]
+        self.wires.append((host, wire, posts[0] if posts else None))
 
     def _post(self) -> Any:
         calls = self.gate.agent.calls
@@ -255,14 +282,25 @@ class Crowd:
             post.fail(ConnectError() if which % 2 else ConnectionLost())
 
     def _wire(self, which: int, act: Callable[[Wire], object]) -> None:
-        wires = [wire for _, wire in self.wires if not wire.over]
+        wires = [wire for _, wire, _ in self.wires if not wire.over]
         if wires:
             act(wires[which % len(wires)])
 
     def here(self, host: str) -> int:
-        """:returns: how many clients of an address wait for the API, or had their 101 and are not gone"""
-        wires = [wire for it, wire in self.wires if origin(it) == origin(host) and not wire.over]
-        return sum(not wire.value() or wire.value().startswith(b"HTTP/1.1 101") for wire in wires)
+        """:returns: about how many clients of an address the API is asked, or that had their 101 and are not gone"""
+        return sum(
+            post is not None
+            and (not post.result.called or (not wire.over and wire.value().startswith(b"HTTP/1.1 101")))
+            for it, wire, post in self.wires
+            if origin(it) == origin(host)
+        )
+
+    def finish(self) -> None:
+        """Let nobody wait."""
+        for _, wire, _ in self.wires:
+            wire.end()
+        while self._post() is not None:
+            self._answer(200, b'{"code": "OK"}')
 
 
 class EndsTests(SynchronousTestCase):
@@ -303,6 +341,5 @@ class EndsTests(SynchronousTestCase):
             for host in crowd.hosts:
                 self.assertEqual(addresses.count(host), crowd.here(host))
                 self.assertLessEqual(crowd.here(host), 3)
-        for _, wire in crowd.wires:
-            wire.end()
+        crowd.finish()
         self.assertEqual(len(addresses), 0)

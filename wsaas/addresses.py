@@ -17,7 +17,7 @@ def origin(client: str) -> str | bytes:
 
 
 class Addresses:
-    """Counts connections by where they come from, from before the API is asked until TCP is over.
+    """Counts connections by where they come from, from before the API is asked until it has all but the goodbye.
 
     Nothing is kept for an address without connections. Clients of UNIX sockets have no address and are not counted.
 

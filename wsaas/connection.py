@@ -177,6 +177,7 @@ class Connection:
             self._say_goodbye()
         else:
             self._is_over()
+            self._leave_address()
             self.outbox.shut = True
             self._delivery.end()
             self._journal.settle(self.identity.key)
@@ -430,9 +431,14 @@ class Connection:
 
     def _is_over(self) -> None:
         """There is no client any more: it is gone, or it is not let in."""
-        if self.state is not State.OVER:
-            self.state = State.OVER
-            self._registry.addresses.leave(self.handshake.client)
+        self.state = State.OVER
+
+    def _leave_address(self) -> None:
+        """Nothing of the client's is on its way to the API any more.
+
+        Not at the end of TCP: who comes, asks and goes would have the API asked any number of times at once.
+        """
+        self._registry.addresses.leave(self.handshake.client)
 
     def lost(self) -> None:
         """The TCP connection is over."""
@@ -461,6 +467,7 @@ class Connection:
     def _say_goodbye(self) -> None:
         end = self._end or End(Close(1006), ClosedBy.CLIENT)
         self._is_over()
+        self._leave_address()
         self._delivery.end()  # Nothing may follow.
         self.outbox.forget()
         self._registry.unlist(self)
