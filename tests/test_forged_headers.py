@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.gate import NOW, ApiCall, Gate, handshake_request, read_answer
+from tests.gate import NOW, ApiCall, Gate, close_frame, handshake_request, read_answer
 from tests.properties import moderately
 from tests.signatures import sign
 from tests.test_settings import SECRETS
@@ -165,14 +165,29 @@ class ForgedHeaderTests(SynchronousTestCase):
         self.assertEqual(looked_up(self.gate.agent.last)[b"WS_USER_AGENT"], [b"a, b"])
 
     def test_over_long(self) -> None:
-        """Forwarded ones over 6 KiB: 431; a line over 16 KiB: no handshake; just below: as it is."""
+        """Forwarded ones over 6 KiB, a User-Agent over 2: 431; a line over 16 KiB: no handshake; below: as it is."""
         for name in ("Authorization", "X-Tenant"):
             self.assertEqual(self.send(f"{name}: {'x' * 6200}\r\n".encode("ascii")), 431)
         self.assertEqual(self.send(b"X-Tenant: %b\r\n" % (b"x" * 3000) * 3), 431)
         self.assertNotEqual(self.send(b"User-Agent: %b\r\n" % (b"x" * 20_000)), 0)
+        self.assertEqual(self.send(b"User-Agent: %b\r\n" % (b"x" * 2048)), 431)
         self.assertEqual(self.gate.agent.calls, [])
-        self.assertEqual(self.send(b"User-Agent: %b\r\n" % (b"x" * 10_000)), 0)
+        self.assertEqual(self.send(b"User-Agent: %b\r\n" % (b"x" * 2000)), 0)
         self.assertEqual(self.send(b"X-Tenant: %b\r\n" % (b"x" * 6000)), 0)
+
+    def test_as_long_as_may_be(self) -> None:
+        """The DELETE of a client that goes to all bounds stays below what the protocol's page tells an API to take."""
+        more = [("X-Tenant", f"{number:0183}") for number in range(32)]
+        wire = self.gate.open("/" + "x" * 2047, *more, ("User-Agent", "u" * 2000), answer=(("Ws-State", "s" * 1024),))
+        wire.deliver(close_frame(4999, "\u20ac" * 41))
+        self.gate.turn()
+        call = self.gate.agent.last
+        self.assertEqual((call.method, len(call.all("X-Tenant"))), ("DELETE", 32))
+        lines = [name + b": " + value for name, values in call.headers.getAllRawHeaders() for value in values]
+        self.assertGreater(sum(len(line) + 2 for line in lines), 11_000)
+        self.assertLess(sum(len(line) + 2 for line in lines), 13_000)
+        self.assertLess(len(lines), 60)
+        call.answer()
 
     def tearDown(self) -> None:
         """Let no call wait for its answer."""

@@ -13,7 +13,7 @@ from twisted.web.http_headers import Headers
 from tests.properties import moderately
 from wsaas.errors import HandshakeRefused
 from wsaas.exchange import RequestHead
-from wsaas.handshake import MAX_FORWARDED, MAX_TARGET, Handshake, check_handshake, is_handshake
+from wsaas.handshake import MAX_FORWARDED, MAX_LINES, MAX_NAMED, MAX_TARGET, Handshake, check_handshake, is_handshake
 from wsaas.origins import parse_origins
 from wsaas.settings import HandshakeSettings
 
@@ -231,6 +231,28 @@ class CheckTests(SynchronousTestCase):
         self.assertEqual(self.refused(head((name, "a" * (fits + 1)))).status, 431)
         lines = [("X-A", "a" * 1000)] * 7
         self.assertEqual(self.refused(head(*lines), replace(SETTINGS, forward_headers=("X-A",))).status, 431)
+
+    def test_too_many_lines_of_them(self) -> None:
+        """431 over 32, of all names together."""
+        settings = replace(SETTINGS, forward_headers=("X-A", "X-B"))
+        fits = [("X-A", "a"), ("X-B", "")] * (MAX_LINES // 2)
+        self.assertEqual(len(check_handshake(head(*fits), settings).forwarded), 32)
+        self.assertEqual(self.refused(head(*fits, ("X-B", "b")), settings).status, 431)
+        check_handshake(head(*fits, ("X-C", "c")), settings)
+
+    def test_too_many_bytes_of_those_with_other_names(self) -> None:
+        """431 over 2 KiB, Host, Origin and all lines of User-Agent together."""
+        self.assertEqual(MAX_NAMED, 2048)
+        host = len(head().all(b"Host")[0])
+        fits = MAX_NAMED - host
+        check_handshake(head(("User-Agent", "a" * fits)), SETTINGS)
+        check_handshake(head(("Origin", "a" * (fits - 6)), ("User-Agent", "a"), ("User-Agent", "b")), SETTINGS)
+        for lines in (
+            [("User-Agent", "a" * (fits + 1))],
+            [("Origin", "a" * (fits - 1)), ("User-Agent", "a"), ("User-Agent", "b")],
+            [("Origin", "a" * (fits + 1))],
+        ):
+            self.assertEqual(self.refused(head(*lines)).status, 431)
 
     def test_several_user_agents_become_one(self) -> None:
         """It is for logs and statistics; nothing is refused for it."""

@@ -15,6 +15,11 @@ from wsaas.settings import HandshakeSettings
 
 MAX_TARGET = 2048
 MAX_FORWARDED = 6 * 1024
+#: Lines of forwarded headers, and bytes of ``Host``, ``Origin`` and ``User-Agent`` together. Servers of HTTP bound
+#: heads (16 KiB and 100 lines, often), and every callback carries all of this: a client that could make its POST just
+#: short enough would have the DELETE refused, which is longer.
+MAX_LINES = 32
+MAX_NAMED = 2 * 1024
 
 _VISIBLE = re.compile(rb"[\x21-\x7e]+")
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -118,6 +123,10 @@ def _forwarded(head: Head, names: tuple[str, ...]) -> tuple[tuple[bytes, bytes],
         raise HandshakeRefused(
             HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the forwarded headers are over {MAX_FORWARDED} bytes"
         )
+    if len(fields) > MAX_LINES:
+        raise HandshakeRefused(
+            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the forwarded headers are over {MAX_LINES} lines"
+        )
     return fields
 
 
@@ -140,6 +149,12 @@ def check_handshake(head: Head, settings: HandshakeSettings) -> Handshake:
         raise _bad("no Host")
     if b"upgrade" not in head.tokens(b"Connection"):
         raise _bad("no Connection: Upgrade")
+    user_agent = b", ".join(filter(None, head.all(b"User-Agent"))) or None
+    if len(host) + len(origin or b"") + len(user_agent or b"") > MAX_NAMED:
+        raise HandshakeRefused(
+            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+            f"Host, Origin and User-Agent are over {MAX_NAMED} bytes together",
+        )
     _check_version(head)
     key = _key(head)
     protocols = _protocols(head)
@@ -153,7 +168,7 @@ def check_handshake(head: Head, settings: HandshakeSettings) -> Handshake:
         secure=head.secure,
         client=head.client,
         origin=origin,
-        user_agent=b", ".join(filter(None, head.all(b"User-Agent"))) or None,
+        user_agent=user_agent,
         forwarded=_forwarded(head, settings.forward_headers),
         key=key,
         protocols=protocols,
