@@ -275,6 +275,18 @@ class FragmentTests(WebSocketTestCase):
         self.wire.deliver(frame(CONTINUATION))
         self.assertEqual(self.puts, [("binary", b"".join(parts))])
 
+    def test_slices_are_joined(self) -> None:
+        """A frame that trickles in is no better than one fragment for each slice."""
+        self.gate = Gate(None, WS_MAX_MESSAGE="200000", WS_MAX_BUFFER="400000")
+        self.wire = self.gate.open()
+        message = b"%010000d" % 7
+        data = frame(BINARY, message)
+        for begin in range(0, len(data) - 2, 2):
+            self.wire.deliver(data[begin : begin + 2])
+        self.assertLess(len(self.wire.protocol.frame_data), 1100)
+        self.wire.deliver(data[-2:])
+        self.assertEqual(self.puts, [("binary", message)])
+
     def test_parts_count_for_all(self) -> None:
         """Until the message is complete, which then waits for the API; or until the client is gone."""
         parts = self.gate.budgets.partial

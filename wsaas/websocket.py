@@ -30,7 +30,7 @@ MEAN_FRAGMENT = 16
 FREE_CONTROLS = 64
 #: Frames that may come after our Close frame: they were on their way.
 FREE_LATE = 256
-#: As many fragments in a row are joined.
+#: As many fragments in a row are joined, and slices of one.
 _JOINED = 1024
 
 _log = Logger()
@@ -274,6 +274,8 @@ class ClientProtocol(LeanServerProtocol):
                 # It may be this one.
                 self.partial.evict()
             super().onMessageFrameData(payload)
+            if len(self.frame_data) >= _JOINED:
+                self.frame_data = [b"".join(self.frame_data)]
 
     def onMessageFrameEnd(self) -> None:
         """A fragment is complete. Many short ones become few long ones: each would have 33 bytes besides its own."""
