@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from sys import getrefcount
 from typing import Any
 
 from hypothesis import assume, given
@@ -34,6 +35,7 @@ from tests.gate import (
 )
 from tests.properties import moderately
 from wsaas.connection import Connection
+from wsaas.logs import format_json
 
 
 class UpgradeTestCase(SynchronousTestCase):
@@ -549,6 +551,20 @@ class LogTests(UpgradeTestCase):
         self.assertNotIn(key[:10], "\n".join(line for line in self.log if before in line or "/" in line))
         self.assertLess(max(map(len, self.log)), 400)
 
+    def test_short_lines(self) -> None:
+        """However long what a client sends: a log must not be filled more than a line at a time."""
+        self.gate = self.make(WS_COMPRESSION="on")
+        names = [f"protocol-{number}" for number in range(300)]
+        self.refuse(("Sec-WebSocket-Extensions", f"permessage-deflate; {'x' * 7000}"))
+        self.refuse(("Sec-WebSocket-Extensions", f"permessage-deflate; server_max_window_bits={'x' * 7000}"))
+        self.refuse(("Sec-WebSocket-Version", "1" * 7000))
+        self.refuse(("Origin", "x" * 7000))
+        self.gate.open("/" + "x" * 2000, ("Sec-WebSocket-Protocol", ", ".join(names)))
+        self.gate.open("/", ("Sec-WebSocket-Protocol", "x" * 5000), ("User-Agent", "x" * 2000))
+        self.assertGreater(len(self.events), 6)
+        for event in self.events:
+            self.assertLess(len(format_json(event)), 1000)
+
     def test_a_takeover_that_fails(self) -> None:
         """It is a fault of ours: logged, the TCP connection ends, and the API hears of it."""
 
@@ -590,6 +606,18 @@ class MemoryTests(UpgradeTestCase):
             self.events.clear()
             self.assertEqual(self.count(), before)
             self.assertIsNone(request())
+
+    def test_subprotocols_are_forgotten(self) -> None:
+        """Thousands that were offered would stay as long as the connection."""
+        wire = self.gate.begin("/", ("Sec-WebSocket-Protocol", ", ".join(f"offered-{number}" for number in range(9))))
+        protocols = self.gate.connection.handshake.protocols
+        self.assertEqual(len(protocols), 9)
+        self.gate.agent.last.answer(200, b'{"code": "OK"}', ("Sec-WebSocket-Protocol", "offered-1"))
+        self.assertTrue(wire.take().startswith(b"HTTP/1.1 101 "))
+        self.events.clear()
+        gc.collect()
+        # Our name, and the one of who counts.
+        self.assertLess(getrefcount(protocols), 3)
 
     @staticmethod
     def count() -> int:

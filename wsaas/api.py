@@ -164,14 +164,16 @@ class ApiCalls:
         return api.client.call("POST", head, body, left).addBoth(self._asked)
 
     def _granted(self, answer: Answer) -> Grant:
-        grant = read_grant(answer, self._protocols)
-        if grant.protocol is None and len(self._protocols) > 1:
+        # Thousands of names fit in a handshake, and the connection may be open for days.
+        offered, self._protocols = self._protocols, ()
+        grant = read_grant(answer, offered)
+        if grant.protocol is None and len(offered) > 1:
             self._log.warn(
                 "{tag} the client offers several subprotocols and the API chose none: browsers will drop the "
                 "connection. Answer the POST with Sec-WebSocket-Protocol: one of the {count} in the POST's own",
                 tag=self._identity.tag,
                 # Not their names: some clients have no better place for a token.
-                count=len(self._protocols),
+                count=len(offered),
             )
         return grant
 

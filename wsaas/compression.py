@@ -9,6 +9,9 @@ from autobahn.websocket.compress import PerMessageDeflate, PerMessageDeflateOffe
 
 from wsaas.errors import HandshakeRefused
 
+#: Characters of what is wrong with an offer that the client and the log are told: it repeats what was sent.
+_MAX_SHOWN = 200
+
 
 def read_offers(extensions: str) -> list[PerMessageDeflateOffer]:
     """Read a ``Sec-WebSocket-Extensions`` (RFC 6455 §9.1, RFC 7692 §7.1).
@@ -21,7 +24,7 @@ def read_offers(extensions: str) -> list[PerMessageDeflateOffer]:
             try:
                 offers.append(PerMessageDeflateOffer.parse(parameters))
             except Exception as error:
-                raise HandshakeRefused(400, f"Sec-WebSocket-Extensions: {error}") from error
+                raise HandshakeRefused(400, f"Sec-WebSocket-Extensions: {str(error)[:_MAX_SHOWN]}") from error
     return offers
 
 
