@@ -36,6 +36,7 @@ from tests.gate import (
 from tests.properties import moderately
 from wsaas.connection import Connection
 from wsaas.logs import format_json
+from wsaas.upgrade import MAX_TOLD
 
 
 class UpgradeTestCase(SynchronousTestCase):
@@ -550,6 +551,23 @@ class LogTests(UpgradeTestCase):
             wire.deliver(handshake_request(before + key, without=("Host",)))
         self.assertNotIn(key[:10], "\n".join(line for line in self.log if before in line or "/" in line))
         self.assertLess(max(map(len, self.log)), 400)
+
+    def test_few_lines(self) -> None:
+        """Of refusals, only so many in a second; then how many more there were."""
+        self.gate.clock.advance(1)
+        wire = self.gate.connect()
+        for _ in range(3):
+            wire.deliver(handshake_request(without=("Sec-WebSocket-Key",)) * (MAX_TOLD // 2))
+        self.assertEqual(len(read_answers(wire.take())), MAX_TOLD // 2 * 3)
+        self.assertEqual(len(self.log), MAX_TOLD)
+        for status in (403, 401):
+            self.gate.clock.advance(1)
+            self.gate.begin()
+            self.gate.agent.last.answer(status)
+        self.assertEqual(self.log[MAX_TOLD], f"{MAX_TOLD // 2} more handshakes were refused")
+        self.assertIn("refused with 403", self.log[MAX_TOLD + 1])
+        self.assertIn("refused with 401", self.log[MAX_TOLD + 2])
+        self.assertEqual(len(self.log), MAX_TOLD + 3)
 
     def test_short_lines(self) -> None:
         """However long what a client sends: a log must not be filled more than a line at a time."""
