@@ -294,6 +294,12 @@ class MakeServiceTests(TestCase):
         said = [formatEvent(event) for event in self.events if event["log_level"] is LogLevel.warn]
         self.assertEqual(said, warnings(read_settings(API)))
         self.assertEqual(len(said), 1)
+        self.events.clear()
+        self.make({**API, "PUSH_TOKENS": "not-to-be-seen"})
+        said = [formatEvent(event) for event in self.events if event["log_level"] is LogLevel.warn]
+        self.assertEqual(len(said), 2)
+        self.assertIn("PUSH_TOKENS, which is no setting", said[1])
+        self.assertNotIn("not-to-be-seen", said[1])
 
     def logged(self, service: LoggedService) -> ILogObserver | None:
         """:returns: the observer that twistd is given"""

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable
+from difflib import get_close_matches
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from wsaas.descriptors import share_out
+from wsaas.setting_table import SETTINGS
 from wsaas.settings import Settings
 from wsaas.tls import asks_for_certificates
 from wsaas.values import without_secrets
 
+_NAMES = frozenset(setting.name for setting in SETTINGS)
+_KNOWN = _NAMES | {f"{setting.name}_FILE" for setting in SETTINGS if setting.in_file}
+#: How much alike two names are of which one is meant to be the other: an S too many is 0.95.
+_ALIKE = 0.85
 _INTERFACE = re.compile(r":interface=((?:\\.|[^:\\])+)")
 
 
@@ -62,4 +69,28 @@ def warnings(settings: Settings, open_files: int = sys.maxsize) -> list[str]:
             f"WS_HOSTNAME is {without_secrets(settings.hostname)}, which leads an API on {settings.api_uri.host} to "
             "itself and not to this process"
         )
+    return found
+
+
+def misnamed(given: Iterable[str]) -> list[str]:
+    """Look for names that are nearly those of settings.
+
+    An unknown option is an error; but an environment is everybody's, and what keeps others out must not be missing
+    because of an S too many.
+
+    :param given: names of settings that were given, and of everything else in the environment
+    :returns: a warning for each that is probably meant to be a setting that is not there
+    """
+    found = []
+    names = frozenset(given)
+    for name in sorted(names - _KNOWN):
+        plain = name.upper().removeprefix("WSAAS_")
+        if plain not in _KNOWN and plain.removesuffix("_FILE") in _NAMES:
+            meant = plain.removesuffix("_FILE")
+        else:
+            # That begin alike: PIP_CERT is not meant to be API_CERT.
+            names_like_it = [known for known in _KNOWN if known[:2] == plain[:2]]
+            meant = next(iter(get_close_matches(plain, names_like_it, 1, _ALIKE)), "")
+        if meant and meant not in names:
+            found.append(f"the environment has {name}, which is no setting; if {meant} is meant, it has no effect")
     return found

@@ -16,7 +16,7 @@ from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
 
 from wsaas import __version__, loop
-from wsaas.advice import warnings
+from wsaas.advice import misnamed, warnings
 from wsaas.assembly import build
 from wsaas.collector import settle
 from wsaas.descriptors import raise_limit
@@ -140,7 +140,8 @@ def makeService(options: Options, environ: Mapping[str, str] | None = None, reac
         from twisted.internet import reactor  # noqa: PLC0415 - importing it installs it
     try:
         environ = os.environ if environ is None else environ
-        settings = read_settings(options.given(environ), demo=bool(options["demo"]))
+        given = options.given(environ)
+        settings = read_settings(given, demo=bool(options["demo"]))
         open_files = raise_limit()
         gateway = build(settings, reactor, open_files=open_files, environ=environ)
     except SettingsError as error:
@@ -154,7 +155,7 @@ def makeService(options: Options, environ: Mapping[str, str] | None = None, reac
     )
     service = LoggedService(_observer(options, settings), partial(_settle, reactor, settings.fast, signals))
     gateway.setServiceParent(service)
-    for warning in warnings(settings, open_files):
+    for warning in warnings(settings, open_files) + misnamed(given):
         # Not warning=…: observers of old take an event with that member for one of Python's warnings.
         _log.warn("{advice}", advice=warning)
     return service
