@@ -15,7 +15,7 @@ from twisted.web.http import Request
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 
-from tests.gate import HttpAnswer, SecureWire, Wire, http_request, read_answer, read_answers
+from tests.gate import FULL, HttpAnswer, SecureWire, Wire, http_request, read_answer, read_answers
 from tests.properties import moderately
 from wsaas.channel import LINGER, JudgedRequest
 from wsaas.client_site import ClientSite, Lobby
@@ -566,6 +566,41 @@ class PersistenceTests(ChannelTestCase):
         self.only(wire)
         self.clock.advance(0)
         self.assertFalse(wire.disconnecting)
+
+
+class UnreadTests(ChannelTestCase):
+    """Whoever does not read its answers is not read either."""
+
+    def test_pipelined_requests(self) -> None:
+        """What waits for it does not grow with what it sends, and is all there once it reads."""
+        for target in ("/x", "/refused"):
+            wire = self.connect()
+            wire.stall()
+            once = http_request("PUT", target, b"x" * 90) * 50
+            for _ in range(50):
+                wire.deliver(once)
+            self.assertEqual(wire.producerState, "paused", target)
+            self.assertLess(len(wire.dataBuffer), FULL + 50 * 250)
+            answers = []
+            for _ in range(50):
+                wire.flow()
+                answers += read_answers(wire.take())
+                wire.stall()
+                self.clock.advance(0)
+                self.assertLess(len(wire.dataBuffer), FULL + 50 * 250)
+            self.assertEqual(len(answers), 50 * 50)
+
+    def test_a_slow_answer(self) -> None:
+        """So it is with an answer that took a while."""
+        wire = self.connect()
+        wire.stall()
+        while wire.producerState == "producing" and len(wire.dataBuffer) < 2 * FULL:
+            wire.deliver(http_request("GET", "/wait"))
+            self.rules.waiting.pop().answer(Response(200, (), b"x" * 90))
+        self.assertEqual(wire.producerState, "paused")
+        wire.flow()
+        self.clock.advance(0)
+        self.assertEqual(wire.producerState, "producing")
 
 
 class DetachTests(ChannelTestCase):

@@ -288,6 +288,15 @@ class Channel(HTTPChannel):
             return b""
         return rest
 
+    def pauseProducing(self) -> None:
+        """The transport has enough to write. Whoever does not read its answers is not read either.
+
+        twisted.web forgets it if that happens while a request is being answered, and the answers to all that follow
+        would pile up.
+        """
+        super().pauseProducing()
+        self._networkProducer.pauseProducing()
+
     def lineLengthExceeded(self, line: bytes) -> None:  # noqa: ARG002 - LineReceiver's signature
         """A line is longer than a whole head may be; twisted.web would only close."""
         self._say_and_leave(text_response(431 if self.requests else 414, "the request's head is too long"))
