@@ -602,6 +602,30 @@ class UnreadTests(ChannelTestCase):
         self.clock.advance(0)
         self.assertEqual(wire.producerState, "producing")
 
+    def test_the_last_answer(self) -> None:
+        """A connection that ends with its answers is not kept for somebody who does not read them."""
+        for version, fields in (("1.1", [("Connection", "close")]), ("1.0", [])):
+            wire = self.connect()
+            wire.stall()
+            wire.deliver(
+                http_request("PUT", "/x", b"x" * 90) * 400 + http_request("GET", "/x", None, *fields, version=version)
+            )
+            self.assertTrue(wire.disconnecting)
+            self.clock.advance(LINGER)
+            self.clock.advance(0)
+            self.assertTrue(wire.over)
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_no_goodbye(self) -> None:
+        """Nor is it for somebody who does not end it, as TLS would have it."""
+        wire = self.connect(SecureWire)
+        wire.dataBuffer = b"close_notify"
+        wire.deliver(http_request("GET", "/x", None, ("Connection", "close")))
+        self.assertEqual(self.only(wire).status, 200)
+        self.clock.advance(LINGER)
+        self.clock.advance(0)
+        self.assertTrue(wire.over)
+
 
 class DetachTests(ChannelTestCase):
     """The way out of HTTP."""

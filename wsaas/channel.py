@@ -297,6 +297,14 @@ class Channel(HTTPChannel):
         super().pauseProducing()
         self._networkProducer.pauseProducing()
 
+    def loseConnection(self) -> None:
+        """Close once everything is written. Whoever reads nothing, or does not end TLS, is cut off after a while."""
+        self._stop_deadline()
+        self._lingering = True
+        # Not in the queue of those who linger: most of these are gone in the reactor's next turn.
+        self._deadline = self.callLater(LINGER, self.linger_no_longer)
+        super().loseConnection()
+
     def lineLengthExceeded(self, line: bytes) -> None:  # noqa: ARG002 - LineReceiver's signature
         """A line is longer than a whole head may be; twisted.web would only close."""
         self._say_and_leave(text_response(431 if self.requests else 414, "the request's head is too long"))
