@@ -11,11 +11,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.gate import Gate, HttpAnswer, handshake_request, http_request, read_answer
 from wsaas.admin import HEAD_TIMEOUT, Readiness, admin_site
-from wsaas.channel import JudgedRequest
 from wsaas.client_site import ClientSite
 from wsaas.connection import Connection
 from wsaas.demo.pages import demo_pages
 from wsaas.demo.traffic import Traffic
+from wsaas.judged_request import JudgedRequest
 from wsaas.outbox import Outbox
 
 #: Stands in every request where it can, and in every exception; no answer repeats it.

@@ -18,7 +18,7 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
-from tests import test_channel, test_client_site, test_upgrade
+from tests import test_channel, test_client_site, test_judged_request, test_upgrade
 from tests.gate import (
     BINARY,
     PING,
@@ -124,7 +124,7 @@ class ChannelLingeringTests(_BeginsInTheLobby, test_channel.LingeringTests):
     """A refused peer sees why."""
 
 
-class ChannelBodyTests(_BeginsInTheLobby, test_channel.BodyTests):
+class ChannelBodyTests(_BeginsInTheLobby, test_judged_request.BodyTests):
     """Bodies are bounded."""
 
 

@@ -11,9 +11,9 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from wsaas.channel import JudgedRequest
 from wsaas.client_site import ClientSite
 from wsaas.exchange import RequestHead, Response, json_response
+from wsaas.judged_request import JudgedRequest
 
 #: Tells what is wrong, in a few words that say nothing of the inside; :data:`None` if nothing is.
 Check = Callable[[], str | None]

@@ -10,7 +10,6 @@ Private names of :class:`twisted.web.http.HTTPChannel` stand in this module and 
 from __future__ import annotations
 
 from dataclasses import replace
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IDelayedCall, IProtocol
@@ -19,13 +18,11 @@ from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper, TimeoutMixin
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
-from twisted.web.http_headers import Headers
-from twisted.web.server import Request
 
 from wsaas.budget import OVERHEAD
 from wsaas.exchange import FAULT, RequestHead, Response, client_of, json_response, text_response
 from wsaas.forwarded import believed
-from wsaas.handshake import is_handshake
+from wsaas.judged_request import JudgedRequest
 
 if TYPE_CHECKING:
     from wsaas.client_site import ClientSite, Lane
@@ -54,76 +51,6 @@ def hand_over(transport: Any, protocol: IProtocol) -> None:
 _OVERLOADED = json_response(
     503, "OVERLOADED", "too many pushes are on their way at once; push again later", [(b"Retry-After", b"1")]
 )
-
-
-class JudgedRequest(Request):
-    """A request whose head has been judged.
-
-    Its body is kept in memory, and is never longer than the site allows.
-    """
-
-    site: ClientSite
-    channel: Channel
-    content: Any
-    head: RequestHead
-    #: It was answered by its head; its body is thrown away.
-    answered = False
-    _received = 0
-
-    def gotLength(self, length: int | None) -> None:  # noqa: ARG002 - the channel has seen to it
-        """Keep the body in memory; twisted.web would put a longer one into a file."""
-        self.content = BytesIO()
-
-    def handleContentChunk(self, data: bytes) -> None:
-        """Take a part of the body."""
-        if self.answered:
-            return
-        self._received += len(data)
-        if self._received > self.site.max_body:
-            self.answered = True
-            self.channel.refuse(self, self.site.too_long())
-        else:
-            self.content.write(data)
-
-    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        """The body is complete."""
-        if self.answered:
-            self.content.close()
-            self.channel.requestDone(self)
-        else:
-            super().requestReceived(command, path, version)
-
-    def __repr__(self) -> str:
-        """Without the target, which may hold a key or a client's token: what twisted.web logs may name a request."""
-        return f"<{type(self).__name__} {self.method!r}>"
-
-    def setHeader(self, name: str | bytes, value: str | bytes) -> None:
-        """Set a header of the answer, but not the one in which twisted.web tells its version."""
-        if name != b"Server":
-            super().setHeader(name, value)
-
-    def processingFailed(self, reason: Failure) -> Failure:
-        """A resource failed: the log says how, the answer only that."""
-        self._log.failure("a fault of the gateway", failure=reason)
-        if self.channel is None or self.finished:
-            return reason
-        if self.startedWriting:
-            # A part of an answer is out.
-            self.channel.loseConnection()
-            return reason
-        # Of what the resource may have set, nothing holds.
-        closing = self.responseHeaders.getRawHeaders(b"Connection")
-        self.responseHeaders = Headers({} if closing is None else {b"Connection": closing})
-        self.answer(text_response(500, "a fault of the gateway") if is_handshake(self.head) else FAULT)
-        return reason
-
-    def answer(self, response: Response) -> None:
-        """Answer it."""
-        response.write_to(self)
-
-    def detach(self) -> tuple[Any, bytes]:
-        """Give the transport away; see :meth:`Channel.detach`."""
-        return self.channel.detach(self)
 
 
 class Channel(HTTPChannel):

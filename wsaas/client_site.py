@@ -10,8 +10,9 @@ from twisted.web.resource import IResource
 from twisted.web.server import Site
 
 from wsaas.budget import Budget, Queue
-from wsaas.channel import Channel, JudgedRequest
+from wsaas.channel import Channel
 from wsaas.exchange import RequestHead, Response, json_response
+from wsaas.judged_request import JudgedRequest
 
 #: How many refused connections may be read on for a while, so that they see their answers.
 _MAX_LINGERING = 256

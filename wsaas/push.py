@@ -13,12 +13,12 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from wsaas.channel import JudgedRequest
 from wsaas.confirmation import read_time
 from wsaas.connection import Connection
 from wsaas.errors import NotPresentError, PushRefused, TooManyWaitError, TooSlowError
 from wsaas.exchange import RequestHead, Response, json_response
 from wsaas.idempotency import Answer, read_key
+from wsaas.judged_request import JudgedRequest
 from wsaas.messages import ClosedBy, Message, checked_close
 from wsaas.registry import Registry
 from wsaas.tokens import CHALLENGE, PushTokens

@@ -5,10 +5,10 @@ from __future__ import annotations
 from twisted.web.http import Request
 from twisted.web.resource import IResource, Resource
 
-from wsaas.channel import JudgedRequest
 from wsaas.exchange import RequestHead, Response, json_response, text_response
 from wsaas.handshake import is_handshake
 from wsaas.identity import is_key
+from wsaas.judged_request import JudgedRequest
 from wsaas.push import PushResource, key_of
 from wsaas.upgrade import UpgradeResource
 

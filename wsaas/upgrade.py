@@ -19,13 +19,13 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from wsaas.api import Api
-from wsaas.channel import JudgedRequest
 from wsaas.connection import Connection
 from wsaas.errors import CallbackFailed, ClientLeftError, HandshakeRefused
 from wsaas.exchange import Head, Response, phrase, text_response
 from wsaas.handshake import Handshake, check_handshake
 from wsaas.identity import Identity, without_keys
 from wsaas.journal import NO_JOURNAL, Journal
+from wsaas.judged_request import JudgedRequest
 from wsaas.logs import LeanLogger
 from wsaas.messages import Grant
 from wsaas.registry import Registry
