@@ -37,7 +37,7 @@ from tests.properties import moderately
 from tests.test_fast_differential import EDITS, edited
 from tests.test_http_parser import slices
 from tests.test_push_lane import normalised
-from wsaas.channel import Channel
+from wsaas.channel import REFUSED_PAUSE, Channel
 from wsaas.client_site import Lobby
 from wsaas.exchange import RequestHead
 from wsaas.handshake_lane import MAX_EARLY, Arrival, HandshakeLane, read_head
@@ -377,6 +377,8 @@ class ArrivalTests(ArrivalTestCase):
             wire.deliver(http_request("GET", "/", None, ("A", "a" * 4000)))
         self.assertEqual(wire.producerState, "paused")
         self.gate.agent.last.answer(403)
+        for _ in range(10):
+            self.gate.clock.advance(REFUSED_PAUSE)
         self.gate.turn()
         self.assertEqual([answer.status for answer in read_answers(wire.take())], [403, *[426] * 10])
 

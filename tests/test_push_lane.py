@@ -32,7 +32,7 @@ from tests.test_channel import Rules
 from tests.test_fast_differential import EDITS, edited
 from tests.test_http_parser import slices
 from wsaas.budget import Queue
-from wsaas.channel import LINGER, Channel
+from wsaas.channel import LINGER, REFUSED_PAUSE, Channel
 from wsaas.client_site import ClientSite
 from wsaas.exchange import Response
 from wsaas.identity import new_identity
@@ -86,9 +86,9 @@ class TokenTests(test_push.TokenTests):
             right = http_request("PUT", self.target, b"a", self.RIGHT)
             self.assertEqual(lane.take(right)[1], len(right))
             for headers in self.WRONG:
-                self.assertEqual(lane.take(http_request("PUT", self.target, b"a", *headers)), (b"", 0, 0))
+                self.assertEqual(lane.take(http_request("PUT", self.target, b"a", *headers)), (b"", 0, 0, False))
                 # Nor is it told that more of a body is waited for, which would tell that there is such a key.
-                self.assertEqual(lane.take(http_request("PUT", self.target, b"a", *headers)[:-1]), (b"", 0, 0))
+                self.assertEqual(lane.take(http_request("PUT", self.target, b"a", *headers)[:-1]), (b"", 0, 0, False))
         self.assertEqual(len(lane._remembered), 1)
 
 
@@ -242,13 +242,13 @@ class TakeTests(LaneTestCase):
 
     def assert_left(self, data: bytes) -> None:
         """None of it is, and nothing happens."""
-        self.assertEqual(self.lane.take(data), (b"", 0, 0), data[:80])
+        self.assertEqual(self.lane.take(data), (b"", 0, 0, False), data[:80])
         self.assertEqual(self.received(), [])
 
     def test_one(self) -> None:
         """All of it is used, and answered."""
         push = self.put(b"hello")
-        answers, used, whole = self.lane.take(push)
+        answers, used, whole, _ = self.lane.take(push)
         self.assertEqual((used, whole), (len(push), 0))
         (answer,) = read_answers(answers)
         self.assertEqual((answer.status, answer.json), (200, {"code": "OK"}))
@@ -261,19 +261,28 @@ class TakeTests(LaneTestCase):
         self.assertEqual(read_frames(self.client.take()), [Frame(BINARY, b"\xff\r\n\r\nPUT ")])
 
     def test_run(self) -> None:
-        """Each is carried out and answered in its order, the refused ones too; what follows is left."""
-        run = self.put(b"1") + self.put(b"\xff") + self.put(b"2", target="/unknown") + self.put(b"3")
+        """Each is carried out and answered in its order; what follows is left."""
+        run = self.put(b"1") + self.put(b"2") + self.put(b"3")
         for rest in (b"", b"GET / HTTP/1.1\r\n\r\n", b"\r\n", b"P", b"PUT /", self.put(b"4", ("TE", "a"))):
-            answers, used, whole = self.lane.take(run + rest)
-            self.assertEqual((used, whole), (len(run), 0), rest)
-            self.assertEqual([answer.status for answer in read_answers(answers)], [200, 400, 404, 200])
-            self.assertEqual(self.received(), [b"1", b"3"])
+            answers, used, whole, refused = self.lane.take(run + rest)
+            self.assertEqual((used, whole, refused), (len(run), 0, False), rest)
+            self.assertEqual([answer.status for answer in read_answers(answers)], [200, 200, 200])
+            self.assertEqual(self.received(), [b"1", b"2", b"3"])
+
+    def test_run_up_to_a_refusal(self) -> None:
+        """It is the last one for now: a connection full of wrong pushes would keep everybody waiting."""
+        for wrong, status in ((self.put(b"\xff"), 400), (self.put(b"2", target="/unknown"), 404)):
+            run = self.put(b"1") + wrong
+            answers, used, whole, refused = self.lane.take(run + self.put(b"3"))
+            self.assertEqual((used, whole, refused), (len(run), 0, True))
+            self.assertEqual([answer.status for answer in read_answers(answers)], [200, status])
+            self.assertEqual(self.received(), [b"1"])
 
     def test_targets(self) -> None:
         """The key is the last segment, whatever stands before it."""
         for target in ("/a/b" + self.target, "/" + self.target, "/%2f/~;=@#" + self.target):
             push = self.put(b"a", target=target)
-            self.assertEqual(self.lane.take(push)[1:], (len(push), 0), target)
+            self.assertEqual(self.lane.take(push)[1:], (len(push), 0, False), target)
             self.assertEqual(self.received(), [b"a"])
 
     def test_other_targets(self) -> None:
@@ -328,7 +337,7 @@ class TakeTests(LaneTestCase):
             for end in (b"\n", b"\r", b"\r\r\n", b"\n\n", b"\x00"):
                 left, right = b"\r\n".join(parts[: place + 1]), b"\r\n".join(parts[place + 1 :])
                 data = left + end + right
-                answers, used, whole = self.lane.take(data)
+                answers, used, whole, _ = self.lane.take(data)
                 self.assertEqual((answers, used, whole), (b"", 0, 0), data)
 
     def test_too_long(self) -> None:
@@ -354,8 +363,8 @@ class TakeTests(LaneTestCase):
         """Whoever calls is told how long it will be, and nothing has happened yet."""
         push = self.put(b"hello")
         for missing in range(1, 6):
-            self.assertEqual(self.lane.take(push[:-missing]), (b"", 0, len(push)))
-            answers, used, whole = self.lane.take(push + push[:-missing])
+            self.assertEqual(self.lane.take(push[:-missing]), (b"", 0, len(push), False))
+            answers, used, whole, _ = self.lane.take(push + push[:-missing])
             self.assertEqual((len(read_answers(answers)), used, whole), (1, len(push), len(push)))
             self.assertEqual(self.received(), [b"hello"])
 
@@ -450,6 +459,7 @@ class ChannelTests(LaneTestCase):
             wire = self.gate.connect()
             for segment in segments:
                 wire.deliver(segment)
+            self.gate.clock.advance(REFUSED_PAUSE)
             self.assertEqual([answer.status for answer in read_answers(wire.take())], statuses)
             self.assertEqual(self.received(), [b"1", b"2", b"3", b"6", b"7", b"8"])
 

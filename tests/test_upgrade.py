@@ -34,6 +34,7 @@ from tests.gate import (
     read_frames,
 )
 from tests.properties import moderately
+from wsaas.channel import REFUSED_PAUSE
 from wsaas.connection import Connection
 from wsaas.logs import format_json
 from wsaas.upgrade import MAX_TOLD
@@ -168,6 +169,7 @@ class GrantTests(UpgradeTestCase):
         """On a connection that has carried HTTP before, pipelined too."""
         wire = self.gate.connect()
         wire.deliver(http_request("GET", "/") + http_request("PUT", "/x", b"a") + handshake_request())
+        self.gate.clock.advance(REFUSED_PAUSE)
         self.gate.agent.last.answer()
         statuses, rest = [], wire.take()
         while rest:
@@ -557,7 +559,8 @@ class LogTests(UpgradeTestCase):
         self.gate.clock.advance(1)
         wire = self.gate.connect()
         for _ in range(3):
-            wire.deliver(handshake_request(without=("Sec-WebSocket-Key",)) * (MAX_TOLD // 2))
+            for _ in range(MAX_TOLD // 2):
+                wire.deliver(handshake_request(without=("Sec-WebSocket-Key",)))
         self.assertEqual(len(read_answers(wire.take())), MAX_TOLD // 2 * 3)
         self.assertEqual(len(self.log), MAX_TOLD)
         for status in (403, 401):

@@ -33,8 +33,14 @@ LINGER = 2.0
 _MAX_SWALLOWED = 1 << 17
 #: Seconds after which another push moves a connection to the end of those that are kept for the next request.
 _MOVED_AFTER = 1.0
+#: How much of one connection is answered in a turn of the loop; what came behind it waits. A request counts 1, and as
+#: many as this if it was refused. That takes no credentials: so a connection full of such requests waits for some time
+#: after each turn (seconds), or a hundred of them would take all of the loop.
+PER_TURN, REFUSED = 64, 32
+REFUSED_PAUSE = 0.2
 #: Digits of a Content-Length. Python refuses to read thousands of them, with an exception that nobody expects.
 _MAX_LENGTH_DIGITS = 18
+_CLIENT_ERROR = 400
 
 
 def hand_over(transport: Any, protocol: IProtocol) -> None:
@@ -72,6 +78,11 @@ class Channel(HTTPChannel):
     _missing = 0
     #: What the site's budget knows of the body that is awaited.
     _reserved = 0
+    #: Requests that were answered since bytes came or their turn did.
+    _in_turn = 0
+    #: What came behind a request, and what has it looked at.
+    _behind = b""
+    _turn: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
         """Begin to wait for a request: from here the head has a deadline, however slowly it trickles."""
@@ -158,6 +169,13 @@ class Channel(HTTPChannel):
         """Bytes came."""
         if self._lingering:
             return
+        if self._behind:
+            self._behind += data
+            return
+        # A request that ends gives what is behind it to this very method, which keeps it for the call further up.
+        nested = self._busyReceiving
+        if not nested:
+            self._in_turn = 0
         lane = self.site.lane
         # The lane is for whole requests from their first byte on: nothing half read, nothing being answered.
         if lane is not None and (
@@ -166,8 +184,6 @@ class Channel(HTTPChannel):
             data = self._through(lane, data)
             if not data:
                 return
-        # A request that ends gives what is behind it to this very method, which keeps it for the call further up.
-        nested = self._busyReceiving
         super().dataReceived(data)
         if nested:
             return
@@ -194,7 +210,13 @@ class Channel(HTTPChannel):
             data = b"".join(self._pieces)
             self._pieces = []
             self._release()
-        answers, used, whole = lane.take(data)
+        answers, used, whole, refused = lane.take(data)
+        while refused and used < len(data):
+            self._in_turn += REFUSED
+            if self._in_turn >= PER_TURN:
+                break
+            more, further, whole, refused = lane.take(data[used:])
+            answers, used = answers + more, used + further
         if used:
             # What twisted.web does after each request: none is awaited in time any more, the idle time-out runs (it may
             # have run out while the body was on its way), and an empty line may follow.
@@ -213,7 +235,36 @@ class Channel(HTTPChannel):
             self._stop_deadline()
             self._expect_head()
             return b""
+        if refused and rest:
+            self._wait(rest, REFUSED_PAUSE)
+            return b""
         return rest
+
+    def _wait(self, data: bytes, seconds: float) -> None:
+        self._behind = data
+        self._networkProducer.pauseProducing()
+        self._turn = self.callLater(seconds, self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._turn = None
+        if not self._waitingForTransport:
+            data, self._behind = self._behind, b""
+            self._networkProducer.resumeProducing()
+            self.dataReceived(data)
+
+    def _stop_waiting(self) -> None:
+        self._behind = b""
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
+
+    def resumeProducing(self) -> None:
+        """The transport has room again. Before more is read, what came behind the last request has its turn."""
+        super().resumeProducing()
+        if self._behind:
+            self._networkProducer.pauseProducing()
+            if self._turn is None:
+                self._turn = self.callLater(0, self._take_turn)
 
     def pauseProducing(self) -> None:
         """The transport has enough to write. Whoever does not read its answers is not read either.
@@ -227,6 +278,7 @@ class Channel(HTTPChannel):
     def loseConnection(self) -> None:
         """Close once everything is written. Whoever reads nothing, or does not end TLS, is cut off after a while."""
         self._stop_deadline()
+        self._stop_waiting()
         self._lingering = True
         # Not in the queue of those who linger: most of these are gone in the reactor's next turn.
         self._deadline = self.callLater(LINGER, self.linger_no_longer)
@@ -312,9 +364,17 @@ class Channel(HTTPChannel):
             super().allContentReceived()
 
     def requestDone(self, request: JudgedRequest) -> None:
-        """The request is answered; what came behind it has its turn."""
+        """The request is answered; what came behind it has its turn, now or later: so has everybody else."""
+        refused = request.answered or request.code >= _CLIENT_ERROR
+        self._in_turn += REFUSED if refused else 1
+        data = b""
+        if self._in_turn >= PER_TURN:
+            data = self.clearLineBuffer() + b"".join(self._dataBuffer)
+            self._dataBuffer = []
         super().requestDone(request)
-        if not self._busyReceiving:
+        if data and self.persistent and not self._lingering:
+            self._wait(data, REFUSED_PAUSE if refused else 0)
+        elif not self._busyReceiving:
             self._look_what_follows()
 
     def _say_and_leave(self, response: Response | None, *, head_only: bool = False) -> None:
@@ -324,6 +384,7 @@ class Channel(HTTPChannel):
         (RFC 9112 §9.6).
         """
         self._stop_deadline()
+        self._stop_waiting()
         self.site.idle.leave(self)
         self._lingering = True
         self.setTimeout(None)
@@ -362,6 +423,7 @@ class Channel(HTTPChannel):
         if self._lingering:
             self._stop_lingering()
         self._stop_deadline()
+        self._stop_waiting()
         self.site.idle.leave(self)
         self._release()
         super().connectionLost(reason)

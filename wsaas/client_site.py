@@ -31,11 +31,11 @@ class Judge(Protocol):
 class Lane(Protocol):
     """A short way for requests that are easily recognised; see :class:`wsaas.push_lane.PushLane`."""
 
-    def take(self, data: bytes) -> tuple[bytes, int, int]:
-        """Answer the leading run of such requests.
+    def take(self, data: bytes) -> tuple[bytes, int, int, bool]:
+        """Answer the leading run of such requests, up to the first that is refused.
 
-        :returns: the answers, how many bytes are used up, and how long the next request is if its rest should be
-            waited for, else 0
+        :returns: the answers, how many bytes are used up, how long the next request is if its rest should be waited
+            for, else 0, and whether the last one was refused
         """
 
 

@@ -47,6 +47,8 @@ _NOT_PLAIN = frozenset(
 )
 #: What nearly every push is answered.
 _SENT = SENT.encode()
+#: How the answers begin to pushes that were not refused: 200, 202.
+_ACCEPTED = b"HTTP/1.1 20"
 _DIGITS = re.compile(rb"[0-9]{1,10}")
 
 
@@ -130,13 +132,13 @@ class PushLane:
             self._remembered[lines] = plain
             return plain
 
-    def take(self, data: bytes) -> tuple[bytes, int, int]:
-        """Carry out the leading run of plain pushes.
+    def take(self, data: bytes) -> tuple[bytes, int, int, bool]:
+        """Carry out the leading run of plain pushes, up to the first that is refused.
 
         :param data: what arrived, from a request boundary on
-        :returns: the answers; how many bytes are used up; and how many bytes the next push has in all, if it is
-            plain, has somebody to go to, and only lacks the rest of its body: those who call may wait for it. Else 0,
-            and what is not used up is twisted.web's.
+        :returns: the answers; how many bytes are used up; how many bytes the next push has in all, if it is plain, has
+            somebody to go to, and only lacks the rest of its body: those who call may wait for it, else 0, and what is
+            not used up is twisted.web's; and whether the last one was refused
         """
         answers: list[bytes] = []
         begin = 0
@@ -153,15 +155,17 @@ class PushLane:
             after = body + plain.length
             if after > len(data):
                 if self._pushes.has(key):
-                    return b"".join(answers), begin, after - begin
+                    return b"".join(answers), begin, after - begin, False
                 break
             answer = self._put(key, plain.binary, data[body:after])
             if not begin and after == len(data):
                 # The usual case: one push, the whole of it, and nothing else.
-                return answer, after, 0
+                return answer, after, 0, False
             answers.append(answer)
             begin = after
-        return b"".join(answers), begin, 0
+            if answer is not _SENT and not answer.startswith(_ACCEPTED):
+                return b"".join(answers), begin, 0, True
+        return b"".join(answers), begin, 0, False
 
     def _line(self, data: bytes, begin: int, end: int) -> tuple[str, int] | None:
         """Read a request line.
