@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from time import monotonic
 
-from bench.faults.clients import CLOSE, SOURCES, TEXT, frame, handshake
+from bench.faults.clients import CLOSE, PING, PONG, SOURCES, TEXT, frame, handshake
 from bench.machine import raise_file_limit
 
 FRAGMENTED = 131072  #: bytes of a message whose frames have one byte each
@@ -133,6 +133,45 @@ async def fragmenting(attack: Attack, number: int) -> None:
     await ending
 
 
+async def flooding(attack: Attack, streams: tuple[asyncio.StreamReader, asyncio.StreamWriter], data: bytes) -> None:
+    """Send the same again and again, as fast as it is read, and read what comes."""
+    reader, writer = streams
+    ending = asyncio.ensure_future(attack.end(reader, writer))
+    try:
+        while not ending.done():
+            await attack.write(writer, data)
+    except OSError:
+        pass  # thrown out: what was said is read by the other
+    await ending
+
+
+async def pinging(attack: Attack, number: int) -> None:
+    """Pings without a pause, each of which wants its pong."""
+    await flooding(attack, await attack.websocket(number), frame(PING, b"") * 10_000)
+
+
+async def ponging(attack: Attack, number: int) -> None:
+    """Pongs that nobody asked for, without a pause."""
+    await flooding(attack, await attack.websocket(number), frame(PONG, b"") * 10_000)
+
+
+async def lingering(attack: Attack, number: int) -> None:
+    """Break the protocol, and go on with messages, whatever is said about it."""
+    await flooding(attack, await attack.websocket(number), frame(0, b"") + frame(TEXT, b"") * 10_000)
+
+
+async def requesting(attack: Attack, number: int) -> None:
+    """Requests one behind the other that are neither handshakes nor pushes."""
+    await flooding(attack, await attack.connect(number), b"GET / HTTP/1.1\r\nHost: gateway\r\n\r\n" * 2000)
+
+
+async def guessing(attack: Attack, number: int) -> None:
+    """Pushes, one behind the other, to connections that are not there."""
+    head = b"PUT /%024d HTTP/1.1\r\nHost: gateway\r\nContent-Length: 1\r\n\r\nx"
+    data = b"".join(head % random.randrange(10**24) for _ in range(1000))
+    await flooding(attack, await attack.connect(number), data)
+
+
 async def bombing(attack: Attack, number: int) -> None:
     """A message that inflates to far more than any may have (RFC 7692)."""
     reader, writer = await attack.websocket(number, extensions="permessage-deflate")
@@ -189,7 +228,22 @@ async def ignoring(attack: Attack, number: int) -> None:
 
 
 KINDS: dict[str, Callable[[Attack, int], Awaitable[None]]] = {
-    kind.__name__: kind for kind in (silent, mute, dripping, fragmenting, bombing, heading, deaf, ignoring)
+    kind.__name__: kind
+    for kind in (
+        silent,
+        mute,
+        dripping,
+        fragmenting,
+        pinging,
+        ponging,
+        lingering,
+        requesting,
+        guessing,
+        bombing,
+        heading,
+        deaf,
+        ignoring,
+    )
 }
 
 

@@ -53,7 +53,8 @@ def all_scenarios() -> Mapping[str, Scenario]:
     found["memory-pushed"] = Scenario("memory", pushed)
     for kind in ("silent", "mute", "dripping", "fragmenting", "bombing", "heading", "ignoring"):
         found[f"memory-{kind}"] = Scenario("memory", _attackers(kind))
-    for kind in ("silent", "mute", "dripping", "fragmenting", "bombing", "heading", "deaf"):
+    floods = ("pinging", "ponging", "lingering", "requesting", "guessing")
+    for kind in ("silent", "mute", "dripping", "fragmenting", *floods, "bombing", "heading", "deaf"):
         found[f"fair-{kind}"] = Scenario("fairness", partial(fairness, kind=kind))
     found["soak"] = Scenario("soak", soak)
     found["conformance"] = Scenario("conformance", conformance)
