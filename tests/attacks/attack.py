@@ -8,11 +8,12 @@ from functools import wraps
 from itertools import groupby
 from typing import Any
 
+from twisted.internet.task import LoopingCall
 from twisted.logger import LogLevel
 
 from tests.contract import ContractTestCase
 from tests.recording_api import OK, Call
-from tests.wire import TEXT, Fields, Reply, Wire, frame
+from tests.wire import PONG, TEXT, Fields, Reply, Wire, frame
 from wsaas.gateway import Gateway
 
 #: What the table says where the API was not called.
@@ -88,8 +89,11 @@ class AttackTestCase(ContractTestCase):
         return await super().serve(**{"FAST_LANES": self.fast_lanes, **settings})
 
     async def stand_by(self, client: Wire, ws_uri: str) -> None:
-        """Have a client be the bystander, and see that it is served."""
+        """Have a client be the bystander, and see that it is served. It shows that it lives, as ``WS_TIMEOUT`` asks."""
         self.bystander, self._bystanders_uri = client, ws_uri
+        pulse = LoopingCall(client.send, frame(PONG))
+        pulse.start(0.04)
+        self.addCleanup(pulse.stop)
         await self.check_bystander("before")
         self._logged_before = len(self.lines())
 
@@ -125,16 +129,18 @@ class AttackTestCase(ContractTestCase):
         """
         return self.statuses(*[await self.shake(request) for request in requests])
 
-    async def sent_frames(self, *attempts: bytes) -> str:
+    async def sent_frames(self, *attempts: bytes, headers: Fields = ()) -> str:
         """Send bytes after a handshake, each on a connection of its own.
 
+        :param headers: more fields of the handshakes
         :returns: ``close`` and the codes of the gateway's Close frames
         """
-        codes = set()
+        clients = []
         for data in attempts:
-            client = await self.connect()
-            client.send(data)
-            codes.add((await client.closed()).code)
+            clients.append(await self.connect(headers=headers))
+            clients[-1].send(data)
+        codes = {(await client.closed()).code for client in clients}
+        for client in clients:
             await client.end()
         return " or ".join(f"close {code}" for code in sorted(codes, key=str))
 
