@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from twisted.internet.protocol import connectionDone
@@ -55,7 +56,7 @@ class Call:
         """:returns: the values of a header, one for each line"""
         return list(self.headers.getRawHeaders(name, []))
 
-    @property
+    @cached_property
     def ws_uri(self) -> str:
         """The ``Ws-Uri``, which every callback has."""
         value = self.header("Ws-Uri")
