@@ -301,6 +301,10 @@ class Channel(HTTPChannel):
     def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:
         if header == b"Content-Length" and len(data) > _MAX_LENGTH_DIGITS:
             return self._failChooseTransferDecoder()
+        if header == b"Transfer-Encoding" and data.lower() != b"chunked":
+            # twisted.web passes over "identity", which RFC 9112 §6.1 does not have any more: what stands beside it is
+            # then counted differently by others.
+            return self._failChooseTransferDecoder()
         return bool(super()._maybeChooseTransferDecoder(header, data))
 
     def checkPersistence(self, request: JudgedRequest, version: bytes) -> bool:
