@@ -232,7 +232,13 @@ class Failures(ClientTestCase):
 
     def test_no_http(self) -> None:
         """Unusable."""
-        for data in (b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 abc OK\r\n\r\n", b"220 mail ready\r\n"):
+        for data in (
+            b"SSH-2.0-OpenSSH\r\n",
+            b"HTTP/1.1 abc OK\r\n\r\n",
+            b"220 mail ready\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2a\r\n\r\n{}",
+        ):
             result, wire = self.begin()
             wire.deliver(data)
             self.api.turn()

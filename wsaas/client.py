@@ -263,7 +263,8 @@ def why(failure: Failure, timed_out: bool, started: bool) -> CallbackFailed:
         return NotSent("no connection to the API in time" if timed_out else f"no connection to the API: {said}")
     if timed_out or failure.check(CancelledError):
         return TimedOut("no complete answer in time")
-    if any(cause.check(ParseError) for cause in causes):
+    # What twisted.web raises for lengths and codings that it cannot read is a ValueError.
+    if any(cause.check(ParseError, ValueError) for cause in causes):
         return Unusable(f"the answer is not HTTP: {said}")
     return NoAnswer(f"the connection ended before the answer was complete: {said}")
 
