@@ -105,7 +105,8 @@ class FormatTests(SynchronousTestCase):
 
     def test_nonsense_is_asked_for(self) -> None:
         """The text format will do."""
-        for accept in ("*/*", ";", "application/openmetrics-text;version", "\xff", ",,,", "q=0"):
+        odd = "application/openmetrics-text;version"
+        for accept in ("*/*", ";", odd, f"{odd}=a", f"{odd}=1.0.0-a", "\xff", ",,,", "q=0"):
             media_type, _ = self.page(Metric("a", "A.", single(lambda: 1)), accept=accept)
             self.assertIn("version=", media_type)
 
