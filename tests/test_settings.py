@@ -99,6 +99,15 @@ class DefaultsTests(SynchronousTestCase):
             self.assertEqual(error.given, shown)
             self.assertNotIn("hunter2", str(error))
 
+    def test_an_api_whose_name_cannot_be_one(self) -> None:
+        """Each callback would fail, with TLS or without."""
+        for host in ("my_api", "a" * 64, "-a.test", "a..test", "a%2fb", "a." * 130 + "test"):
+            for scheme in ("http", "https"):
+                error = self.assertRaises(SettingsError, read_settings, {"API_URI": f"{scheme}://{host}/ws"})
+                self.assertEqual(error.name, "API_URI")
+        for host in ("a.test.", "127.0.0.1", "[::1]", "localhost", "xn--mnchen-3ya.test"):
+            read_settings({"API_URI": f"{host}/ws"})
+
     def test_the_api_uri_is_required(self) -> None:
         """The error names it, and the way without one."""
         error = self.assertRaises(SettingsError, read_settings, {})

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from twisted.internet._idna import _idnaBytes  # the rule of HostnameEndpoint and of TLS, not exported
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _FIELD_VALUE = re.compile(r"[\x20-\x7e\t]*")
@@ -120,6 +123,9 @@ def parse_api_uri(text: str) -> ApiUri:
     port = parts.port
     if port == 0:
         raise ValueError
+    if not (isIPAddress(parts.hostname) or isIPv6Address(parts.hostname)):
+        # No call would find a host whose name cannot be one: with an underscore, with a label of 64 characters.
+        _idnaBytes(parts.hostname)
     secure = scheme == "https"
     path = parts.path or "/"
     uri = f"{scheme}://{parts.netloc}{path}" + (f"?{parts.query}" if parts.query else "")
