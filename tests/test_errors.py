@@ -74,6 +74,8 @@ class CarriedTests(SynchronousTestCase):
         error = SettingsError("WS_TIMEOUT", "30\ns", "milliseconds")
         self.assertEqual(str(error), "WS_TIMEOUT: '30\\ns' cannot be used; allowed: milliseconds")
         self.assertEqual((error.name, error.given, error.allowed), ("WS_TIMEOUT", "30\ns", "milliseconds"))
+        error = SettingsError("WS_LISTEN", "tls:\n", "PEM files (\n: \u2028no such file)")
+        self.assertEqual(error.allowed, "PEM files (\\n: \\u2028no such file)")
 
     def test_refusals_carry_their_answer(self) -> None:
         """Status, words and headers; the headers cannot be changed later."""

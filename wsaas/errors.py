@@ -47,10 +47,11 @@ class SettingsError(WsaasError):
     """
 
     def __init__(self, name: str, given: str, allowed: str) -> None:
-        super().__init__(f"{name}: {given!r} cannot be used; allowed: {allowed}")
+        # What is allowed may end with the name of a file, which may have any characters.
+        self.allowed = "".join(each if each.isprintable() else repr(each)[1:-1] for each in allowed)
+        super().__init__(f"{name}: {given!r} cannot be used; allowed: {self.allowed}")
         self.name = name
         self.given = given
-        self.allowed = allowed
 
 
 #: What is wrong with a handshake, by the status of the answer, where no better word is given.
