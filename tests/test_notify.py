@@ -131,6 +131,8 @@ class NotifierTests(SynchronousTestCase):
             ({"WATCHDOG_USEC": "soon"}, None),
             ({"WATCHDOG_USEC": "-5"}, None),
             ({"WATCHDOG_USEC": "²"}, None),
+            ({"WATCHDOG_USEC": "1" * 400}, None),
+            ({"WATCHDOG_USEC": "1" * 5000}, None),
         ]
         for environ, expected in cases:
             self.assertEqual(watchdog_interval(environ, 42), expected, environ)
