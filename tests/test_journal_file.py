@@ -228,6 +228,14 @@ class UnusableTests(FileCase):
         self.path.write_bytes(content[: len(content) // 2])
         self.assertTrue(self.refused())
 
+    def test_a_schema_that_is_no_text(self) -> None:
+        """SQLite quotes it in its complaint."""
+        content = bytearray(self.path.read_bytes())
+        at = content.index(b"CREATE TABLE debts")
+        content[at : at + 3] = b"\x9c\x9c\x9c"
+        self.path.write_bytes(content)
+        self.assertTrue(self.refused())
+
     def test_another_program(self) -> None:
         """Its tables are not ours."""
         self.path.unlink()
@@ -258,6 +266,8 @@ class UnusableTests(FileCase):
         for values in (
             "ws_uri = 'http://x/y' || char(13, 10) || 'Forged: 1'",
             "ws_uri = x'05'",
+            "ws_uri = ''",
+            "ws_uri = 'http://x/'",
             "path = char(228)",
             "client = 'a' || char(10)",
             "state = x'00'",

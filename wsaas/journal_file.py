@@ -116,7 +116,8 @@ class JournalFile:
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
             self._database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
             self._prepare(self._database)
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, UnicodeError) as error:
+            # SQLite's message about a damaged schema may quote what is no text.
             self.close()
             raise JournalError(str(error)) from error
         except JournalError:
@@ -200,6 +201,8 @@ def _debt(row: Sequence[object]) -> Debt:
     _, ws_uri, path, client, state, code, reason, closed_by, undelivered, ended_at = row
     uri = _plain(ws_uri)
     key = uri.rpartition("/")[2]
+    if not key:
+        raise ValueError("a row holds what was never written")
     end = _CRASH
     if code is not None:
         if not (isinstance(code, int) and isinstance(undelivered, int) and isinstance(ended_at, float)):
