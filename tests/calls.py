@@ -246,6 +246,24 @@ class Failures(ClientTestCase):
                 wire.end()
             self.assert_failed(result, Unusable)
 
+    def test_reasons_are_short(self) -> None:
+        """They go into the log; what came may be long, and somebody's."""
+        long = b"a" * 5000
+        for data in (
+            b"HTTP/1.1 %b\r\n\r\n" % long,
+            b"%b %b\r\n\r\n" % (long, long),
+            b"HTTP/1.%b 200 OK\r\n\r\n" % (b"9" * 5000),
+            b"HTTP/1.1 200 OK\r\nContent-Length: %b\r\n\r\n" % (b"9" * 5000),
+            b"HTTP/1.1 200 OK\r\n%b\xff: b\r\n\r\n" % long,
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%b\r\n" % long,
+        ):
+            result, wire = self.begin()
+            wire.deliver(data)
+            self.api.turn()
+            wire.end()
+            self.api.reactor.advance(TIMEOUT)
+            self.assertLess(len(self.failureResultOf(result, CallbackFailed).value.reason), 700, data[:30])
+
     def test_certificate(self) -> None:
         """NotVerified, though bytes went into the TLS buffer."""
         error = TLSError([("SSL routines", "", "certificate verify failed")])
