@@ -168,7 +168,8 @@ async def requesting(attack: Attack, number: int) -> None:
 async def guessing(attack: Attack, number: int) -> None:
     """Pushes, one behind the other, to connections that are not there."""
     head = b"PUT /%024d HTTP/1.1\r\nHost: gateway\r\nContent-Length: 1\r\n\r\nx"
-    data = b"".join(head % random.randrange(10**24) for _ in range(1000))
+    dice = random.Random(number)  # nosec B311  # for a load, not for secrets
+    data = b"".join(head % dice.randrange(10**24) for _ in range(1000))
     await flooding(attack, await attack.connect(number), data)
 
 

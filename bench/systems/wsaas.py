@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent.parent
 _TWISTD = "from twisted.scripts.twistd import run; run()"
 
 _ORIGIN = "https://app.example"
-_TOKEN = "jYwUO8rPFmD1GQ0sVb7k"  # lets nobody in anywhere else
+_TOKEN = "jYwUO8rPFmD1GQ0sVb7k"  # nosec B105  # lets nobody in anywhere else
 #: Who may come, how many, and who may push. As an operator would: the right one is not the first.
 _LIMITS = {
     "WS_ORIGINS": f"same https://*.example.org {_ORIGIN}",
@@ -24,7 +24,7 @@ _LIMITS = {
     "WS_MAX_PER_ADDRESS": "50000",
     "PUSH_TOKEN": f"3ZlH5cTq9xNe2RwAoKXu {_TOKEN}",
 }
-_SECRET = {"API_SECRET": "Xr4n8ZtKc1vJm6qWp0sD"}
+_SECRET = {"API_SECRET": "Xr4n8ZtKc1vJm6qWp0sD"}  # nosec B105  # ditto
 
 
 def listen(port: int, certificate: tuple[Path, Path] | None) -> str:
