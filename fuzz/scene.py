@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from tests.gate import ApiCall, Gate, Wire, read_answer
+from wsaas.channel import REFUSED_PAUSE
 from wsaas.identity import Identity, new_identity
 
 #: Seconds that are let pass at the end, step by step: beyond every deadline of a client and of a call.
@@ -31,10 +32,15 @@ def normalised(data: bytes) -> bytes:
     return _HEAD.sub(sort, data) if b"HTTP/1.1 " in data else data
 
 
+#: Pauses behind refused requests in one input, at most.
+_TURNS = 10
+
+
 def play(gate: Gate, wire: Wire, pieces: Iterable[bytes], wait: float = 6.0) -> None:
     """Send pieces, as long as the gateway does not end the connection.
 
-    :param wait: seconds that pass then: who was told to go and does not is cut off
+    :param wait: seconds that pass then, after what waited behind refused requests had its turn: who was told to go and
+        does not is cut off
     """
     for piece in pieces:
         if wire.over:
@@ -42,6 +48,9 @@ def play(gate: Gate, wire: Wire, pieces: Iterable[bytes], wait: float = 6.0) -> 
         wire.deliver(piece)
         gate.turn(1)
     gate.turn(2)
+    if wait:
+        for _ in range(_TURNS):
+            gate.clock.advance(REFUSED_PAUSE)
     gate.clock.advance(wait)
     gate.turn(2)
 

@@ -17,7 +17,7 @@ class BodyTests(PushAttackTestCase):
     title = "The push side: bodies, and what a push asks for"
 
     @attack(
-        "Heads without end",
+        "Pushes with heads without end",
         sent="a path of 20,000 bytes, a query of that length, a field of that length, 1,000 fields, an unknown method "
         "of that length",
         answer="414 or 431",

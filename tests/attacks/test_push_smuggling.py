@@ -142,7 +142,7 @@ class PushSmugglingTests(PushAttackTestCase):
         return await self.told_once(*(request(line, how, b"4\r\nevil\r\n" + trailers) for how in (named, [CHUNKED])))
 
     @attack(
-        "Other versions of HTTP",
+        "Pushes in other versions of HTTP",
         sent="0.9, 1.0 with chunks and with two lengths, 1.2, 2.0, ``HTTP/1.1.1``, ``http/1.1``, ``HTTP/x``, the first "
         "bytes of HTTP/2, a ``PROXY`` header",
         answer="400",
