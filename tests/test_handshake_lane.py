@@ -37,10 +37,11 @@ from tests.properties import moderately
 from tests.test_fast_differential import EDITS, edited
 from tests.test_http_parser import slices
 from tests.test_push_lane import normalised
-from wsaas.channel import REFUSED_PAUSE, Channel
+from wsaas.channel import Channel
 from wsaas.client_site import Lobby
 from wsaas.exchange import RequestHead
 from wsaas.handshake_lane import MAX_EARLY, Arrival, HandshakeLane, read_head
+from wsaas.turns import REFUSED_PAUSE
 
 HEAD_TIMEOUT = 30.0
 USUAL = handshake_request("/chat?room=7")

@@ -32,11 +32,12 @@ from tests.test_channel import Rules
 from tests.test_fast_differential import EDITS, edited
 from tests.test_http_parser import slices
 from wsaas.budget import Queue
-from wsaas.channel import LINGER, REFUSED_PAUSE, Channel
+from wsaas.channel import LINGER, Channel
 from wsaas.client_site import ClientSite
 from wsaas.exchange import Response
 from wsaas.identity import new_identity
 from wsaas.push_lane import PushLane, read_lines
+from wsaas.turns import REFUSED_PAUSE
 
 HEAD_TIMEOUT = 30.0
 IDLE_TIMEOUT = 60.0

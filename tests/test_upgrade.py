@@ -34,9 +34,9 @@ from tests.gate import (
     read_frames,
 )
 from tests.properties import moderately
-from wsaas.channel import REFUSED_PAUSE
 from wsaas.connection import Connection
 from wsaas.logs import format_json
+from wsaas.turns import REFUSED_PAUSE
 from wsaas.upgrade import MAX_TOLD
 
 

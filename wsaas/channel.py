@@ -4,7 +4,7 @@ twisted.web answers ``100 Continue`` and stores the whole body before a resource
 a *judge* first; a request that cannot succeed is answered at once and its body thrown away, and a body that may be read
 is bounded while it arrives.
 
-Private names of :class:`twisted.web.http.HTTPChannel` stand in this module and nowhere else.
+Private names of :class:`twisted.web.http.HTTPChannel` stand in this module and in :mod:`wsaas.turns`, and nowhere else.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper, TimeoutMixin
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
 
 from wsaas.budget import OVERHEAD
 from wsaas.exchange import FAULT, RequestHead, Response, client_of, json_response, text_response
 from wsaas.forwarded import believed
 from wsaas.judged_request import JudgedRequest
+from wsaas.turns import REFUSED_PAUSE, TakingTurns
 
 if TYPE_CHECKING:
     from wsaas.client_site import ClientSite, Lane
@@ -33,14 +33,8 @@ LINGER = 2.0
 _MAX_SWALLOWED = 1 << 17
 #: Seconds after which another push moves a connection to the end of those that are kept for the next request.
 _MOVED_AFTER = 1.0
-#: How much of one connection is answered in a turn of the loop; what came behind it waits. A request counts 1, and as
-#: many as this if it was refused. That takes no credentials: so a connection full of such requests waits for some time
-#: after each turn (seconds), or a hundred of them would take all of the loop.
-PER_TURN, REFUSED = 64, 32
-REFUSED_PAUSE = 0.2
 #: Digits of a Content-Length. Python refuses to read thousands of them, with an exception that nobody expects.
 _MAX_LENGTH_DIGITS = 18
-_CLIENT_ERROR = 400
 
 
 def hand_over(transport: Any, protocol: IProtocol) -> None:
@@ -59,7 +53,7 @@ _OVERLOADED = json_response(
 )
 
 
-class Channel(HTTPChannel):
+class Channel(TakingTurns):
     """One connection from a client or a pusher, until it is closed or becomes a WebSocket."""
 
     site: ClientSite
@@ -78,11 +72,6 @@ class Channel(HTTPChannel):
     _missing = 0
     #: What the site's budget knows of the body that is awaited.
     _reserved = 0
-    #: Requests that were answered since bytes came or their turn did.
-    _in_turn = 0
-    #: What came behind a request, and what has it looked at.
-    _behind = b""
-    _turn: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
         """Begin to wait for a request: from here the head has a deadline, however slowly it trickles."""
@@ -169,13 +158,13 @@ class Channel(HTTPChannel):
         """Bytes came."""
         if self._lingering:
             return
-        if self._behind:
-            self._behind += data
+        if self.waits:
+            self.wait_with(data)
             return
         # A request that ends gives what is behind it to this very method, which keeps it for the call further up.
         nested = self._busyReceiving
         if not nested:
-            self._in_turn = 0
+            self.begin_turn()
         lane = self.site.lane
         # The lane is for whole requests from their first byte on: nothing half read, nothing being answered.
         if lane is not None and (
@@ -211,10 +200,7 @@ class Channel(HTTPChannel):
             self._pieces = []
             self._release()
         answers, used, whole, refused = lane.take(data)
-        while refused and used < len(data):
-            self._in_turn += REFUSED
-            if self._in_turn >= PER_TURN:
-                break
+        while refused and used < len(data) and not self.is_turn_over(refused):
             more, further, whole, refused = lane.take(data[used:])
             answers, used = answers + more, used + further
         if used:
@@ -236,35 +222,9 @@ class Channel(HTTPChannel):
             self._expect_head()
             return b""
         if refused and rest:
-            self._wait(rest, REFUSED_PAUSE)
+            self.wait_with(rest, REFUSED_PAUSE)
             return b""
         return rest
-
-    def _wait(self, data: bytes, seconds: float) -> None:
-        self._behind = data
-        self._networkProducer.pauseProducing()
-        self._turn = self.callLater(seconds, self._take_turn)
-
-    def _take_turn(self) -> None:
-        self._turn = None
-        if not self._waitingForTransport:
-            data, self._behind = self._behind, b""
-            self._networkProducer.resumeProducing()
-            self.dataReceived(data)
-
-    def _stop_waiting(self) -> None:
-        self._behind = b""
-        if self._turn is not None:
-            self._turn.cancel()
-            self._turn = None
-
-    def resumeProducing(self) -> None:
-        """The transport has room again. Before more is read, what came behind the last request has its turn."""
-        super().resumeProducing()
-        if self._behind:
-            self._networkProducer.pauseProducing()
-            if self._turn is None:
-                self._turn = self.callLater(0, self._take_turn)
 
     def pauseProducing(self) -> None:
         """The transport has enough to write. Whoever does not read its answers is not read either.
@@ -278,7 +238,7 @@ class Channel(HTTPChannel):
     def loseConnection(self) -> None:
         """Close once everything is written. Whoever reads nothing, or does not end TLS, is cut off after a while."""
         self._stop_deadline()
-        self._stop_waiting()
+        self.stop_waiting()
         self._lingering = True
         # Not in the queue of those who linger: most of these are gone in the reactor's next turn.
         self._deadline = self.callLater(LINGER, self.linger_no_longer)
@@ -368,17 +328,9 @@ class Channel(HTTPChannel):
             super().allContentReceived()
 
     def requestDone(self, request: JudgedRequest) -> None:
-        """The request is answered; what came behind it has its turn, now or later: so has everybody else."""
-        refused = request.answered or request.code >= _CLIENT_ERROR
-        self._in_turn += REFUSED if refused else 1
-        data = b""
-        if self._in_turn >= PER_TURN:
-            data = self.clearLineBuffer() + b"".join(self._dataBuffer)
-            self._dataBuffer = []
+        """The request is answered; what came behind it has its turn, now or later."""
         super().requestDone(request)
-        if data and self.persistent and not self._lingering:
-            self._wait(data, REFUSED_PAUSE if refused else 0)
-        elif not self._busyReceiving:
+        if not self._busyReceiving and not self.waits:
             self._look_what_follows()
 
     def _say_and_leave(self, response: Response | None, *, head_only: bool = False) -> None:
@@ -388,7 +340,7 @@ class Channel(HTTPChannel):
         (RFC 9112 §9.6).
         """
         self._stop_deadline()
-        self._stop_waiting()
+        self.stop_waiting()
         self.site.idle.leave(self)
         self._lingering = True
         self.setTimeout(None)
@@ -427,7 +379,7 @@ class Channel(HTTPChannel):
         if self._lingering:
             self._stop_lingering()
         self._stop_deadline()
-        self._stop_waiting()
+        self.stop_waiting()
         self.site.idle.leave(self)
         self._release()
         super().connectionLost(reason)
