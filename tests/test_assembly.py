@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from OpenSSL import SSL
-from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.gate import Wire, handshake_request, http_request, read_answer
+from tests.gate import handshake_request, http_request, read_answer
+from tests.memory_machine import Machine, built
 from tests.test_settings import SECRETS
 from wsaas import assembly
 from wsaas.assembly import build
@@ -23,30 +24,6 @@ from wsaas.settings import read_settings
 
 API = {"API_URI": "127.0.0.1:9000/websocket"}
 KEY = new_identity("", bytes).key
-
-
-def built(factory: Any, address: Any = None) -> Any:
-    """:returns: a protocol, of types that Twisted leaves open"""
-    protocol = factory.buildProtocol(address)
-    assert protocol is not None
-    return protocol
-
-
-class Machine(MemoryReactorClock):
-    """Listens and connects in memory; an ephemeral port is 40000."""
-
-    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
-        return super().listenTCP(port or 40000, factory, backlog, interface)
-
-    def places(self) -> set[tuple[str, int]]:
-        """:returns: where it is listened at: interfaces and ports"""
-        return {(interface, port) for port, _, _, interface in self.tcpServers}
-
-    def connect(self, port: int) -> Wire:
-        """Connect to a listening port."""
-        factory = next(factory for number, factory, *_ in self.tcpServers if number == port)
-        wire = Wire(self)
-        return wire.attach(built(factory, wire.getPeer()))
 
 
 class BuildTests(SynchronousTestCase):

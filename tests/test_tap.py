@@ -15,13 +15,12 @@ from twisted.application.service import Application, IService, IServiceCollectio
 from twisted.internet import reactor as real_reactor
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
-from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
-from tests.gate import Wire
+from tests.memory_machine import Machine
 from tests.test_settings import UNUSABLE, shown_of
 from wsaas import __version__
 from wsaas.advice import warnings
@@ -33,30 +32,6 @@ from wsaas.settings import LogSettings, read_settings
 from wsaas.tap import LoggedService, Options, makeService
 
 API = {"API_URI": "127.0.0.1:9000/websocket"}
-
-
-def built(factory: Any, address: Any = None) -> Any:
-    """:returns: a protocol, of types that Twisted leaves open"""
-    protocol = factory.buildProtocol(address)
-    assert protocol is not None
-    return protocol
-
-
-class Machine(MemoryReactorClock):
-    """Listens and connects in memory; an ephemeral port is 40000."""
-
-    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
-        return super().listenTCP(port or 40000, factory, backlog, interface)
-
-    def places(self) -> set[tuple[str, int]]:
-        """:returns: where it is listened at: interfaces and ports"""
-        return {(interface, port) for port, _, _, interface in self.tcpServers}
-
-    def connect(self, port: int) -> Wire:
-        """Connect to a listening port."""
-        factory = next(factory for number, factory, *_ in self.tcpServers if number == port)
-        wire = Wire(self)
-        return wire.attach(built(factory, wire.getPeer()))
 
 
 class OptionsTests(SynchronousTestCase):

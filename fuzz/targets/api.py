@@ -14,7 +14,7 @@ from fuzz.targets.answers import answer
 from fuzz.watch import watch
 from tests.gate import TEXT, Wire, close_frame, frame, handshake_request, read_frames
 from tests.memory_api import ReceivedRequest, read_requests
-from tests.test_assembly import Machine
+from tests.memory_machine import Machine
 from wsaas.agent import KEEP_IDLE
 from wsaas.assembly import build
 from wsaas.settings import read_settings
