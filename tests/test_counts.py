@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from twisted.internet.error import ConnectionLost
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.gate import TEXT, Gate, close_frame, frame, http_request, read_answer
@@ -229,7 +230,7 @@ class TrafficTests(GateTestCase):
         self.gate.clock.advance(1)
         self.gate.agent.last.answer(503)
         self.gate.clock.advance(0.25)
-        self.gate.agent.last.fail(ValueError())
+        self.gate.agent.last.fail(ConnectionLost())
         attempts = self.gate.api.client.attempts
         self.assertEqual(attempts["PUT"].answers[5], 1)
         self.assertAlmostEqual(attempts["PUT"].seconds.total, 3)

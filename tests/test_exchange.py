@@ -114,7 +114,12 @@ class ResponseTests(SynchronousTestCase):
         )
         self.assertEqual(
             dict(response.headers),
-            {b"Content-Type": b"application/json", b"Cache-Control": b"no-store", b"Allow": b"PUT"},
+            {
+                b"Content-Type": b"application/json",
+                b"Cache-Control": b"no-store",
+                b"X-Content-Type-Options": b"nosniff",
+                b"Allow": b"PUT",
+            },
         )
         self.assertEqual(json.loads(json_response(200, "OK").body), {"code": "OK"})
 

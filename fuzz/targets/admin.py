@@ -8,7 +8,8 @@ from fuzz.grammar import TARGETS, damaged_stream, request
 from fuzz.inputs import Draw, parts, slices, stream_input
 from fuzz.scene import statuses
 from fuzz.watch import watch
-from tests.memory_machine import API, Machine
+from tests.memory_machine import Machine
+from tests.test_assembly import API
 from wsaas.assembly import build
 from wsaas.settings import read_settings
 
