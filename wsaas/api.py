@@ -174,6 +174,7 @@ class ApiCalls:
                 tag=self._identity.tag,
                 # Not their names: some clients have no better place for a token.
                 count=len(offered),
+                many="subprotocols",
             )
         return grant
 

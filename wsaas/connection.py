@@ -171,7 +171,12 @@ class Connection:
         error = self._callback_error(failure)
         # While the API is down, or the journal, there may be many who are not even asked for; that it is has been said.
         if not isinstance(error, (Denied, NotTried)):
-            self._log.warn("{tag} no grant from the API: {reason}", tag=self.identity.tag, reason=error.reason)
+            self._log.warn(
+                "{tag} no grant from the API: {reason}",
+                tag=self.identity.tag,
+                reason=error.reason,
+                many="handshakes without a grant",
+            )
         if error.owed:
             self._set_end(End(Close(error.close_code), ClosedBy(error.closed_by)))
             self._say_goodbye()
@@ -289,6 +294,7 @@ class Connection:
                 tag=self.identity.tag,
                 number=number,
                 status=outcome.status,
+                many="refused messages",
             )
         else:
             if outcome.state is not None:
@@ -307,7 +313,13 @@ class Connection:
     def unanswered(self, number: int, failure: Failure) -> None:
         """A message brought no answer that counts; so nothing may follow it."""
         error = self._callback_error(failure)
-        self._log.warn("{tag} message {number}: {reason}", tag=self.identity.tag, number=number, reason=error.reason)
+        self._log.warn(
+            "{tag} message {number}: {reason}",
+            tag=self.identity.tag,
+            number=number,
+            reason=error.reason,
+            many="messages without an answer",
+        )
         self._delivery.undelivered += not error.answered
         if self._end is not None and isinstance(error, Unusable):
             # The API has it; that its answer cannot be carried out is nothing to a client that is gone.
@@ -322,6 +334,7 @@ class Connection:
             tag=self.identity.tag,
             number=number,
             reason=error.reason,
+            many="messages that are tried again",
         )
         if self._peer is not None and self._end is None and not self._paused:
             self._pause(self._peer)
@@ -377,7 +390,7 @@ class Connection:
 
     def overwhelmed(self) -> None:
         """More waits for the API than there is room for, of all clients together."""
-        self._log.warn("{tag} no room for what waits for the API", tag=self.identity.tag)
+        self._log.warn("{tag} no room for what waits for the API", tag=self.identity.tag, many="clients without room")
         self.close(Close(1013), ClosedBy.UNREACHABLE)
 
     def failed_by_peer(self, close: Close, *, at_once: bool = False) -> None:
@@ -479,6 +492,8 @@ class Connection:
             by=end.by.value,
             reason=end.close.reason,
             undelivered=self._delivery.undelivered,
+            # Of a client that was let in, each has its line.
+            many=None if self.traffic.connected_at is not None else "ends of handshakes",
         )
         self._journal.ended(self.identity.key, end, self._delivery.undelivered)
         self._calls.disconnect(end, self._delivery.undelivered, self.ws_state).addBoth(self._gone)

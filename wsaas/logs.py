@@ -23,6 +23,7 @@ from twisted.logger import (
 )
 from zope.interface import implementer
 
+from wsaas.log_limit import LogLimit
 from wsaas.settings import LogSettings
 
 _LEVELS = {"ERROR": LogLevel.error, "WARN": LogLevel.warn, "INFO": LogLevel.info, "DEBUG": LogLevel.debug}
@@ -102,7 +103,7 @@ def format_json(event: LogEvent) -> str:
         for name, value in event.items()
         if isinstance(value, _PLAIN)
         and not name.startswith("log_")
-        and name not in ("time", "level", "logger", "message", "traceback", "format", "isError", "system")
+        and name not in ("time", "level", "logger", "message", "traceback", "format", "isError", "system", "many")
     }
     record = {
         "time": _time(event),
@@ -205,4 +206,4 @@ def make_observer(settings: LogSettings, stream: IO[str] | None = None) -> ILogO
         for namespace in _CHATTY:
             predicate.setLogLevelForNamespace(namespace, LogLevel.warn)
     form = format_json if settings.format == "json" else format_text
-    return _Filter(LineObserver(sys.stdout if stream is None else stream, form), predicate)
+    return _Filter(LogLimit(LineObserver(sys.stdout if stream is None else stream, form)), predicate)

@@ -130,6 +130,7 @@ class ProxiedConnection(ProtocolWrapper):
                 "- refused: {client}: {reason} (haproxy:)",
                 client=getattr(self.getPeer(), "host", None) or "unix",
                 reason=str(error),
+                many="PROXY headers",
             )
             self.transport.loseConnection()
             return

@@ -33,8 +33,6 @@ from wsaas.settings import ConnectionSettings, HandshakeSettings
 from wsaas.takeover import ClientFactory
 
 _RETRY_AFTER = (b"Retry-After", b"5")
-#: Refusals that are told of in a second: one client makes 10,000, and would fill a disk with them.
-MAX_TOLD = 100
 
 
 def shown_path(head: Head) -> str:
@@ -101,9 +99,6 @@ class UpgradeResource(Resource):
         self.answers: defaultdict[int, int] = defaultdict(int)
         #: How many brought no WebSocket, and why.
         self.refusals: defaultdict[str, int] = defaultdict(int)
-        #: Refusals since a second began, and when it did.
-        self._recent = 0
-        self._recent_since = 0.0
 
     def render(self, request: Request) -> int:
         """Check a handshake and ask the API; the answer comes later."""
@@ -167,14 +162,6 @@ class UpgradeResource(Resource):
 
     def _log_refusal(self, visitor: Visitor, status: int, reason: str, tag: str = "-") -> None:
         self.answers[int(status)] += 1
-        now = self._clock.seconds()
-        if now - self._recent_since >= 1:
-            if self._recent > MAX_TOLD:
-                self._log.warn("{count} more handshakes were refused", count=self._recent - MAX_TOLD)
-            self._recent, self._recent_since = 0, now
-        self._recent += 1
-        if self._recent > MAX_TOLD:
-            return
         self._log.info(
             "{tag} refused with {status}: {client} {path}: {reason}",
             tag=tag,
@@ -182,6 +169,7 @@ class UpgradeResource(Resource):
             client=visitor.head.client or "unix",
             path=shown_path(visitor.head),
             reason=reason,
+            many="refused handshakes",
         )
 
 
