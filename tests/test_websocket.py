@@ -34,7 +34,15 @@ from tests.properties import moderately
 from wsaas.closing import CLOSE_TIMEOUT
 from wsaas.connection import Connection
 from wsaas.messages import Message
-from wsaas.websocket import FREE_CONTROLS, FREE_FRAGMENTS, FREE_LATE, MEAN_FRAGMENT
+from wsaas.websocket import (
+    FREE_CONTROLS,
+    FREE_FRAGMENTS,
+    FREE_LATE,
+    LATE_AT_ONCE,
+    LATE_PAUSE,
+    MAX_SAVED,
+    MEAN_FRAGMENT,
+)
 
 
 class WebSocketTestCase(SynchronousTestCase):
@@ -205,26 +213,61 @@ class FloodTests(WebSocketTestCase):
         self.wire.deliver(frame(PONG) * 2)
         self.assert_closed(1008, "protocol", answered=False, in_time=False)
 
+    def test_pings_saved_up_while_not_read(self) -> None:
+        """While the API is slow, the client is not read, and its pings pile up: that is no flood."""
+        self.wire.deliver(frame(BINARY, b"x" * 900) * 4)
+        self.assertEqual(self.wire.producerState, "paused")
+        self.wire.deliver(frame(PING) * (2 * FREE_CONTROLS))
+        self.gate.clock.advance(20)
+        self.always()
+        self.gate.agent.last.answer(200)
+        self.gate.turn()
+        self.assertEqual([each.opcode for each in self.frames() if each.opcode != PING], [PONG] * 2 * FREE_CONTROLS)
+        self.assertEqual(len(self.puts), 4)
+        self.wire.deliver(frame(PING) * 1000)
+        self.assertEqual(self.frames()[-1].opcode, CLOSE)
+
+    def test_not_reading_saves_only_so_many(self) -> None:
+        """Whoever brings a pause about does not earn a flood."""
+        self.wire.deliver(frame(BINARY, b"x" * 900) * 4)
+        self.wire.deliver(frame(PING) * (MAX_SAVED + FREE_CONTROLS + 1))
+        self.gate.clock.advance(25)
+        self.always()
+        self.gate.agent.last.answer(200)
+        self.gate.turn()
+        self.assertEqual(self.frames()[-1].payload[:2], close_payload(1008))
+
     def test_messages_after_our_close(self) -> None:
-        """Some were on their way. Whoever goes on for long is not read any more, and cut off in time."""
+        """Some were on their way. Of whoever goes on for long, little is read at a time, until the closing's limit."""
         self.gate.ask("DELETE", f"/{self.gate.key}?code=4000")
         self.assertEqual([each.opcode for each in self.frames()], [CLOSE])
         self.wire.deliver(frame(BINARY, b"") * (FREE_LATE - 1))
         self.assertEqual(self.wire.producerState, "producing")
-        self.wire.deliver(frame(BINARY, b"") * 2)
-        self.assertEqual(self.wire.producerState, "paused")
+        self.wire.deliver(frame(BINARY, b"") * 10_000)
+        for _ in range(10):
+            self.assertEqual(self.wire.producerState, "paused")
+            before = len(self.wire.protocol.data)
+            self.gate.clock.advance(LATE_PAUSE)
+            self.assertEqual(before - len(self.wire.protocol.data), LATE_AT_ONCE * len(frame(BINARY, b"")))
         self.gate.clock.advance(CLOSE_TIMEOUT)
         self.gate.turn()
         self.assertTrue(self.wire.over)
         self.assertEqual(self.puts, [])
         self.assertEqual(self.gate.agent.last.header("Ws-Close-Code"), "4000")
+        self.gate.agent.last.answer(200)
+        self.assertEqual(self.gate.clock.getDelayedCalls(), [])
 
     def test_the_answer_to_our_close_behind_messages(self) -> None:
-        """It ends the connection at once."""
-        self.gate.ask("DELETE", f"/{self.gate.key}?code=4000")
-        self.wire.deliver(frame(BINARY, b"") * (FREE_LATE - 1) + frame(CLOSE, close_payload(4000)))
-        self.gate.turn()
-        self.assertTrue(self.wire.over)
+        """It ends the connection at once, or as soon as it is read."""
+        for late in (FREE_LATE - 1, FREE_LATE + 2 * LATE_AT_ONCE):
+            wire = self.gate.open()
+            self.gate.ask("DELETE", f"/{self.gate.key}?code=4000")
+            wire.deliver(frame(BINARY, b"") * late + frame(CLOSE, close_payload(4000)))
+            for _ in range(3 * (late > FREE_LATE)):
+                self.assertFalse(wire.over)
+                self.gate.clock.advance(LATE_PAUSE)
+            self.gate.turn()
+            self.assertTrue(wire.over)
 
 
 class FragmentTests(WebSocketTestCase):

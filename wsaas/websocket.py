@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from autobahn.util import encode_truncate
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -28,8 +29,12 @@ FREE_FRAGMENTS = 64
 MEAN_FRAGMENT = 16
 #: Pings, and pongs that nobody asked for, of one client within a second.
 FREE_CONTROLS = 64
-#: Frames that may come after our Close frame: they were on their way.
-FREE_LATE = 256
+#: Pings and pongs that are not counted, as they may have come while the client was not read: so many for each second of
+#: that, up to so many.
+MAX_SAVED = 256
+#: Frames that come after our Close frame, having been on their way, are read on for the client's own: so many at once,
+#: and then so many after each pause (seconds).
+FREE_LATE, LATE_AT_ONCE, LATE_PAUSE = 256, 32, 0.1
 #: As many fragments in a row are joined, and slices of one.
 _JOINED = 1024
 
@@ -56,13 +61,19 @@ class ClientProtocol(LeanServerProtocol):
     #: Fragments of a message that came so far, and bytes of it.
     _fragments = 0
     _partial = 0
+    #: How many slices of the frame are joined ones.
+    _slabs = 0
     #: Pings with a payload that were sent and whose pongs may still come.
     _asked = 0
     #: Other pongs, and pings, that came within a second, and which second that was.
     _controls = 0
     _second = 0
-    #: Frames that came after our Close frame.
-    _late = 0
+    #: Since when the client is not read, by the clock; and how many pings and pongs are not counted therefore.
+    _paused_at: float | None = None
+    _saved = 0
+    #: Frames that may still be read after our Close frame, and what reads on after a pause.
+    _late = FREE_LATE
+    _reading_late: IDelayedCall | None = None
     #: There were too many frames: the client is not read any more.
     _flooded = False
 
@@ -108,13 +119,19 @@ class ClientProtocol(LeanServerProtocol):
 
     def pause(self) -> None:
         """Stop reading. Frames that were read already stay unparsed."""
-        self._reading = False
+        if self._reading:
+            self._reading = False
+            self._paused_at = self.factory.reactor.seconds()
         self.transport.pauseProducing()
 
     def resume(self) -> None:
         """Parse what was read already, then read again."""
         if self._flooded:
             return  # also the answer to our Close frame; the time limit of the closing ends it
+        if self._paused_at is not None:
+            seconds = self.factory.reactor.seconds() - self._paused_at
+            self._paused_at = None
+            self._saved = min(MAX_SAVED, self._saved + int(seconds * FREE_CONTROLS))
         self._reading = True
         self.consumeData()
         if self._reading:
@@ -166,13 +183,19 @@ class ClientProtocol(LeanServerProtocol):
             self._parsing = False
 
     def _is_late(self) -> bool:
-        """:returns: whether too much came after our Close frame; it is read no more, and ends when the closing does"""
-        self._late += self.current_frame is None
-        if self._late <= FREE_LATE:
+        """:returns: whether so much came after our Close frame that others have their turn first"""
+        self._late -= self.current_frame is None
+        if self._late > 0:
             return False
-        self._flooded = self._broken = True
         self.pause()
+        if self._reading_late is None:
+            self._reading_late = self.factory.reactor.callLater(LATE_PAUSE, self._read_on)
         return True
+
+    def _read_on(self) -> None:
+        self._reading_late = None
+        self._late = LATE_AT_ONCE
+        self.resume()
 
     def _take_plain(self) -> bool:
         """Take the plain messages at the beginning of what is to be parsed; if there are none, a plain Close frame.
@@ -224,6 +247,9 @@ class ClientProtocol(LeanServerProtocol):
             self.consumeData()
         except Exception:  # noqa: BLE001 - as above
             self._fault()
+        if self._reading_late is not None:
+            self._reading_late.cancel()
+            self._reading_late = None
         self._forget_partial()
         self._connectionLost(reason)
         self.connection.lost()
@@ -274,12 +300,14 @@ class ClientProtocol(LeanServerProtocol):
                 # It may be this one.
                 self.partial.evict()
             super().onMessageFrameData(payload)
-            if len(self.frame_data) >= _JOINED:
-                self.frame_data = [b"".join(self.frame_data)]
+            if len(self.frame_data) - self._slabs >= _JOINED:
+                self.frame_data[self._slabs :] = [b"".join(self.frame_data[self._slabs :])]
+                self._slabs += 1
 
     def onMessageFrameEnd(self) -> None:
         """A fragment is complete. Many short ones become few long ones: each would have 33 bytes besides its own."""
         super().onMessageFrameEnd()
+        self._slabs = 0
         if not self._fragments % _JOINED:
             self.message_data[-_JOINED:] = [b"".join(self.message_data[-_JOINED:])]
 
@@ -308,6 +336,9 @@ class ClientProtocol(LeanServerProtocol):
         now = int(self.factory.reactor.seconds())
         if now != self._second:
             self._second, self._controls = now, 0
+        if self._saved:
+            self._saved -= 1
+            return False
         self._controls += 1
         if self._controls > FREE_CONTROLS and not self.failedByMe:
             self._flooded = self._broken = True
