@@ -438,15 +438,11 @@ class MalformedTests(ChannelTestCase):
         ):
             self.assert_refused(head + chunks, 400)
 
-    def test_a_folded_header_is_one_line(self) -> None:
-        """RFC 9112 §5.2: folds may be replaced by blanks; what is folded is not overlooked."""
-        wire = self.connect()
-        wire.deliver(b"PUT /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding:\r\n chunked\r\n\r\n1\r\na\r\n0\r\n\r\n")
-        self.assertEqual(self.only(wire).body, b"a")
-        wire.end()
-        self.rules.bodies.clear()
-        self.assert_refused(b"PUT /x HTTP/1.1\r\nContent-Length: 1\r\n 0\r\n\r\n", 400)
-        self.assert_refused(b"PUT /x HTTP/1.1\r\nTransfer-Encoding: x\r\n chunked\r\n\r\n", 400)
+    def test_folded_headers(self) -> None:
+        """RFC 9112 §5.2: refused, as a proxy in front may have read them in another way."""
+        for field in (b"Transfer-Encoding:\r\n chunked", b"Content-Length: 1\r\n 0", b"A: b\r\n\tc", b"\tA: b", b" "):
+            self.assert_refused(b"PUT /x HTTP/1.1\r\nHost: h\r\n" + field + b"\r\n\r\n", 400)
+            self.assert_refused(b"PUT /x HTTP/1.1\r\n" + field + b"\r\nHost: h\r\n\r\n", 400)
 
     def test_414(self) -> None:
         """A request line longer than a head may be."""

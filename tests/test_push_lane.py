@@ -279,6 +279,19 @@ class TakeTests(LaneTestCase):
             self.assertEqual([answer.status for answer in read_answers(answers)], [200, status])
             self.assertEqual(self.received(), [b"1"])
 
+    def test_run_with_tokens(self) -> None:
+        """Whoever has one may meet any number of clients that have gone."""
+        gate = Gate(FAST_LANES="on", PUSH_TOKEN="token")
+        client = gate.open()
+        assert gate.lane is not None
+        token = ("Authorization", "Bearer token")
+        right, gone = (http_request("PUT", f"/{key}", b"a", token) for key in (gate.key, "0" * len(gate.key)))
+        run = (right + gone * 5) * 20
+        answers, used, whole, refused = gate.lane.take(run + gone)
+        self.assertEqual((used, whole, refused), (len(run + gone), 0, False))
+        self.assertEqual([answer.status for answer in read_answers(answers)], ([200] + [404] * 5) * 20 + [404])
+        self.assertEqual(len(read_frames(client.take())), 20)
+
     def test_targets(self) -> None:
         """The key is the last segment, whatever stands before it."""
         for target in ("/a/b" + self.target, "/" + self.target, "/%2f/~;=@#" + self.target):

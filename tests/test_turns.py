@@ -41,6 +41,18 @@ class TurnTests(ChannelTestCase):
         wire.deliver(http_request("PUT", "/x", b"a"))
         self.assertEqual(self.only(wire).status, 200)
 
+    def test_refusals_among_others(self) -> None:
+        """A broadcast meets clients that have gone: what is behind those has the next turn."""
+        wire = self.connect()
+        few = PER_TURN // REFUSED
+        wire.deliver((http_request("GET", "/refused") * few + http_request("PUT", "/x", b"a")) * 3)
+        self.clock.advance(REFUSED_PAUSE)
+        self.clock.advance(REFUSED_PAUSE)
+        wire = self.connect()
+        wire.deliver((http_request("PUT", "/x", b"a") + http_request("GET", "/refused") * few) * 20)
+        self.clock.advance(0)
+        self.assertEqual(len(read_answers(wire.take())), 20 * (few + 1))
+
     def test_what_comes_meanwhile(self) -> None:
         """TLS may hand over what it had decrypted already: it is appended."""
         wire = self.connect()

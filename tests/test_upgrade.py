@@ -34,6 +34,7 @@ from tests.gate import (
     read_frames,
 )
 from tests.properties import moderately
+from wsaas.api import ApiCalls
 from wsaas.connection import Connection
 from wsaas.log_limit import MOST, LogLimit
 from wsaas.logs import format_json
@@ -591,6 +592,24 @@ class LogTests(UpgradeTestCase):
         self.assertGreater(len(self.events), 6)
         for event in self.events:
             self.assertLess(len(format_json(event)), 1000)
+
+    def test_an_api_that_cannot_even_be_asked(self) -> None:
+        """A fault of ours is answered, and nothing stays counted: those who come later would pay for it."""
+        self.gate = self.make(WS_MAX_PER_ADDRESS="1")
+
+        def connect(_: object) -> None:
+            raise RuntimeError("a fault")
+
+        self.patch(ApiCalls, "connect", connect)
+        for _ in range(2):
+            wire = self.gate.connect()
+            wire.deliver(handshake_request())
+            self.assertEqual(self.only(wire).status, 500)
+            # It may be that the API was asked all the same.
+            self.assertEqual(self.gate.agent.last.method, "DELETE")
+            self.gate.agent.last.answer()
+            self.assertEqual((self.gate.registry.asking, len(self.gate.registry)), (0, 0))
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
 
     def test_a_takeover_that_fails(self) -> None:
         """It is a fault of ours: logged, the TCP connection ends, and the API hears of it."""

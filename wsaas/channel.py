@@ -19,10 +19,10 @@ from twisted.protocols.policies import ProtocolWrapper, TimeoutMixin
 from twisted.python.failure import Failure
 
 from wsaas.budget import OVERHEAD
-from wsaas.exchange import FAULT, RequestHead, Response, client_of, json_response, text_response
+from wsaas.exchange import ACCEPTED, FAULT, RequestHead, Response, client_of, json_response, text_response
 from wsaas.forwarded import believed
 from wsaas.judged_request import JudgedRequest
-from wsaas.turns import REFUSED_PAUSE, TakingTurns
+from wsaas.turns import TakingTurns
 
 if TYPE_CHECKING:
     from wsaas.client_site import ClientSite, Lane
@@ -35,6 +35,8 @@ _MAX_SWALLOWED = 1 << 17
 _MOVED_AFTER = 1.0
 #: Digits of a Content-Length. Python refuses to read thousands of them, with an exception that nobody expects.
 _MAX_LENGTH_DIGITS = 18
+#: What a line of a head begins with that goes on with the one before it.
+_FOLDS = (b" ", b"\t")
 
 
 def hand_over(transport: Any, protocol: IProtocol) -> None:
@@ -199,10 +201,12 @@ class Channel(TakingTurns):
             data = b"".join(self._pieces)
             self._pieces = []
             self._release()
-        answers, used, whole, refused = lane.take(data)
-        while refused and used < len(data) and not self.is_turn_over(refused):
-            more, further, whole, refused = lane.take(data[used:])
-            answers, used = answers + more, used + further
+        run, used, whole, refused = lane.take(data)
+        answers = run
+        # The refused one is the last of its run.
+        while refused and used < len(data) and not self.is_turn_over(run.startswith(ACCEPTED), refused):
+            run, further, whole, refused = lane.take(data[used:])
+            answers, used = answers + run, used + further
         if used:
             # What twisted.web does after each request: none is awaited in time any more, the idle time-out runs (it may
             # have run out while the body was on its way), and an empty line may follow.
@@ -222,7 +226,7 @@ class Channel(TakingTurns):
             self._expect_head()
             return b""
         if refused and rest:
-            self.wait_with(rest, REFUSED_PAUSE)
+            self.wait_with(rest)
             return b""
         return rest
 
@@ -243,6 +247,13 @@ class Channel(TakingTurns):
         # Not in the queue of those who linger: most of these are gone in the reactor's next turn.
         self._deadline = self.callLater(LINGER, self.linger_no_longer)
         super().loseConnection()
+
+    def lineReceived(self, line: bytes) -> None:
+        """A line of a head. A folded one is refused (RFC 9112 §5.2): a proxy in front may read it in another way."""
+        if line[:1] in _FOLDS:
+            self._respondToBadRequestAndDisconnect()
+        else:
+            super().lineReceived(line)
 
     def lineLengthExceeded(self, line: bytes) -> None:  # noqa: ARG002 - LineReceiver's signature
         """A line is longer than a whole head may be; twisted.web would only close."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
@@ -144,8 +144,11 @@ class Connection:
         self._registry.add(self)
         self._registry.addresses.enter(self.handshake.client)
         self._registry.asking += 1
-        recording = self._journal.owe(self.identity, self.handshake)
-        asking = self._calls.connect() if recording is None else recording.addCallback(self._recorded)
+        try:
+            recording = self._journal.owe(self.identity, self.handshake)
+            asking = self._calls.connect() if recording is None else recording.addCallback(self._recorded)
+        except Exception:  # noqa: BLE001 - whatever it is, what was counted above has to be counted back
+            asking = fail()
         return asking.addCallbacks(self._granted, self._not_granted)
 
     def _recorded(self, _: None) -> Deferred[Grant]:

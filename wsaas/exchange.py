@@ -157,6 +157,8 @@ def json_response(
     )
 
 
+#: How answers begin to pushes that were not refused: 200, 202.
+ACCEPTED = b"HTTP/1.1 20"
 #: The answer where the gateway failed; what happened is for its log alone.
 FAULT = json_response(500, "FAULT", "a fault of the gateway")
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from twisted.logger import Logger
 
 from wsaas.errors import PushRefused
-from wsaas.exchange import FAULT
+from wsaas.exchange import ACCEPTED, FAULT
 from wsaas.identity import KEY_LENGTH
 from wsaas.push import SENT, PushResource, is_text, refusal
 
@@ -47,8 +47,6 @@ _NOT_PLAIN = frozenset(
 )
 #: What nearly every push is answered.
 _SENT = SENT.encode()
-#: How the answers begin to pushes that were not refused: 200, 202.
-_ACCEPTED = b"HTTP/1.1 20"
 _DIGITS = re.compile(rb"[0-9]{1,10}")
 
 
@@ -133,7 +131,7 @@ class PushLane:
             return plain
 
     def take(self, data: bytes) -> tuple[bytes, int, int, bool]:
-        """Carry out the leading run of plain pushes, up to the first that is refused.
+        """Carry out the leading run of plain pushes, up to the first that is refused. A token vouches for all of them.
 
         :param data: what arrived, from a request boundary on
         :returns: the answers; how many bytes are used up; how many bytes the next push has in all, if it is plain, has
@@ -163,7 +161,7 @@ class PushLane:
                 return answer, after, 0, False
             answers.append(answer)
             begin = after
-            if answer is not _SENT and not answer.startswith(_ACCEPTED):
+            if answer is not _SENT and not answer.startswith(ACCEPTED) and not self._tokens.asked_for:
                 return b"".join(answers), begin, 0, True
         return b"".join(answers), begin, 0, False
 

@@ -13,8 +13,8 @@ from twisted.web.http import HTTPChannel
 from wsaas.judged_request import JudgedRequest
 
 #: How much of one connection is answered in a turn of the loop; what came behind it waits. A request counts 1, and as
-#: many as this if it was refused. That takes no credentials: so a connection full of such requests waits for some time
-#: after each turn (seconds), or a hundred of them would take all of the loop.
+#: many as this if it was refused. That takes no credentials: so a connection with nothing but such requests waits for
+#: some time after each turn (seconds), or a hundred of them would take all of the loop.
 PER_TURN, REFUSED = 64, 32
 REFUSED_PAUSE = 0.2
 _CLIENT_ERROR = 400
@@ -25,6 +25,8 @@ class TakingTurns(HTTPChannel):
 
     _networkProducer: Any
     _in_turn = 0
+    #: Whether nothing but refusals were answered in this turn.
+    _only_refused = True
     #: What came behind the last request of a turn, and what has it looked at.
     _behind = b""
     _turn: IDelayedCall | None = None
@@ -37,25 +39,26 @@ class TakingTurns(HTTPChannel):
     def begin_turn(self) -> None:
         """Bytes came."""
         self._in_turn = 0
+        self._only_refused = True
 
-    def is_turn_over(self, refused: bool) -> bool:
-        """Count an answer.
+    def is_turn_over(self, accepted: bool, refused: bool) -> bool:
+        """Count what was answered.
 
-        :param refused: whether it was a refusal
-        :returns: whether what came behind the request has to wait
+        :param accepted: whether there was something that was not refused
+        :param refused: whether there was something that was
+        :returns: whether what came behind it has to wait
         """
-        self._in_turn += REFUSED if refused else 1
+        self._in_turn += accepted + REFUSED * refused
+        if accepted:
+            self._only_refused = False
         return self._in_turn >= PER_TURN
 
-    def wait_with(self, data: bytes, seconds: float = 0) -> None:
-        """Have bytes wait for a later turn, behind those that do.
-
-        :param seconds: for how long, if nothing waits yet
-        """
+    def wait_with(self, data: bytes) -> None:
+        """Have bytes wait for a later turn, behind those that do."""
         self._behind += data
         if self._turn is None:
             self._networkProducer.pauseProducing()
-            self._turn = self.callLater(seconds, self._take_turn)
+            self._turn = self.callLater(REFUSED_PAUSE if self._only_refused else 0, self._take_turn)
 
     def stop_waiting(self) -> None:
         """Forget what waits."""
@@ -76,12 +79,12 @@ class TakingTurns(HTTPChannel):
         """A request is answered."""
         refused = request.answered or request.code >= _CLIENT_ERROR
         data = b""
-        if self.is_turn_over(refused):
+        if self.is_turn_over(not refused, refused):
             data = self.clearLineBuffer() + b"".join(self._dataBuffer)
             self._dataBuffer = []
         super().requestDone(request)
         if data and self.persistent:
-            self.wait_with(data, REFUSED_PAUSE if refused else 0)
+            self.wait_with(data)
 
     def resumeProducing(self) -> None:
         """The transport has room again. Before more is read, what waits has its turn."""
