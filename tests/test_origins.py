@@ -34,6 +34,18 @@ class AllowsTests(SynchronousTestCase):
         self.assertTrue(self.check("https://a.example", None))
         self.assertTrue(self.check("same", None))
 
+    def test_again(self) -> None:
+        """What was allowed once is remembered, but not what was only for one host; and not without end."""
+        origins = parse_origins("same https://*.a.example")
+        for _ in range(2):
+            self.assertTrue(origins.allows("https://b.example", "b.example"))
+            self.assertFalse(origins.allows("https://b.example", "a.example"))
+            self.assertFalse(origins.allows("https://a.example", "gateway.example"))
+            for number in range(1000):
+                self.assertTrue(origins.allows(f"https://{number}.a.example", "gateway.example"))
+                self.assertFalse(origins.allows(f"https://{number}.b.example", "gateway.example"))
+        self.assertLess(len(origins._known), 1000)
+
     def test_scheme_host_and_port_must_agree(self) -> None:
         """One that differs is another origin (RFC 6454 §5)."""
         self.assertTrue(self.check("https://a.example", "https://a.example"))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+#: Origins that are remembered. With a ``*`` there may be any number.
+_MAX_KNOWN = 256
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _ORIGIN = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>\[[0-9a-f:.]+\]|[^\s/?#@:\[\]*,]+)(?::(?P<port>[0-9]{1,5}))?",
@@ -48,6 +50,8 @@ class Origins:
     same: bool = False
     null: bool = False
     patterns: tuple[_Pattern, ...] = ()
+    #: Those that a pattern was found to match: most handshakes come from the same few pages.
+    _known: set[str] = field(default_factory=set, compare=False, repr=False)
 
     def allows(self, origin: str | None, host: str) -> bool:
         """Tell whether a page may connect.
@@ -55,7 +59,7 @@ class Origins:
         :param origin: the handshake's ``Origin``; :data:`None` if it has none, which no browser does: allowed
         :param host: the handshake's ``Host``
         """
-        if self.everyone or origin is None:
+        if self.everyone or origin is None or origin in self._known:
             return True
         if origin == "null":
             return self.null
@@ -66,7 +70,12 @@ class Origins:
         port = _port(match["port"], scheme)
         if self.same and _authority(host, scheme) == (name, port):
             return True
-        return any(pattern.matches(scheme, name, port) for pattern in self.patterns)
+        if not any(pattern.matches(scheme, name, port) for pattern in self.patterns):
+            return False
+        if len(self._known) >= _MAX_KNOWN:
+            self._known.clear()
+        self._known.add(origin)
+        return True
 
 
 def _port(text: str | None, scheme: str) -> int | None:
