@@ -60,13 +60,16 @@ class AttackTestCase(ContractTestCase):
     Beside the attacker there is a bystander, connected before the attack. After it, the bystander's messages, the
     replies to them and pushes go through as before, every connection that the API let in has had exactly one DELETE and
     no other has, the calls of each are numbered without a gap, nothing was logged as an error, and the log did not grow
-    by more than a line or two for each of the attacker's connections.
+    by more than a line or two for each of the attacker's connections. The gateway is stopped then, and what it told the
+    API has to be the same: nothing came late.
     """
 
     #: The heading of these rows.
     title = ""
     #: Whether ``FAST_LANES`` is ``on``; each attack is made on both roads.
     fast_lanes = "on"
+    #: The formats of what has to be logged as an error, by whomever.
+    expected_errors: tuple[str, ...] = ()
     #: Lines of ``INFO`` and above that an attack may cause beside those two for each connection.
     log_lines = 2
 
@@ -104,6 +107,14 @@ class AttackTestCase(ContractTestCase):
             for event in self._log.events
             if event["log_namespace"].startswith("wsaas") and event["log_level"] >= LogLevel.info
         ]
+
+    def errors(self) -> tuple[str, ...]:
+        """:returns: what was logged at ``ERROR`` or above, by the gateway or what it stands on"""
+        return tuple(
+            str(event["log_format"])
+            for event in self._log.events
+            if event.get("log_level", LogLevel.debug) >= LogLevel.error
+        )
 
     async def dial(self, *arguments: Any, **more: Any) -> Wire:
         wire = await super().dial(*arguments, **more)
@@ -180,17 +191,35 @@ class AttackTestCase(ContractTestCase):
         for wire in self.wires:
             if wire is not self.bystander and not wire.ended:
                 wire.drop()
-        attacked = {call.ws_uri for call in self.api.calls} - {self._bystanders_uri}
 
         def all_over() -> bool:
-            return all(len(self.of_method("DELETE", uri)) == self.is_owed(uri) for uri in attacked)
+            return all(self._is_over(uri) for uri in self._attacked())
 
         await self.api.until(all_over, "the DELETE of each connection")
-        self.assertEqual(self.told(attacked), row.api)
-        for uri in attacked:
+        self.assertEqual(self.told(self._attacked()), row.api)
+        for uri in self._attacked():
             self._check_numbers(self.api.of(uri))
         caused = self.lines()[self._logged_before :]
         self.assertLessEqual(len(caused), 2 * len(self.wires) + self.log_lines, "\n".join(caused))
+        await self._check_nothing_late(row)
+
+    async def _check_nothing_late(self, row: Attack) -> None:
+        """What was so far is all that the API is ever told: a DELETE too many would come while the gateway stops."""
+        assert self.bystander is not None
+        self.bystander.drop()
+        await self.api.until(lambda: self._is_over(self._bystanders_uri), "the bystander's DELETE")
+        await self.stop_gateway()
+        uris = self._attacked()
+        self.assertEqual([uri for uri in (*uris, self._bystanders_uri) if not self._is_over(uri)], [])
+        self.assertEqual(self.told(uris), row.api)
+        self.assertEqual(self.errors(), self.expected_errors)
+
+    def _attacked(self) -> set[str]:
+        return {call.ws_uri for call in self.api.calls} - {self._bystanders_uri}
+
+    def _is_over(self, ws_uri: str) -> bool:
+        """:returns: whether a connection has had its DELETE, if one is owed, and no other"""
+        return len(self.of_method("DELETE", ws_uri)) == self.is_owed(ws_uri)
 
     def of_method(self, method: str, ws_uri: str) -> list[Call]:
         """:returns: the calls of one method about one connection"""
