@@ -193,7 +193,7 @@ class AttackTestCase(ContractTestCase):
                 wire.drop()
 
         def all_over() -> bool:
-            return all(self._is_over(uri) for uri in self._attacked())
+            return all(self._is_settled(uri) for uri in self._attacked())
 
         await self.api.until(all_over, "the DELETE of each connection")
         self.assertEqual(self.told(self._attacked()), row.api)
@@ -207,17 +207,17 @@ class AttackTestCase(ContractTestCase):
         """What was so far is all that the API is ever told: a DELETE too many would come while the gateway stops."""
         assert self.bystander is not None
         self.bystander.drop()
-        await self.api.until(lambda: self._is_over(self._bystanders_uri), "the bystander's DELETE")
+        await self.api.until(lambda: self._is_settled(self._bystanders_uri), "the bystander's DELETE")
         await self.stop_gateway()
         uris = self._attacked()
-        self.assertEqual([uri for uri in (*uris, self._bystanders_uri) if not self._is_over(uri)], [])
+        self.assertEqual([uri for uri in (*uris, self._bystanders_uri) if not self._is_settled(uri)], [])
         self.assertEqual(self.told(uris), row.api)
         self.assertEqual(self.errors(), self.expected_errors)
 
     def _attacked(self) -> set[str]:
         return {call.ws_uri for call in self.api.calls} - {self._bystanders_uri}
 
-    def _is_over(self, ws_uri: str) -> bool:
+    def _is_settled(self, ws_uri: str) -> bool:
         """:returns: whether a connection has had its DELETE, if one is owed, and no other"""
         return len(self.of_method("DELETE", ws_uri)) == self.is_owed(ws_uri)
 

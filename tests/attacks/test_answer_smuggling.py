@@ -5,9 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from twisted.internet.tcp import Connection
+
 from tests.attacks.answers import GRANT, HEAD, AnswerAttackTestCase, written
 from tests.attacks.attack import attack
 from tests.recording_api import OK, Answer, Call
+from tests.waiting import reactor
 from tests.wire import PING, PONG, Frame, frame, handshake
 
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
@@ -109,10 +112,17 @@ class AnswerSmugglingTests(AnswerAttackTestCase):
         """:returns: whether the connection of a call has ended"""
         return call.connection not in self.api.channels
 
+    def leave_unread(self, call: Call) -> None:
+        """Have the gateway not read the connection of a call, as if what comes there were still on its way."""
+        channel: Any = call.connection
+        port = channel.transport.getPeer().port
+        (end,) = [it for it in reactor.getReaders() if isinstance(it, Connection) and it.getHost().port == port]
+        end.stopReading()
+
     @attack(
         "A late answer for the next message",
-        sent="nothing within ``API_TIMEOUT``, and then, on the old connection, an answer with ``Ws-Reply`` and "
-        "``Ws-Close``: the client gets nothing of it",
+        sent="an answer with ``Ws-Reply`` and ``Ws-Close`` that crosses the end of ``API_TIMEOUT``: the connection is "
+        "reset, the message sent again on another one, and the client gets nothing of that answer",
         answer="pong",
         api="POST, PUT, DELETE 1006",
     )
@@ -122,11 +132,12 @@ class AnswerSmugglingTests(AnswerAttackTestCase):
         self.api.script["PUT"] = None
         client.send_text("one")
         late = await self.api.call("PUT", uri)
+        self.leave_unread(late)
+        late.write(HEAD + b"Ws-Reply: text\r\nWs-Close: 4000\r\nContent-Length: 4\r\n\r\nevil")
         self.api.script["PUT"] = lambda call: call.answer()
         again = await self.api.call("PUT", uri)
         self.assertEqual(again.header("Ws-Id"), late.header("Ws-Id"))
-        if late.connection in self.api.channels:
-            late.write(HEAD + b"Ws-Reply: text\r\nWs-Close: 4000\r\nContent-Length: 4\r\n\r\nevil")
+        await self.api.until(partial(self.is_over, late), "the end of the connection")
         client.send_text("two")
         self.assertEqual((await self.api.call("PUT", uri)).body, b"two")
         client.send(frame(PING, b"?"))
