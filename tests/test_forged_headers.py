@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.gate import NOW, ApiCall, Gate, close_frame, handshake_request, read_answer
 from tests.properties import moderately
 from tests.signatures import sign
+from tests.spellings import SPELLINGS
 from tests.test_settings import SECRETS
 from wsaas import __version__
 
@@ -36,29 +37,6 @@ OURS = (
     "X-Forwarded-For",
     "X-Forwarded-Proto",
     "X-Forwarded-Host",
-)
-#: How a name is written so that somebody takes it for ours.
-SPELLINGS = (
-    "{}",
-    "{} ",
-    "{}\t",
-    " {}",
-    "\t{}",
-    "{}\0",
-    "\0{}",
-    "{}\x0b",
-    "{}\xa0",
-    "\xa0{}",
-    "X-Tenant\r{}",
-    "X-Tenant\n{}",
-    "X-Tenant: a\r\n {}",
-    "X-Tenant: a\r\n\t{}",
-    "User-Agent: a\r\n {}",
-    "User-Agent: a\r{}",
-    "User-Agent: a\n{}",
-    "Authorization: a\r\n\t{}",
-    "Connection: {}\r\nX-Tenant",
-    "Connection: upgrade, {}\r\n{}",
 )
 ODD_VALUES = ("\0", "\r", "\n", "a\rb", "a\nb", "a\0b", "\x0b", "\x1b[2J", "\x7f", "\x85", "\xe9\xff", "\xe2\x80\xa8")
 

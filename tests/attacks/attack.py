@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet.task import LoopingCall
 from twisted.logger import LogLevel
@@ -16,6 +16,7 @@ from tests.recording_api import OK, Call
 from tests.wire import PONG, TEXT, Fields, Reply, Wire, frame
 from wsaas.gateway import Gateway
 
+T = TypeVar("T")
 #: What the table says where the API was not called.
 NOTHING = "nothing"
 
@@ -132,6 +133,18 @@ class AttackTestCase(ContractTestCase):
     def statuses(*replies: Reply) -> str:
         """:returns: the statuses of replies, each once"""
         return " or ".join(sorted({str(reply.status) for reply in replies}))
+
+    async def each(self, expected: Mapping[str, Iterable[T]], attempt: Callable[[T], Awaitable[str]]) -> str:
+        """Make attempts one by one: of those that are answered differently, each has to be answered in its own way.
+
+        :param expected: the attempts for each answer
+        :param attempt: makes one of them, and returns what came back
+        :returns: the answers, each once
+        """
+        for answer, attempts in expected.items():
+            for one in attempts:
+                self.assertEqual(await attempt(one), answer, one)
+        return " or ".join(sorted(expected))
 
     async def shaken(self, *requests: bytes) -> str:
         """Send requests, each on a connection of its own.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.attacks.attack import attack
 from tests.attacks.forged import HOST, ForgeryTestCase
-from tests.test_forged_headers import SPELLINGS
+from tests.spellings import REFUSED, TAKEN
 from tests.wire import handshake
 
 
@@ -22,11 +22,15 @@ class ForgedHeaderTests(ForgeryTestCase):
     async def test_headers_of_ours(self) -> str:
         await self.begin()
         names = ("Ws-Uri", "WS_STATE", "ws-signature", "X_Forwarded_For")
-        return await self.forged(
-            *[f"{spelling.format(name, name)}: admin" for name in names for spelling in SPELLINGS],
+        lines = {
+            answer: [f"{spelling.format(name, name)}: admin" for name in names for spelling in spellings]
+            for answer, spellings in (("101", TAKEN), ("400", REFUSED))
+        }
+        lines["101"] += [
             "Ws-Id: admin\r\nws-id: admin\r\nWS_ID: admin",
             "X-Forwarded-Host: admin\r\nX-Forwarded-Proto: https\r\nX_FORWARDED_PROTO: https",
-        )
+        ]
+        return await self.each(lines, self.forged)
 
     @attack(
         "Headers of the gateway's, taken away",
@@ -69,9 +73,14 @@ class ForgedHeaderTests(ForgeryTestCase):
     )
     async def test_values(self) -> str:
         await self.begin()
-        odd = ("\r", "\n", "\0", "\x0b", "\x1b[2J", "\x85", "\xe2\x80\xa8", "\xff")
-        names = ("User-Agent", "Authorization", "Sec-WebSocket-Protocol")
-        return await self.forged(*[f"{name}: a{value}Ws-State: root" for name in names for value in odd])
+        ends, odd = ("\r", "\n", "\0"), ("\x0b", "\x1b[2J", "\x85", "\xe2\x80\xa8", "\xff")
+        free, strict = ("User-Agent", "Authorization"), ("Sec-WebSocket-Protocol",)
+
+        def lines(names: tuple[str, ...], values: tuple[str, ...]) -> list[str]:
+            return [f"{name}: a{value}Ws-State: root" for name in names for value in values]
+
+        tried = {"101": lines(free, odd), "400": lines(free, ends) + lines(strict, ends + odd)}
+        return await self.each(tried, self.forged)
 
     @attack(
         "A second header of which the API might take the other one",
@@ -143,21 +152,13 @@ class ForgedHeaderTests(ForgeryTestCase):
     )
     async def test_keys(self) -> str:
         await self.begin()
-        keys = (
-            "",
-            "YQ==",
-            "YWFhYWFhYWFhYWFhYWFhYWE=",
-            "????????????????????==",
-            "dGhlIHNhbXBsZSBub25jZQ==\rWs-State: a",
-        )
-        versions = ("0", "8", "14", "255", "13, 8", "013")
-        return await self.forge(
-            *[
-                handshake(headers=[(name, value)], without=[name])
-                for name, values in (("Sec-WebSocket-Key", keys), ("Sec-WebSocket-Version", versions))
-                for value in values
-            ]
-        )
+        key, version = "Sec-WebSocket-Key", "Sec-WebSocket-Version"
+        keys = ("", "YQ==", "YWFhYWFhYWFhYWFhYWFhYWE=", "????????????????????==")
+        fields = {
+            "400": [(key, value) for value in (*keys, "dGhlIHNhbXBsZSBub25jZQ==\rWs-State: a")],
+            "426": [(version, value) for value in ("0", "8", "14", "255", "13, 8", "013")],
+        }
+        return await self.each(fields, lambda field: self.forge(handshake(headers=[field], without=[field[0]])))
 
 
 class ForgedHeaderWithoutLanesTests(ForgedHeaderTests):

@@ -27,22 +27,26 @@ class SplittingTests(AnswerAttackTestCase):
     )
     async def test_state(self) -> str:
         await self.begin()
-        values = [b"plain", b"a\rWs-Id: x", b"a\nWs-Evil: x", b"a\x00b", b"a\r\n Ws-Evil: x", b"\xc3\xa4", b"x" * 1025]
-        got = []
-        for value in [*values, b"a\r\nWs-State: b"]:
-            self.api.script["POST"] = written(HEAD + b"Ws-State: " + value + b"\r\nContent-Length: 14\r\n\r\n" + OK)
-            wire = await self.dial()
-            wire.send(handshake())
-            got.append(await wire.reply())
-            uri = (await self.api.call("POST")).ws_uri
-            if got[-1].status == 101:
-                wire.send_text("hello")
-                put = await self.api.call("PUT", uri)
-                self.assertEqual(len(put.all("Ws-Id")), 1)
-                self.assertIsNone(put.header("Ws-Evil"))
-                wire.send_close(1000)
-                await wire.closed()
-        return self.statuses(*got)
+        lines = [b"a\rWs-Id: x", b"a\nWs-Evil: x", b"a\r\n Ws-Evil: x"]
+        values = {"101": [b"plain"], "502": [b"a\x00b", b"\xc3\xa4", b"x" * 1025, b"a\r\nWs-State: b"]}
+        # Twisted's agent reads a line break with a blank, or half of one, as a blank; behind LF there is another field.
+        values["502" if self.fast_lanes == "on" else "101"] += lines
+        return await self.each(values, self._granted_with)
+
+    async def _granted_with(self, state: bytes) -> str:
+        self.api.script["POST"] = written(HEAD + b"Ws-State: " + state + b"\r\nContent-Length: 14\r\n\r\n" + OK)
+        wire = await self.dial()
+        wire.send(handshake())
+        status = (await wire.reply()).status
+        uri = (await self.api.call("POST")).ws_uri
+        if status == 101:
+            wire.send_text("hello")
+            put = await self.api.call("PUT", uri)
+            self.assertEqual(len(put.all("Ws-Id")), 1)
+            self.assertIsNone(put.header("Ws-Evil"))
+            wire.send_close(1000)
+            await wire.closed()
+        return str(status)
 
     @attack(
         "Splitting through the subprotocol",

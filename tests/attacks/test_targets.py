@@ -113,11 +113,11 @@ class TargetTests(ForgeryTestCase):
     )
     async def test_methods(self) -> str:
         await self.begin()
-        methods = ("POST", "OPTIONS", "TRACE", "CONNECT", "PATCH", "get", "GETT", "PUT", "DELETE")
+        methods = {"404": ("PUT", "DELETE"), "426": ("POST", "OPTIONS", "TRACE", "CONNECT", "PATCH", "get", "GETT")}
         wire = await self.dial()
         wire.send(handshake(method="HEAD"))
         self.assertEqual((await wire.reply(head_only=True)).status, 426)
-        return await self.forge(*[handshake("/" + "x" * 22, method=method) for method in methods])
+        return await self.each(methods, lambda method: self.forge(handshake("/" + "x" * 22, method=method)))
 
     @attack(
         "A handshake on somebody's ``ws_uri``",
@@ -146,7 +146,7 @@ class TargetTests(ForgeryTestCase):
         token = "t0ken-of-a-user"
         names = ("Authorization", "Cookie", "Referer", "Sec-WebSocket-Protocol", "X-Api-Key")
         request = handshake(f"/chat?token={token}", headers=[(name, token) for name in names])
-        answers = [await self.forge(request, request.replace(b"HTTP/1.1", b"HTTP/1.0"))]
+        answers = [await self.each({"101": [request], "400": [request.replace(b"1.1", b"1.0", 1)]}, self.forge)]
         self.api.script["POST"] = Answer(403)
         answers.append(await self.forge(request))
         self.assertNotIn(token, self.logged())
