@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
@@ -14,41 +13,14 @@ from twisted.internet.ssl import (
     CertificateOptions,
     PrivateCertificate,
     TLSVersion,
-    optionsForClientTLS,
-    trustRootFromCertificates,
 )
 
 from tests.certificates import Authority, self_signed
-from tests.contract import ContractTestCase
 from tests.processes import free_port
 from tests.recording_api import Answer
+from tests.tls_case import TlsTestCase
 from tests.waiting import reactor
 from tests.wire import BINARY, CLOSE, PING, PONG, TEXT, Frame, Wire, close_payload, frame, handshake
-
-
-class TlsTestCase(ContractTestCase):
-    """Tests with an authority of their own, whose certificates lie in a folder."""
-
-    def setUp(self) -> None:
-        """Make the authority."""
-        self.authority = Authority()
-        self.folder = self.scratch()
-        super().setUp()
-
-    def write(self, name: str, *pem: bytes) -> Path:
-        """:returns: the path of a new file"""
-        path = self.folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(b"".join(pem))
-        return path.absolute()
-
-    def trusting(self, name: str = "localhost", authority: Authority | None = None) -> IOpenSSLClientConnectionCreator:
-        """:returns: a client's side of TLS that asks for a name and trusts an authority, ours by default"""
-        root = Certificate.loadPEM((authority or self.authority).certificate)
-        creator: IOpenSSLClientConnectionCreator = optionsForClientTLS(
-            name, trustRoot=trustRootFromCertificates([root])
-        )
-        return creator
 
 
 class ClientTests(TlsTestCase):
@@ -219,23 +191,13 @@ class PushTests(TlsTestCase):
             )
             client, ws_uri = await self.connected()
             for mine in (None, self.authority.issue(("pusher",)), pushers.issue(("pusher",), days=-1)):
-                self.push_tls = self.showing(mine)
+                self.push_tls = self.trusting(mine=mine)
                 with self.assertRaises(Exception):  # noqa: B017 - no answer, however that is noticed
                     await self.put_text(ws_uri, "not for you")
-            self.push_tls = self.showing(pushers.issue(("pusher",)))
+            self.push_tls = self.trusting(mine=pushers.issue(("pusher",)))
             self.assertEqual((await self.put_text(ws_uri, "hello")).status, 200)
             self.assertEqual(await client.frame(), Frame(TEXT, b"hello"))
             await self.stop_gateway()
-
-    def showing(self, mine: tuple[bytes, bytes] | None) -> IOpenSSLClientConnectionCreator:
-        """:returns: a client's side of TLS that shows a certificate"""
-        root = Certificate.loadPEM(self.authority.certificate)
-        creator: IOpenSSLClientConnectionCreator = optionsForClientTLS(
-            "localhost",
-            trustRoot=trustRootFromCertificates([root]),
-            clientCertificate=None if mine is None else PrivateCertificate.loadPEM(b"".join(mine)),
-        )
-        return creator
 
     async def api_scheme(self) -> str | None:
         """:returns: the ``Ws-Scheme`` of the first callback"""

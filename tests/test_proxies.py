@@ -15,7 +15,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, wrap
 from twisted.internet.threads import deferToThread
 
 from tests.processes import ROOT, Gateway, Program, environment, free_port, start, twistd
-from tests.test_contract_tls import TlsTestCase
+from tests.tls_case import TlsTestCase
 from tests.waiting import reactor, within
 from tests.wire import BINARY, Fields, Frame, Reply, Wire, handshake
 

@@ -20,8 +20,8 @@ from tests.contract import ContractTestCase
 from tests.gate import Gate, handshake_request
 from tests.processes import free_port
 from tests.properties import moderately
-from tests.test_contract_tls import TlsTestCase
 from tests.test_http_parser import slices
+from tests.tls_case import TlsTestCase
 from tests.wire import TEXT, Frame, Wire, handshake
 from wsaas.proxy_protocol import MAX_V1, MAX_V2, ProxiedFactory, ProxiedReactor, read_header
 

@@ -17,7 +17,7 @@ from twisted.internet.utils import getProcessOutputAndValue
 
 from tests.certificates import Authority
 from tests.processes import free_port
-from tests.test_contract_tls import TlsTestCase
+from tests.tls_case import TlsTestCase
 from tests.waiting import reactor, within
 from wsaas import tls
 

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from tests.attacks.attack import AttackTestCase, attack
+from tests.attacks.attack import attack
+from tests.attacks.frames import LIMIT, FrameTestCase
 from tests.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close_payload, frame
-from wsaas import closing
-
-#: A limit that is quickly passed.
-LIMIT = "10000"
 
 
 def fragments(*payloads: bytes, opcode: int = BINARY) -> bytes:
     """:returns: the beginning of a message that has no last frame"""
     kinds = [opcode, *[CONTINUATION] * len(payloads)]
     return b"".join(frame(kind, payload, first=0) for kind, payload in zip(kinds, payloads, strict=False))
-
-
-class FrameTestCase(AttackTestCase):
-    """Frames of one client's."""
-
-    title = "Broken and oversized frames"
-
-    def setUp(self) -> None:
-        """After some of these the client's answer to Close cannot be read; nobody has to wait as long as in earnest."""
-        super().setUp()
-        self.patch(closing, "CLOSE_TIMEOUT", 0.02)
 
 
 class FrameTests(FrameTestCase):

@@ -9,9 +9,9 @@ from OpenSSL import SSL
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import PrivateCertificate
 
-from tests.attacks.attack import Attack, attack
-from tests.attacks.tls import TlsAttackTestCase
+from tests.attacks.attack import Attack, AttackTestCase, attack
 from tests.certificates import Authority, self_signed
+from tests.tls_case import TlsTestCase
 from tests.waiting import reactor
 from tests.wire import handshake
 
@@ -25,7 +25,7 @@ class _Impostor(Protocol):
         self.factory.heard.append(data)
 
 
-class ImpostorTests(TlsAttackTestCase):
+class ImpostorTests(AttackTestCase, TlsTestCase):
     """An ``https`` API, in whose place somebody else answers."""
 
     title = "Impostors in the API's place"

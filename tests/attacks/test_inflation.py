@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 
 from tests.attacks.attack import attack
-from tests.attacks.test_frames import LIMIT, FrameTestCase
+from tests.attacks.frames import LIMIT, FrameTestCase
 from tests.wire import BINARY, CLOSE, CONTINUATION, PING, TEXT, close_payload, frame, handshake
 
 

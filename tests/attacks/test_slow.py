@@ -7,7 +7,7 @@ from twisted.internet.task import LoopingCall
 from tests.attacks.attack import AttackTestCase, attack
 from tests.processes import free_port
 from tests.recording_api import Answer
-from tests.test_contract_tls import TlsTestCase
+from tests.tls_case import TlsTestCase
 from tests.wire import BINARY, CLOSE, PING, PONG, TEXT, Wire, close_payload, frame, handshake
 from wsaas import assembly, channel, closing, descriptors
 

@@ -10,10 +10,10 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.threads import deferToThread
 from zope.interface import implementer
 
-from tests.attacks.attack import attack
-from tests.attacks.tls import TlsAttackTestCase
+from tests.attacks.attack import AttackTestCase, attack
 from tests.certificates import Authority, self_signed
 from tests.processes import free_port
+from tests.tls_case import TlsTestCase
 from tests.wire import Wire, handshake
 
 NO_HTTP = "no byte of HTTP"
@@ -39,16 +39,16 @@ class Offer:
         return connection
 
 
-def weak(version: int, ciphers: bytes = b"ALL:COMPLEMENTOFALL:@SECLEVEL=0") -> Offer:
+def weak(version: int, ciphers: bytes = b"ALL:COMPLEMENTOFALL:@SECLEVEL=0", name: bytes = b"localhost") -> Offer:
     """:returns: what offers one version at most, and ciphers of any strength"""
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_min_proto_version(min(version, SSL.TLS1_VERSION))
     context.set_max_proto_version(version)
     context.set_cipher_list(ciphers)
-    return Offer(context)
+    return Offer(context, name)
 
 
-class ClientTlsTests(TlsAttackTestCase):
+class ClientTlsTests(AttackTestCase, TlsTestCase):
     """``tls:`` in ``WS_LISTEN``; pushes come there, too."""
 
     title = "TLS towards clients and pushers"
@@ -66,7 +66,7 @@ class ClientTlsTests(TlsAttackTestCase):
             WS_LISTEN=f"tls:{self.folder.absolute()}:{port}{options}:interface=127.0.0.1",
             WS_HOSTNAME=f"https://localhost:{port}",
         )
-        self.port, self.push_tls = port, self.trusting(mine)
+        self.port, self.push_tls = port, self.trusting(mine=mine)
         client = await self.dial(tls=self.push_tls)
         client.send(handshake("/bystander"))
         self.assertEqual((await client.reply()).status, 101)
@@ -91,16 +91,30 @@ class ClientTlsTests(TlsAttackTestCase):
 
     @attack(
         "Weak ciphers of TLS 1.2",
-        sent="CBC, SHA-1, 3DES, ARIA and CAMELLIA, RSA key exchange, DHE, no encryption, no authentication, keys "
-        "shared before, each alone",
+        sent="CBC, SHA-1, CCM with short tags, ARIA and CAMELLIA, with certificates of both kinds of keys; RSA key "
+        "exchange; no encryption, no authentication; each alone",
         answer=NO_HTTP,
     )
     async def test_ciphers(self) -> str:
+        self.write("rsa.example.pem", *self.authority.issue(("rsa.example",), bits=2048))
         await self.begin_tls()
-        kinds = [b"AES128-SHA", b"AES128-GCM-SHA256", b"ECDHE-ECDSA-AES128-SHA", b"ECDHE-ECDSA-AES128-SHA256"]
-        kinds += [b"ECDHE-ECDSA-AES256-CCM8", b"DHE-RSA-AES128-GCM-SHA256", b"eNULL", b"aNULL", b"PSK", b"CAMELLIA"]
-        kinds += [b"ARIA", b"SHA1", b"kRSA"]
-        return await self.nothing_from(*(weak(SSL.TLS1_2_VERSION, kind + b":@SECLEVEL=0") for kind in kinds))
+        of_both = ["AES128-SHA", "AES256-SHA384", "CAMELLIA128-SHA256", "NULL-SHA"]
+        kinds = {
+            b"localhost": ["AES128-CCM8", "ARIA128-GCM-SHA256", *of_both],
+            b"rsa.example": ["kRSA", "AES128-GCM-SHA256", "AES256-SHA", "ECDHE-ARIA128-GCM-SHA256", "aNULL"],
+        }
+        kinds[b"localhost"] = [f"ECDHE-ECDSA-{kind}" for kind in kinds[b"localhost"]]
+        kinds[b"rsa.example"] += [f"ECDHE-RSA-{kind}" for kind in of_both]
+        for name, good in ((b"localhost", "ECDSA"), (b"rsa.example", "RSA")):
+            wire = await self.dial(tls=self.of_1_2(f"ECDHE-{good}-AES128-GCM-SHA256", name))
+            wire.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            self.assertEqual((await wire.reply()).status, 426)
+        return await self.nothing_from(*(self.of_1_2(kind, name) for name in kinds for kind in kinds[name]))
+
+    @staticmethod
+    def of_1_2(ciphers: str, name: bytes) -> Offer:
+        """:returns: what offers these ciphers of TLS 1.2 to the holder of a name"""
+        return weak(SSL.TLS1_2_VERSION, f"{ciphers}:@SECLEVEL=0".encode(), name)
 
     @attack(
         "No TLS at all, or garbage, on a port of TLS",
@@ -156,7 +170,7 @@ class ClientTlsTests(TlsAttackTestCase):
         theirs += [Authority("Friends").issue(("friend",)), ca.issue(("friend",), days=3, since=1)]
         push = self.request("PUT", self._bystanders_uri, b"evil")
         for mine in theirs:
-            wire = await self.dial(tls=self.trusting(mine))
+            wire = await self.dial(tls=self.trusting(mine=mine))
             wire.send(push + handshake())
             self.assertEqual(await wire.end(), b"")
         return NO_HTTP
