@@ -43,11 +43,14 @@ def _fuzz_here(name: str, seconds: int, seed: int) -> None:
 
     with atheris.instrument_imports(include=_PACKAGES):
         target = targets.load(name)
+    from fuzz.campaign import corpus
     from fuzz.watch import silence, watch
 
     silence()
     inputs = Path(os.environ["TMPDIR"]) / "inputs"
     inputs.mkdir()
+    for number, data in enumerate(corpus(name)):
+        (inputs / f"failed-{number}").write_bytes(data)
     draw = Draw(Random(seed))
     for number in range(_SEEDS):
         (inputs / str(number)).write_bytes(target.make(draw)[:_LONGEST])

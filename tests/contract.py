@@ -320,8 +320,12 @@ class ContractTestCase(TestCase):
         while (await self.push("HEAD", ws_uri)).status == 200:
             self.assertLess(reactor.seconds(), deadline, "pushes still find it")
 
-    async def until_given_up(self, client: Wire, ws_uri: str) -> None:
-        """Push to a client that does not read, but shows that it lives, until the API is told that it is gone."""
+    async def until_given_up(self, client: Wire, ws_uri: str) -> list[int]:
+        """Push to a client that does not read, but shows that it lives, until the API is told that it is gone.
+
+        :returns: the statuses of the pushes
+        """
+        statuses: list[int] = []
         deadline = reactor.seconds() + PATIENCE
         alive_at = 0.0
         while not any(call.method == "DELETE" for call in self.api.of(ws_uri)):
@@ -330,7 +334,9 @@ class ContractTestCase(TestCase):
             if reactor.seconds() - alive_at > 0.04:
                 alive_at = reactor.seconds()
                 client.send(frame(PONG))
-            await self.push("PUT", ws_uri, bytes(131072), [("Content-Type", "application/octet-stream")])
+            reply = await self.push("PUT", ws_uri, bytes(131072), [("Content-Type", "application/octet-stream")])
+            statuses.append(reply.status)
+        return statuses
 
     def scratch(self) -> Path:
         """:returns: a new folder for this test"""

@@ -14,10 +14,9 @@ from tests.contract import ContractTestCase
 from tests.processes import free_port
 from tests.recording_api import Answer
 from tests.waiting import PATIENCE, reactor, within
-from tests.wire import BINARY, CLOSE, PING, PONG, TEXT, Frame, Reply, Wire, close_payload, frame, handshake
+from tests.wire import BINARY, CLOSE, NOBODY, PING, PONG, TEXT, Frame, Reply, Wire, close_payload, frame, handshake
 
 RFC_3339 = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$"
-NOBODY = "A" * 24  #: has the shape of a key, and is none
 
 
 class PushTestCase(ContractTestCase):

@@ -14,10 +14,10 @@ from tests.contract import ContractTestCase
 from tests.processes import free_port
 from tests.recording_api import Answer, Call
 from tests.signatures import sign
-from tests.test_contract_pushes import NOBODY, PushTestCase
+from tests.test_contract_pushes import PushTestCase
 from tests.test_settings import SECRETS
 from tests.waiting import reactor, within
-from tests.wire import TEXT, Frame
+from tests.wire import NOBODY, TEXT, Frame
 
 #: Protocol §2 in another language: what Node's crypto makes of requests that it reads from the command line.
 NODE = """

@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.gate import Gate, HttpAnswer, handshake_request, http_request, read_answer
+from tests.wire import NOBODY
 from wsaas.admin import HEAD_TIMEOUT, Readiness, admin_site
 from wsaas.client_site import ClientSite
 from wsaas.connection import Connection
@@ -38,8 +39,6 @@ KNOWN = {
     "www-authenticate",
     "x-content-type-options",
 }
-#: A key that no connection has.
-NOBODY = "A" * 24
 
 
 def raw(*lines: str) -> bytes:

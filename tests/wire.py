@@ -114,6 +114,10 @@ def handshake(
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
+#: Has the shape of a key, and is none.
+NOBODY = "A" * 24
+
+
 class Wire(Protocol):
     """One connection to the gateway, read piece by piece."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import wraps
@@ -35,6 +36,16 @@ class Attack:
     sent: str
     answer: str
     api: str
+
+
+def statuses_in(received: bytes) -> list[str]:
+    """:returns: the statuses of all answers in what came back"""
+    return [status.decode() for status in re.findall(rb"HTTP/1\.[01] ([0-9]{3}) ", received)]
+
+
+def any_of(*answers: Iterable[str]) -> str:
+    """:returns: what stands in any of these, each once, as the table says it"""
+    return " or ".join(sorted(set().union(*answers)))
 
 
 def attack(

@@ -17,4 +17,4 @@ class FrameTestCase(AttackTestCase):
     def setUp(self) -> None:
         """After some of these the client's answer to Close cannot be read; nobody has to wait as long as in earnest."""
         super().setUp()
-        self.patch(closing, "CLOSE_TIMEOUT", 0.02)
+        self.patch(closing, "CLOSE_TIMEOUT", 0.05)

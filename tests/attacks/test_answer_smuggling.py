@@ -127,7 +127,7 @@ class AnswerSmugglingTests(AnswerAttackTestCase):
         api="POST, PUT, DELETE 1006",
     )
     async def test_late(self) -> str:
-        await self.begin(API_TIMEOUT="100", API_RETRY_FOR="5000")
+        await self.begin(API_TIMEOUT="200", API_RETRY_FOR="5000")
         client, uri = await self.connected()
         self.api.script["PUT"] = None
         client.send_text("one")

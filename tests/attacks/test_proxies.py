@@ -143,7 +143,7 @@ class ProxyTests(AttackTestCase):
 
     @attack(
         "Using up another address's connections",
-        sent="without ``TRUST_PROXY``, four clients that say they are the bystander's neighbour, with "
+        sent="without ``TRUST_PROXY``, three clients that say they are the bystander's neighbour, with "
         "``WS_MAX_PER_ADDRESS=3``: the attacker's own are counted, and with it another network's client gets in",
         answer="429, then 101",
         api="POST, DELETE 1006",

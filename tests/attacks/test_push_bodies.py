@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import gzip
 
-from twisted.internet.task import LoopingCall
-
 from tests.attacks.attack import attack
-from tests.attacks.pushes import EVIL, NOBODY, PushAttackTestCase, request
-from tests.wire import CLOSE, PING, PONG, Wire, frame, handshake
+from tests.attacks.pushes import EVIL, PushAttackTestCase, request
+from tests.wire import CLOSE, NOBODY, PING, PONG, Wire, frame, handshake
 
 
 class BodyTests(PushAttackTestCase):
@@ -121,10 +119,6 @@ class BodyTests(PushAttackTestCase):
     )
     async def test_slow(self) -> str:
         await self.begin(WS_TIMEOUT="500")
-        assert self.bystander is not None
-        pulse = LoopingCall(self.bystander.send, frame(PONG))
-        pulse.start(0.05)
-        self.addCleanup(pulse.stop)
         slow = (
             self.put((), EVIL)[:-3],
             request(f"PUT /{self.key} HTTP/1.1", [("Transfer-Encoding", "chunked")], b"4\r\ne"),
@@ -135,10 +129,6 @@ class BodyTests(PushAttackTestCase):
         for wire, data in zip(wires, slow, strict=True):
             wire.send(data)
         return self.statuses(*[await wire.reply() for wire in wires])
-
-    def _bystander_lives(self) -> None:
-        assert self.bystander is not None
-        self.bystander.send(frame(PONG))
 
     @attack(
         "A key for repetitions that is none",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from tests.attacks.attack import attack
-from tests.attacks.pushes import NOBODY, PushAttackTestCase, request
+from tests.attacks.pushes import PushAttackTestCase, request
 from tests.processes import free_port
-from tests.wire import handshake
+from tests.wire import NOBODY, handshake
 from wsaas.identity import tag_of
 
 TOKEN = "kX1-the-right-token"

@@ -162,11 +162,12 @@ class SlowTests(SlowTestCase):
         api="POST, DELETE 1006",
     )
     async def test_never_reading(self) -> str:
-        await self.begin(WS_TIMEOUT=SHORT, WS_MAX_BUFFER="262144")
+        # Long enough for a few pushes, however busy the machine is.
+        await self.begin(WS_TIMEOUT="400", WS_MAX_BUFFER="262144")
         client, ws_uri = await self.connected_narrow()
-        # That pushers are told 503 is checked there.
-        await self.fill(client, ws_uri)
-        await self.until_given_up(client, ws_uri)
+        statuses = await self.until_given_up(client, ws_uri)
+        # The last one may come when it is gone.
+        self.assertEqual(set(statuses) - {404}, {200, 503})
         self.assertEqual(await self.closed_by(ws_uri), "slow")
         self.drip(client, frame(PONG) * 1000)
         await client.end()

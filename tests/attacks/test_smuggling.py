@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
-
-from tests.attacks.attack import AttackTestCase, attack
+from tests.attacks.attack import AttackTestCase, attack, statuses_in
 from tests.recording_api import Answer
-from tests.wire import TEXT, frame, handshake
+from tests.wire import NOBODY, TEXT, frame, handshake
 
 #: What is hidden behind the first request; were it read as a request, the API would be told of it.
 HIDDEN = handshake("/smuggled", [("Connection", "close")])
 LAST = b"GET / HTTP/1.1\r\nHost: gateway.example\r\nConnection: close\r\n\r\n"
-NOBODY = "/" + "x" * 22
 
 
 def put(fields: str, body: str = "", end: str = "\r\n") -> bytes:
     """:returns: a request to nobody's ``ws_uri``, and another one behind what is its body for some"""
-    head = end.join([f"PUT {NOBODY} HTTP/1.1", "Host: gateway.example", fields, "", body])
+    head = end.join([f"PUT /{NOBODY} HTTP/1.1", "Host: gateway.example", fields, "", body])
     return head.encode("latin-1") + HIDDEN
 
 
@@ -37,7 +34,7 @@ class SmugglingTests(AttackTestCase):
             wires[-1].send(data)
         for wire in wires:
             received = await wire.end()
-            kinds.add(", ".join(re.findall(r"HTTP/1\.[01] ([0-9]{3}) ", received.decode("latin-1"))) or "cut off")
+            kinds.add(", ".join(statuses_in(received)) or "cut off")
         return " or ".join(sorted(kinds))
 
     @attack(
