@@ -10,12 +10,14 @@ from itertools import groupby
 from typing import Any, TypeVar
 
 from twisted.internet.task import LoopingCall
-from twisted.logger import LogLevel
+from twisted.logger import ILogObserver, LogEvent, LogLevel
+from zope.interface import implementer
 
 from tests.contract import ContractTestCase
 from tests.recording_api import OK, Call
 from tests.wire import PONG, TEXT, Fields, Reply, Wire, frame
 from wsaas.gateway import Gateway
+from wsaas.log_limit import LogLimit
 
 T = TypeVar("T")
 #: What the table says where the API was not called.
@@ -113,12 +115,19 @@ class AttackTestCase(ContractTestCase):
         self._logged_before = len(self.lines())
 
     def lines(self) -> list[str]:
-        """:returns: what the gateway logged at ``INFO`` or above"""
-        return [
-            str(event["log_format"])
-            for event in self._log.events
-            if event["log_namespace"].startswith("wsaas") and event["log_level"] >= LogLevel.info
-        ]
+        """:returns: what the gateway logged at ``INFO`` or above, as far as the log takes it"""
+        kept: list[str] = []
+
+        @implementer(ILogObserver)
+        def keep(event: LogEvent) -> None:
+            if event["log_namespace"].startswith("wsaas") and event["log_level"] >= LogLevel.info:
+                kept.append(str(event["log_format"]))
+
+        limit = LogLimit(keep)
+        for event in self._log.events:
+            if "log_time" in event:
+                limit(event)
+        return kept
 
     def errors(self) -> tuple[str, ...]:
         """:returns: what was logged at ``ERROR`` or above, by the gateway or what it stands on"""
