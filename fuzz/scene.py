@@ -13,7 +13,7 @@ from wsaas.turns import REFUSED_PAUSE
 #: Seconds that are let pass at the end, step by step: beyond every deadline of a client and of a call.
 LATE = (0.0, 3.0, 31.0, 31.0, 31.0)
 
-_HEAD = re.compile(rb"HTTP/1\.1 [0-9]{3} .*?\r\n\r\n", re.DOTALL)
+_HEAD = re.compile(rb"HTTP/1\.[01] [0-9]{3} .*?\r\n\r\n", re.DOTALL)
 
 
 def numbered(hostname: str, number: int) -> Identity:
@@ -29,7 +29,7 @@ def normalised(data: bytes) -> bytes:
         lines = sorted(line for line in lines if not line.lower().startswith((b"date:", b"server:")))
         return b"\r\n".join([status, *lines]) + b"\r\n\r\n"
 
-    return _HEAD.sub(sort, data) if b"HTTP/1.1 " in data else data
+    return _HEAD.sub(sort, data) if b"HTTP/1." in data else data
 
 
 #: Pauses behind refused requests in one input, at most.

@@ -17,7 +17,7 @@ from fuzz.__main__ import main
 from fuzz.campaign import CORPUS, Report, corpus, inputs
 from fuzz.inputs import Draw, slices
 from fuzz.minimise import failure_of, minimise
-from fuzz.scene import Differs
+from fuzz.scene import Differs, normalised
 from fuzz.targets import NAMES, Target, load
 from fuzz.watch import Fault, Flood, Watch, watch
 from wsaas import push_lane, upgrade
@@ -48,6 +48,19 @@ class FuzzCase(SynchronousTestCase):
     def run_target(self, name: str, most: int) -> Report:
         """:returns: what came of some inputs"""
         return campaign.run(load(name), 1, most, patience=0.2)
+
+
+class SceneTests(SynchronousTestCase):
+    """What is compared."""
+
+    def test_what_differs_without_a_difference(self) -> None:
+        """When an answer was made, and in which order its lines stand, in both versions of HTTP."""
+        for version in (b"1.0", b"1.1"):
+            head = b"HTTP/" + version + b" 200 OK\r\n"
+            one = head + b"Date: Mon, 23 Nov 2026 21:51:04 GMT\r\nA: b\r\nC: d\r\n\r\nbody"
+            other = head + b"C: d\r\nA: b\r\nDate: Mon, 23 Nov 2026 21:51:05 GMT\r\n\r\nbody"
+            self.assertEqual(normalised(one), normalised(other))
+            self.assertNotEqual(normalised(one), normalised(other + b"!"))
 
 
 class TargetsTests(FuzzCase):
