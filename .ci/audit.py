@@ -94,7 +94,8 @@ def installed(python: str) -> list[Release]:
 
     :raises RuntimeError: if that cannot be found out
     """
-    answer = run(python, "-c", _LIST)
+    # Isolated: what a build left in the working directory is not installed.
+    answer = run(python, "-I", "-c", _LIST)
     if answer.returncode:
         raise RuntimeError(f"{python}: {answer.stderr.strip()}")
     releases = [(canonicalize_name(name), version, ours) for name, version, ours in json.loads(answer.stdout)]

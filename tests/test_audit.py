@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import tomllib
 from datetime import date
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -143,7 +145,7 @@ class WholeTests(AuditTestCase):
         """
 
         def run(*command: str) -> subprocess.CompletedProcess[str]:
-            if command[1] == "-c":
+            if "-c" in command:
                 return subprocess.CompletedProcess(command, 0, json.dumps(installed), "")
             if "check" in command:
                 return subprocess.CompletedProcess(command, 0, "No broken requirements found.", "")
@@ -190,6 +192,19 @@ class WholeTests(AuditTestCase):
 
 class EnvironmentTests(TestCase):
     """What these tests run with."""
+
+    def test_what_a_build_left_behind(self) -> None:
+        """It lies in the working directory, looks like a package, and no index knows it."""
+        audit: Any = load()
+        self.addCleanup(sys.modules.pop, "audit")
+        folder = Path(self.mktemp())
+        left = folder / "leftover.egg-info"
+        left.mkdir(parents=True)
+        (left / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: leftover\nVersion: 1.0\n")
+        here = Path.cwd()
+        os.chdir(folder)
+        self.addCleanup(os.chdir, here)
+        self.assertNotIn("leftover", {release.name for release in audit.installed(sys.executable)})
 
     def test_installed(self) -> None:
         """The script can tell what is installed; the list has nothing against it."""
