@@ -42,7 +42,7 @@ from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
 from tests.processes import free_port
-from tests.recording_api import Call, RecordingApi
+from tests.recording_api import Answer, Call, RecordingApi
 from tests.waiting import PATIENCE, Condition, reactor, within
 from tests.wire import BINARY, PONG, TEXT, AutobahnClient, Fields, Reply, Wire, frame, handshake
 from wsaas.assembly import build
@@ -313,6 +313,23 @@ class ContractTestCase(TestCase):
             client.send(frame(PONG))
             await self.push("GET", ws_uri)
         return taken
+
+    async def check_slowed_down(self, client: Wire, ws_uri: str, count: int) -> None:
+        """Send faster than the API takes: little is read until it does, and all of it comes, in order.
+
+        :param count: messages, of 9,000 bytes each; for a gateway with a ``WS_MAX_BUFFER`` of 20,000
+        """
+        self.api.script["PUT"] = None
+        for number in range(count):
+            client.send_binary(b"%d:" % number + bytes(9_000))
+        first = await self.api.call("PUT")
+        for _ in range(5):
+            value = (await self.push("GET", ws_uri)).json
+        self.assertLess(value["bytes_in"], 50_000)
+        self.api.script["PUT"] = Answer()
+        first.answer()
+        got = [first.body, *[(await self.api.call("PUT")).body for _ in range(count - 1)]]
+        self.assertEqual([body.partition(b":")[0] for body in got], [b"%d" % number for number in range(count)])
 
     async def until_gone(self, ws_uri: str) -> None:
         """Ask until pushes do not find a connection any more."""

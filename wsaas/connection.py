@@ -23,6 +23,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from wsaas.closing import Closing
+from wsaas.connection_log import ConnectionLog
 from wsaas.delivery import Delivery
 from wsaas.errors import (
     CallbackFailed,
@@ -34,7 +35,6 @@ from wsaas.errors import (
 )
 from wsaas.journal import NO_JOURNAL
 from wsaas.liveness import Pulse, pause, silence
-from wsaas.logs import LeanLogger
 from wsaas.messages import TAKEN, Close, ClosedBy, Delivered, End, Grant, Message, Outcome, Rejected, Traffic
 from wsaas.outbox import Outbox
 
@@ -94,7 +94,7 @@ class Connection:
         "ws_state",
     )
 
-    _log = LeanLogger()
+    _log = ConnectionLog()
 
     def __init__(
         self,
@@ -174,12 +174,7 @@ class Connection:
         error = self._callback_error(failure)
         # While the API is down, or the journal, there may be many who are not even asked for; that it is has been said.
         if not isinstance(error, (Denied, NotTried)):
-            self._log.warn(
-                "{tag} no grant from the API: {reason}",
-                tag=self.identity.tag,
-                reason=error.reason,
-                many="handshakes without a grant",
-            )
+            self._log.no_grant(self.identity.tag, error.reason)
         if error.owed:
             self._set_end(End(Close(error.close_code), ClosedBy(error.closed_by)))
             self._say_goodbye()
@@ -197,7 +192,7 @@ class Connection:
         """:returns: why a callback failed; what nobody foresaw is logged and counts as our fault"""
         if isinstance(failure.value, CallbackFailed):
             return failure.value
-        self._log.failure("{tag} a fault of the gateway", failure, tag=self.identity.tag)
+        self._log.fault(self.identity.tag, failure)
         return GatewayFault("a fault of the gateway")
 
     def left(self) -> None:
@@ -292,13 +287,7 @@ class Connection:
             pass
         elif isinstance(outcome, Rejected):
             self._registry.counts.rejected += 1
-            self._log.warn(
-                "{tag} the API refused message {number} with {status}",
-                tag=self.identity.tag,
-                number=number,
-                status=outcome.status,
-                many="refused messages",
-            )
+            self._log.refused(self.identity.tag, number, outcome.status)
         else:
             if outcome.state is not None:
                 self.ws_state = outcome.state or None
@@ -316,13 +305,7 @@ class Connection:
     def unanswered(self, number: int, failure: Failure) -> None:
         """A message brought no answer that counts; so nothing may follow it."""
         error = self._callback_error(failure)
-        self._log.warn(
-            "{tag} message {number}: {reason}",
-            tag=self.identity.tag,
-            number=number,
-            reason=error.reason,
-            many="messages without an answer",
-        )
+        self._log.unanswered(self.identity.tag, number, error.reason)
         self._delivery.undelivered += not error.answered
         if self._end is not None and isinstance(error, Unusable):
             # The API has it; that its answer cannot be carried out is nothing to a client that is gone.
@@ -332,13 +315,7 @@ class Connection:
 
     def retrying(self, number: int, error: CallbackFailed) -> None:
         """The first attempt of a message failed. Until it is through, or given up, the client is not read."""
-        self._log.warn(
-            "{tag} message {number}: {reason}; it is tried again",
-            tag=self.identity.tag,
-            number=number,
-            reason=error.reason,
-            many="messages that are tried again",
-        )
+        self._log.retrying(self.identity.tag, number, error.reason)
         if self._peer is not None and self._end is None and not self._paused:
             self._pause(self._peer)
 
@@ -393,7 +370,7 @@ class Connection:
 
     def overwhelmed(self) -> None:
         """More waits for the API than there is room for, of all clients together."""
-        self._log.warn("{tag} no room for what waits for the API", tag=self.identity.tag, many="clients without room")
+        self._log.no_room(self.identity.tag)
         self.close(Close(1013), ClosedBy.UNREACHABLE)
 
     def failed_by_peer(self, close: Close, *, at_once: bool = False) -> None:
@@ -423,7 +400,7 @@ class Connection:
 
     def faulted(self, failure: Failure) -> None:
         """The gateway failed at an answer."""
-        self._log.failure("{tag} a fault of the gateway", failure, tag=self.identity.tag)
+        self._log.fault(self.identity.tag, failure)
         self.broke()
 
     def shut_down(self) -> None:
@@ -488,23 +465,15 @@ class Connection:
         self.outbox.forget()
         self._registry.unlist(self)
         self._registry.counts.ended(end, self._delivery.undelivered)
-        self._log.info(
-            "{tag} closed: {code} by {by}",
-            tag=self.identity.tag,
-            code=end.close.code,
-            by=end.by.value,
-            reason=end.close.reason,
-            undelivered=self._delivery.undelivered,
-            # Of a client that was let in, each has its line.
-            many=None if self.traffic.connected_at is not None else "ends of handshakes",
-        )
+        was_open = self.traffic.connected_at is not None
+        self._log.closed(self.identity.tag, end, self._delivery.undelivered, was_open=was_open)
         self._journal.ended(self.identity.key, end, self._delivery.undelivered)
         self._calls.disconnect(end, self._delivery.undelivered, self.ws_state).addBoth(self._gone)
         self.outbox.give_up()
 
     def _gone(self, result: object) -> None:
         if isinstance(result, Failure):
-            self._log.failure("{tag} a fault of the gateway at the goodbye", result, tag=self.identity.tag)
+            self._log.fault(self.identity.tag, result, " at the goodbye")
         self._registry.remove(self)
 
     # Liveness

@@ -1,0 +1,63 @@
+"""What the log says of connections."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.logger import LogLevel, formatEvent, globalLogPublisher
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from wsaas.connection_log import ConnectionLog
+from wsaas.messages import Close, ClosedBy, End
+
+END = End(Close(4001, "bye"), ClosedBy.API)
+
+
+class ConnectionLogTests(SynchronousTestCase):
+    """Each line names the tag, and is limited if clients can cause it at will."""
+
+    def setUp(self) -> None:
+        """Keep what is logged."""
+        self.events: list[Any] = []
+        observer: Any = self.events.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        self.log = ConnectionLog()
+
+    def test_lines(self) -> None:
+        """As people read them."""
+        self.log.no_grant("tag", "502")
+        self.log.refused("tag", 3, 400)
+        self.log.unanswered("tag", 4, "no answer")
+        self.log.retrying("tag", 5, "503")
+        self.log.no_room("tag")
+        self.log.closed("tag", END, 2, was_open=True)
+        self.log.closed("tag", END, 2, was_open=False)
+        self.assertEqual(
+            [formatEvent(event) for event in self.events],
+            [
+                "tag no grant from the API: 502",
+                "tag the API refused message 3 with 400",
+                "tag message 4: no answer",
+                "tag message 5: 503; it is tried again",
+                "tag no room for what waits for the API",
+                "tag closed: 4001 by api",
+                "tag closed: 4001 by api",
+            ],
+        )
+        limited = [event.get("many") is not None for event in self.events]
+        self.assertEqual(limited, [True, True, True, True, True, False, True])
+        self.assertEqual([event["log_level"] for event in self.events], [LogLevel.warn] * 5 + [LogLevel.info] * 2)
+        self.assertEqual((self.events[5]["reason"], self.events[5]["undelivered"]), ("bye", 2))
+
+    def test_faults(self) -> None:
+        """Never limited, and with what happened."""
+        self.log.fault("tag", Failure(RuntimeError()))
+        self.log.fault("tag", Failure(RuntimeError()), " at the goodbye")
+        self.assertEqual(
+            [formatEvent(event) for event in self.events],
+            ["tag a fault of the gateway", "tag a fault of the gateway at the goodbye"],
+        )
+        self.assertEqual([event.get("many") for event in self.events], [None, None])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
