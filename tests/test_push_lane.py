@@ -31,6 +31,7 @@ from tests.properties import moderately
 from tests.test_channel import Rules
 from tests.test_fast_differential import EDITS, edited
 from tests.test_http_parser import slices
+from wsaas import turns
 from wsaas.budget import Queue
 from wsaas.channel import LINGER, Channel
 from wsaas.client_site import ClientSite
@@ -905,6 +906,10 @@ class DifferentialTests(SynchronousTestCase):
     statuses and codes only, and whether and how the connection ends. Not the clients, to the byte. Not the API.
     There is no other difference.
     """
+
+    def setUp(self) -> None:
+        """Have what waits behind refusals wait for the next turn only: on tenths of a second the roads may differ."""
+        self.patch(turns, "REFUSED_PAUSE", 0)
 
     def tearDown(self) -> None:
         self.flushLoggedErrors()
