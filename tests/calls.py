@@ -290,6 +290,10 @@ class Failures(ClientTestCase):
         self.assertEqual(len(outcome), 1)
         if isinstance(outcome[0], Failure):
             outcome[0].trap(CallbackFailed)
+        # After a whole answer the connection is kept for a while, and then watched until it is gone.
+        for _ in range(2):
+            self.api.reactor.advance(KEEP_IDLE)
+            self.api.turn()
         self.assertEqual(self.api.reactor.getDelayedCalls(), [])
 
 

@@ -464,6 +464,7 @@ class FileTests(TlsCase):
             (certificate + key + Authority("Stranger", _ROOT).certificate, "CN=Stranger did not sign"),
             (certificate + unknown, "of a kind"),
             (_version_11(certificate) + key, "certificate 1 in it is damaged"),
+            (_name_of_no_string(certificate) + key, "certificate 1 in it is damaged"),
             (weak[0] + weak[1], "key too small"),
         ):
             path = self.write("tls/x.pem", content)
@@ -475,9 +476,13 @@ class FileTests(TlsCase):
     def test_authorities(self) -> None:
         """``caCerts=`` is read at the start, too."""
         self.write("tls/x.pem", *_ECDSA)
-        for content in (b"", _ECDSA[1]):
+        for content, said in (
+            (b"", "no certificate"),
+            (_ECDSA[1], "no certificate"),
+            (_ROOT.certificate + _name_of_no_string(_ECDSA[0]), "certificate 2 in it is damaged"),
+        ):
             path = self.write("ca", content)
-            self.assertIn(f"{path}: no certificate", self.unusable(f"tls:{self.folder}/tls:443:caCerts={path}"))
+            self.assertIn(f"{path}: {said}", self.unusable(f"tls:{self.folder}/tls:443:caCerts={path}"))
         self.assertIn("No such file", self.unusable(f"tls:{self.folder}/tls:443:caCerts={self.folder}/none"))
 
     @moderately
@@ -506,6 +511,13 @@ def _damage(pem: bytes, place: int, change: int) -> bytes:
     der = bytearray(b64decode(b"".join(lines)))
     der[place % len(der)] ^= change
     return b"%b%b\n%b" % (begin, b64encode(der), end)
+
+
+def _name_of_no_string(pem: bytes) -> bytes:
+    """:returns: a certificate with a UTCTime in its issuer's name, which cryptography takes and OpenSSL does not"""
+    der = b64decode(b"".join(pem.splitlines()[1:-1]))
+    # The type of the attribute, commonName (RFC 5280 §4.1.2.4), and the tag of its value, UTF8String.
+    return _damage(pem, der.index(b"\x06\x03\x55\x04\x03\x0c") + 5, 0x0C ^ 0x17)
 
 
 def _version_11(pem: bytes) -> bytes:

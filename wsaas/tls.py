@@ -116,6 +116,8 @@ def _certificates(path: Path, pem: bytes) -> list[x509.Certificate]:
             # Most of it is parsed when it is asked for.
             certificate.public_key()
             _ = (certificate.subject, certificate.issuer, certificate.not_valid_after_utc, certificate.extensions)
+            # OpenSSL, whose opinion counts in the end, minds what cryptography does not.
+            X509.from_cryptography(certificate)
         except Exception as error:  # of which cryptography has many kinds
             raise TlsError(path, f"certificate {number} in it is damaged") from error
         found.append(certificate)
