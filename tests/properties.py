@@ -1,8 +1,60 @@
-"""How much the property tests try."""
+"""How much the property tests try, and how they tell what they found."""
 
 from __future__ import annotations
 
-from hypothesis import settings
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ParamSpec
 
-#: Enough examples to find what there is, few enough for a quick run; no deadline, as machines of CI are slow.
-moderately = settings(deadline=None, max_examples=200)
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine
+
+_P = ParamSpec("_P")
+
+#: Where changes are judged, the same examples each time: none is refused for what it did not do. All others who run the
+#: tests, and ``python -m fuzz``, look for new ones.
+_usual = settings(deadline=None, derandomize="CI" in os.environ)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Hypothesis puts the example that failed into the notes of the exception, which trial does not print."""
+    try:
+        yield
+    except Exception as error:
+        notes = getattr(error, "__notes__", ())
+        if notes:
+            error.args = ("\n".join([str(error), *notes]),)
+        raise
+
+
+def examples(number: int) -> Callable[[Callable[_P, None]], Callable[_P, None]]:
+    """Decorate a test that is given something.
+
+    :param number: how many examples it tries; there is no deadline, as machines of CI are slow
+    """
+    chosen = settings(_usual, max_examples=number)
+
+    def decorate(test: Callable[_P, None]) -> Callable[_P, None]:
+        return _told()(chosen(test))
+
+    return decorate
+
+
+#: Enough examples to find what there is, few enough for a quick run.
+moderately = examples(200)
+
+
+def run_courses(machine: type[RuleBasedStateMachine], number: int, steps: int) -> None:
+    """Run a state machine.
+
+    :param number: of courses
+    :param steps: of each, at most
+    """
+    case: Any = machine.TestCase
+    case.settings = settings(
+        _usual, max_examples=number, stateful_step_count=steps, suppress_health_check=list(HealthCheck)
+    )
+    with _told():
+        case("runTest").debug()

@@ -5,9 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from itertools import groupby
-from typing import Any
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from twisted.internet.task import Clock
@@ -15,6 +13,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import MemoryPeer, PendingCalls
+from tests.properties import run_courses
 from tests.test_connection import HANDSHAKE, IDENTITY, NOW
 from wsaas.closing import CLOSE_ROUNDS, CLOSE_TIMEOUT
 from wsaas.confirmation import MAX_WAITING as MAX_CONFIRMING
@@ -607,8 +606,4 @@ class ConnectionPropertiesTests(SynchronousTestCase):
 
     def test_what_has_to_hold_holds(self) -> None:
         """Whatever client, API and time do."""
-        case: Any = OneConnection.TestCase
-        case.settings = settings(
-            deadline=None, max_examples=200, stateful_step_count=50, suppress_health_check=list(HealthCheck)
-        )
-        case("runTest").debug()
+        run_courses(OneConnection, 200, 50)

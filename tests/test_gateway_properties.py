@@ -9,9 +9,7 @@ bytes of the client and the requests to the API takes part, and connections comp
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from twisted.internet.error import ConnectError, ConnectionLost
@@ -34,6 +32,7 @@ from tests.gate import (
     handshake_request,
     http_request,
 )
+from tests.properties import run_courses
 from wsaas.identity import new_identity
 
 MOST_CLIENTS = 4
@@ -338,8 +337,4 @@ class GatewayPropertiesTests(SynchronousTestCase):
 
     def test_the_ledger_balances(self) -> None:
         """Whatever clients, API, pushers and time do."""
-        case: Any = WholeGateway.TestCase
-        case.settings = settings(
-            deadline=None, max_examples=150, stateful_step_count=50, suppress_health_check=list(HealthCheck)
-        )
-        case("runTest").debug()
+        run_courses(WholeGateway, 150, 50)

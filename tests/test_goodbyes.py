@@ -7,7 +7,6 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from twisted.internet.defer import Deferred
@@ -17,6 +16,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
+from tests.properties import run_courses
 from wsaas import goodbyes as module
 from wsaas.answers import Answer
 from wsaas.breaker import MIN_FAILURES, Breaker
@@ -706,8 +706,4 @@ class AnyCourseTests(SynchronousTestCase):
 
     def test_each_is_paid_or_dropped_once(self) -> None:
         """Whatever API and time do."""
-        case: Any = AnyCourse.TestCase
-        case.settings = settings(
-            deadline=None, max_examples=100, stateful_step_count=40, suppress_health_check=list(HealthCheck)
-        )
-        case("runTest").debug()
+        run_courses(AnyCourse, 100, 40)

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from twisted.internet.defer import Deferred
@@ -18,6 +17,7 @@ from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.memory_journal import CRASH, MemoryWriter
+from tests.properties import run_courses
 from tests.waiting import reactor, within
 from wsaas.errors import NotTried, SettingsError
 from wsaas.handshake import Handshake
@@ -639,8 +639,4 @@ class LivesTests(SynchronousTestCase):
     """See :class:`Lives`."""
 
     def test_nothing_is_lost(self) -> None:
-        case: Any = Lives.TestCase
-        case.settings = settings(
-            deadline=None, max_examples=100, stateful_step_count=40, suppress_health_check=list(HealthCheck)
-        )
-        case().debug()
+        run_courses(Lives, 100, 40)

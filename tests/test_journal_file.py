@@ -8,10 +8,11 @@ import stat
 import tempfile
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.properties import examples
 from wsaas.errors import JournalError
 from wsaas.identity import Identity, tag_of
 from wsaas.journal_file import Batch, Debt, JournalFile
@@ -155,7 +156,7 @@ class RowsTests(FileCase):
         self.file.close()
         self.assertLess(self.path.stat().st_size, 3 << 20)
 
-    @settings(deadline=None, max_examples=40)
+    @examples(40)
     @given(st.lists(st.integers(0, 3), min_size=1, max_size=6), st.floats(0, 1))
     def test_death_in_the_middle_of_a_write(self, sizes: list[int], share: float) -> None:
         """The log cut anywhere: what is read is what some number of whole batches made."""
