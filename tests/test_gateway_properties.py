@@ -252,7 +252,9 @@ class WholeGateway(RuleBasedStateMachine):
                 call.fail(ResponseNeverReceived([Failure(ConnectionLost())]))
             else:
                 call.fail(ConnectError())
+            # Meanwhile others may run out of time.
             self.gate.clock.advance(0.2)
+            self._see_cancelled()
 
     @precondition(lambda self: self.guests)
     @rule(data=st.data(), closing=st.booleans())
