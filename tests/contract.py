@@ -43,6 +43,7 @@ from zope.interface import implementer
 
 from tests.processes import free_port
 from tests.recording_api import Answer, Call, RecordingApi
+from tests.steady import keep_steady
 from tests.waiting import PATIENCE, Condition, reactor, within
 from tests.wire import BINARY, PONG, TEXT, AutobahnClient, Fields, Reply, Wire, frame, handshake
 from wsaas.assembly import build
@@ -86,6 +87,7 @@ class ContractTestCase(TestCase):
 
     def setUp(self) -> None:
         """Start the API; each test starts the gateway, with the settings that it is about."""
+        keep_steady(self)
         self._sockets = set(self._open_sockets())
         self._log = _Log()
         globalLogPublisher.addObserver(self._log)
