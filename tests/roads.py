@@ -16,9 +16,10 @@ from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
-from wsaas.agent import ApiTrust, PersistentAgent
+from wsaas.agent import PersistentAgent
 from wsaas.client import Body
 from wsaas.fast_agent import FastAgent
+from wsaas.trust import ApiTrust
 
 URI = b"http://127.0.0.1:5000/websocket?a=b"
 OK = b"HTTP/1.1 200 OK\r\n"

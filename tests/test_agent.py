@@ -1,4 +1,4 @@
-"""Connections to the API: their reuse, the repetition of what a kept one swallowed, whom they trust."""
+"""Connections to the API: their reuse, and the repetition of what a kept one swallowed."""
 
 from __future__ import annotations
 
@@ -6,34 +6,25 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from OpenSSL import SSL
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError, ConnectionLost
-from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.ssl import PrivateCertificate
-from twisted.internet.task import deferLater
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import ResponseFailed, ResponseNeverReceived, readBody
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IResponse
 
-from tests.certificates import self_signed
 from tests.gate import Wire
 from tests.memory_api import MemoryApi, answer_bytes, read_requests
 from wsaas.agent import (
     KEEP_IDLE,
-    ApiTrust,
-    NoHandshake,
     PersistentAgent,
-    Untrusted,
     _after_all_sent,
     is_cancelled,
-    split_pem,
 )
 from wsaas.client import Body, why
 from wsaas.errors import NoAnswer, NotSent, TimedOut
+from wsaas.trust import ApiTrust, NoHandshake, Untrusted
 
 URI = b"http://192.0.2.10:8000/hook?a=b"
 
@@ -346,106 +337,3 @@ class AnswerTests(AgentTestCase):
         wire.deliver(b"HTTP/1.1 200 -\r\nContent-")
         wire.end(ConnectionLost)
         self.failureResultOf(result, ResponseFailed)
-
-
-class TrustTests(TestCase):
-    """Whom an agent believes, and who it says it is."""
-
-    async def connect(
-        self, trust: ApiTrust, served: PrivateCertificate, uri: bytes
-    ) -> tuple[Deferred[IResponse], bytes]:
-        """:returns: a request over TLS, and what of it reached the other end in clear"""
-        api = MemoryApi()
-        agent = PersistentAgent(api.reactor, trust, 2, 30.0)
-        result = agent.request(b"POST", uri, Headers({}), Body(b"secret"))
-        client = api.accept()
-        received: list[bytes] = []
-
-        class Server(Protocol):
-            def dataReceived(self, data: bytes) -> None:
-                received.append(data)
-                assert self.transport is not None
-                self.transport.write(answer_bytes(200, b"OK"))
-
-        factory = TLSMemoryBIOFactory(served.options(), False, Factory.forProtocol(Server), api.reactor)
-        server = Wire(api.reactor)
-        protocol = factory.buildProtocol(server.getPeer())
-        assert protocol is not None
-        server.attach(protocol)
-        for _ in range(12):
-            # Twisted gathers what is written to TLS until the next turn of the global reactor.
-            await deferLater(reactor, 0)
-            for here, there in ((client, server), (server, client)):
-                data = here.take()
-                if data and not there.over:
-                    there.deliver(data)
-                api.turn(1)
-        for wire in (client, server):
-            wire.end(ConnectionLost)
-        return result, b"".join(received)
-
-    async def test_trusted(self) -> None:
-        """Whoever API_CA vouches for, by the name in API_URI."""
-        certificate, key = self_signed("api.test")
-        served = PrivateCertificate.loadPEM(certificate + key)
-        result, received = await self.connect(ApiTrust(certificate, None), served, b"https://api.test/x")
-        self.assertEqual(self.successResultOf(result).code, 200)
-        self.assertTrue(received.endswith(b"\r\n\r\nsecret"))
-
-    async def test_not_trusted(self) -> None:
-        """Unknown, or known by another name: nothing of the request goes out."""
-        certificate, key = self_signed("api.test")
-        other, _ = self_signed("api.test")
-        served = PrivateCertificate.loadPEM(certificate + key)
-        for trust, uri in (
-            (ApiTrust(other, None), b"https://api.test/x"),
-            (ApiTrust(None, None), b"https://api.test/x"),
-            (ApiTrust(certificate, None), b"https://other.test/x"),
-            (ApiTrust(certificate, None), b"https://192.0.2.10/x"),
-        ):
-            result, received = await self.connect(trust, served, uri)
-            self.assertEqual(received, b"")
-            self.assertIsInstance(self.failureResultOf(result), Failure)
-
-    async def test_our_own_certificate(self) -> None:
-        """API_CERT is shown to whoever asks for it, with its chain."""
-        certificate, key = self_signed("api.test")
-        mine, my_key = self_signed("gateway.test")
-        chain, _ = self_signed("intermediate.test")
-        served = PrivateCertificate.loadPEM(certificate + key)
-        shown: list[str] = []
-        options = served.options
-
-        def asking() -> Any:
-            made = options(PrivateCertificate.loadPEM(mine + my_key))
-            context = made.getContext()
-
-            def verify(connection: object, x509: Any, number: int, depth: int, ok: int) -> bool:
-                shown.append(x509.get_subject().CN)
-                return True
-
-            from OpenSSL.SSL import VERIFY_FAIL_IF_NO_PEER_CERT, VERIFY_PEER
-
-            context.set_verify(VERIFY_PEER | VERIFY_FAIL_IF_NO_PEER_CERT, verify)
-            return made
-
-        served.options = asking
-        result, _ = await self.connect(ApiTrust(certificate, mine + chain + my_key), served, b"https://api.test/x")
-        self.assertEqual(self.successResultOf(result).code, 200)
-        self.assertIn("gateway.test", shown)
-
-    def test_unusable(self) -> None:
-        """Said at the start."""
-        certificate, key = self_signed()
-        broken = b"-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n"
-        for ca, own in ((b"", None), (broken, None), (key, None), (None, certificate), (None, key), (None, broken)):
-            self.assertRaises(ValueError, ApiTrust, ca, own)
-
-    def test_split_pem(self) -> None:
-        """Certificates only, each whole, whatever stands between them."""
-        first, key = self_signed()
-        second, _ = self_signed()
-        self.assertEqual(
-            [part.split() for part in split_pem(b"text\n" + first + key + second)], [first.split(), second.split()]
-        )
-        self.assertEqual(split_pem(key), [])

@@ -34,8 +34,9 @@ from tests.gate import (
 from tests.memory_api import MemoryApi, ReceivedRequest, answer_bytes, read_requests
 from tests.properties import moderately
 from wsaas import __version__, goodbyes
-from wsaas.agent import ApiTrust, PersistentAgent
+from wsaas.agent import PersistentAgent
 from wsaas.client import ApiClient, PlainClient
+from wsaas.trust import ApiTrust
 
 
 def fields(call: ApiCall) -> dict[str, list[str]]:

@@ -8,8 +8,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests import calls
 from tests.gate import ApiCall, FakeAgent
 from tests.properties import moderately
-from wsaas.agent import ApiTrust, PersistentAgent
+from wsaas.agent import PersistentAgent
 from wsaas.client import ApiClient, Body, CallsApi, PlainClient
+from wsaas.trust import ApiTrust
 
 
 class PlainRoad(calls.ClientTestCase):

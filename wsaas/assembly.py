@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, succeed
 from wsaas.addresses import Addresses
 from wsaas.admin import Readiness, admin_site
 from wsaas.admission import Admission
-from wsaas.agent import ApiTrust, PersistentAgent
+from wsaas.agent import PersistentAgent
 from wsaas.api import Api, fixed_lines
 from wsaas.breaker import Breaker
 from wsaas.budget import Budgets, total_for
@@ -45,6 +45,7 @@ from wsaas.state_dir import StateDir
 from wsaas.takeover import ClientFactory
 from wsaas.tokens import PushTokens
 from wsaas.transport import Buffers
+from wsaas.trust import ApiTrust
 from wsaas.upgrade import UpgradeResource
 from wsaas.values import parse_api_uri
 from wsaas.wheel import WIDTH

@@ -23,11 +23,11 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer, IResponse
 from zope.interface import implementer
 
-from wsaas.agent import NoHandshake, Untrusted
 from wsaas.answers import Answer
 from wsaas.counts import Attempts, attempts
 from wsaas.errors import CallbackFailed, NoAnswer, NotSent, NotVerified, TimedOut, Unusable
 from wsaas.exchange import decode_headers
+from wsaas.trust import NoHandshake, Untrusted
 
 #: How an API says that it does not accept our certificate, or that there is none. With TLS 1.3 it does so when a
 #: request may be on its way, which then nobody reads (RFC 8446 §4.4.2.4).

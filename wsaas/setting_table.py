@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from wsaas import origins
-from wsaas.agent import ApiTrust
 from wsaas.origins import parse_origins
+from wsaas.trust import ApiTrust
 from wsaas.values import (
     choice,
     endpoints,

@@ -15,8 +15,8 @@ from fuzz.inputs import Draw, parts, slices
 from fuzz.watch import watch
 from tests.certificates import Authority
 from tests.gate import Wire
-from wsaas.agent import ApiTrust
 from wsaas.tls import ServerTls, TlsError, _folder, _identity
+from wsaas.trust import ApiTrust
 
 _SCRATCH = TemporaryDirectory(prefix="fuzz-")
 _FOLDER = Path(_SCRATCH.name)

@@ -1,0 +1,141 @@
+"""TLS with the API: whom the gateway trusts, what it shows of itself, and why there is none."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from OpenSSL import SSL
+from OpenSSL.crypto import FILETYPE_PEM, X509, load_certificate
+from service_identity import CertificateError, VerificationError
+from service_identity.cryptography import extract_patterns
+from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identity
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS, trustRootFromCertificates
+from twisted.python.failure import Failure
+from twisted.web.iweb import IPolicyForHTTPS
+from zope.interface import implementer
+
+
+def split_pem(pem: bytes) -> list[bytes]:
+    """:returns: the certificates in a PEM file, each by itself"""
+    begin, end = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
+    return [begin + part.partition(end)[0] + end + b"\n" for part in pem.split(begin)[1:]]
+
+
+#: Why a certificate is not trusted, in words; OpenSSL has more of them, but pyOpenSSL does not tell.
+_UNTRUSTED = {
+    SSL.X509VerificationCodes.ERR_CERT_HAS_EXPIRED: "it has expired",
+    SSL.X509VerificationCodes.ERR_CERT_NOT_YET_VALID: "it is not valid yet",
+    SSL.X509VerificationCodes.ERR_CERT_REVOKED: "it is revoked",
+    SSL.X509VerificationCodes.ERR_DEPTH_ZERO_SELF_SIGNED_CERT: "it signs itself, and API_CA does not have it",
+    SSL.X509VerificationCodes.ERR_INVALID_PURPOSE: "it is not for servers",
+    SSL.X509VerificationCodes.ERR_SELF_SIGNED_CERT_IN_CHAIN: "its authority is not trusted (API_CA)",
+    SSL.X509VerificationCodes.ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY: "its authority is not trusted (API_CA), or the "
+    "API leaves out a part of its chain",
+    SSL.X509VerificationCodes.ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE: "its authority is not trusted (API_CA), or the "
+    "API leaves out a part of its chain",
+}
+
+
+class Untrusted(Exception):
+    """The certificate that a server shows is not accepted."""
+
+
+class NoHandshake(SSL.Error):
+    """TLS did not come about, so nothing of a request has left. As from OpenSSL, but told from what comes later."""
+
+
+class _Shaking(SSL.Connection):
+    def do_handshake(self) -> None:
+        try:
+            super().do_handshake()
+        except SSL.Error as error:
+            if type(error) is SSL.Error:  # others ask for more bytes, or are of the socket
+                raise NoHandshake(*error.args) from error
+            raise
+
+
+def _subject(certificate: X509) -> str:
+    return certificate.to_cryptography().subject.rfc4514_string() or "no subject"
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class _Verified:
+    """TLS that accepts a certificate for one name, and says why it does not accept another.
+
+    Twisted's own says no more than that it does not.
+
+    :param options: for the rest
+    :param host: the name or the IP address (RFC 9525)
+    """
+
+    def __init__(self, options: IOpenSSLClientConnectionCreator, host: str) -> None:
+        self._options = options
+        self._host = host
+
+    def clientConnectionForTLS(self, protocol: Any) -> SSL.Connection:
+        connection: SSL.Connection = self._options.clientConnectionForTLS(protocol)
+        connection.__class__ = _Shaking  # the options make none but pyOpenSSL's own
+        connection.set_verify(SSL.VERIFY_PEER, self._verify)
+        return connection
+
+    def _verify(self, connection: SSL.Connection, certificate: X509, number: int, depth: int, ok: int) -> bool:
+        """Look at one certificate of the chain. Whatever else is raised here ends the handshake, too."""
+        why = ""
+        if not ok:
+            why = _UNTRUSTED.get(number, f"OpenSSL's error {number}")
+            where = f", {depth} above it" if depth else ""
+            why = f"{why} ({_subject(certificate)}{where})"
+        elif depth == 0:
+            is_address = isIPAddress(self._host) or isIPv6Address(self._host)
+            wanted = IPAddress_ID(self._host) if is_address else DNS_ID(self._host)
+            try:
+                verify_service_identity(extract_patterns(certificate.to_cryptography()), [wanted], [])
+            except (VerificationError, CertificateError):  # the latter where it has no names at all
+                why = f"it is not for {self._host} ({_subject(certificate)})"
+        if why:
+            # The protocol, which tells who waits for the connection.
+            connection.get_app_data().failVerification(Failure(Untrusted(why)))
+        return not why
+
+
+@implementer(IPolicyForHTTPS)
+class ApiTrust:
+    """Whom the gateway trusts as API, and what it shows of itself.
+
+    :param ca: PEM with the trusted certificates; :data:`None`: the system's roots
+    :param certificate: PEM with our certificate, its chain and its private key, if the API asks for one
+    :raises ValueError: if either cannot be used
+    """
+
+    def __init__(self, ca: bytes | None, certificate: bytes | None) -> None:
+        self._options: dict[str, Any] = {}
+        try:
+            if ca is not None:
+                roots = [Certificate.loadPEM(pem) for pem in split_pem(ca)]
+                if not roots:
+                    raise ValueError("no certificate in it")
+                self._options["trustRoot"] = trustRootFromCertificates(roots)
+            if certificate is not None:
+                self._options["clientCertificate"] = PrivateCertificate.loadPEM(certificate)
+                chain: list[X509] = [load_certificate(FILETYPE_PEM, pem) for pem in split_pem(certificate)[1:]]
+                if chain:
+                    self._options["extraCertificateOptions"] = {"extraCertChain": chain}
+        except ValueError:
+            raise
+        except Exception as error:
+            raise ValueError(f"not usable: {error}") from error
+
+    def check(self) -> None:
+        """Find out whether TLS can be used at all: OpenSSL calls back, by way of memory that is written, then executed.
+
+        :raises MemoryError: if this process may have none, as with ``MemoryDenyWriteExecute=`` of systemd
+        """
+        SSL.Context(SSL.TLS_CLIENT_METHOD).set_verify(SSL.VERIFY_PEER, lambda *_: False)
+
+    def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:  # noqa: ARG002 - the interface has a port
+        """Verify this name, and this name only (RFC 9525)."""
+        host = hostname.decode("ascii")
+        options = optionsForClientTLS(host, **self._options)
+        return cast(IOpenSSLClientConnectionCreator, _Verified(options, host))
