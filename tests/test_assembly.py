@@ -11,6 +11,7 @@ from OpenSSL import SSL
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.certificates import self_signed
 from tests.gate import handshake_request, http_request, read_answer
 from tests.memory_machine import Machine, built
 from tests.test_settings import SECRETS
@@ -37,6 +38,24 @@ class BuildTests(SynchronousTestCase):
         gateway.startService()
         self.addCleanup(gateway.stopService)
         return machine, gateway
+
+    def test_certificates_to_read_anew(self) -> None:
+        """``API_CA`` or ``API_CERT`` alone make SIGHUP the signal for it, also on a terminal."""
+        certificate, key = self_signed()
+        path = Path(self.mktemp())
+        path.write_bytes(certificate + key)
+        for given in ({}, {"API_CA": str(path)}, {"API_CERT": str(path)}):
+            gateway = build(read_settings({**API, **given}), Machine())
+            self.assertEqual(gateway.has_certificates, bool(given))
+
+    def test_certificates_that_went_meanwhile(self) -> None:
+        """Between the settings and the start: as if they had never been there."""
+        path = Path(self.mktemp())
+        path.write_bytes(self_signed()[0])
+        settings = read_settings({**API, "API_CA": str(path)})
+        path.unlink()
+        error = self.assertRaises(SettingsError, build, settings, Machine())
+        self.assertEqual((error.name, error.given), ("API_CA", str(path.absolute())))
 
     def status(self, machine: Machine, port: int, method: str, target: str) -> int:
         """:returns: the status of the answer to a request"""

@@ -390,6 +390,25 @@ class ApiTests(TlsTestCase):
         await self.stop_gateway()
         self.check_nothing_owed()
 
+    async def test_read_anew(self) -> None:
+        """SIGHUP: ``API_CA`` and ``API_CERT`` as they are now, or, if one is of no use, both as they were."""
+        other = Authority("another")
+        self.listen(other.issue(), other.certificate)
+        own = self.write("own.pem", *self.authority.issue(("gateway.example",)))
+        await self.serve_https(API_CERT=str(own))
+        assert self.gateway is not None
+        self.assertEqual((await self.shake(handshake())).status, 503)
+        self.write("ca.pem", other.certificate)
+        self.write("own.pem", *other.issue(("gateway.example",)))
+        self.gateway.reload()
+        self.assertRegex(self.logged(), r"INFO .*read anew: API_CA and API_CERT, which expires 20\d\d-\d\d-\d\d")
+        self.assertEqual(len((await self.life()).calls), 3)
+        self.write("ca.pem", self.authority.certificate)
+        self.write("own.pem", b"nonsense")
+        self.gateway.reload()
+        self.assertRegex(self.logged(), f"ERROR .*not read anew.* stays: API_CERT: '{own}' .*no certificate in it")
+        self.assertEqual(len((await self.life()).calls), 3)
+
     async def test_no_own_certificate(self) -> None:
         """An API that asks for a certificate does not hear of a gateway that has none."""
         self.listen(self.authority.issue(), self.authority.certificate)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from twisted.internet import error as errors
@@ -654,7 +655,7 @@ class SocketsTests(TestCase):
     def setUp(self) -> None:
         self.factory = Api()
 
-    def agent_of(self, ca: bytes | None = None) -> FastAgent:
+    def agent_of(self, ca: Path | None = None) -> FastAgent:
         """:returns: an agent, closed in the end"""
         agent = FastAgent(reactor, ApiTrust(ca, None), 8, 5)
         self.addCleanup(agent.close)
@@ -666,13 +667,15 @@ class SocketsTests(TestCase):
         self.addCleanup(port.stopListening)
         return b"http://127.0.0.1:%d/" % port.getHost().port
 
-    def listen_tls(self, name: str = "localhost") -> tuple[bytes, bytes]:
-        """:returns: the URI of a server with TLS, and its certificate"""
+    def listen_tls(self, name: str = "localhost") -> tuple[bytes, Path]:
+        """:returns: the URI of a server with TLS, and the file of its certificate"""
         certificate, key = self_signed(name)
         options = PrivateCertificate.loadPEM(certificate + key).options()
         port = reactor.listenSSL(0, self.factory, options, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
-        return b"https://localhost:%d/" % port.getHost().port, certificate
+        path = Path(self.mktemp())
+        path.write_bytes(certificate)
+        return b"https://localhost:%d/" % port.getHost().port, path
 
     async def test_many(self) -> None:
         """Calls one after the other share a connection, calls at once do not; nothing is mixed up."""

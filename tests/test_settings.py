@@ -180,7 +180,7 @@ class GivenTests(SynchronousTestCase):
         self.assertEqual((settings.api.retry_for, settings.api.delete_for), (2.5, 0))
         self.assertEqual(settings.api.retry_status, {500, 503})
         self.assertEqual((settings.api.max_requests, settings.api.headers), (3, (("X-A", "1"),)))
-        self.assertEqual((settings.api.ca, settings.api.certificate), (certificate, certificate + key))
+        self.assertEqual((settings.api.ca, settings.api.certificate), (ca.absolute(), cert.absolute()))
         self.assertEqual(settings.api.secrets, (b"0123456789abcdef", b"an-older-secret-that-goes-soon"))
         self.assertEqual(settings.push_tokens, (b"new", b"old"))
         self.assertEqual(settings.api.text_type, "application/json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
@@ -21,11 +22,24 @@ from tests.gate import Wire
 from tests.memory_api import MemoryApi, answer_bytes
 from wsaas.agent import PersistentAgent
 from wsaas.client import Body
-from wsaas.trust import ApiTrust, split_pem
+from wsaas.errors import SettingsError
+from wsaas.trust import ApiTrust, read_authorities, read_certificate, split_pem
 
 
 class TrustTests(TestCase):
     """Whom an agent believes, and who it says it is."""
+
+    def file(self, content: bytes | None) -> Path | None:
+        """:returns: one with this in it"""
+        if content is None:
+            return None
+        path = Path(self.mktemp())
+        path.write_bytes(content)
+        return path
+
+    def trust(self, ca: bytes | None, certificate: bytes | None) -> ApiTrust:
+        """:returns: trust by such files"""
+        return ApiTrust(self.file(ca), self.file(certificate))
 
     async def connect(
         self, trust: ApiTrust, served: PrivateCertificate, uri: bytes
@@ -64,7 +78,7 @@ class TrustTests(TestCase):
         """Whoever API_CA vouches for, by the name in API_URI."""
         certificate, key = self_signed("api.test")
         served = PrivateCertificate.loadPEM(certificate + key)
-        result, received = await self.connect(ApiTrust(certificate, None), served, b"https://api.test/x")
+        result, received = await self.connect(self.trust(certificate, None), served, b"https://api.test/x")
         self.assertEqual(self.successResultOf(result).code, 200)
         self.assertTrue(received.endswith(b"\r\n\r\nsecret"))
 
@@ -74,10 +88,10 @@ class TrustTests(TestCase):
         other, _ = self_signed("api.test")
         served = PrivateCertificate.loadPEM(certificate + key)
         for trust, uri in (
-            (ApiTrust(other, None), b"https://api.test/x"),
+            (self.trust(other, None), b"https://api.test/x"),
             (ApiTrust(None, None), b"https://api.test/x"),
-            (ApiTrust(certificate, None), b"https://other.test/x"),
-            (ApiTrust(certificate, None), b"https://192.0.2.10/x"),
+            (self.trust(certificate, None), b"https://other.test/x"),
+            (self.trust(certificate, None), b"https://192.0.2.10/x"),
         ):
             result, received = await self.connect(trust, served, uri)
             self.assertEqual(received, b"")
@@ -106,16 +120,57 @@ class TrustTests(TestCase):
             return made
 
         served.options = asking
-        result, _ = await self.connect(ApiTrust(certificate, mine + chain + my_key), served, b"https://api.test/x")
+        result, _ = await self.connect(self.trust(certificate, mine + chain + my_key), served, b"https://api.test/x")
         self.assertEqual(self.successResultOf(result).code, 200)
         self.assertIn("gateway.test", shown)
 
     def test_unusable(self) -> None:
-        """Said at the start."""
+        """Said at the start, with the setting, the file and the reason."""
         certificate, key = self_signed()
         broken = b"-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n"
-        for ca, own in ((b"", None), (broken, None), (key, None), (None, certificate), (None, key), (None, broken)):
-            self.assertRaises(ValueError, ApiTrust, ca, own)
+        for ca, own, why in (
+            (b"", None, "no certificate in it"),
+            (broken, None, "not usable"),
+            (key, None, "no certificate in it"),
+            (None, certificate, "not usable"),
+            (None, key, "no certificate in it"),
+            (None, broken, "not usable"),
+        ):
+            error = self.assertRaises(SettingsError, self.trust, ca, own)
+            self.assertEqual(error.name, "API_CERT" if ca is None else "API_CA")
+            self.assertIn(why, str(error))
+
+    def test_files_that_cannot_be_read(self) -> None:
+        """The reason is the system's."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        for path, why in (
+            (folder / "none", "No such file"),
+            (folder, "directory"),
+            (Path("a\0b"), "null byte"),
+        ):
+            for read in (read_authorities, read_certificate):
+                self.assertIn(why, str(self.assertRaises(ValueError, read, path)))
+
+    async def test_read_anew(self) -> None:
+        """New files count from then on; those of no use do not."""
+        (old, _), (new, key) = self_signed("api.test"), self_signed("api.test")
+        served = PrivateCertificate.loadPEM(new + key)
+        path = self.file(old)
+        assert path is not None
+        trust = ApiTrust(path, None)
+        self.assertTrue(trust.has_files)
+        result, _ = await self.connect(trust, served, b"https://api.test/x")
+        self.assertIsInstance(self.failureResultOf(result), Failure)
+        for content, usable in ((new, True), (b"", False)):
+            path.write_bytes(content)
+            self.assertEqual(trust.reload(), usable)
+            result, _ = await self.connect(trust, served, b"https://api.test/x")
+            self.assertEqual(self.successResultOf(result).code, 200)
+
+    def test_nothing_to_read_anew(self) -> None:
+        """The system's roots are no file of ours."""
+        self.assertFalse(ApiTrust(None, None).has_files)
 
     def test_split_pem(self) -> None:
         """Certificates only, each whole, whatever stands between them."""

@@ -22,7 +22,6 @@ from wsaas.values import (
     milliseconds,
     number,
     parse_api_uri,
-    pem,
     words,
 )
 
@@ -371,27 +370,3 @@ class SecretTests(SynchronousTestCase):
             self.assertNotIn("hunter2", str(error))
         for name in ("/nowhere/at/all", "/", "a\0b"):
             self.assertTrue(str(self.assertRaises(ValueError, file_text, name)))
-
-
-class PemTests(SynchronousTestCase):
-    """Files of certificates."""
-
-    def test_its_bytes(self) -> None:
-        """As they are in the file."""
-        path = Path(self.mktemp())
-        path.write_bytes(b"about it\n-----BEGIN CERTIFICATE-----\nx\n")
-        self.assertEqual(pem(str(path)), b"about it\n-----BEGIN CERTIFICATE-----\nx\n")
-
-    def test_a_file_that_cannot_be_read(self) -> None:
-        """The reason is the system's."""
-        self.assertIn("No such file", str(self.assertRaises(ValueError, pem, self.mktemp())))
-        folder = Path(self.mktemp())
-        folder.mkdir()
-        self.assertIn("directory", str(self.assertRaises(ValueError, pem, str(folder))))
-        self.assertRaises(ValueError, pem, "a\0b")
-
-    def test_a_file_that_is_no_pem(self) -> None:
-        """A DER file, most often."""
-        path = Path(self.mktemp())
-        path.write_bytes(b"\x30\x82")
-        self.assertIn("no PEM", str(self.assertRaises(ValueError, pem, str(path))))

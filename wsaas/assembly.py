@@ -239,6 +239,7 @@ def build(
         after=after,
         notifier=Notifier(reactor, environ or {}, lambda: f"{registry.addressed} clients"),
         descriptors=descriptors,
+        trust=trust,
     )
     readiness.add("starting", lambda: None if gateway.ready or gateway.stopping else "the gateway is starting")
     readiness.add("journal", lambda: None if journal.healthy else "the journal cannot be written (STATE_DIR)")

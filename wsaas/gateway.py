@@ -21,6 +21,7 @@ from wsaas.listen import DefaultEndpoint, Door, Endpoint, listen_all
 from wsaas.notify import Notifier
 from wsaas.registry import Registry
 from wsaas.transport import Buffers
+from wsaas.trust import ApiTrust
 from wsaas.upgrade import UpgradeResource
 
 #: So many clients are looked at in one go, which takes a few milliseconds; then others are served.
@@ -79,6 +80,7 @@ class Gateway(Service):
     :param after: called in the end, when no callback is to be made any more, and waited for
     :param notifier: tells systemd
     :param descriptors: whether there is one for another connection; without it, nobody counts
+    :param trust: whom the gateway trusts as API
     """
 
     name = "wsaas"
@@ -97,6 +99,7 @@ class Gateway(Service):
         after: Sequence[Callable[[], Deferred[None]]] = (),
         notifier: Notifier | None = None,
         descriptors: Descriptors | None = None,
+        trust: ApiTrust | None = None,
     ) -> None:
         self._reactor = reactor
         self._listeners = listeners
@@ -113,6 +116,7 @@ class Gateway(Service):
         self._working_since = 0.0
         self._notifier = notifier
         self._descriptors = descriptors
+        self._trust = trust
         self._doors: list[tuple[Listener, Door]] = []
         self._drain: Drain | None = None
         self._hurried = False
@@ -205,13 +209,17 @@ class Gateway(Service):
 
     @property
     def has_certificates(self) -> bool:
-        """Whether it listens with TLS anywhere."""
+        """Whether there are files of certificates: for TLS where it listens, or with the API."""
+        if self._trust is not None and self._trust.has_files:
+            return True
         return any(place.encrypted for listener in self._listeners for place in listener.places)
 
     def reload(self) -> None:
         """Read certificates anew, for connections to come."""
         if not self.has_certificates:
             self._log.info("no certificates to read anew")
+        if self._trust is not None and self._trust.has_files:
+            self._trust.reload()
         for listener in self._listeners:
             for place in listener.places:
                 place.reload()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from wsaas import origins
 from wsaas.origins import parse_origins
-from wsaas.trust import ApiTrust
+from wsaas.trust import read_authorities, read_certificate
 from wsaas.values import (
     choice,
     endpoints,
@@ -19,7 +20,6 @@ from wsaas.values import (
     milliseconds,
     number,
     parse_api_uri,
-    pem,
     statuses,
     words,
 )
@@ -52,18 +52,18 @@ class Setting:
         return self.name.lower().replace("_", "-")
 
 
-def _authorities(text: str) -> bytes:
-    """Read ``API_CA``."""
-    content = pem(text)
-    ApiTrust(content, None)
-    return content
+def _authorities(text: str) -> Path:
+    """See whether ``API_CA`` can be read."""
+    path = Path(text).absolute()  # a daemon may go elsewhere before it reads them anew
+    read_authorities(path)
+    return path
 
 
-def _certificate(text: str) -> bytes:
-    """Read ``API_CERT``."""
-    content = pem(text)
-    ApiTrust(None, content)
-    return content
+def _certificate(text: str) -> Path:
+    """See whether ``API_CERT`` can be read."""
+    path = Path(text).absolute()
+    read_certificate(path)
+    return path
 
 
 #: Parsers whose errors say more than what is allowed.

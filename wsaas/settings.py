@@ -27,8 +27,8 @@ class ApiSettings:
     max_body: int
     headers: tuple[tuple[str, str], ...] = field(repr=False)
     text_type: str
-    ca: bytes | None
-    certificate: bytes | None = field(repr=False)
+    ca: Path | None
+    certificate: Path | None
     secrets: tuple[bytes, ...] = field(default=(), repr=False)
 
 

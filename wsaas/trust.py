@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 from OpenSSL import SSL
@@ -12,9 +15,12 @@ from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identit
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS, trustRootFromCertificates
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
+
+from wsaas.errors import SettingsError
 
 
 def split_pem(pem: bytes) -> list[bytes]:
@@ -66,16 +72,16 @@ class _Verified:
 
     Twisted's own says no more than that it does not.
 
-    :param options: for the rest
+    :param options: gives what does the rest
     :param host: the name or the IP address (RFC 9525)
     """
 
-    def __init__(self, options: IOpenSSLClientConnectionCreator, host: str) -> None:
+    def __init__(self, options: Callable[[], IOpenSSLClientConnectionCreator], host: str) -> None:
         self._options = options
         self._host = host
 
     def clientConnectionForTLS(self, protocol: Any) -> SSL.Connection:
-        connection: SSL.Connection = self._options.clientConnectionForTLS(protocol)
+        connection: SSL.Connection = self._options().clientConnectionForTLS(protocol)
         connection.__class__ = _Shaking  # the options make none but pyOpenSSL's own
         connection.set_verify(SSL.VERIFY_PEER, self._verify)
         return connection
@@ -100,32 +106,76 @@ class _Verified:
         return not why
 
 
+def _pem(path: Path) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ValueError(error.strerror) from error
+    if b"-----BEGIN CERTIFICATE-----" not in content:
+        raise ValueError("no certificate in it")
+    return content
+
+
+def _usable(read: Callable[[bytes], dict[str, Any]], path: Path) -> dict[str, Any]:
+    content = _pem(path)
+    try:
+        options = read(content)
+        # OpenSSL looks at some of it no sooner.
+        optionsForClientTLS("localhost", **options)
+    except Exception as error:  # of which OpenSSL and cryptography have many kinds
+        raise ValueError(f"not usable: {error}") from error
+    return options
+
+
+def read_authorities(path: Path) -> dict[str, Any]:
+    """Read ``API_CA``.
+
+    :param path: PEM file of certificates
+    :returns: options of Twisted's TLS clients
+    :raises ValueError: if it cannot be used
+    """
+    return _usable(lambda pem: {"trustRoot": trustRootFromCertificates(map(Certificate.loadPEM, split_pem(pem)))}, path)
+
+
+def _ours(pem: bytes) -> dict[str, Any]:
+    options: dict[str, Any] = {"clientCertificate": PrivateCertificate.loadPEM(pem)}
+    chain: list[X509] = [load_certificate(FILETYPE_PEM, each) for each in split_pem(pem)[1:]]
+    if chain:
+        options["extraCertificateOptions"] = {"extraCertChain": chain}
+    return options
+
+
+def read_certificate(path: Path) -> dict[str, Any]:
+    """Read ``API_CERT``.
+
+    :param path: PEM file of our certificate, its chain and its private key
+    :returns: options of Twisted's TLS clients
+    :raises ValueError: if it cannot be used
+    """
+    return _usable(_ours, path)
+
+
 @implementer(IPolicyForHTTPS)
 class ApiTrust:
     """Whom the gateway trusts as API, and what it shows of itself.
 
-    :param ca: PEM with the trusted certificates; :data:`None`: the system's roots
-    :param certificate: PEM with our certificate, its chain and its private key, if the API asks for one
-    :raises ValueError: if either cannot be used
+    :param ca: PEM file of the trusted certificates; :data:`None`: the system's roots
+    :param certificate: PEM file of our certificate, its chain and its private key, if the API asks for one
+    :raises SettingsError: if either cannot be used
     """
 
-    def __init__(self, ca: bytes | None, certificate: bytes | None) -> None:
-        self._options: dict[str, Any] = {}
-        try:
-            if ca is not None:
-                roots = [Certificate.loadPEM(pem) for pem in split_pem(ca)]
-                if not roots:
-                    raise ValueError("no certificate in it")
-                self._options["trustRoot"] = trustRootFromCertificates(roots)
-            if certificate is not None:
-                self._options["clientCertificate"] = PrivateCertificate.loadPEM(certificate)
-                chain: list[X509] = [load_certificate(FILETYPE_PEM, pem) for pem in split_pem(certificate)[1:]]
-                if chain:
-                    self._options["extraCertificateOptions"] = {"extraCertChain": chain}
-        except ValueError:
-            raise
-        except Exception as error:
-            raise ValueError(f"not usable: {error}") from error
+    _log = Logger()
+
+    def __init__(self, ca: Path | None, certificate: Path | None) -> None:
+        files = (("API_CA", ca, read_authorities), ("API_CERT", certificate, read_certificate))
+        self._files = [(name, path, read) for name, path, read in files if path is not None]
+        self._options = self._load()
+        self._by_host: dict[str, IOpenSSLClientConnectionCreator] = {}
+
+    @property
+    def has_files(self) -> bool:
+        """Whether there is anything to read anew."""
+        return bool(self._files)
 
     def check(self) -> None:
         """Find out whether TLS can be used at all: OpenSSL calls back, by way of memory that is written, then executed.
@@ -134,8 +184,46 @@ class ApiTrust:
         """
         SSL.Context(SSL.TLS_CLIENT_METHOD).set_verify(SSL.VERIFY_PEER, lambda *_: False)
 
+    def _load(self) -> dict[str, Any]:
+        options = {}
+        for name, path, read in self._files:
+            try:
+                options.update(read(path))
+            except ValueError as error:
+                raise SettingsError(name, str(path), f"a readable PEM file ({error})") from error
+        return options
+
+    def reload(self) -> bool:
+        """Read the files anew, for connections to come. If one is of no use, what was read before stays.
+
+        :returns: whether they are of use
+        """
+        try:
+            self._options = self._load()
+        except SettingsError as error:
+            self._log.error("not read anew, and what was read before stays: {why}", why=str(error))
+            return False
+        self._by_host = {}
+        ours: PrivateCertificate | None = self._options.get("clientCertificate")
+        self._log.info(
+            "read anew: {names}{when}",
+            names=" and ".join(name for name, _, _ in self._files),
+            when="" if ours is None else f", which expires {_expiry(ours)}",
+        )
+        return True
+
     def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:  # noqa: ARG002 - the interface has a port
-        """Verify this name, and this name only (RFC 9525)."""
+        """Verify this name, and this name only (RFC 9525). What is read anew later holds for what this makes, too."""
         host = hostname.decode("ascii")
-        options = optionsForClientTLS(host, **self._options)
-        return cast(IOpenSSLClientConnectionCreator, _Verified(options, host))
+        return cast(IOpenSSLClientConnectionCreator, _Verified(partial(self._options_for, host), host))
+
+    def _options_for(self, host: str) -> IOpenSSLClientConnectionCreator:
+        options = self._by_host.get(host)
+        if options is None:
+            options = self._by_host[host] = optionsForClientTLS(host, **self._options)
+        return options
+
+
+def _expiry(certificate: PrivateCertificate) -> str:
+    original: X509 = certificate.original
+    return original.to_cryptography().not_valid_after_utc.date().isoformat()

@@ -247,14 +247,3 @@ def file_text(path: str) -> str:
     if not text.strip():
         raise ValueError("empty")
     return text.removesuffix("\n").removesuffix("\r")
-
-
-def pem(text: str) -> bytes:
-    """Read a PEM file."""
-    try:
-        content = Path(text).read_bytes()
-    except OSError as error:
-        raise ValueError(error.strerror) from error
-    if b"-----BEGIN " not in content:
-        raise ValueError("no PEM in it")
-    return content
