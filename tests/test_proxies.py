@@ -11,10 +11,11 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
-from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, wrapClientTLS
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, connectProtocol, wrapClientTLS
 from twisted.internet.threads import deferToThread
 
 from tests.processes import ROOT, Gateway, Program, environment, free_port, start, twistd
+from tests.test_listen import has_ipv6
 from tests.tls_case import TlsTestCase
 from tests.waiting import reactor, within
 from tests.wire import BINARY, Fields, Frame, Reply, Wire, handshake
@@ -44,6 +45,8 @@ class ProxyTestCase(TlsTestCase):
     """With a gateway and proxies, which are processes, between an API and clients of the test's own."""
 
     fast_lanes = "on"
+    #: Where proxies wait for clients.
+    host = "127.0.0.1"
 
     def setUp(self) -> None:
         """Make a certificate for who ends TLS."""
@@ -108,6 +111,10 @@ class ProxyTestCase(TlsTestCase):
 
     # Proxies
 
+    def at(self, port: int) -> str:
+        """:returns: the place where a proxy waits for clients, as proxies have it"""
+        return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
+
     def program(self, name: str, package: str) -> str:
         """:returns: where a program is; the test is skipped if it is nowhere"""
         found = shutil.which(name) or shutil.which(name, path="/usr/sbin")
@@ -140,13 +147,13 @@ class ProxyTestCase(TlsTestCase):
 
     def haproxy_http(self, back: int, *pairs: tuple[str, object], more: str = "") -> Program:
         """Start HAProxy as it ends TLS."""
-        mine = [("bind :443", f"bind 127.0.0.1:{self.front}"), ("/etc/haproxy/certs", self.folder.absolute() / "tls")]
+        mine = [("bind :443", f"bind {self.at(self.front)}"), ("/etc/haproxy/certs", self.folder.absolute() / "tls")]
         text = self.replaced(documented("frontend clients"), *mine, ("127.0.0.1:8080", f"127.0.0.1:{back}"), *pairs)
         return self.haproxy(text, more)
 
     def haproxy_tcp(self, back: int, *pairs: tuple[str, object], more: str = "") -> Program:
         """Start HAProxy as it passes TLS on."""
-        mine = [("bind :443", f"bind 127.0.0.1:{self.front}"), ("10.0.0.5:443", f"127.0.0.1:{back}")]
+        mine = [("bind :443", f"bind {self.at(self.front)}"), ("10.0.0.5:443", f"127.0.0.1:{back}")]
         return self.haproxy(self.replaced(documented("listen clients"), *mine, *pairs), more)
 
     def nginx_http(self, front: int, back: int, *pairs: tuple[str, object]) -> Program:
@@ -155,7 +162,7 @@ class ProxyTestCase(TlsTestCase):
         text = self.replaced(
             documented("map $http_upgrade"),
             ("listen [::]:443 ssl;", ""),
-            ("listen 443", f"listen 127.0.0.1:{front}"),
+            ("listen 443", f"listen {self.at(front)}"),
             ("/etc/letsencrypt/live/ws.example.com/fullchain.pem", pem),
             ("/etc/letsencrypt/live/ws.example.com/privkey.pem", pem),
             ("127.0.0.1:8080", f"127.0.0.1:{back}"),
@@ -169,7 +176,8 @@ class ProxyTestCase(TlsTestCase):
 
     async def come(self, address: str = CLIENT, headers: Fields = FORGED) -> tuple[Wire, Reply]:
         """:returns: a client that connects through the proxy, and the answer to its handshake"""
-        endpoint: Any = TCP4ClientEndpoint(reactor, "127.0.0.1", self.front, bindAddress=(address, 0))
+        kind: Any = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
+        endpoint: Any = kind(reactor, self.host, self.front, bindAddress=(address, 0))
         endpoint = wrapClientTLS(self.trusting(), endpoint)
         wire: Wire = await within(connectProtocol(endpoint, Wire()), "a connection through the proxy")
         self.addCleanup(self._drop, wire)
@@ -289,6 +297,58 @@ class NginxTests(ProxyTestCase):
         self.behind_tcp(back=back, WS_MAX_PER_ADDRESS="1")
         await self.check_lives()
         await self.check_per_address()
+
+
+class Ipv6Tests(ProxyTestCase):
+    """Clients that come to the proxies by IPv6; the gateway is where it is otherwise."""
+
+    host = "::1"
+
+    def setUp(self) -> None:
+        """See whether the machine has it."""
+        super().setUp()
+        if not has_ipv6():
+            self.skipTest("no IPv6 here")
+
+    async def check_known(self) -> None:
+        """The API is told of them by their own address, and it is counted."""
+        client, ws_uri = await self.enter(self.host)
+        client.send_text("hello")
+        self.assertEqual((await self.api.call("PUT", ws_uri)).header("Ws-Client"), self.host)
+        self.assertEqual((await self.come(self.host))[1].status, 429)
+        client.send_close(1000)
+        self.assertEqual((await self.api.call("DELETE", ws_uri)).header("Ws-Client"), self.host)
+
+    async def test_haproxy_http(self) -> None:
+        """By headers."""
+        back = free_port()
+        self.behind_http(back=back, WS_MAX_PER_ADDRESS="1")
+        self.haproxy_http(back).wait_for_port(self.front, self.host)
+        await self.check_known()
+
+    async def check_proxy_protocol(self, version: str) -> None:
+        """By the header in front of TLS."""
+        back = free_port()
+        self.behind_tcp(back=back, WS_MAX_PER_ADDRESS="1")
+        self.haproxy_tcp(back, ("send-proxy-v2", version)).wait_for_port(self.front, self.host)
+        await self.check_known()
+
+    async def test_version_1(self) -> None:
+        """TCP6 in words."""
+        await self.check_proxy_protocol("send-proxy")
+
+    async def test_version_2(self) -> None:
+        """Sixteen bytes."""
+        await self.check_proxy_protocol("send-proxy-v2")
+
+    async def test_nginx_http(self) -> None:
+        """By headers."""
+        back = free_port()
+        self.nginx_http(self.front, back).wait_for_port(self.front, self.host)
+        self.behind_http(
+            back=back, PUSH_LISTEN="", WS_HOSTNAME=f"https://localhost:{self.front}", WS_MAX_PER_ADDRESS="1"
+        )
+        await self.check_known()
 
 
 class ChainTests(ProxyTestCase):
