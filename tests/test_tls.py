@@ -26,7 +26,7 @@ from twisted.internet.endpoints import _parse  # whose rules ours have to be
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactor, StringTransport
-from twisted.logger import globalLogPublisher
+from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -520,6 +520,13 @@ def _name_of_no_string(pem: bytes) -> bytes:
     return _damage(pem, der.index(b"\x06\x03\x55\x04\x03\x0c") + 5, 0x0C ^ 0x17)
 
 
+def _serial_below_zero(pem: bytes) -> bytes:
+    """:returns: a certificate that some authorities did issue, though RFC 5280 §4.1.2.2 forbids it"""
+    der = b64decode(b"".join(pem.splitlines()[1:-1]))
+    # Behind the version, INTEGER and its length.
+    return _damage(pem, der.index(b"\xa0\x03\x02\x01\x02\x02") + 7, 0x80)
+
+
 def _version_11(pem: bytes) -> bytes:
     """:returns: a certificate of a version that there is none of, which is not a ValueError to cryptography"""
     place = b64decode(b"".join(pem.splitlines()[1:-1])).index(b"\xa0\x03\x02\x01\x02") + 4
@@ -645,6 +652,17 @@ class ReloadTests(TlsCase):
         (self.folder / "y.pem").unlink()
         self.reloaded.reload()
         self.assertEqual(self.shown(self.reloaded, "other.example"), "old.example")
+
+    def test_odd(self) -> None:
+        """What is odd about one that can be used is told, once for each time that it is read, and of which file."""
+        certificate, key = _ISSUER.issue(("new.example",))
+        path = self.write("x.pem", _serial_below_zero(certificate), key)
+        self.assertTrue(self.reloaded.reload())
+        (event,) = [event for event in self.events if event["log_level"] is LogLevel.warn]
+        said = formatEvent(event)
+        self.assertIn(f"{path}: certificate 1 in it: ", said)
+        self.assertIn("serial number", said)
+        self.assertEqual(self.flushWarnings(), [])
 
     def test_of_no_use(self) -> None:
         """Then the old ones stay, all of them, and the log has file and reason."""

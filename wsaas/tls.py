@@ -8,6 +8,7 @@ beneath TLS is an ordinary endpoint, and :meth:`ServerTls.wrap` puts TLS on top 
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +28,8 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
 from wsaas.trust import split_pem
+
+_log = Logger()
 
 _PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 
@@ -108,19 +111,29 @@ def _private_key(path: Path, pem: bytes) -> _PrivateKey:
     return key
 
 
+def _certificate(pem: bytes) -> x509.Certificate:
+    """:raises Exception: of many kinds, if it is damaged"""
+    certificate = x509.load_pem_x509_certificate(pem)
+    # Most of it is parsed when it is asked for.
+    certificate.public_key()
+    _ = (certificate.subject, certificate.issuer, certificate.not_valid_after_utc, certificate.extensions)
+    # OpenSSL, whose opinion counts in the end, minds what cryptography does not.
+    X509.from_cryptography(certificate)
+    return certificate
+
+
 def _certificates(path: Path, pem: bytes) -> list[x509.Certificate]:
     found = []
     for number, block in enumerate(split_pem(pem), 1):
-        try:
-            certificate = x509.load_pem_x509_certificate(block)
-            # Most of it is parsed when it is asked for.
-            certificate.public_key()
-            _ = (certificate.subject, certificate.issuer, certificate.not_valid_after_utc, certificate.extensions)
-            # OpenSSL, whose opinion counts in the end, minds what cryptography does not.
-            X509.from_cryptography(certificate)
-        except Exception as error:  # of which cryptography has many kinds
-            raise TlsError(path, f"certificate {number} in it is damaged") from error
-        found.append(certificate)
+        # Python would say it once, and of a line of ours.
+        with warnings.catch_warnings(record=True) as complaints:
+            warnings.simplefilter("always")
+            try:
+                found.append(_certificate(block))
+            except Exception as error:
+                raise TlsError(path, f"certificate {number} in it is damaged") from error
+        for complaint in dict.fromkeys(str(complaint.message) for complaint in complaints):
+            _log.warn("{path}: certificate {number} in it: {complaint}", path=path, number=number, complaint=complaint)
     return found
 
 

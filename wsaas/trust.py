@@ -225,5 +225,7 @@ class ApiTrust:
 
 
 def _expiry(certificate: PrivateCertificate) -> str:
+    # By OpenSSL, which reads what cryptography does not; YYYYMMDDhhmmssZ.
     original: X509 = certificate.original
-    return original.to_cryptography().not_valid_after_utc.date().isoformat()
+    when = (original.get_notAfter() or b"").decode("ascii")
+    return f"{when[:4]}-{when[4:6]}-{when[6:8]}"
