@@ -148,7 +148,8 @@ def _changed(draw: Draw, pem: bytes) -> bytes:
     block = draw.one(tuple(_BLOCK.finditer(pem)))
     der = bytearray(b64decode(block[1]))
     for _ in range(1 + draw.number(2)):
-        der[int(draw.random.random() * len(der))] = int(draw.random.random() * 256)
+        # Half of them become what may be a tag: another type of the same length.
+        der[int(draw.random.random() * len(der))] = int(draw.random.random() * draw.one((32, 256)))
     return pem[: block.start(1)] + b64encode(der) + b"\n" + pem[block.end(1) :]
 
 
