@@ -109,7 +109,11 @@ def _pem(content: bytes) -> Hashable:
     """A PEM file, for us to show or to trust."""
     _FILE.write_bytes(content)
     seen: list[Hashable] = []
-    for read in (lambda: _identity(_FILE, _FILE), lambda: ServerTls("fuzz", lambda: _folder(_FILE.parent), _FILE)):
+    for read in (
+        lambda: _identity(_FILE, _FILE),
+        lambda: ServerTls("fuzz", lambda: _folder(_FILE.parent)),
+        lambda: ServerTls("fuzz", lambda: _folder(_FOLDER / "names"), _FILE),
+    ):
         try:
             read()
         except TlsError as error:
