@@ -17,6 +17,7 @@ from twisted.internet.ssl import (
 
 from tests.certificates import Authority, self_signed
 from tests.processes import free_port
+from tests.test_tls import version_11
 from tests.tls_case import TlsTestCase
 from tests.waiting import reactor
 from tests.wire import BINARY, CLOSE, PING, PONG, TEXT, Frame, Wire, close_payload, frame, handshake
@@ -331,6 +332,21 @@ class ApiTests(TlsTestCase):
                 acceptableCiphers=AcceptableCiphers.fromOpenSSLCipherString("ALL:@SECLEVEL=0"),
             )
         )
+
+    async def test_one_that_cannot_be_read(self) -> None:
+        """Of a version that there is none of, though trusted: 503 and no DELETE."""
+        certificate, key = self_signed()
+        odd = version_11(certificate)
+        self.listen((odd, key))
+        await self.serve_https(API_CA=str(self.write("odd.pem", odd)))
+        await self.check_refused("it cannot be read")
+
+    async def test_one_that_was_changed(self) -> None:
+        """Its signature is of another: 503 and no DELETE."""
+        certificate, key = self.authority.issue()
+        self.listen((version_11(certificate), key))
+        await self.serve_https()
+        await self.check_refused("its signature is wrong (a subject that cannot be read)")
 
     async def test_renewed(self) -> None:
         """A certificate that is accepted after one that was not: clients get in."""

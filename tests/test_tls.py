@@ -463,7 +463,7 @@ class FileTests(TlsCase):
             (certificate + key + other.replace(b"M", b"N", 3), "damaged"),
             (certificate + key + Authority("Stranger", _ROOT).certificate, "CN=Stranger did not sign"),
             (certificate + unknown, "of a kind"),
-            (_version_11(certificate) + key, "certificate 1 in it is damaged"),
+            (version_11(certificate) + key, "certificate 1 in it is damaged"),
             (_name_of_no_string(certificate) + key, "certificate 1 in it is damaged"),
             (weak[0] + weak[1], "key too small"),
         ):
@@ -487,9 +487,9 @@ class FileTests(TlsCase):
 
     @moderately
     @given(st.sampled_from(("tls/x.pem", "ca")), st.integers(0, 400), st.integers(1, 255), st.booleans())
-    def test_damage(self, name: str, place: int, change: int, within: bool) -> None:
+    def testdamage(self, name: str, place: int, change: int, within: bool) -> None:
         """Whatever one byte is changed, in a certificate, in its key or in an authority: all is well, or it is said."""
-        damaged = _damage(_ECDSA[0] if within else _ECDSA[1], place, change)
+        damaged = damage(_ECDSA[0] if within else _ECDSA[1], place, change)
         content = {"tls/x.pem": damaged + (_ECDSA[1] if within else _ECDSA[0]), "ca": damaged}
         self.write("tls/x.pem", *_ECDSA)
         self.write("ca", _ROOT.certificate)
@@ -505,7 +505,7 @@ class FileTests(TlsCase):
         self.unusable("tls:a\0b")
 
 
-def _damage(pem: bytes, place: int, change: int) -> bytes:
+def damage(pem: bytes, place: int, change: int) -> bytes:
     """:returns: PEM of which one byte is another, within its encoding"""
     begin, *lines, end = pem.splitlines(keepends=True)
     der = bytearray(b64decode(b"".join(lines)))
@@ -517,20 +517,20 @@ def _name_of_no_string(pem: bytes) -> bytes:
     """:returns: a certificate with a UTCTime in its issuer's name, which cryptography takes and OpenSSL does not"""
     der = b64decode(b"".join(pem.splitlines()[1:-1]))
     # The type of the attribute, commonName (RFC 5280 §4.1.2.4), and the tag of its value, UTF8String.
-    return _damage(pem, der.index(b"\x06\x03\x55\x04\x03\x0c") + 5, 0x0C ^ 0x17)
+    return damage(pem, der.index(b"\x06\x03\x55\x04\x03\x0c") + 5, 0x0C ^ 0x17)
 
 
 def _serial_below_zero(pem: bytes) -> bytes:
     """:returns: a certificate that some authorities did issue, though RFC 5280 §4.1.2.2 forbids it"""
     der = b64decode(b"".join(pem.splitlines()[1:-1]))
     # Behind the version, INTEGER and its length.
-    return _damage(pem, der.index(b"\xa0\x03\x02\x01\x02\x02") + 7, 0x80)
+    return damage(pem, der.index(b"\xa0\x03\x02\x01\x02\x02") + 7, 0x80)
 
 
-def _version_11(pem: bytes) -> bytes:
+def version_11(pem: bytes) -> bytes:
     """:returns: a certificate of a version that there is none of, which is not a ValueError to cryptography"""
     place = b64decode(b"".join(pem.splitlines()[1:-1])).index(b"\xa0\x03\x02\x01\x02") + 4
-    return _damage(pem, place, 2 ^ 10)
+    return damage(pem, place, 2 ^ 10)
 
 
 def _key_of_a_kind_that_signs_nothing() -> bytes:

@@ -34,6 +34,7 @@ _UNTRUSTED = {
     SSL.X509VerificationCodes.ERR_CERT_HAS_EXPIRED: "it has expired",
     SSL.X509VerificationCodes.ERR_CERT_NOT_YET_VALID: "it is not valid yet",
     SSL.X509VerificationCodes.ERR_CERT_REVOKED: "it is revoked",
+    SSL.X509VerificationCodes.ERR_CERT_SIGNATURE_FAILURE: "its signature is wrong",
     SSL.X509VerificationCodes.ERR_DEPTH_ZERO_SELF_SIGNED_CERT: "it signs itself, and API_CA does not have it",
     SSL.X509VerificationCodes.ERR_INVALID_PURPOSE: "it is not for servers",
     SSL.X509VerificationCodes.ERR_SELF_SIGNED_CERT_IN_CHAIN: "its authority is not trusted (API_CA)",
@@ -63,7 +64,10 @@ class _Shaking(SSL.Connection):
 
 
 def _subject(certificate: X509) -> str:
-    return certificate.to_cryptography().subject.rfc4514_string() or "no subject"
+    try:
+        return certificate.to_cryptography().subject.rfc4514_string() or "no subject"
+    except Exception:  # noqa: BLE001 - of which cryptography has many kinds
+        return "a subject that cannot be read"
 
 
 @implementer(IOpenSSLClientConnectionCreator)
@@ -87,7 +91,7 @@ class _Verified:
         return connection
 
     def _verify(self, connection: SSL.Connection, certificate: X509, number: int, depth: int, ok: int) -> bool:
-        """Look at one certificate of the chain. Whatever else is raised here ends the handshake, too."""
+        """Look at one certificate of the chain."""
         why = ""
         if not ok:
             why = _UNTRUSTED.get(number, f"OpenSSL's error {number}")
@@ -100,6 +104,8 @@ class _Verified:
                 verify_service_identity(extract_patterns(certificate.to_cryptography()), [wanted], [])
             except (VerificationError, CertificateError):  # the latter where it has no names at all
                 why = f"it is not for {self._host} ({_subject(certificate)})"
+            except Exception as error:  # noqa: BLE001 - OpenSSL takes some that cryptography cannot read
+                why = f"it cannot be read: {error}"
         if why:
             # The protocol, which tells who waits for the connection.
             connection.get_app_data().failVerification(Failure(Untrusted(why)))
