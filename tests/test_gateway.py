@@ -130,6 +130,7 @@ class GatewayTestCase(SynchronousTestCase):
         check_every: float = 0.25,
         before: Callable[[], Deferred[None]] | None = None,
         after: Callable[[], Deferred[None]] | None = None,
+        write: Callable[[], Deferred[None]] | None = None,
         *,
         shared: bool = True,
         adopted: bool = False,
@@ -158,6 +159,7 @@ class GatewayTestCase(SynchronousTestCase):
             before=[before or self.note("before")],
             hurry=self.gate.goodbyes.hurry,
             after=[after or self.note("after")],
+            write=write or self.note("written"),
             notifier=notifier,
         )
 
@@ -362,7 +364,7 @@ class DrainTests(GatewayTestCase):
         stopped = self.stop()
         self.clock.pump([0] * 6)
         self.assertEqual(stopped, [None])
-        self.assertEqual((self.clock.open, self.done), ([], ["before with 0", "after with 0"]))
+        self.assertEqual((self.clock.open, self.done), ([], ["before with 0", "after with 0", "written with 0"]))
         self.assertFalse(self.gateway.running)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -428,7 +430,7 @@ class DrainTests(GatewayTestCase):
         self.assertEqual((stopped, self.done), ([], ["before with 0"]))
         # What is left is written down in the rest of the time.
         self.pass_time(0.1)
-        self.assertEqual((stopped, self.done[1:]), ([None], ["after with 0"]))
+        self.assertEqual((stopped, self.done[1:]), ([None], ["after with 0", "written with 0"]))
         (line,) = self.lines(LogLevel.error)
         self.assertTrue(line.startswith("2 connections"), line)
         self.assertIn("DRAIN_TIMEOUT", line)
@@ -707,6 +709,29 @@ class DrainTests(GatewayTestCase):
         self.pass_time(9.9)
         self.assertEqual(stopped, [])
         self.pass_time(0.2)
+        self.assertEqual(stopped, [None])
+
+    def test_what_is_written_is_waited_for_all_the_same(self) -> None:
+        """For a second, however much of the time is left."""
+        for begins, ends in ((self.note("after"), 10), (Deferred, 11)):
+            self.gateway = self.make(after=begins, write=Deferred)
+            self.start()
+            stopped = self.stop()
+            self.pass_time(ends - 0.1)
+            self.assertEqual(stopped, [])
+            self.pass_time(0.2)
+            self.assertEqual(stopped, [None])
+
+    def test_what_is_written_after_the_process_stood_still(self) -> None:
+        """It is not given up at once."""
+        written: Deferred[None] = Deferred()
+        self.gateway = self.make(write=lambda: written)
+        self.start()
+        stopped = self.stop()
+        self.clock.advance(100)
+        self.pass_time(0.5)
+        self.assertEqual(stopped, [])
+        written.callback(None)
         self.assertEqual(stopped, [None])
 
     def test_one_fault_does_not_keep_the_others(self) -> None:

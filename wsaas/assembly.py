@@ -183,7 +183,6 @@ def build(
         return succeed(None)
 
     before.append(repay)
-    after.append(journal.close)
     shared = not settings.listen.pushes
     root = ClientRoot(upgrade, pushes if shared else None, pages)
     head_timeout = timeout or _HEAD_TIMEOUT
@@ -237,6 +236,7 @@ def build(
         before=before,
         hurry=goodbyes.hurry,
         after=after,
+        write=journal.close,
         notifier=Notifier(reactor, environ or {}, lambda: f"{registry.addressed} clients"),
         descriptors=descriptors,
         trust=trust,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred, succeed
 from twisted.internet.defer import TimeoutError as WaitedTooLongError
 from twisted.internet.interfaces import IDelayedCall, IListeningPort, IProtocolFactory
 from twisted.logger import Logger
@@ -26,6 +26,9 @@ from wsaas.upgrade import UpgradeResource
 
 #: So many clients are looked at in one go, which takes a few milliseconds; then others are served.
 _AT_ONCE = 100
+#: Seconds for the disk when the time is over. It takes some milliseconds, but of a process that stood still, or with a
+#: busy disk, the next one would say that it crashed, and not how many messages were undelivered.
+_TO_WRITE = 1.0
 #: A pass so many seconds late means that the process stood still, or was not let run.
 _STALLED = 2.0
 #: Seconds until the next look at a connection whose look failed.
@@ -78,6 +81,7 @@ class Gateway(Service):
     :param before: called before anything listens, and waited for
     :param hurry: called when the stop begins: what is owed is to be paid soon
     :param after: called in the end, when no callback is to be made any more, and waited for
+    :param write: called after that, and waited for even if all the time is over: what is left is written to disk
     :param notifier: tells systemd
     :param descriptors: whether there is one for another connection; without it, nobody counts
     :param trust: whom the gateway trusts as API
@@ -97,6 +101,7 @@ class Gateway(Service):
         before: Sequence[Callable[[], Deferred[None]]] = (),
         hurry: Callable[[], None] = lambda: None,
         after: Sequence[Callable[[], Deferred[None]]] = (),
+        write: Callable[[], Deferred[None]] = lambda: succeed(None),
         notifier: Notifier | None = None,
         descriptors: Descriptors | None = None,
         trust: ApiTrust | None = None,
@@ -110,6 +115,7 @@ class Gateway(Service):
         self._before = before
         self._hurry = hurry
         self._after = after
+        self._write = write
         self._next_check: IDelayedCall | None = None
         self._check_due = 0.0
         #: Since when the event loop has turned without a long pause.
@@ -246,16 +252,20 @@ class Gateway(Service):
         await drain.close_all()
         await self._stop_listening()
         for call in self._after:
-            try:
-                left = max(0.0, drain.deadline - self._reactor.seconds())
-                await maybeDeferred(call).addTimeout(left, self._reactor)
-            except (WaitedTooLongError, CancelledError):
-                # The process ends anyway.
-                self._log.warn("the end was not waited for any longer (DRAIN_TIMEOUT)")
+            await self._wait_for(call, drain.deadline)
+        await self._wait_for(self._write, max(drain.deadline, self._reactor.seconds() + _TO_WRITE))
         if self._descriptors is not None:
             self._descriptors.stop()
         if self._notifier is not None:
             self._notifier.stop()
+
+    async def _wait_for(self, call: Callable[[], Deferred[None]], deadline: float) -> None:
+        """Call something, and wait for it until the deadline."""
+        try:
+            await maybeDeferred(call).addTimeout(max(0.0, deadline - self._reactor.seconds()), self._reactor)
+        except (WaitedTooLongError, CancelledError):
+            # The process ends anyway.
+            self._log.warn("the end was not waited for any longer (DRAIN_TIMEOUT)")
 
     def _heads(self) -> int:
         """:returns: how many requests are awaited"""
