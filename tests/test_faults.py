@@ -123,6 +123,16 @@ class LedgerTests(SynchronousTestCase):
         self.ledger.confuse(self.account, "2")
         self.assertEqual(self.broken(), "")
 
+    def test_several_answers_of_no_use(self) -> None:
+        """All that waits behind a client that has left is sent, whatever the answers; without one it is not."""
+        for number in (1, 2, 3):
+            self.ledger.put(URI, str(number), PATH, numbered(number))
+            self.ledger.confuse(self.account, str(number))
+        self.delete()
+        self.assertEqual(self.broken(), "")
+        self.ledger.put(URI, "4", PATH, numbered(4))
+        self.assertIn("4 messages came, 0 were settled and 0", self.broken())
+
     def test_forget(self) -> None:
         """Nothing is left."""
         self.ledger.forget()

@@ -26,7 +26,8 @@ class Account:
     :param refused: whether a POST was answered in a way that owes no DELETE, and none in another.
     :param seen: messages 1 to this number came, in this order.
     :param settled: how many of them were answered for good.
-    :param unsure: the last message whose answer was no use: it came, but may be said to be undelivered.
+    :param unsure: the last message whose answer was no use: it came, but may be said to be undelivered. Nothing follows it
+        but the rest of a client that has left.
     :param repeats: calls that came again under their ``Ws-Id``.
     :param goodbyes: how often the DELETE came.
     :param code: its ``Ws-Close-Code``.
@@ -216,7 +217,7 @@ def broken_rules(accounts: Iterable[Account], *, refusals_known: bool = True) ->
             problems.append("no DELETE")
         if account.refused and account.goodbyes and refusals_known:
             problems.append("a DELETE although the POST was refused")
-        accounted = account.settled + account.undelivered + (account.unsure == account.seen > account.settled)
+        accounted = max(account.settled, account.unsure) + account.undelivered
         if account.by not in ("crash", "") and accounted < account.seen:
             problems.append(
                 f"{account.seen} messages came, {account.settled} were settled and {account.undelivered} "
