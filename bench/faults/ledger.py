@@ -26,8 +26,8 @@ class Account:
     :param refused: whether a POST was answered in a way that owes no DELETE, and none in another.
     :param seen: messages 1 to this number came, in this order.
     :param settled: how many of them were answered for good.
-    :param unsure: the last message whose answer was no use: it came, but may be said to be undelivered. Nothing follows it
-        but the rest of a client that has left.
+    :param unsure: the last message whose answer was no use: it came, but may be said to be undelivered. Nothing follows
+        it but the rest of a client that has left.
     :param repeats: calls that came again under their ``Ws-Id``.
     :param goodbyes: how often the DELETE came.
     :param code: its ``Ws-Close-Code``.
