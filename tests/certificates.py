@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -9,7 +10,13 @@ from ipaddress import ip_address
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 #: What a certificate's key is for: to sign certificates, or handshakes (RFC 5280 §4.2.1.3).
@@ -48,6 +55,7 @@ class Authority:
         days: int = 1,
         since: int = -10,
         bits: int = 0,
+        units: Sequence[str] = (),
         alternatives: bool = True,
     ) -> tuple[bytes, bytes]:
         """Make a certificate.
@@ -57,12 +65,14 @@ class Authority:
         :param days: from now until it expires; negative for one that has
         :param since: days from now until it becomes valid
         :param bits: of an RSA key; 0 for one of an elliptic curve
+        :param units: of an organisation, in its subject
         :param alternatives: whether it is for all of them; else its subject is all that names anything
         :returns: the certificate and its private key, each as PEM
         """
         key = rsa.generate_private_key(65537, bits) if bits else ec.generate_private_key(ec.SECP256R1())
         named = [*map(x509.DNSName, names), *(x509.IPAddress(ip_address(address)) for address in addresses)]
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, [*names, *addresses][0])])
+        parts = [x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, unit) for unit in units]
+        subject = x509.Name([*parts, x509.NameAttribute(NameOID.COMMON_NAME, [*names, *addresses][0])])
         certificate = self._sign(subject, key, named if alternatives else (), days=days, since=since)
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         return certificate.public_bytes(Encoding.PEM), private
@@ -103,6 +113,43 @@ class Authority:
 
 def _usage(use: str) -> x509.KeyUsage:
     return x509.KeyUsage(**{name: name == use for name in _USES})
+
+
+def encrypted(key: bytes, *, traditional: bool = False) -> bytes:
+    """:returns: a private key that has a passphrase
+
+    :param traditional: in the form that OpenSSL had before PKCS 8
+    """
+    form = PrivateFormat.TraditionalOpenSSL if traditional else PrivateFormat.PKCS8
+    return load_pem_private_key(key, None).private_bytes(Encoding.PEM, form, BestAvailableEncryption(b"secret"))
+
+
+def changed(pem: bytes, place: int, change: int) -> bytes:
+    """:returns: PEM of which one byte is another, within its encoding"""
+    begin, *lines, end = pem.splitlines(keepends=True)
+    der = bytearray(b64decode(b"".join(lines)))
+    der[place % len(der)] ^= change
+    return b"%b%b\n%b" % (begin, b64encode(der), end)
+
+
+def name_of_no_string(pem: bytes) -> bytes:
+    """:returns: a certificate with a UTCTime in its issuer's name, which cryptography takes and OpenSSL does not"""
+    der = b64decode(b"".join(pem.splitlines()[1:-1]))
+    # The type of the attribute, commonName (RFC 5280 §4.1.2.4), and the tag of its value, UTF8String.
+    return changed(pem, der.index(b"\x06\x03\x55\x04\x03\x0c") + 5, 0x0C ^ 0x17)
+
+
+def serial_below_zero(pem: bytes) -> bytes:
+    """:returns: a certificate that some authorities did issue, though RFC 5280 §4.1.2.2 forbids it"""
+    der = b64decode(b"".join(pem.splitlines()[1:-1]))
+    # Behind the version, INTEGER and its length.
+    return changed(pem, der.index(b"\xa0\x03\x02\x01\x02\x02") + 7, 0x80)
+
+
+def version_11(pem: bytes) -> bytes:
+    """:returns: a certificate of a version that there is none of, which is not a ValueError to cryptography"""
+    place = b64decode(b"".join(pem.splitlines()[1:-1])).index(b"\xa0\x03\x02\x01\x02") + 4
+    return changed(pem, place, 2 ^ 10)
 
 
 def self_signed(name: str = "localhost") -> tuple[bytes, bytes]:

@@ -25,6 +25,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from random import SystemRandom
 from typing import IO
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -265,10 +266,24 @@ def environment(**settings: str) -> dict[str, str]:
     return {**ours, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **settings}
 
 
+def has_ipv6() -> bool:
+    """:returns: whether this machine can listen at ::1"""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
 def free_port(host: str = "127.0.0.1") -> int:
-    """:returns: a TCP port on which nothing listened a moment ago."""
+    """:returns: a TCP port on which nothing listened a moment ago; none of those that connections get by themselves."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as listener:
-        listener.bind((host, 0))
-        port: int = listener.getsockname()[1]
-        return port
+    while True:
+        port = SystemRandom().randrange(10_000, 32_768)
+        with socket.socket(family) as listener:
+            try:
+                listener.bind((host, port))
+            except OSError:
+                continue
+            return port

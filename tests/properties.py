@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from traceback import format_exception
 from typing import Any, ParamSpec
 
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine
+from twisted.trial.unittest import FailTest
 
 _P = ParamSpec("_P")
 
@@ -19,14 +21,16 @@ _usual = settings(deadline=None, derandomize="CI" in os.environ)
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Hypothesis puts the example that failed into the notes of the exception, which trial does not print."""
+    """Hypothesis puts the example that failed into the notes of the exception, which trial does not print.
+
+    Nor does it print the parts of a group, which it is where several examples fail in different ways.
+    """
     try:
         yield
     except Exception as error:
-        notes = getattr(error, "__notes__", ())
-        if notes:
-            error.args = ("\n".join([str(error), *notes]),)
-        raise
+        if not hasattr(error, "__notes__") and not isinstance(error, ExceptionGroup):
+            raise
+        raise FailTest("".join(format_exception(error))) from None
 
 
 def examples(number: int) -> Callable[[Callable[_P, None]], Callable[_P, None]]:

@@ -167,6 +167,24 @@ class BreakerTests(SynchronousTestCase):
         self.clock.advance(100)
         self.assertEqual(self.breaker.retry_after, 1)
 
+    def test_renew(self) -> None:
+        """The next who asks is a probe, the one after it is not; a certificate that is not accepted is said again."""
+        self.breaker.renew()
+        self.assertTrue(self.breaker.admits())
+        self.report(NotVerified)
+        self.open()
+        self.drawn = 1.0
+        for _ in range(10):
+            self.clock.advance(60)
+            self.breaker.admits()
+        self.assertFalse(self.breaker.admits())
+        self.breaker.renew()
+        self.assertEqual(self.breaker.retry_after, 1)
+        self.assertTrue(self.breaker.admits())
+        self.assertFalse(self.breaker.admits())
+        self.report(NotVerified)
+        self.assertEqual(len([event for event in self.events if event["log_level"].name == "error"]), 2)
+
     def test_it_opens_again(self) -> None:
         """By as many failures, and with short intervals."""
         self.open()

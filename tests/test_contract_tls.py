@@ -15,9 +15,8 @@ from twisted.internet.ssl import (
     TLSVersion,
 )
 
-from tests.certificates import Authority, self_signed
+from tests.certificates import Authority, self_signed, version_11
 from tests.processes import free_port
-from tests.test_tls import version_11
 from tests.tls_case import TlsTestCase
 from tests.waiting import reactor
 from tests.wire import BINARY, CLOSE, PING, PONG, TEXT, Frame, Wire, close_payload, frame, handshake
@@ -348,6 +347,13 @@ class ApiTests(TlsTestCase):
         await self.serve_https()
         await self.check_refused("its signature is wrong (a subject that cannot be read)")
 
+    async def test_one_that_says_a_lot(self) -> None:
+        """Its subject is cut before it goes to the log."""
+        self.listen(Authority("another").issue(units=["unit"] * 1000))
+        await self.serve_https()
+        await self.check_refused("its authority is not trusted")
+        self.assertLess(max(map(len, self.logged().splitlines())), 500)
+
     async def test_renewed(self) -> None:
         """A certificate that is accepted after one that was not: clients get in."""
         self.listen(self.authority.issue(days=-1))
@@ -424,6 +430,10 @@ class ApiTests(TlsTestCase):
         self.gateway.reload()
         self.assertRegex(self.logged(), f"ERROR .*not read anew.* stays: API_CERT: '{own}' .*no certificate in it")
         self.assertEqual(len((await self.life()).calls), 3)
+        # A connection is kept, and would be used. Whose authority is not trusted any more gets nothing on it either.
+        self.write("own.pem", *other.issue(("gateway.example",)))
+        self.gateway.reload()
+        self.assertEqual((await self.shake(handshake())).status, 503)
 
     async def test_no_own_certificate(self) -> None:
         """An API that asks for a certificate does not hear of a gateway that has none."""

@@ -282,6 +282,32 @@ class Contract:
         self.assertEqual(self.successResultOf(answer), (200, {}, b"second"))
         self.assertFalse(peer.socket.over)
 
+    def test_renew(self) -> None:
+        """Nothing more is sent on connections that are there; those in use end their requests first."""
+        idle = self.connected()
+        used = self.road.ask(b"PUT", b"1"), idle
+        waiting = self.road.ask(b"PUT", b"2"), self.network.accept()
+        waiting[1].received()
+        waiting[1].send(ANSWER)
+        self.successResultOf(waiting[0])
+        self.road.agent.renew()
+        self.network.reactor.advance(0)
+        self.assertTrue(waiting[1].socket.over)
+        waiting[1].end()
+        answer, peer = used
+        self.assertFalse(peer.socket.over)
+        peer.received()
+        peer.send(ANSWER)
+        self.successResultOf(answer)
+        self.network.reactor.advance(0)
+        self.assertTrue(peer.socket.over)
+        peer.end()
+        # A new one is kept as usual.
+        fresh = self.connected()
+        answer = self.road.ask(b"PUT", b"3")
+        self.assertEqual(self.network.attempts, 0)
+        self.assertTrue(fresh.received().endswith(b"3"))
+
     def test_close(self) -> None:
         """Idle connections are closed at the end, and waited for."""
         peer = self.connected()

@@ -19,6 +19,7 @@ from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.certificates import self_signed
+from tests.processes import free_port, has_ipv6
 from wsaas import listen
 from wsaas.errors import SettingsError
 from wsaas.listen import BACKLOG, DefaultEndpoint, Door, Endpoint, endpoints, listen_all, with_backlog
@@ -34,16 +35,6 @@ def address(port: IListeningPort) -> IPv4Address | IPv6Address:
     where = port.getHost()
     assert isinstance(where, IPv4Address | IPv6Address)
     return where
-
-
-def has_ipv6() -> bool:
-    """:returns: whether this machine can listen at ::1"""
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
 
 
 class BacklogTests(SynchronousTestCase):
@@ -188,12 +179,6 @@ class LoopbackTests(TestCase):
         number: int = other.getsockname()[1]
         return number
 
-    def free(self) -> int:
-        """:returns: a port at which nobody listens"""
-        with socket.create_server(("127.0.0.1", 0)) as other:
-            number: int = other.getsockname()[1]
-        return number
-
     async def test_it_listens_at_every_place(self) -> None:
         """In the order of the setting."""
         path = Path(self.mktemp())
@@ -232,7 +217,7 @@ class LoopbackTests(TestCase):
 
     async def test_at_none_if_one_fails(self) -> None:
         """What was opened before is closed again."""
-        first = self.free()
+        first = free_port()
         places = endpoints(
             reactor,
             "WS_LISTEN",
@@ -245,7 +230,7 @@ class LoopbackTests(TestCase):
 
     async def test_the_default_is_one_port_on_every_address(self) -> None:
         """IPv4, and IPv6 where the machine has it."""
-        number = self.free()
+        number = free_port()
         self.patch(listen, "DEFAULT_PORT", number)
         await self.listening(DefaultEndpoint(reactor))
         for host in ("127.0.0.1", "::1") if has_ipv6() else ("127.0.0.1",):
@@ -264,7 +249,7 @@ class LoopbackTests(TestCase):
 
     async def test_the_default_of_the_demo_is_this_machine_only(self) -> None:
         """Its page shows keys."""
-        number = self.free()
+        number = free_port()
         self.patch(listen, "DEFAULT_PORT", number)
         ports = await self.listening(DefaultEndpoint(reactor, local=True))
         hosts = {address(port).host for port in ports}

@@ -205,6 +205,12 @@ class ParseTests(SynchronousTestCase):
             "same,null",
             "//a.example",
             "*.example",
+            # Neither of these is ever sent: a browser writes xn--bcher-kva, decodes percent signs, and knows the ports.
+            "https://b\u00fccher.example",
+            "https://a%00.example",
+            "https://a.example:0",
+            "https://a.example:65536",
+            "https://a.example:99999",
         ):
             error = self.assertRaises(ValueError, parse_origins, f"https://fine.example {word}")
             self.assertIn(word, str(error))

@@ -25,6 +25,20 @@ class ToldTests(SynchronousTestCase):
         self.assertIn("7 not less than 7", said)
         self.assertIn("number=7", said)
 
+    def test_several(self) -> None:
+        """Of each way to fail, the smallest that does; also where an exception does not show what it is made of."""
+
+        @examples(200)
+        @given(data=st.sampled_from([b"", b"a", b"\x80"]))
+        def text(data: bytes) -> None:
+            data.decode("utf-8")
+            self.assertNotIn(b"a", data)
+
+        said = str(self.assertRaises(self.failureException, text))
+        self.assertIn("UnicodeDecodeError", said)
+        self.assertIn("data=b'a'", said)
+        self.assertIn("data=b'\\x80'", said)
+
     def test_the_course(self) -> None:
         """The steps that lead there."""
 

@@ -14,8 +14,7 @@ from typing import Any
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, connectProtocol, wrapClientTLS
 from twisted.internet.threads import deferToThread
 
-from tests.processes import ROOT, Gateway, Program, environment, free_port, start, twistd
-from tests.test_listen import has_ipv6
+from tests.processes import ROOT, Gateway, Program, environment, free_port, has_ipv6, start, twistd
 from tests.tls_case import TlsTestCase
 from tests.waiting import reactor, within
 from tests.wire import BINARY, Fields, Frame, Reply, Wire, handshake

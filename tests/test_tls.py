@@ -5,17 +5,14 @@ from __future__ import annotations
 import gc
 import ssl
 import warnings
-from base64 import b64decode, b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
     Encoding,
     PrivateFormat,
-    load_pem_private_key,
 )
 from cryptography.x509.oid import NameOID
 from hypothesis import given
@@ -30,7 +27,15 @@ from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.certificates import Authority, self_signed
+from tests.certificates import (
+    Authority,
+    changed,
+    encrypted,
+    name_of_no_string,
+    self_signed,
+    serial_below_zero,
+    version_11,
+)
 from tests.properties import moderately
 from wsaas import tls
 from wsaas.listen import Endpoint
@@ -446,17 +451,14 @@ class FileTests(TlsCase):
     def test_contents(self) -> None:
         """Of a file in a folder; the same is true of those that ``ssl:`` names."""
         (certificate, key), (other, other_key) = _ECDSA, self_signed("other.example")
-        private = load_pem_private_key(key, None)
-        encrypted = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
-        old = private.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, BestAvailableEncryption(b"secret"))
         weak = _ISSUER.issue(bits=1024)
         unknown = _key_of_a_kind_that_signs_nothing()
         for content, said in (
             (certificate, "no private key"),
             (certificate + key + other_key, "more than one private key"),
             (key, "no certificate"),
-            (certificate + encrypted, "passphrase"),
-            (certificate + old, "passphrase"),
+            (certificate + encrypted(key), "passphrase"),
+            (certificate + encrypted(key, traditional=True), "passphrase"),
             (certificate + other_key, "none of the certificates"),
             (certificate + key[:60] + b"\n-----END PRIVATE KEY-----\n", "private key is damaged"),
             (certificate[:100] + key, "certificate 1 in it is damaged"),
@@ -464,7 +466,7 @@ class FileTests(TlsCase):
             (certificate + key + Authority("Stranger", _ROOT).certificate, "CN=Stranger did not sign"),
             (certificate + unknown, "of a kind"),
             (version_11(certificate) + key, "certificate 1 in it is damaged"),
-            (_name_of_no_string(certificate) + key, "certificate 1 in it is damaged"),
+            (name_of_no_string(certificate) + key, "certificate 1 in it is damaged"),
             (weak[0] + weak[1], "key too small"),
         ):
             path = self.write("tls/x.pem", content)
@@ -479,7 +481,7 @@ class FileTests(TlsCase):
         for content, said in (
             (b"", "no certificate"),
             (_ECDSA[1], "no certificate"),
-            (_ROOT.certificate + _name_of_no_string(_ECDSA[0]), "certificate 2 in it is damaged"),
+            (_ROOT.certificate + name_of_no_string(_ECDSA[0]), "certificate 2 in it is damaged"),
         ):
             path = self.write("ca", content)
             self.assertIn(f"{path}: {said}", self.unusable(f"tls:{self.folder}/tls:443:caCerts={path}"))
@@ -487,9 +489,9 @@ class FileTests(TlsCase):
 
     @moderately
     @given(st.sampled_from(("tls/x.pem", "ca")), st.integers(0, 400), st.integers(1, 255), st.booleans())
-    def testdamage(self, name: str, place: int, change: int, within: bool) -> None:
+    def test_damage(self, name: str, place: int, change: int, within: bool) -> None:
         """Whatever one byte is changed, in a certificate, in its key or in an authority: all is well, or it is said."""
-        damaged = damage(_ECDSA[0] if within else _ECDSA[1], place, change)
+        damaged = changed(_ECDSA[0] if within else _ECDSA[1], place, change)
         content = {"tls/x.pem": damaged + (_ECDSA[1] if within else _ECDSA[0]), "ca": damaged}
         self.write("tls/x.pem", *_ECDSA)
         self.write("ca", _ROOT.certificate)
@@ -503,34 +505,6 @@ class FileTests(TlsCase):
         """Whatever can be written in a setting."""
         self.unusable("ssl:443:privateKey=a\0b")
         self.unusable("tls:a\0b")
-
-
-def damage(pem: bytes, place: int, change: int) -> bytes:
-    """:returns: PEM of which one byte is another, within its encoding"""
-    begin, *lines, end = pem.splitlines(keepends=True)
-    der = bytearray(b64decode(b"".join(lines)))
-    der[place % len(der)] ^= change
-    return b"%b%b\n%b" % (begin, b64encode(der), end)
-
-
-def _name_of_no_string(pem: bytes) -> bytes:
-    """:returns: a certificate with a UTCTime in its issuer's name, which cryptography takes and OpenSSL does not"""
-    der = b64decode(b"".join(pem.splitlines()[1:-1]))
-    # The type of the attribute, commonName (RFC 5280 §4.1.2.4), and the tag of its value, UTF8String.
-    return damage(pem, der.index(b"\x06\x03\x55\x04\x03\x0c") + 5, 0x0C ^ 0x17)
-
-
-def _serial_below_zero(pem: bytes) -> bytes:
-    """:returns: a certificate that some authorities did issue, though RFC 5280 §4.1.2.2 forbids it"""
-    der = b64decode(b"".join(pem.splitlines()[1:-1]))
-    # Behind the version, INTEGER and its length.
-    return damage(pem, der.index(b"\xa0\x03\x02\x01\x02\x02") + 7, 0x80)
-
-
-def version_11(pem: bytes) -> bytes:
-    """:returns: a certificate of a version that there is none of, which is not a ValueError to cryptography"""
-    place = b64decode(b"".join(pem.splitlines()[1:-1])).index(b"\xa0\x03\x02\x01\x02") + 4
-    return damage(pem, place, 2 ^ 10)
 
 
 def _key_of_a_kind_that_signs_nothing() -> bytes:
@@ -656,7 +630,7 @@ class ReloadTests(TlsCase):
     def test_odd(self) -> None:
         """What is odd about one that can be used is told, once for each time that it is read, and of which file."""
         certificate, key = _ISSUER.issue(("new.example",))
-        path = self.write("x.pem", _serial_below_zero(certificate), key)
+        path = self.write("x.pem", serial_below_zero(certificate), key)
         self.assertTrue(self.reloaded.reload())
         (event,) = [event for event in self.events if event["log_level"] is LogLevel.warn]
         said = formatEvent(event)

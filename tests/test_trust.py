@@ -17,13 +17,13 @@ from twisted.trial.unittest import TestCase
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
-from tests.certificates import self_signed
+from tests.certificates import encrypted, self_signed
 from tests.gate import Wire
 from tests.memory_api import MemoryApi, answer_bytes
 from wsaas.agent import PersistentAgent
 from wsaas.client import Body
 from wsaas.errors import SettingsError
-from wsaas.trust import ApiTrust, read_authorities, read_certificate, split_pem
+from wsaas.trust import ApiTrust, read_authorities, read_certificate
 
 
 class TrustTests(TestCase):
@@ -130,15 +130,19 @@ class TrustTests(TestCase):
         broken = b"-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n"
         for ca, own, why in (
             (b"", None, "no certificate in it"),
-            (broken, None, "not usable"),
+            (broken, None, "certificate 1 in it is damaged"),
             (key, None, "no certificate in it"),
-            (None, certificate, "not usable"),
+            (None, certificate, "no private key in it"),
             (None, key, "no certificate in it"),
-            (None, broken, "not usable"),
+            (None, broken, "certificate 1 in it is damaged"),
+            (None, certificate + encrypted(key), "has a passphrase"),
+            (None, certificate + encrypted(key, traditional=True), "has a passphrase"),
+            (None, certificate + self_signed()[1], "not that of the first certificate"),
         ):
             error = self.assertRaises(SettingsError, self.trust, ca, own)
             self.assertEqual(error.name, "API_CERT" if ca is None else "API_CA")
             self.assertIn(why, str(error))
+            self.assertNotIn("[(", str(error))
 
     def test_files_that_cannot_be_read(self) -> None:
         """The reason is the system's."""
@@ -171,12 +175,3 @@ class TrustTests(TestCase):
     def test_nothing_to_read_anew(self) -> None:
         """The system's roots are no file of ours."""
         self.assertFalse(ApiTrust(None, None).has_files)
-
-    def test_split_pem(self) -> None:
-        """Certificates only, each whole, whatever stands between them."""
-        first, key = self_signed()
-        second, _ = self_signed()
-        self.assertEqual(
-            [part.split() for part in split_pem(b"text\n" + first + key + second)], [first.split(), second.split()]
-        )
-        self.assertEqual(split_pem(key), [])

@@ -105,14 +105,20 @@ class PersistentAgent:
     """
 
     def __init__(self, reactor: Any, trust: IPolicyForHTTPS, max_idle: int, timeout: float) -> None:
-        self._pool = HTTPConnectionPool(reactor, persistent=True)
-        self._pool.maxPersistentPerHost = max_idle
-        self._pool.cachedConnectionTimeout = cast(Any, KEEP_IDLE)
-        # Twisted's own repetition leaves out POST and PUT.
-        self._pool.retryAutomatically = False
+        self._reactor = reactor
+        self._max_idle = max_idle
         self._endpoints = _Endpoints(reactor, trust, timeout)
-        self._kept = Agent.usingEndpointFactory(reactor, self._endpoints, self._pool)
+        self._pool, self._kept = self._pooled()
         self._fresh = Agent.usingEndpointFactory(reactor, self._endpoints, HTTPConnectionPool(reactor, False))
+
+    def _pooled(self) -> tuple[HTTPConnectionPool, Agent]:
+        """:returns: a pool, and an agent over it"""
+        pool = HTTPConnectionPool(self._reactor, persistent=True)
+        pool.maxPersistentPerHost = self._max_idle
+        pool.cachedConnectionTimeout = cast(Any, KEEP_IDLE)
+        # Twisted's own repetition leaves out POST and PUT.
+        pool.retryAutomatically = False
+        return pool, Agent.usingEndpointFactory(self._reactor, self._endpoints, pool)
 
     def request(
         self,
@@ -143,6 +149,14 @@ class PersistentAgent:
             return failure
         repeated: Deferred[IResponse] = self._fresh.request(method, uri, headers, bodyProducer)
         return repeated.addErrback(_after_all_sent)
+
+    def renew(self) -> None:
+        """Send nothing more on the connections that are there, but let those in use end their requests."""
+        old = self._pool
+        self._pool, self._kept = self._pooled()
+        # What comes back to it goes at once.
+        old.cachedConnectionTimeout = 0
+        old.closeCachedConnections()
 
     def close(self) -> Deferred[None]:
         """Close the idle connections."""

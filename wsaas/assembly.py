@@ -47,7 +47,7 @@ from wsaas.tokens import PushTokens
 from wsaas.transport import Buffers
 from wsaas.trust import ApiTrust
 from wsaas.upgrade import UpgradeResource
-from wsaas.values import parse_api_uri
+from wsaas.values import parse_api_uri, without_secrets
 from wsaas.wheel import WIDTH
 
 #: Seconds for a request's head where ``WS_TIMEOUT`` sets no limit.
@@ -57,16 +57,31 @@ _HEAD_TIMEOUT = 30.0
 _BUFFERS = Buffers(receive=8192, send=131072, full=0)
 
 
+def api_trust(settings: Settings, uri: str) -> ApiTrust:
+    """:returns: whom the gateway trusts as API
+
+    :raises SettingsError: if TLS is to be had with it, and cannot be
+    """
+    trust = ApiTrust(settings.api.ca, settings.api.certificate)
+    if uri.startswith("https:"):
+        try:
+            trust.check()
+        except MemoryError as error:
+            allowed = f"http, as long as this process can do no TLS ({error})"
+            raise SettingsError("API_URI", without_secrets(uri), allowed) from error
+    return trust
+
+
 def api_client(
     settings: Settings, trust: ApiTrust, uri: str, reactor: Any
-) -> tuple[CallsApi, Callable[[], Deferred[None]]]:
-    """:returns: what calls the API, on the fast road or the plain one, and what closes its idle connections"""
+) -> tuple[CallsApi, FastAgent | PersistentAgent]:
+    """:returns: what calls the API, on the fast road or the plain one, and what has its connections"""
     max_idle, timeout, max_body = settings.api.max_requests, settings.api.timeout, settings.api.max_body
     if settings.fast:
         fast = FastAgent(reactor, trust, max_idle, timeout)
-        return FastApiClient(FastClient(fast), reactor, uri, timeout, max_body), fast.close
+        return FastApiClient(FastClient(fast), reactor, uri, timeout, max_body), fast
     plain = PersistentAgent(reactor, trust, max_idle, timeout)
-    return ApiClient(PlainClient(plain), reactor, uri, timeout, max_body), plain.close
+    return ApiClient(PlainClient(plain), reactor, uri, timeout, max_body), plain
 
 
 def make_journal(settings: Settings, reactor: Any) -> Journal:
@@ -115,14 +130,9 @@ def build(
     :raises SettingsError: if an endpoint cannot be used, or TLS to the API
     """
     limits, timeout = settings.connection, settings.connection.timeout
-    trust = ApiTrust(settings.api.ca, settings.api.certificate)
     uri = "" if settings.api_uri is None else settings.api_uri.uri
-    if uri.startswith("https:"):
-        try:
-            trust.check()
-        except MemoryError as error:
-            raise SettingsError("API_URI", uri, f"http, as long as this process can do no TLS ({error})") from error
-    client, close_agent = api_client(settings, trust, uri, reactor)
+    trust = api_trust(settings, uri)
+    client, agent = api_client(settings, trust, uri, reactor)
     # A look is late by twice that at most: once in its bucket, and once for the next pass.
     check_every = max(0.005, min(WIDTH, timeout / 20)) if timeout else WIDTH
     shares = share_out(open_files, settings.api.max_requests)
@@ -142,8 +152,13 @@ def build(
         goodbyes.stop()
         return succeed(None)
 
+    def read_anew() -> None:
+        if trust.reload():
+            agent.renew()
+            breaker.renew()
+
     before: list[Callable[[], Deferred[None]]] = []
-    after: list[Callable[[], Deferred[None]]] = [stop_goodbyes, close_agent]
+    after: list[Callable[[], Deferred[None]]] = [stop_goodbyes, agent.close]
     pushes = PushResource(registry, limits.max_message, PushTokens(settings.push_tokens))
     pages = None
     clients: list[Endpoint | DefaultEndpoint] = list(endpoints(reactor, "WS_LISTEN", settings.listen.clients))
@@ -239,7 +254,7 @@ def build(
         write=journal.close,
         notifier=Notifier(reactor, environ or {}, lambda: f"{registry.addressed} clients"),
         descriptors=descriptors,
-        trust=trust,
+        read_anew=read_anew if trust.has_files else None,
     )
     readiness.add("starting", lambda: None if gateway.ready or gateway.stopping else "the gateway is starting")
     readiness.add("journal", lambda: None if journal.healthy else "the journal cannot be written (STATE_DIR)")

@@ -106,6 +106,13 @@ class Breaker:
         self._next_probe(now)
         return True
 
+    def renew(self) -> None:
+        """Something about the way to the API is new: the next who asks is a probe, and what is wrong is said again."""
+        self._unverified = False
+        if self.is_open:
+            self._interval = FIRST_INTERVAL
+            self._probe_at = self._clock.seconds()
+
     def _next_probe(self, now: float) -> None:
         self._probe_at = now + self._interval * (0.5 + self._random() / 2)
 

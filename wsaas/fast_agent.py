@@ -338,6 +338,10 @@ class FastAgent:
         call.begin()
         return deferred
 
+    def renew(self) -> None:
+        """Send nothing more on the connections that are there, but let those in use end their requests."""
+        self._pool.renew()
+
     def close(self) -> Deferred[None]:
         """Close the idle connections, and keep none from now on."""
         return self._pool.close()

@@ -66,12 +66,14 @@ class Call(Protocol):
 class Connection:
     """A connection to an origin."""
 
-    __slots__ = ("_fresh", "_kept", "_origin", "_pool", "call", "parser", "since", "transport", "write_now")
+    __slots__ = ("_fresh", "_kept", "_origin", "_pool", "call", "era", "parser", "since", "transport", "write_now")
 
     def __init__(self, origin: Origin) -> None:
         self._origin = origin
         self._pool = origin.pool
         self._kept = False
+        #: The pool's when it was made.
+        self.era = origin.pool.era
         #: Whether nothing of the answer that is awaited has come.
         self._fresh = True
         self.parser = AnswerParser()
@@ -208,7 +210,7 @@ class Origin:
     def keep(self, connection: Connection) -> None:
         """A connection has become idle."""
         idle, pool = self._idle, self.pool
-        if pool.closed:
+        if pool.closed or connection.era != pool.era:
             pool.leave(connection)
             return
         connection.since = pool.seconds()
@@ -258,6 +260,8 @@ class Pool:
         self.origins: list[Origin] = []
         #: Nothing is kept any more.
         self.closed = False
+        #: Connections of an earlier one are not kept.
+        self.era = 0
         self._leaving: dict[Connection, None] = {}
         self.sweep: IDelayedCall | None = None
         #: Shared by all connections: answers are alike, not connections.
@@ -287,6 +291,12 @@ class Pool:
         """A connection has ended."""
         self._leaving.pop(connection, None)
         self._look_whether_closed()
+
+    def renew(self) -> None:
+        """Close the idle connections, and keep none that is there: what they were made by does not hold any more."""
+        self.era += 1
+        for origin in self.origins:
+            origin.release(self.seconds())
 
     def close(self) -> Deferred[None]:
         """Close the idle connections, and keep none from now on.

@@ -21,7 +21,6 @@ from wsaas.listen import DefaultEndpoint, Door, Endpoint, listen_all
 from wsaas.notify import Notifier
 from wsaas.registry import Registry
 from wsaas.transport import Buffers
-from wsaas.trust import ApiTrust
 from wsaas.upgrade import UpgradeResource
 
 #: So many clients are looked at in one go, which takes a few milliseconds; then others are served.
@@ -84,7 +83,7 @@ class Gateway(Service):
     :param write: called after that, and waited for even if all the time is over: what is left is written to disk
     :param notifier: tells systemd
     :param descriptors: whether there is one for another connection; without it, nobody counts
-    :param trust: whom the gateway trusts as API
+    :param read_anew: reads the certificates for the API anew; :data:`None` where there are none
     """
 
     name = "wsaas"
@@ -104,7 +103,7 @@ class Gateway(Service):
         write: Callable[[], Deferred[None]] = lambda: succeed(None),
         notifier: Notifier | None = None,
         descriptors: Descriptors | None = None,
-        trust: ApiTrust | None = None,
+        read_anew: Callable[[], object] | None = None,
     ) -> None:
         self._reactor = reactor
         self._listeners = listeners
@@ -122,7 +121,7 @@ class Gateway(Service):
         self._working_since = 0.0
         self._notifier = notifier
         self._descriptors = descriptors
-        self._trust = trust
+        self._read_anew = read_anew
         self._doors: list[tuple[Listener, Door]] = []
         self._drain: Drain | None = None
         self._hurried = False
@@ -216,16 +215,16 @@ class Gateway(Service):
     @property
     def has_certificates(self) -> bool:
         """Whether there are files of certificates: for TLS where it listens, or with the API."""
-        if self._trust is not None and self._trust.has_files:
-            return True
-        return any(place.encrypted for listener in self._listeners for place in listener.places)
+        return self._read_anew is not None or any(
+            place.encrypted for listener in self._listeners for place in listener.places
+        )
 
     def reload(self) -> None:
         """Read certificates anew, for connections to come."""
         if not self.has_certificates:
             self._log.info("no certificates to read anew")
-        if self._trust is not None and self._trust.has_files:
-            self._trust.reload()
+        if self._read_anew is not None:
+            self._read_anew()
         for listener in self._listeners:
             for place in listener.places:
                 place.reload()

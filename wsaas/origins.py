@@ -13,7 +13,7 @@ _ORIGIN = re.compile(
     re.ASCII,
 )
 _PATTERN = re.compile(
-    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>\[[0-9a-f:.]+\]|[^\s/?#@:\[\],]+)(?::(?P<port>[0-9]{1,5}))?",
+    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>\[[0-9a-f:.]+\]|[^\s/?#@:\[\],%]+)(?::(?P<port>[0-9]{1,5}))?",
     re.ASCII,
 )
 _HOST = re.compile(r"(?P<host>\[[0-9a-f:.]+\]|[^\s/?#@:\[\]]+)(?::(?P<port>[0-9]{1,5}))?", re.ASCII)
@@ -103,9 +103,13 @@ def parse_origins(text: str) -> Origins:
     for word in words:
         if word in ("same", "null"):
             continue
+        if not word.isascii():
+            raise ValueError(f"{word!r} is no origin as browsers send it, which is in ASCII: xn--…")
         match = _PATTERN.fullmatch(word)
         labels = () if match is None else tuple(match["host"].split("."))
         if match is None or any("*" in label and label != "*" for label in labels) or "" in labels:
             raise ValueError(f"{word!r} is no origin")
+        if match["port"] is not None and not 0 < int(match["port"]) < 65536:
+            raise ValueError(f"{word!r} is no origin: there is no such port")
         patterns.append(_Pattern(match["scheme"], labels, _port(match["port"], match["scheme"])))
     return Origins(False, "same" in words, "null" in words, tuple(patterns))

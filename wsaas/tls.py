@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 from OpenSSL.crypto import X509, X509Store, X509StoreFlags
 from OpenSSL.crypto import Error as CryptoError
@@ -27,11 +25,9 @@ from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
-from wsaas.trust import split_pem
+from wsaas.pem import PrivateKey, private_key, reasons, split_pem
 
 _log = Logger()
-
-_PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 
 #: Those of TLS 1.2 in Mozilla's intermediate configuration (Server Side TLS 5.7), less DHE, which would need parameters
 #: and which no client of TLS 1.2 is known to insist on. The ones of TLS 1.3 are all good.
@@ -48,7 +44,6 @@ _OPTIONS = SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET
 
 _FIELD = re.compile(r"(?:^|:)((?:\\.|[^:\\])*)")
 _NAMED = re.compile(r"((?:\\.|[^=\\])*)=(.*)", re.DOTALL)
-_KEY = re.compile(rb"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)
 
 #: The options of an endpoint in the order in which they may stand without their names, as Twisted has them.
 _POSITIONS = {
@@ -82,7 +77,7 @@ class Identity:
     """
 
     path: Path
-    key: _PrivateKey
+    key: PrivateKey
     chain: tuple[x509.Certificate, ...]
     names: tuple[bytes, ...]
 
@@ -96,19 +91,11 @@ def _read(path: Path) -> bytes:
         raise TlsError(path, str(error)) from error
 
 
-def _private_key(path: Path, pem: bytes) -> _PrivateKey:
-    blocks = [match[0] for match in _KEY.finditer(pem)]
-    if len(blocks) != 1:
-        raise TlsError(path, "more than one private key in it" if blocks else "no private key in it")
+def _private_key(path: Path) -> PrivateKey:
     try:
-        key = load_pem_private_key(blocks[0], password=None)
-    except TypeError as error:
-        raise TlsError(path, "its private key has a passphrase") from error
-    except Exception as error:  # of which cryptography has many kinds
-        raise TlsError(path, "its private key is damaged") from error
-    if not isinstance(key, _PrivateKey):
-        raise TlsError(path, "its private key is of a kind that cannot be used: RSA, ECDSA or EdDSA")
-    return key
+        return private_key(_read(path))
+    except ValueError as error:
+        raise TlsError(path, str(error)) from error
 
 
 def _certificate(pem: bytes) -> x509.Certificate:
@@ -137,7 +124,7 @@ def _certificates(path: Path, pem: bytes) -> list[x509.Certificate]:
     return found
 
 
-def _chain(path: Path, key: _PrivateKey, certificates: Sequence[x509.Certificate]) -> tuple[x509.Certificate, ...]:
+def _chain(path: Path, key: PrivateKey, certificates: Sequence[x509.Certificate]) -> tuple[x509.Certificate, ...]:
     """Put certificates in the order in which they are sent (RFC 5246 §7.4.2), whatever theirs in the file."""
     public = key.public_key()
     own = [certificate for certificate in certificates if certificate.public_key() == public]
@@ -172,7 +159,7 @@ def _identity(key_path: Path, path: Path, *more: Path) -> Identity:
     :param path: that of the certificate
     :param more: those of the rest of the chain
     """
-    key = _private_key(key_path, _read(key_path))
+    key = _private_key(key_path)
     certificates = [certificate for file in (path, *more) for certificate in _certificates(file, _read(file))]
     chain = _chain(path, key, certificates)
     return Identity(path, key, chain, _names(chain[0]))
@@ -239,7 +226,7 @@ def _context(identity: Identity, authorities: Sequence[x509.Certificate]) -> SSL
             context.add_extra_chain_cert(certificate)
         context.check_privatekey()
     except (SSL.Error, CryptoError) as error:  # such as a key of 1024 bits
-        raise TlsError(identity.path, _said(error)) from error
+        raise TlsError(identity.path, reasons(error)) from error
     if authorities:
         store = cast(X509Store, context.get_cert_store())
         for certificate in authorities:
@@ -249,11 +236,6 @@ def _context(identity: Identity, authorities: Sequence[x509.Certificate]) -> SSL
         store.set_flags(X509StoreFlags.PARTIAL_CHAIN)
         context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
     return context
-
-
-def _said(error: Exception) -> str:
-    reasons = [str(part[-1]) for part in error.args[0]] if error.args else []
-    return "; ".join(filter(None, reasons)) or "OpenSSL does not take it"
 
 
 def _switch(by_name: Mapping[bytes, SSL.Context | None], connection: SSL.Connection) -> None:

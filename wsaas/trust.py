@@ -8,27 +8,30 @@ from pathlib import Path
 from typing import Any, cast
 
 from OpenSSL import SSL
-from OpenSSL.crypto import FILETYPE_PEM, X509, load_certificate
+from OpenSSL.crypto import X509, PKey
 from service_identity import CertificateError, VerificationError
 from service_identity.cryptography import extract_patterns
 from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identity
 from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.error import VerifyError
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
-from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS, trustRootFromCertificates
+from twisted.internet.ssl import (
+    Certificate,
+    KeyPair,
+    PrivateCertificate,
+    optionsForClientTLS,
+    trustRootFromCertificates,
+)
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
 from wsaas.errors import SettingsError
+from wsaas.pem import private_key, reasons, x509_of
 
-
-def split_pem(pem: bytes) -> list[bytes]:
-    """:returns: the certificates in a PEM file, each by itself"""
-    begin, end = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
-    return [begin + part.partition(end)[0] + end + b"\n" for part in pem.split(begin)[1:]]
-
-
+#: Characters of a certificate's that are told.
+_LONGEST = 120
 #: Why a certificate is not trusted, in words; OpenSSL has more of them, but pyOpenSSL does not tell.
 _UNTRUSTED = {
     SSL.X509VerificationCodes.ERR_CERT_HAS_EXPIRED: "it has expired",
@@ -63,9 +66,14 @@ class _Shaking(SSL.Connection):
             raise
 
 
+def _short(text: str) -> str:
+    """Cut what somebody else wrote, before it goes to the log."""
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
 def _subject(certificate: X509) -> str:
     try:
-        return certificate.to_cryptography().subject.rfc4514_string() or "no subject"
+        return _short(certificate.to_cryptography().subject.rfc4514_string()) or "no subject"
     except Exception:  # noqa: BLE001 - of which cryptography has many kinds
         return "a subject that cannot be read"
 
@@ -105,32 +113,29 @@ class _Verified:
             except (VerificationError, CertificateError):  # the latter where it has no names at all
                 why = f"it is not for {self._host} ({_subject(certificate)})"
             except Exception as error:  # noqa: BLE001 - OpenSSL takes some that cryptography cannot read
-                why = f"it cannot be read: {error}"
+                why = f"it cannot be read: {_short(str(error))}"
         if why:
             # The protocol, which tells who waits for the connection.
             connection.get_app_data().failVerification(Failure(Untrusted(why)))
         return not why
 
 
-def _pem(path: Path) -> bytes:
+def _usable(read: Callable[[bytes], dict[str, Any]], path: Path) -> dict[str, Any]:
     try:
         content = path.read_bytes()
     except OSError as error:
         raise ValueError(error.strerror) from error
-    if b"-----BEGIN CERTIFICATE-----" not in content:
-        raise ValueError("no certificate in it")
-    return content
-
-
-def _usable(read: Callable[[bytes], dict[str, Any]], path: Path) -> dict[str, Any]:
-    content = _pem(path)
+    options = read(content)
     try:
-        options = read(content)
         # OpenSSL looks at some of it no sooner.
         optionsForClientTLS("localhost", **options)
-    except Exception as error:  # of which OpenSSL and cryptography have many kinds
-        raise ValueError(f"not usable: {error}") from error
+    except Exception as error:  # of which OpenSSL has many kinds
+        raise ValueError(f"not usable: {reasons(error)}") from error
     return options
+
+
+def _authorities(pem: bytes) -> dict[str, Any]:
+    return {"trustRoot": trustRootFromCertificates(map(Certificate, x509_of(pem)))}
 
 
 def read_authorities(path: Path) -> dict[str, Any]:
@@ -140,12 +145,17 @@ def read_authorities(path: Path) -> dict[str, Any]:
     :returns: options of Twisted's TLS clients
     :raises ValueError: if it cannot be used
     """
-    return _usable(lambda pem: {"trustRoot": trustRootFromCertificates(map(Certificate.loadPEM, split_pem(pem)))}, path)
+    return _usable(_authorities, path)
 
 
 def _ours(pem: bytes) -> dict[str, Any]:
-    options: dict[str, Any] = {"clientCertificate": PrivateCertificate.loadPEM(pem)}
-    chain: list[X509] = [load_certificate(FILETYPE_PEM, each) for each in split_pem(pem)[1:]]
+    own, *chain = x509_of(pem)
+    key = KeyPair(PKey.from_cryptography_key(private_key(pem)))
+    try:
+        certificate = PrivateCertificate.fromCertificateAndKeyPair(Certificate(own), key)
+    except VerifyError as error:
+        raise ValueError("its private key is not that of the first certificate in it") from error
+    options: dict[str, Any] = {"clientCertificate": certificate}
     if chain:
         options["extraCertificateOptions"] = {"extraCertChain": chain}
     return options
