@@ -48,7 +48,7 @@ class LedgerApi:
         self._over = threading.Event()
         api = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Exchange(BaseHTTPRequestHandler):
             def answer(self) -> None:
                 received = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 status = api._enter(self.command, {name.lower(): value for name, value in self.headers.items()})
@@ -78,7 +78,7 @@ class LedgerApi:
             def handle_error(self, request: object, client_address: object) -> None:
                 """A gateway that is killed hangs up."""
 
-        server = Server(("127.0.0.1", 0), Handler)
+        server = Server(("127.0.0.1", 0), Exchange)
         self.port = server.server_port
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()

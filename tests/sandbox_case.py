@@ -44,7 +44,7 @@ def low_port() -> int:
     raise AssertionError("no port below 1024 is free")
 
 
-class Manager:
+class Systemd:
     """What the service says to systemd.
 
     :param folder: for the socket, ``notify``
@@ -100,8 +100,8 @@ class SandboxCase(SynchronousTestCase):
             path.mkdir()
         self.user = USER if os.geteuid() == 0 else os.geteuid()
         os.chown(self.state, self.user, -1)
-        self.manager = Manager(self.run_folder)
-        self.addCleanup(self.manager.close)
+        self.systemd = Systemd(self.run_folder)
+        self.addCleanup(self.systemd.close)
 
     def credential(self, name: str, content: bytes | str) -> str:
         """Give the service a secret, or another one in its place, as a file that nobody else can read.
@@ -174,7 +174,7 @@ class SandboxCase(SynchronousTestCase):
             raise
         if "listening" not in found[0]:
             return gateway
-        self.assertEqual(self.manager.wait_for("READY=1"), gateway.pid)
+        self.assertEqual(self.systemd.wait_for("READY=1"), gateway.pid)
         return gateway
 
     def reload(self, gateway: Program) -> None:
@@ -233,7 +233,7 @@ class ServiceCase(SandboxCase):
             "API_URI": f"http://localhost:{self.api.port}/hook",
             "WS_HOSTNAME": f"http://127.0.0.1:{self.port}",
             "WS_LISTEN": f"tcp:{self.port}:interface=127.0.0.1",
-            "DRAIN_TIMEOUT": "300",
+            "DRAIN_TIMEOUT": "1000",
             **more,
         }
 

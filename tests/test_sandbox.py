@@ -235,7 +235,7 @@ class WorkingTests(ServiceCase):
         gateway = self.start_gateway(
             **self.settings(PUSH_TOKEN_FILE=token, API_SECRET_FILE=secret, WATCHDOG_USEC="400000")
         )
-        self.assertEqual(self.manager.wait_for("WATCHDOG=1"), gateway.pid)
+        self.assertEqual(self.systemd.wait_for("WATCHDOG=1"), gateway.pid)
         client = Client(self.connect())
         client.echo()
         self.assertIn(b" 401 ", self.push(b"pushed"))
@@ -248,7 +248,7 @@ class WorkingTests(ServiceCase):
             self.assertNotIn(b"-of-the-tests", path.read_bytes())
         self.assertEqual(path.stat().st_mode & 0o077, 0)
         gateway.terminate()
-        self.assertEqual(self.manager.wait_for("STOPPING=1"), gateway.pid)
+        self.assertEqual(self.systemd.wait_for("STOPPING=1"), gateway.pid)
         client.expect(b"\x88\x02\x03\xe9")
         self.gone(1)
         self.assertEqual(self.api.of("DELETE")[0].headers["ws-closed-by"], "shutdown")
