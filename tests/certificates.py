@@ -139,6 +139,13 @@ def name_of_no_string(pem: bytes) -> bytes:
     return changed(pem, der.index(b"\x06\x03\x55\x04\x03\x0c") + 5, 0x0C ^ 0x17)
 
 
+def key_on_no_curve(pem: bytes) -> bytes:
+    """:returns: a certificate whose public key is no point (SEC 1 §2.3.3), which shows only when it is asked for"""
+    der = b64decode(b"".join(pem.splitlines()[1:-1]))
+    # BIT STRING, its length, no unused bits, and the form of the point.
+    return changed(pem, der.index(b"\x03\x42\x00\x04") + 3, 0x01)
+
+
 def serial_below_zero(pem: bytes) -> bytes:
     """:returns: a certificate that some authorities did issue, though RFC 5280 §4.1.2.2 forbids it"""
     der = b64decode(b"".join(pem.splitlines()[1:-1]))

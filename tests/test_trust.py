@@ -17,7 +17,7 @@ from twisted.trial.unittest import TestCase
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
-from tests.certificates import encrypted, self_signed
+from tests.certificates import encrypted, key_on_no_curve, self_signed
 from tests.gate import Wire
 from tests.memory_api import MemoryApi, answer_bytes
 from wsaas.agent import PersistentAgent
@@ -135,6 +135,7 @@ class TrustTests(TestCase):
             (None, certificate, "no private key in it"),
             (None, key, "no certificate in it"),
             (None, broken, "certificate 1 in it is damaged"),
+            (None, key_on_no_curve(certificate) + key, "not usable"),
             (None, certificate + encrypted(key), "has a passphrase"),
             (None, certificate + encrypted(key, traditional=True), "has a passphrase"),
             (None, certificate + self_signed()[1], "not that of the first certificate"),

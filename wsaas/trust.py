@@ -125,10 +125,12 @@ def _usable(read: Callable[[bytes], dict[str, Any]], path: Path) -> dict[str, An
         content = path.read_bytes()
     except OSError as error:
         raise ValueError(error.strerror) from error
-    options = read(content)
     try:
+        options = read(content)
         # OpenSSL looks at some of it no sooner.
         optionsForClientTLS("localhost", **options)
+    except ValueError:
+        raise
     except Exception as error:  # of which OpenSSL has many kinds
         raise ValueError(f"not usable: {reasons(error)}") from error
     return options
