@@ -11,7 +11,7 @@ from fuzz.inputs import Draw
 #: What each reads, by name, and its share of a million inputs in thousands. Cheap ones get more.
 NAMES: dict[str, tuple[str, int]] = {
     "settings": ("settings from environment, options and files; what is built of them", 130),
-    "values": ("origins, Forwarded headers, tokens, Retry-After, idempotency keys, times", 190),
+    "values": ("origins, Forwarded headers, tokens, Retry-After, idempotency keys, times", 150),
     "proxy": ("PROXY protocol 1 and 2 in front of clients", 80),
     "clients": ("what clients send: handshakes and what is none, both roads", 120),
     "frames": ("what follows a granted handshake: frames, plain and compressed, both roads", 110),
@@ -20,7 +20,7 @@ NAMES: dict[str, tuple[str, int]] = {
     "decisions": ("what the API's answers ask for", 100),
     "api": ("the API's answers to POST, PUT and DELETE, through a whole gateway, both roads", 50),
     "admin": ("what comes to ADMIN_LISTEN", 25),
-    "tls": ("TLS from clients, names by SNI, PEM files", 10),
+    "tls": ("TLS from clients, names by SNI, PEM files", 50),
     "journal": ("files in STATE_DIR", 5),
 }
 
