@@ -13,6 +13,7 @@ from typing import Any
 
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, connectProtocol, wrapClientTLS
 from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import SynchronousTestCase
 
 from tests.processes import ROOT, Gateway, Program, environment, free_port, has_ipv6, start, twistd
 from tests.tls_case import TlsTestCase
@@ -40,6 +41,22 @@ def documented(mark: str) -> str:
     return block
 
 
+def replaced(text: str, *pairs: tuple[str, object]) -> str:
+    """Put what is a test's own in place of what a page has.
+
+    All in one go: what has been put in may well have in it what another pair replaces, if it is a path of the
+    machine's.
+
+    :returns: the text with that
+    :raises KeyError: what is to be replaced is not there
+    """
+    news = {old: str(new) for old, new in pairs}
+    for old in news:
+        if old not in text:
+            raise KeyError(old)
+    return re.sub("|".join(re.escape(old) for old in news), lambda found: news[found[0]], text) if news else text
+
+
 class ProxyTestCase(TlsTestCase):
     """With a gateway and proxies, which are processes, between an API and clients of the test's own."""
 
@@ -59,13 +76,6 @@ class ProxyTestCase(TlsTestCase):
         """:returns: what the gateway's process wrote, beside what is logged in this one"""
         return super().logged() + (self.process.output if self.process else "")
 
-    def replaced(self, text: str, *pairs: tuple[str, object]) -> str:
-        """:returns: a text with what is a test's own in place of what a page has; each of the latter is there"""
-        for old, new in pairs:
-            self.assertIn(old, text)
-            text = text.replace(old, str(new))
-        return text
-
     # The gateway
 
     def gateway_behind(self, text: str, *pairs: tuple[str, object], **settings: str) -> Gateway:
@@ -75,7 +85,8 @@ class ProxyTestCase(TlsTestCase):
         :param pairs: what of them is replaced, and by what
         :param settings: more of them, or others; an empty one is left out
         """
-        given = dict(line.split("=", 1) for line in self.replaced(text, *pairs).split())
+        lines = replaced(text, *pairs).splitlines()
+        given = dict(line.split("=", 1) for line in lines if line)
         given |= {"API_URI": f"127.0.0.1:{self.api.port}/hook", "DRAIN_TIMEOUT": "100", "LOG_LEVEL": "DEBUG"}
         given |= {"FAST_LANES": self.fast_lanes, **settings}
         given = {name: value for name, value in given.items() if value}
@@ -147,18 +158,18 @@ class ProxyTestCase(TlsTestCase):
     def haproxy_http(self, back: int, *pairs: tuple[str, object], more: str = "") -> Program:
         """Start HAProxy as it ends TLS."""
         mine = [("bind :443", f"bind {self.at(self.front)}"), ("/etc/haproxy/certs", self.folder.absolute() / "tls")]
-        text = self.replaced(documented("frontend clients"), *mine, ("127.0.0.1:8080", f"127.0.0.1:{back}"), *pairs)
+        text = replaced(documented("frontend clients"), *mine, ("127.0.0.1:8080", f"127.0.0.1:{back}"), *pairs)
         return self.haproxy(text, more)
 
     def haproxy_tcp(self, back: int, *pairs: tuple[str, object], more: str = "") -> Program:
         """Start HAProxy as it passes TLS on."""
         mine = [("bind :443", f"bind {self.at(self.front)}"), ("10.0.0.5:443", f"127.0.0.1:{back}")]
-        return self.haproxy(self.replaced(documented("listen clients"), *mine, *pairs), more)
+        return self.haproxy(replaced(documented("listen clients"), *mine, *pairs), more)
 
     def nginx_http(self, front: int, back: int, *pairs: tuple[str, object]) -> Program:
         """Start nginx as it ends TLS."""
         here, pem = self.folder.absolute(), self.folder.absolute() / "tls" / "localhost.pem"
-        text = self.replaced(
+        text = replaced(
             documented("map $http_upgrade"),
             ("listen [::]:443 ssl;", ""),
             ("listen 443", f"listen {self.at(front)}"),
@@ -223,6 +234,22 @@ class ProxyTestCase(TlsTestCase):
         first.drop()
         await self.api.call("DELETE")
         await self.enter()
+
+
+class ReplacedTests(SynchronousTestCase):
+    """What the pages have, with what tests have instead."""
+
+    def test_at_once(self) -> None:
+        """What was put in is left as it is, and all that the page has is replaced."""
+        path = "/check/8080/tls"
+        text = replaced("crt DIR check; server 8080 check", ("DIR", path), ("8080", 18080), ("check", "ssl"))
+        self.assertEqual(text, f"crt {path} ssl; server 18080 ssl")
+        self.assertEqual(replaced("as it is"), "as it is")
+
+    def test_not_there(self) -> None:
+        """What a page no longer has cannot be replaced."""
+        with self.assertRaises(KeyError):
+            replaced("crt DIR", ("DIR", "/tls"), ("8080", 18080))
 
 
 class HaproxyTests(ProxyTestCase):
@@ -291,7 +318,7 @@ class NginxTests(ProxyTestCase):
             self.skipTest("nginx's stream module (Debian package libnginx-mod-stream) is not installed")
         back = free_port()
         mine = [("listen 443", f"listen 127.0.0.1:{self.front}"), ("10.0.0.5:443", f"127.0.0.1:{back}")]
-        text = self.replaced(documented("proxy_protocol on"), *mine)
+        text = replaced(documented("proxy_protocol on"), *mine)
         self.nginx(text, f"load_module {module};").wait_for_port(self.front)
         self.behind_tcp(back=back, WS_MAX_PER_ADDRESS="1")
         await self.check_lives()
