@@ -6,7 +6,8 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.programs import Program, free_port, wait_until
+from bench.ports import free_port
+from bench.programs import Program, wait_until
 
 _COUNTS = struct.Struct("=5Q")  #: struct counts of sink.c
 

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from random import SystemRandom
 from types import TracebackType
 from typing import Self
 
@@ -250,15 +249,3 @@ def resident_bytes(pids: Sequence[int]) -> int:
             if line.startswith("Pss:"):
                 total += int(line.split()[1]) * 1024
     return total
-
-
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody uses; none of those that connections get by themselves."""
-    while True:
-        port = SystemRandom().randrange(10_000, 32_768)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port

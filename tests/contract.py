@@ -41,7 +41,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
-from tests.processes import free_port
+from bench.ports import free_port
 from tests.recording_api import Answer, Call, RecordingApi
 from tests.steady import keep_steady
 from tests.waiting import PATIENCE, Condition, reactor, within

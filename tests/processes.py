@@ -25,10 +25,11 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from random import SystemRandom
 from typing import IO
 
 from twisted.trial.unittest import SynchronousTestCase
+
+from bench.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout: its ``wsaas`` is what the tests run, installed or not."""
@@ -274,16 +275,3 @@ def has_ipv6() -> bool:
     except OSError:
         return False
     return True
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """:returns: a TCP port on which nothing listened a moment ago; none of those that connections get by themselves."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    while True:
-        port = SystemRandom().randrange(10_000, 32_768)
-        with socket.socket(family) as listener:
-            try:
-                listener.bind((host, port))
-            except OSError:
-                continue
-            return port

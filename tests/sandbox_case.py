@@ -18,9 +18,10 @@ from typing import Any
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from bench.ports import free_port
 from tests.gate import TEXT, frame, handshake_request, http_request
 from tests.ledger_api import LedgerApi
-from tests.processes import PATIENCE, ROOT, Program, ProgramError, environment, free_port, start
+from tests.processes import PATIENCE, ROOT, Program, ProgramError, environment, start
 from tests.sandbox import REFUSED, Plan
 from tests.service_unit import Service
 

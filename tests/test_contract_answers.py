@@ -7,8 +7,8 @@ import re
 
 from twisted.internet.task import LoopingCall
 
+from bench.ports import free_port
 from tests.contract import ContractTestCase
-from tests.processes import free_port
 from tests.recording_api import Answer, Call
 from tests.wire import (
     BINARY,

@@ -12,8 +12,9 @@ from itertools import pairwise
 from twisted.internet.task import LoopingCall
 from twisted.trial.unittest import SynchronousTestCase
 
+from bench.ports import free_port
 from tests.contract import ContractTestCase
-from tests.processes import ROOT, free_port, start, start_gateway
+from tests.processes import ROOT, start, start_gateway
 from tests.recording_api import Answer, Call
 from tests.waiting import reactor
 from tests.wire import (

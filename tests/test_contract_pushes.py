@@ -10,8 +10,8 @@ from urllib.parse import quote
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import SkipTest
 
+from bench.ports import free_port
 from tests.contract import ContractTestCase
-from tests.processes import free_port
 from tests.recording_api import Answer
 from tests.waiting import PATIENCE, reactor, within
 from tests.wire import BINARY, CLOSE, NOBODY, PING, PONG, TEXT, Frame, Reply, Wire, close_payload, frame, handshake

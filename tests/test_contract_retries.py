@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.internet.task import deferLater
 
+from bench.ports import free_port
 from tests.contract import ContractTestCase
-from tests.processes import free_port
 from tests.recording_api import Answer, Call
 from tests.waiting import reactor
 from tests.wire import PING, PONG, TEXT, Frame, Wire, frame, handshake

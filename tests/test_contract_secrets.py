@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import SkipTest
 
+from bench.ports import free_port
 from tests.contract import ContractTestCase
-from tests.processes import free_port
 from tests.recording_api import Answer, Call
 from tests.signatures import sign
 from tests.test_contract_pushes import PushTestCase

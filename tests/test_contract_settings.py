@@ -19,7 +19,8 @@ from pathlib import Path
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.processes import Gateway, environment, free_port, start_gateway, twistd
+from bench.ports import free_port
+from tests.processes import Gateway, environment, start_gateway, twistd
 from tests.wire import CLOSE, TEXT, close_payload, frame, handshake
 from wsaas import __version__
 from wsaas.setting_table import SETTINGS

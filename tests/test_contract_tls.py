@@ -15,8 +15,8 @@ from twisted.internet.ssl import (
     TLSVersion,
 )
 
+from bench.ports import free_port
 from tests.certificates import Authority, self_signed, version_11
-from tests.processes import free_port
 from tests.tls_case import TlsTestCase
 from tests.waiting import reactor
 from tests.wire import BINARY, CLOSE, PING, PONG, TEXT, Frame, Wire, close_payload, frame, handshake

@@ -14,8 +14,9 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from bench.ports import free_port
 from tests.gate import handshake_request
-from tests.processes import PATIENCE, environment, free_port, start, twistd
+from tests.processes import PATIENCE, environment, start, twistd
 from tests.welcome_api import WelcomeApi
 from wsaas.descriptors import Descriptors, Shares, raise_limit, share_out
 from wsaas.listen import Door
@@ -99,10 +100,12 @@ class DescriptorsTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Make one; there is room for ten."""
         self.clock = Clock()
-        free = os.open(os.devnull, os.O_RDONLY)
-        os.close(free)
-        self.mark = free + 11  # one is the probe
-        self.descriptors = Descriptors(self.clock, Shares(self.mark, self.mark + 5, 1, 1))
+        # Free numbers, of which others in this process may have some in between; one is the probe.
+        free = [os.open(os.devnull, os.O_RDONLY) for _ in range(16)]
+        for number in free:
+            os.close(number)
+        self.mark, self.last = free[11], free[15] + 1
+        self.descriptors = Descriptors(self.clock, Shares(self.mark, self.last, 1, 1))
         self.addCleanup(self.descriptors.stop)
         self.port = ManyWait(100)
         self.addCleanup(self.close_all)
@@ -148,7 +151,7 @@ class DescriptorsTests(SynchronousTestCase):
         self.descriptors.guard(self.door, clients=False)
         self.turn()
         self.assertGreaterEqual(max(self.port.sockets), self.mark)
-        self.assertLess(max(self.port.sockets), self.mark + 5)
+        self.assertLess(max(self.port.sockets), self.last)
 
     def test_few_at_a_time(self) -> None:
         """The loop has other things to do, too."""

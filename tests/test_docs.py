@@ -18,7 +18,8 @@ from urllib.parse import urlsplit
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tests.processes import PATIENCE, ROOT, Program, environment, free_port, start, start_gateway
+from bench.ports import free_port
+from tests.processes import PATIENCE, ROOT, Program, environment, start, start_gateway
 from tests.signatures import sign, signed_text
 from wsaas import __version__
 from wsaas.identity import is_key, tag_of

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tests.processes import ROOT, Program, environment, free_port, start, start_gateway
+from bench.ports import free_port
+from tests.processes import ROOT, Program, environment, start, start_gateway
 from tests.signatures import sign
 from tests.test_settings import SECRETS
 

@@ -15,10 +15,11 @@ from twisted.internet.ssl import PrivateCertificate
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from bench.ports import free_port
 from tests.certificates import Authority
 from tests.contract import ContractTestCase
 from tests.gate import Gate
-from tests.processes import free_port, start_gateway
+from tests.processes import start_gateway
 from tests.recording_api import Answer, Call
 from tests.test_contract_settings import Api, Client
 from tests.wire import BINARY, TEXT, Reply, Wire, frame, handshake

@@ -18,8 +18,9 @@ from twisted.internet.task import deferLater
 from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from bench.ports import free_port
 from tests.certificates import self_signed
-from tests.processes import free_port, has_ipv6
+from tests.processes import has_ipv6
 from wsaas import listen
 from wsaas.errors import SettingsError
 from wsaas.listen import BACKLOG, DefaultEndpoint, Door, Endpoint, endpoints, listen_all, with_backlog

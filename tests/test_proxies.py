@@ -15,7 +15,8 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, c
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.processes import ROOT, Gateway, Program, environment, free_port, has_ipv6, start, twistd
+from bench.ports import free_port
+from tests.processes import ROOT, Gateway, Program, environment, has_ipv6, start, twistd
 from tests.tls_case import TlsTestCase
 from tests.waiting import reactor, within
 from tests.wire import BINARY, Fields, Frame, Reply, Wire, handshake

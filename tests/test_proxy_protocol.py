@@ -16,9 +16,9 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from bench.ports import free_port
 from tests.contract import ContractTestCase
 from tests.gate import Gate, handshake_request
-from tests.processes import free_port
 from tests.properties import moderately
 from tests.test_http_parser import slices
 from tests.tls_case import TlsTestCase

@@ -16,9 +16,10 @@ from cryptography import x509
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
+from bench.ports import free_port
 from tests.certificates import Authority
 from tests.gate import handshake_request
-from tests.processes import PATIENCE, Gateway, environment, free_port, start_gateway, twistd
+from tests.processes import PATIENCE, Gateway, environment, start_gateway, twistd
 from wsaas.signals import Signals
 
 

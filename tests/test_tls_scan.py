@@ -15,8 +15,8 @@ from typing import Any
 from OpenSSL import SSL
 from twisted.internet.utils import getProcessOutputAndValue
 
+from bench.ports import free_port
 from tests.certificates import Authority
-from tests.processes import free_port
 from tests.tls_case import TlsTestCase
 from tests.waiting import reactor, within
 from wsaas import tls

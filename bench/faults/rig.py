@@ -15,8 +15,8 @@ from time import monotonic
 from typing import Any
 
 from bench.faults.ledger import Account, Counts
-from bench.faults.sockets import lasting_port
 from bench.machine import assign_cores
+from bench.ports import free_port
 from bench.programs import Program
 from bench.systems.wsaas import ROOT, listen
 
@@ -181,7 +181,7 @@ class Rig:
         cores = assign_cores()
         self.folder = folder
         self.api = Api(folder, cores.api)
-        self.port = lasting_port()
+        self.port = free_port()
         self._core = cores.system
         self._settings = {name: value for name, value in settings.items() if value}
         self.gateway: Gateway | None = None

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from bench.machine import first_line
 from bench.peers import installed_version, write_configuration
-from bench.programs import Program, free_port
+from bench.ports import free_port
+from bench.programs import Program
 from bench.systems import Instance
 
 MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")

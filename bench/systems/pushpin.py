@@ -8,7 +8,8 @@ import shutil
 from pathlib import Path
 
 from bench.peers import installed_version, write_configuration
-from bench.programs import Program, free_port
+from bench.ports import free_port
+from bench.programs import Program
 from bench.systems import Instance
 
 AT_ONCE = 8  #: with thousands of clients, more handshakes at a time end with 502 for some of them

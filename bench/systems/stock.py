@@ -7,7 +7,8 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from bench.programs import Program, free_port
+from bench.ports import free_port
+from bench.programs import Program
 from bench.systems import Instance
 from bench.systems.wsaas import ROOT, listen
 

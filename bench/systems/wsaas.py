@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from bench.programs import Program, free_port
+from bench.ports import free_port
+from bench.programs import Program
 from bench.systems import Instance, put_message
 from wsaas import __version__
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 
+from bench.ports import free_port
 from tests.attacks.attack import AttackTestCase, attack
-from tests.processes import free_port
 from tests.recording_api import Answer, Call
 from tests.waiting import reactor, within
 from tests.wire import BINARY, CLOSE, PING, PONG, TEXT, Reply, Wire, close_payload, frame, handshake

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from struct import pack
 
+from bench.ports import free_port
 from tests.attacks.attack import AttackTestCase, attack
-from tests.processes import free_port
 from tests.wire import Fields, Wire, handshake
 
 V1 = b"PROXY TCP4 203.0.113.9 127.0.0.1 4711 80\r\n"

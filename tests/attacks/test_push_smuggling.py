@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from bench.ports import free_port
 from tests.attacks.attack import any_of, attack, statuses_in
 from tests.attacks.pushes import EVIL, PushAttackTestCase, request
-from tests.processes import free_port
 from tests.wire import NOBODY, Fields, handshake
 
 CHUNKED = ("Transfer-Encoding", "chunked")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from bench.ports import free_port
 from tests.attacks.attack import attack
 from tests.attacks.pushes import PushAttackTestCase, request
-from tests.processes import free_port
 from tests.wire import NOBODY, handshake
 from wsaas.identity import tag_of
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from bench.ports import free_port
 from tests.attacks.attack import AttackTestCase, any_of, attack, statuses_in
 from tests.attacks.pushes import request
-from tests.processes import free_port
 from tests.recording_api import Answer
 from tests.wire import CLOSE, NOBODY, TEXT, Wire, close_payload, frame
 from wsaas import descriptors, turns

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.internet.task import LoopingCall
 
+from bench.ports import free_port
 from tests.attacks.attack import AttackTestCase, attack
-from tests.processes import free_port
 from tests.recording_api import Answer
 from tests.tls_case import TlsTestCase
 from tests.wire import BINARY, CLOSE, PING, PONG, TEXT, Wire, close_payload, frame, handshake

@@ -10,9 +10,9 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.threads import deferToThread
 from zope.interface import implementer
 
+from bench.ports import free_port
 from tests.attacks.attack import AttackTestCase, attack
 from tests.certificates import Authority, self_signed
-from tests.processes import free_port
 from tests.tls_case import TlsTestCase
 from tests.wire import Wire, handshake
 

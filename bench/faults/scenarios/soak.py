@@ -14,7 +14,7 @@ from bench.faults.hostile import Watch
 from bench.faults.outcome import Outcome
 from bench.faults.plan import Plan
 from bench.faults.rig import Rig, set_up
-from bench.faults.sockets import lasting_port
+from bench.ports import free_port
 
 SENDERS = 100
 BURST = 8  #: messages that a client sends in one go
@@ -33,7 +33,7 @@ ENOUGH = 50  #: samples below which nothing is said about growth
 async def soak(plan: Plan) -> Outcome:
     """Run it, and compare the end with the beginning."""
     outcome = Outcome()
-    settings, admin = {"API_MAX_REQUESTS": "64"}, lasting_port()
+    settings, admin = {"API_MAX_REQUESTS": "64"}, free_port()
     if can_be_read():
         settings["ADMIN_LISTEN"] = endpoint(admin)
     async with set_up(settings, journal=True) as rig:
