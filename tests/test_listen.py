@@ -20,6 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from bench.ports import free_port
 from tests.certificates import self_signed
+from tests.descriptions import escaped
 from tests.processes import has_ipv6
 from wsaas import listen
 from wsaas.errors import SettingsError
@@ -147,10 +148,9 @@ class DescriptionTests(SynchronousTestCase):
             [f"tls:{folder}:443", f"tls:path={folder}:port=443", f"ssl:443:privateKey={path}"],
         )
         self.assertEqual(len(made), 3)
-        colon = folder.with_name(folder.name + ":x")
+        colon = folder.with_name(folder.name + ":x y")
         folder.rename(colon)
-        escaped = str(colon).replace(":", "\\:")
-        self.assertEqual(len(endpoints(MemoryReactor(), "WS_LISTEN", [f"tls:{escaped}:443"])), 1)
+        self.assertEqual(len(endpoints(MemoryReactor(), "WS_LISTEN", [f"tls:{escaped(colon)}:443"])), 1)
 
 
 class LoopbackTests(TestCase):

@@ -36,6 +36,7 @@ from tests.certificates import (
     serial_below_zero,
     version_11,
 )
+from tests.descriptions import escaped
 from tests.properties import moderately
 from wsaas import tls
 from wsaas.listen import Endpoint
@@ -706,8 +707,7 @@ class DescriptionTests(TlsCase):
     def test_an_escaped_colon(self) -> None:
         """Paths may have any character."""
         path = self.write("a:b=c\\d.pem", *_ECDSA)
-        escaped = str(path).replace("\\", "\\\\").replace(":", "\\:").replace("=", "\\=")
-        self.assertIsNotNone(unwrap(f"ssl:1:privateKey={escaped}")[1])
+        self.assertIsNotNone(unwrap(f"ssl:1:privateKey={escaped(path)}")[1])
 
     @moderately
     @given(st.text("tlsxport=:\\0 \n", max_size=30))

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.endpoints import _parse
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import URI
 
+from tests.descriptions import escaped
 from tests.properties import moderately
 from wsaas.values import (
     choice,
@@ -16,6 +18,7 @@ from wsaas.values import (
     field_lines,
     field_names,
     file_text,
+    folder,
     hostname,
     is_reserved,
     media_type,
@@ -252,6 +255,20 @@ class HostnameTests(SynchronousTestCase):
         self.assertIn(text, (bare, f"{bare}/"))
 
 
+class FolderTests(SynchronousTestCase):
+    """Paths of folders."""
+
+    def test_any_name(self) -> None:
+        """Folders have names in all languages, and blanks."""
+        for path in ("/var/lib/wsaas", "/home/jürgen/my state", "/状态"):
+            self.assertEqual(folder(path), Path(path))
+
+    def test_refused(self) -> None:
+        """It says where, whatever the process's own folder is; and nothing that garbles a log."""
+        for path in ("state", "./state", "~/state", "", "/a\nb", "/a\x1b[0m", "/a\0b", "/\udcff"):
+            self.assertRaises(ValueError, folder, path)
+
+
 class EndpointsTests(SynchronousTestCase):
     """Endpoint descriptions, as far as their text tells."""
 
@@ -260,6 +277,22 @@ class EndpointsTests(SynchronousTestCase):
         self.assertEqual(
             endpoints(" tcp:1  tls:/etc/tls:443\nunix:/run/x "), ("tcp:1", "tls:/etc/tls:443", "unix:/run/x")
         )
+
+    def test_blanks_in_paths(self) -> None:
+        """With a backslash before them, they do not separate; nor does a backslash that has one itself."""
+        self.assertEqual(endpoints(r"tls:/my\ tls:443 tcp:1"), (r"tls:/my\ tls:443", "tcp:1"))
+        self.assertEqual(endpoints("unix:/x\\\\ tcp:1"), ("unix:/x\\\\", "tcp:1"))
+        self.assertEqual(endpoints("unix:/x\\"), ("unix:/x\\",))
+
+    @moderately
+    @given(st.lists(st.text(min_size=1), min_size=1), st.sampled_from((" ", "\n", "\t ", "\u2003")))
+    def test_any_paths(self, paths: list[str], between: str) -> None:
+        """What was escaped comes back in one piece, and Twisted reads what was meant."""
+        texts = [f"unix:{escaped(path)}" for path in paths]
+        found = endpoints(between.join(texts))
+        self.assertEqual(found, tuple(texts))
+        for path, description in zip(paths, found, strict=True):
+            self.assertEqual(_parse(description), (["unix", path], {}))
 
     def test_all_kinds_of_the_contract(self) -> None:
         """``tcp:``, ``tls:``, ``ssl:``, ``unix:``, ``systemd:``; each behind a proxy, too."""
