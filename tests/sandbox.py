@@ -140,6 +140,8 @@ class Sandbox:
 
     def arrange(self) -> None:
         """Make the file system what the service is to see of it."""
+        # systemd's own: whoever runs the tests may have another one, and the service could not enter what is made here.
+        os.umask(0o022)
         service, plan = self._service, self._plan
         # A machine on which the gateway is installed: folders of ours, where the unit expects them.
         roots = {Path("/opt"), _RUN, _STATE}

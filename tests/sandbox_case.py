@@ -27,8 +27,9 @@ from tests.service_unit import Service
 
 UNIT = (ROOT / "systemd/wsaas.service").read_text()
 
-#: An account of those that systemd takes for DynamicUser=.
-USER = 64923
+#: An account of those that systemd takes for DynamicUser=; another run of the tests beside this one has another.
+USER = 61_184 + os.getpid() % 4_000
+_OTHERS = 0o005
 
 
 def low_port() -> int:
@@ -99,8 +100,12 @@ class SandboxCase(SynchronousTestCase):
         self.state, self.credentials, self.run_folder = (Path(folder.name, name) for name in ("lib", "secrets", "run"))
         for path in (self.state, self.credentials, self.run_folder):
             path.mkdir()
+            path.chmod(0o755)
         self.user = USER if os.geteuid() == 0 else os.geteuid()
         os.chown(self.state, self.user, -1)
+        for seen in (Path(sys.prefix), ROOT / "wsaas"):
+            if self.user != os.geteuid() and seen.stat().st_mode & _OTHERS != _OTHERS:
+                raise SkipTest(f"{seen} is closed to other accounts, of which the service is one")
         self.systemd = Systemd(self.run_folder)
         self.addCleanup(self.systemd.close)
 
