@@ -17,6 +17,7 @@ from twisted.internet.ssl import (
 
 from bench.ports import free_port
 from tests.certificates import Authority, self_signed, version_11
+from tests.descriptions import escaped
 from tests.tls_case import TlsTestCase
 from tests.waiting import reactor
 from tests.wire import BINARY, CLOSE, PING, PONG, TEXT, Frame, Wire, close_payload, frame, handshake
@@ -31,7 +32,7 @@ class ClientTests(TlsTestCase):
         cert_path, key_path = self.write("cert.pem", certificate), self.write("key.pem", key)
         port = free_port()
         await self.serve(
-            WS_LISTEN=f"ssl:{port}:privateKey={key_path}:certKey={cert_path}:interface=127.0.0.1",
+            WS_LISTEN=f"ssl:{port}:privateKey={escaped(key_path)}:certKey={escaped(cert_path)}:interface=127.0.0.1",
             WS_HOSTNAME=f"https://localhost:{port}",
             **settings,
         )
@@ -72,7 +73,7 @@ class ClientTests(TlsTestCase):
             self.write(f"tls/{name}.pem", *self.authority.issue((name,)))
         port = free_port()
         await self.serve(
-            WS_LISTEN=f"tls:{(self.folder / 'tls').absolute()}:{port}:interface=127.0.0.1",
+            WS_LISTEN=f"tls:{escaped((self.folder / 'tls').absolute())}:{port}:interface=127.0.0.1",
             WS_HOSTNAME=f"https://localhost:{port}",
         )
         self.port, self.push_tls = port, self.trusting()
@@ -155,7 +156,7 @@ class PushTests(TlsTestCase):
         cert_path, key_path = self.write("cert.pem", certificate), self.write("key.pem", key)
         pushes = free_port()
         await self.serve(
-            PUSH_LISTEN=f"ssl:{pushes}:privateKey={key_path}:certKey={cert_path}:interface=127.0.0.1",
+            PUSH_LISTEN=f"ssl:{pushes}:privateKey={escaped(key_path)}:certKey={escaped(cert_path)}:interface=127.0.0.1",
             WS_HOSTNAME=f"https://localhost:{pushes}",
         )
         self.push_tls = self.trusting()
@@ -172,10 +173,10 @@ class PushTests(TlsTestCase):
         pushers = Authority("Pushers")
         ca = self.write("pushers.pem", pushers.certificate)
         path = self.write("tls/localhost.pem", *self.authority.issue())
-        for place in (f"ssl:{{}}:privateKey={path}", f"tls:{path.parent}:{{}}"):
+        for place in (f"ssl:{{}}:privateKey={escaped(path)}", f"tls:{escaped(path.parent)}:{{}}"):
             port = free_port()
             await self.serve(
-                PUSH_LISTEN=f"{place.format(port)}:caCerts={ca}:interface=127.0.0.1",
+                PUSH_LISTEN=f"{place.format(port)}:caCerts={escaped(ca)}:interface=127.0.0.1",
                 WS_HOSTNAME=f"https://localhost:{port}",
             )
             client, ws_uri = await self.connected()

@@ -16,6 +16,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase
 
 from bench.ports import free_port
+from tests.descriptions import escaped
 from tests.processes import ROOT, Gateway, Program, environment, has_ipv6, start, twistd
 from tests.tls_case import TlsTestCase
 from tests.waiting import reactor, within
@@ -113,7 +114,7 @@ class ProxyTestCase(TlsTestCase):
     def behind_tcp(self, *, back: int, **settings: str) -> Gateway:
         """Start the gateway with the settings for a proxy that passes TLS on, and pushes coming in that way, too."""
         place = [
-            ("/run/credentials/wsaas.service:443", f"{self.folder.absolute()}/tls:{back}"),
+            ("/run/credentials/wsaas.service:443", f"{escaped(self.folder.absolute() / 'tls')}:{back}"),
             ("10.0.0.5", "127.0.0.1"),
         ]
         return self.gateway_behind(
@@ -150,15 +151,14 @@ class ProxyTestCase(TlsTestCase):
         :param modules: what it takes beside the program
         """
         program = self.program("nginx", "nginx")
-        head = (
-            f"{modules}\ndaemon off;\nmaster_process off;\npid {self.folder.absolute()}/pid;\nerror_log stderr warn;\n"
-        )
+        pid = f'pid "{self.folder.absolute()}/pid"'
+        head = f"{modules}\ndaemon off;\nmaster_process off;\n{pid};\nerror_log stderr warn;\n"
         config = self.write("nginx.conf", f"{head}events {{}}\n{text}".encode())
         return start(self, [program, "-p", self.folder.absolute(), "-e", "stderr", "-c", config])
 
     def haproxy_http(self, back: int, *pairs: tuple[str, object], more: str = "") -> Program:
         """Start HAProxy as it ends TLS."""
-        mine = [("bind :443", f"bind {self.at(self.front)}"), ("/etc/haproxy/certs", self.folder.absolute() / "tls")]
+        mine = [("bind :443", f"bind {self.at(self.front)}"), ("/etc/haproxy/certs", f'"{self.folder.absolute()}/tls"')]
         text = replaced(documented("frontend clients"), *mine, ("127.0.0.1:8080", f"127.0.0.1:{back}"), *pairs)
         return self.haproxy(text, more)
 
@@ -169,7 +169,8 @@ class ProxyTestCase(TlsTestCase):
 
     def nginx_http(self, front: int, back: int, *pairs: tuple[str, object]) -> Program:
         """Start nginx as it ends TLS."""
-        here, pem = self.folder.absolute(), self.folder.absolute() / "tls" / "localhost.pem"
+        here = self.folder.absolute()
+        pem = f'"{here}/tls/localhost.pem"'
         text = replaced(
             documented("map $http_upgrade"),
             ("listen [::]:443 ssl;", ""),
@@ -180,7 +181,7 @@ class ProxyTestCase(TlsTestCase):
             *pairs,
         )
         kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        temporary = "".join(f"{kind}_temp_path {here}/{kind};\n" for kind in kinds)
+        temporary = "".join(f'{kind}_temp_path "{here}/{kind}";\n' for kind in kinds)
         return self.nginx(f"http {{\naccess_log off;\n{temporary}{text}}}\n")
 
     # Clients

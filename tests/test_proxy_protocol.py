@@ -18,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bench.ports import free_port
 from tests.contract import ContractTestCase
+from tests.descriptions import escaped
 from tests.gate import Gate, handshake_request
 from tests.properties import moderately
 from tests.test_http_parser import slices
@@ -426,10 +427,10 @@ class TlsTests(TlsTestCase):
         if kind == "ssl":
             certificate, key = self.authority.issue()
             paths = self.write("cert.pem", certificate), self.write("key.pem", key)
-            place = f"ssl:{port}:privateKey={paths[1]}:certKey={paths[0]}:interface=127.0.0.1"
+            place = f"ssl:{port}:privateKey={escaped(paths[1])}:certKey={escaped(paths[0])}:interface=127.0.0.1"
         else:
             self.write("tls/localhost.pem", *self.authority.issue())
-            place = f"tls:{(self.folder / 'tls').absolute()}:{port}:interface=127.0.0.1"
+            place = f"tls:{escaped((self.folder / 'tls').absolute())}:{port}:interface=127.0.0.1"
         await self.serve(
             WS_LISTEN=f"haproxy:{place}", WS_HOSTNAME=f"https://localhost:{port}", FAST_LANES=self.fast_lanes
         )

@@ -18,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bench.ports import free_port
 from tests.certificates import Authority
+from tests.descriptions import escaped
 from tests.gate import handshake_request
 from tests.processes import PATIENCE, Gateway, environment, start_gateway, twistd
 from wsaas.signals import Signals
@@ -161,7 +162,7 @@ class ReloadTests(SynchronousTestCase):
         self.path.parent.mkdir()
         self.issue()
         self.port = free_port()
-        listen = f"tls:{self.path.parent}:{self.port}:interface=127.0.0.1"
+        listen = f"tls:{escaped(self.path.parent)}:{self.port}:interface=127.0.0.1"
         # Nobody is to connect to that port but with TLS.
         self.gateway = Gateway([*twistd(), "--demo"], environment(WS_LISTEN=listen), self.port)
         self.addCleanup(self.gateway.stop)

@@ -17,6 +17,7 @@ from twisted.internet.utils import getProcessOutputAndValue
 
 from bench.ports import free_port
 from tests.certificates import Authority
+from tests.descriptions import escaped
 from tests.tls_case import TlsTestCase
 from tests.waiting import reactor, within
 from wsaas import tls
@@ -118,8 +119,8 @@ class ScanTests(TlsTestCase):
         mine = self.write("mine.crt", certificate), self.write("mine.key", key)
         clients, pushes = free_port(), free_port()
         await self.serve(
-            WS_LISTEN=f"tls:{single.parent / 'tls'}:{clients}:interface=127.0.0.1",
-            PUSH_LISTEN=f"ssl:{pushes}:privateKey={single}:caCerts={ca}:interface=127.0.0.1",
+            WS_LISTEN=f"tls:{escaped(single.parent / 'tls')}:{clients}:interface=127.0.0.1",
+            PUSH_LISTEN=f"ssl:{pushes}:privateKey={escaped(single)}:caCerts={escaped(ca)}:interface=127.0.0.1",
             WS_HOSTNAME=f"https://localhost:{pushes}",
         )
         for port, name, ciphers, options in (
@@ -140,7 +141,7 @@ class ScanTests(TlsTestCase):
         self.patch(tls, "GROUPS", (b"X25519:P-521",))
         port, path = free_port(), self.issue("tls/localhost.pem", "localhost", 2048)
         await self.serve(
-            WS_LISTEN=f"tls:{path.parent}:{port}:interface=127.0.0.1", WS_HOSTNAME=f"https://localhost:{port}"
+            WS_LISTEN=f"tls:{escaped(path.parent)}:{port}:interface=127.0.0.1", WS_HOSTNAME=f"https://localhost:{port}"
         )
         found, profile = await self.scan(port)
         for version in ("tls_1_0", "tls_1_1"):

@@ -6,6 +6,7 @@ from twisted.internet.task import LoopingCall
 
 from bench.ports import free_port
 from tests.attacks.attack import AttackTestCase, attack
+from tests.descriptions import escaped
 from tests.recording_api import Answer
 from tests.tls_case import TlsTestCase
 from tests.wire import BINARY, CLOSE, PING, PONG, TEXT, Wire, close_payload, frame, handshake
@@ -225,7 +226,7 @@ class SlowTlsTests(SlowTestCase, TlsTestCase):
         paths = self.write("cert.pem", certificate), self.write("key.pem", key)
         port = free_port()
         await self.serve(
-            WS_LISTEN=f"ssl:{port}:privateKey={paths[1]}:certKey={paths[0]}:interface=127.0.0.1",
+            WS_LISTEN=f"ssl:{port}:privateKey={escaped(paths[1])}:certKey={escaped(paths[0])}:interface=127.0.0.1",
             WS_HOSTNAME=f"https://localhost:{port}",
             WS_TIMEOUT=SHORT,
         )

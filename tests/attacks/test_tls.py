@@ -13,6 +13,7 @@ from zope.interface import implementer
 from bench.ports import free_port
 from tests.attacks.attack import AttackTestCase, attack
 from tests.certificates import Authority, self_signed
+from tests.descriptions import escaped
 from tests.tls_case import TlsTestCase
 from tests.wire import Wire, handshake
 
@@ -63,7 +64,7 @@ class ClientTlsTests(AttackTestCase, TlsTestCase):
             self.write(f"{name}.pem", *self.authority.issue(("localhost" if name == "default" else "a.example",)))
         port = free_port()
         await self.serve(
-            WS_LISTEN=f"tls:{self.folder.absolute()}:{port}{options}:interface=127.0.0.1",
+            WS_LISTEN=f"tls:{escaped(self.folder.absolute())}:{port}{options}:interface=127.0.0.1",
             WS_HOSTNAME=f"https://localhost:{port}",
         )
         self.port, self.push_tls = port, self.trusting(mine=mine)
@@ -165,7 +166,7 @@ class ClientTlsTests(AttackTestCase, TlsTestCase):
     async def test_certificates(self) -> str:
         ca = Authority("Friends")
         path = self.write("friends.crt", ca.certificate)
-        await self.begin_tls(f":caCerts={path}", ca.issue(("friend",)))
+        await self.begin_tls(f":caCerts={escaped(path)}", ca.issue(("friend",)))
         theirs = [None, self.authority.issue(("friend",)), self_signed("friend"), ca.issue(("friend",), days=-1)]
         theirs += [Authority("Friends").issue(("friend",)), ca.issue(("friend",), days=3, since=1)]
         push = self.request("PUT", self._bystanders_uri, b"evil")
