@@ -18,10 +18,10 @@ from twisted.web.http_headers import Headers
 
 from tests.gate import Wire
 from tests.memory_api import MemoryApi, ReceivedRequest, answer_bytes, read_requests
-from wsaas.agent import KEEP_IDLE
-from wsaas.answers import Answer
-from wsaas.client import CallsApi
+from wsaas.callbacks.answers import Answer
+from wsaas.callbacks.treq_client import CallsApi
 from wsaas.errors import CallbackFailed, NoAnswer, NotSent, NotVerified, TimedOut, Unusable
+from wsaas.net.http1.persistent_agent import KEEP_IDLE
 
 URI = "http://192.0.2.10:8000/hook"
 TIMEOUT = 10.0

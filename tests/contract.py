@@ -47,9 +47,9 @@ from tests.steady import keep_steady
 from tests.waiting import PATIENCE, Condition, reactor, within
 from tests.wire import BINARY, PONG, TEXT, AutobahnClient, Fields, Reply, Wire, frame, handshake
 from wsaas.assembly import build
-from wsaas.gateway import Gateway
 from wsaas.logs import format_text
-from wsaas.settings import read_settings
+from wsaas.operations.service import Gateway
+from wsaas.settings.read import read_settings
 
 
 @dataclass

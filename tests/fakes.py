@@ -8,16 +8,18 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from wsaas.handshake import Handshake
-from wsaas.identity import Identity
-from wsaas.interfaces import Waiter
-from wsaas.journal_file import Debt
-from wsaas.messages import Close, End, Grant, Message
-from wsaas.retry import Backoff, Retries, Retry
+from wsaas.callbacks.journal_file import Debt
+from wsaas.connections.identity import Identity
+from wsaas.connections.interfaces import Waiter
+from wsaas.connections.messages import Close, End, Grant, Message
+from wsaas.connections.retry import Backoff, Retries, Retry
+from wsaas.websocket.handshake import Handshake
 
 
 class MemoryPeer:
-    """A :class:`~wsaas.interfaces.Peer` that keeps what it is told; the test says when bytes reach the kernel.
+    """A :class:`~wsaas.connections.interfaces.Peer` that keeps what it is told.
+
+    The test says when bytes reach the kernel.
 
     Every frame counts as its payload and two bytes of header.
 
@@ -101,7 +103,7 @@ def no_retries() -> Retries:
 
 
 class PendingCalls:
-    """The :class:`~wsaas.interfaces.Calls` of one connection, which the test answers.
+    """The :class:`~wsaas.connections.interfaces.Calls` of one connection, which the test answers.
 
     :param retries: how messages are tried again; not at all if not given
     """
@@ -169,7 +171,9 @@ class PendingCalls:
 
 
 class PendingJournal:
-    """A :class:`~wsaas.journal.Journal` that keeps what it is told, and takes debts down when the test says so."""
+    """A :class:`~wsaas.callbacks.journal.Journal` that keeps what it is told.
+
+    The test says when debts are taken down."""
 
     healthy = True
 

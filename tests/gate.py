@@ -22,26 +22,26 @@ from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
-from wsaas.addresses import Addresses
-from wsaas.admission import Admission
-from wsaas.api import Api, fixed_lines
-from wsaas.breaker import Breaker
-from wsaas.client import ApiClient, PlainClient
-from wsaas.client_site import ClientSite
-from wsaas.connection import Connection
-from wsaas.goodbyes import Goodbyes
-from wsaas.handshake_lane import HandshakeLane
-from wsaas.identity import Identity, new_identity
-from wsaas.push import PushResource
-from wsaas.push_lane import PushLane
-from wsaas.registry import Registry
-from wsaas.retry import Backoff, Retries
-from wsaas.settings import read_settings
-from wsaas.site import ClientRoot, PushRoot
-from wsaas.slots import Slots
-from wsaas.takeover import ClientFactory
-from wsaas.tokens import PushTokens
-from wsaas.upgrade import UpgradeResource
+from wsaas.callbacks.breaker import Breaker
+from wsaas.callbacks.calls import Api, fixed_lines
+from wsaas.callbacks.disconnects import Goodbyes
+from wsaas.callbacks.slots import Slots
+from wsaas.callbacks.treq_client import ApiClient, PlainClient
+from wsaas.connections.addresses import Addresses
+from wsaas.connections.admission import Admission
+from wsaas.connections.connection import Connection
+from wsaas.connections.identity import Identity, new_identity
+from wsaas.connections.registry import Registry
+from wsaas.connections.retry import Backoff, Retries
+from wsaas.net.http1.handshake_lane import HandshakeLane
+from wsaas.net.http1.push_lane import PushLane
+from wsaas.net.http1.site import ClientSite
+from wsaas.pushes.resource import PushResource
+from wsaas.pushes.tokens import PushTokens
+from wsaas.routes import ClientRoot, PushRoot
+from wsaas.settings.read import read_settings
+from wsaas.websocket.takeover import ClientFactory
+from wsaas.websocket.upgrade import UpgradeResource
 
 #: When the tests' clock starts: 2023-11-14T22:13:20Z.
 NOW = 1_700_000_000.0

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from urllib.parse import unquote
 
-from wsaas.identity import Identity, tag_of
-from wsaas.journal import Done
-from wsaas.journal_file import Batch, Debt
-from wsaas.messages import Close, ClosedBy, End
+from wsaas.callbacks.journal import Done
+from wsaas.callbacks.journal_file import Batch, Debt
+from wsaas.connections.identity import Identity, tag_of
+from wsaas.connections.messages import Close, ClosedBy, End
 
 CRASH = End(Close(1006), ClosedBy.CRASH)
 
 
 class MemoryWriter:
-    """A :class:`~wsaas.journal.Writer`.
+    """A :class:`~wsaas.callbacks.journal.Writer`.
 
     :param at_once: whether it writes as soon as it is asked to
     """

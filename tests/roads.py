@@ -16,10 +16,10 @@ from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
-from wsaas.agent import PersistentAgent
-from wsaas.client import Body
-from wsaas.fast_agent import FastAgent
-from wsaas.trust import ApiTrust
+from wsaas.callbacks.treq_client import Body
+from wsaas.net.client_tls import ApiTrust
+from wsaas.net.http1.client import FastAgent
+from wsaas.net.http1.persistent_agent import PersistentAgent
 
 URI = b"http://127.0.0.1:5000/websocket?a=b"
 OK = b"HTTP/1.1 200 OK\r\n"

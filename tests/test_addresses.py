@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.gate import TEXT, Gate, Wire, close_frame, frame, handshake_request, http_request, read_answer
 from tests.properties import moderately
-from wsaas.addresses import Addresses, origin
+from wsaas.connections.addresses import Addresses, origin
 
 
 class OriginTests(SynchronousTestCase):

@@ -6,7 +6,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.gate import HttpAnswer, Wire, http_request, read_answer, read_answers
-from wsaas.admin import HEAD_TIMEOUT, Readiness, admin_site
+from wsaas.operations.admin import HEAD_TIMEOUT, Readiness, admin_site
 
 
 class Letters:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.gate import Gate, Wire, close_frame, handshake_request, http_request, read_answer
-from wsaas.push import PushResource
+from wsaas.pushes.resource import PushResource
 
 
 class AdmissionTests(SynchronousTestCase):

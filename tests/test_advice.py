@@ -5,9 +5,9 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.test_settings import SECRETS
-from wsaas.advice import misnamed, warnings
-from wsaas.setting_table import SETTINGS
-from wsaas.settings import Settings, read_settings
+from wsaas.settings.advice import misnamed, warnings
+from wsaas.settings.read import Settings, read_settings
+from wsaas.settings.table import SETTINGS
 
 API = {"API_URI": "127.0.0.1:9000/websocket"}
 

@@ -16,15 +16,15 @@ from twisted.web.iweb import IAgent, IResponse
 
 from tests.gate import Wire
 from tests.memory_api import MemoryApi, answer_bytes, read_requests
-from wsaas.agent import (
+from wsaas.callbacks.treq_client import Body, why
+from wsaas.errors import NoAnswer, NotSent, TimedOut
+from wsaas.net.client_tls import ApiTrust, NoHandshake, Untrusted
+from wsaas.net.http1.persistent_agent import (
     KEEP_IDLE,
     PersistentAgent,
     _after_all_sent,
     is_cancelled,
 )
-from wsaas.client import Body, why
-from wsaas.errors import NoAnswer, NotSent, TimedOut
-from wsaas.trust import ApiTrust, NoHandshake, Untrusted
 
 URI = b"http://192.0.2.10:8000/hook?a=b"
 

@@ -11,11 +11,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
 from tests.properties import moderately
-from wsaas import answers
-from wsaas.answers import NO_ROUTE, Answer, is_grant, is_refused, is_settled, read_grant, retry_after
+from wsaas.callbacks import answers
+from wsaas.callbacks.answers import NO_ROUTE, Answer, is_grant, is_refused, is_settled, read_grant, retry_after
+from wsaas.connections.messages import Close, ClosedBy, Delivered, Grant, Message, Outcome, Rejected
 from wsaas.errors import CallbackFailed, Denied, Unauthorized, Unsuccessful, Unusable
-from wsaas.messages import Close, ClosedBy, Delivered, Grant, Message, Outcome, Rejected
-from wsaas.settings import read_settings
+from wsaas.settings.read import read_settings
 
 #: ``API_RETRY_STATUS`` unless set.
 RETRY_STATUS = read_settings({"API_URI": "x/"}).api.retry_status

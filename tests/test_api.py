@@ -33,10 +33,11 @@ from tests.gate import (
 )
 from tests.memory_api import MemoryApi, ReceivedRequest, answer_bytes, read_requests
 from tests.properties import moderately
-from wsaas import __version__, goodbyes
-from wsaas.agent import PersistentAgent
-from wsaas.client import ApiClient, PlainClient
-from wsaas.trust import ApiTrust
+from wsaas import __version__
+from wsaas.callbacks import disconnects as goodbyes
+from wsaas.callbacks.treq_client import ApiClient, PlainClient
+from wsaas.net.client_tls import ApiTrust
+from wsaas.net.http1.persistent_agent import PersistentAgent
 
 
 def fields(call: ApiCall) -> dict[str, list[str]]:

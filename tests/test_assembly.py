@@ -17,11 +17,11 @@ from tests.memory_machine import Machine, built
 from tests.test_settings import SECRETS
 from wsaas import assembly
 from wsaas.assembly import build
+from wsaas.callbacks.journal import NO_JOURNAL
+from wsaas.connections.identity import new_identity
 from wsaas.errors import SettingsError
-from wsaas.gateway import Gateway
-from wsaas.identity import new_identity
-from wsaas.journal import NO_JOURNAL
-from wsaas.settings import read_settings
+from wsaas.operations.service import Gateway
+from wsaas.settings.read import read_settings
 
 API = {"API_URI": "127.0.0.1:9000/websocket"}
 KEY = new_identity("", bytes).key
@@ -221,9 +221,11 @@ class BuildTests(SynchronousTestCase):
 
     def test_metrics_without_what_writes_them(self) -> None:
         """The start says what to install."""
-        import wsaas.metrics  # noqa: F401 - so that there is what is taken away
+        import wsaas.operations.metrics  # noqa: F401 - so that there is what is taken away
 
-        for name in [name for name in sys.modules if name.split(".")[0] == "prometheus_client"] + ["wsaas.metrics"]:
+        for name in [name for name in sys.modules if name.split(".")[0] == "prometheus_client"] + [
+            "wsaas.operations.metrics"
+        ]:
             self.addCleanup(sys.modules.__setitem__, name, sys.modules[name])
             del sys.modules[name]
         modules: dict[str, Any] = sys.modules  # None stands for what cannot be imported

@@ -13,8 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
 from tests.properties import moderately
-from wsaas.answers import Answer
-from wsaas.breaker import LONGEST_INTERVAL, MIN_FAILURES, Breaker
+from wsaas.callbacks.answers import Answer
+from wsaas.callbacks.breaker import LONGEST_INTERVAL, MIN_FAILURES, Breaker
 from wsaas.errors import CallbackFailed, GatewayFault, NoAnswer, NotSent, NotVerified, TimedOut, Unusable
 
 

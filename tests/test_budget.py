@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from wsaas.budget import Budget, Budgets, Queue, total_for
+from wsaas.limits import Budget, Budgets, Queue, total_for
 
 
 class BudgetTests(SynchronousTestCase):

@@ -17,11 +17,11 @@ from twisted.web.server import NOT_DONE_YET
 
 from tests.gate import FULL, HttpAnswer, SecureWire, Wire, http_request, read_answer, read_answers
 from tests.properties import moderately
-from wsaas.channel import LINGER
-from wsaas.client_site import ClientSite, Lobby
-from wsaas.exchange import RequestHead, Response, json_response, text_response
-from wsaas.judged_request import JudgedRequest
-from wsaas.turns import PER_TURN, REFUSED, REFUSED_PAUSE
+from wsaas.net.http1.channel import LINGER
+from wsaas.net.http1.judged_request import JudgedRequest
+from wsaas.net.http1.messages import RequestHead, Response, json_response, text_response
+from wsaas.net.http1.site import ClientSite, Lobby
+from wsaas.net.http1.turns import PER_TURN, REFUSED, REFUSED_PAUSE
 
 HEAD_TIMEOUT = 30.0
 MAX_BODY = 100

@@ -8,9 +8,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests import calls
 from tests.gate import ApiCall, FakeAgent
 from tests.properties import moderately
-from wsaas.agent import PersistentAgent
-from wsaas.client import ApiClient, Body, CallsApi, PlainClient
-from wsaas.trust import ApiTrust
+from wsaas.callbacks.treq_client import ApiClient, Body, CallsApi, PlainClient
+from wsaas.net.client_tls import ApiTrust
+from wsaas.net.http1.persistent_agent import PersistentAgent
 
 
 class PlainRoad(calls.ClientTestCase):

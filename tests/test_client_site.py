@@ -9,10 +9,10 @@ from twisted.logger import globalLogPublisher
 
 from tests.gate import http_request
 from tests.test_channel import HEAD_TIMEOUT, MAX_BODY, ChannelTestCase
-from wsaas.budget import OVERHEAD, Budget
-from wsaas.channel import LINGER, Channel
-from wsaas.client_site import MAX_AWAITED, ClientSite
-from wsaas.exchange import Response
+from wsaas.limits import OVERHEAD, Budget
+from wsaas.net.http1.channel import LINGER, Channel
+from wsaas.net.http1.messages import Response
+from wsaas.net.http1.site import MAX_AWAITED, ClientSite
 
 
 class CrowdTests(ChannelTestCase):

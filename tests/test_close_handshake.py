@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.gate import CLOSE, PING, TEXT, Frame, Gate, close_frame, close_payload, frame, read_frames
 from tests.properties import moderately
 from tests.test_http_parser import slices
-from wsaas.close_handshake import read_close
+from wsaas.websocket.close_handshake import read_close
 
 CODES = st.one_of(
     st.sampled_from([1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007, 1011, 1012, 1013, 1014, 1015, 3000, 4999, 5000]),

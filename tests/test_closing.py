@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import MemoryPeer
-from wsaas.closing import CLOSE_ROUNDS, CLOSE_TIMEOUT, Closing
+from wsaas.connections.close_timeout import CLOSE_ROUNDS, CLOSE_TIMEOUT, Closing
 
 
 class ClosingTests(SynchronousTestCase):

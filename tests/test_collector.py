@@ -6,7 +6,7 @@ import gc
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from wsaas.collector import settle
+from wsaas.operations.garbage import settle
 
 
 class SettleTests(SynchronousTestCase):

@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.properties import moderately
-from wsaas.confirmation import MAX_TIME, MAX_WAITING, Confirmations, read_time
+from wsaas.connections.confirmations import MAX_TIME, MAX_WAITING, Confirmations, read_time
 from wsaas.errors import PushRefused
 
 SECRET = b"secret of a connection"

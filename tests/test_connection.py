@@ -7,9 +7,14 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import MemoryPeer, PendingCalls
-from wsaas.closing import CLOSE_ROUNDS, CLOSE_TIMEOUT
-from wsaas.connection import Connection, State
-from wsaas.delivery import MAX_WAITING
+from wsaas.callbacks.journal import NO_JOURNAL, Journal
+from wsaas.connections.close_timeout import CLOSE_ROUNDS, CLOSE_TIMEOUT
+from wsaas.connections.connection import Connection, State
+from wsaas.connections.identity import Identity
+from wsaas.connections.inbox import MAX_WAITING
+from wsaas.connections.messages import Close, ClosedBy, Delivered, End, Grant, Message, Rejected
+from wsaas.connections.registry import Registry
+from wsaas.connections.retry import LONGEST_PAUSE, Backoff, Retries
 from wsaas.errors import (
     CallbackFailed,
     ClientLeftError,
@@ -25,13 +30,8 @@ from wsaas.errors import (
     Unsuccessful,
     Unusable,
 )
-from wsaas.handshake import Handshake
-from wsaas.identity import Identity
-from wsaas.journal import NO_JOURNAL, Journal
-from wsaas.messages import Close, ClosedBy, Delivered, End, Grant, Message, Rejected
-from wsaas.registry import Registry
-from wsaas.retry import LONGEST_PAUSE, Backoff, Retries
-from wsaas.settings import ConnectionSettings
+from wsaas.settings.read import ConnectionSettings
+from wsaas.websocket.handshake import Handshake
 
 NOW = 1_700_000_000.0
 TIMEOUT = 30.0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tests.fakes import PendingJournal
 from tests.test_connection import ConnectionCase, ending, text
-from wsaas.connection import State
+from wsaas.connections.connection import State
+from wsaas.connections.messages import Close, ClosedBy, Delivered, Grant
 from wsaas.errors import Denied, NoAnswer, NotTried
-from wsaas.messages import Close, ClosedBy, Delivered, Grant
 
 
 class JournaledTests(ConnectionCase):

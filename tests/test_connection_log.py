@@ -8,8 +8,8 @@ from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from wsaas.connection_log import ConnectionLog
-from wsaas.messages import Close, ClosedBy, End
+from wsaas.connections.log import ConnectionLog
+from wsaas.connections.messages import Close, ClosedBy, End
 
 END = End(Close(4001, "bye"), ClosedBy.API)
 

@@ -15,10 +15,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.fakes import MemoryPeer, PendingCalls
 from tests.properties import run_courses
 from tests.test_connection import HANDSHAKE, IDENTITY, NOW
-from wsaas.closing import CLOSE_ROUNDS, CLOSE_TIMEOUT
-from wsaas.confirmation import MAX_WAITING as MAX_CONFIRMING
-from wsaas.connection import Connection, State
-from wsaas.delivery import MAX_WAITING
+from wsaas.connections.close_timeout import CLOSE_ROUNDS, CLOSE_TIMEOUT
+from wsaas.connections.confirmations import MAX_WAITING as MAX_CONFIRMING
+from wsaas.connections.connection import Connection, State
+from wsaas.connections.inbox import MAX_WAITING
+from wsaas.connections.messages import Close, ClosedBy, Delivered, Grant, Message, Rejected
+from wsaas.connections.outbox import MAX_HELD
+from wsaas.connections.registry import Registry
+from wsaas.connections.retry import LONGEST_PAUSE, Backoff, Retries
 from wsaas.errors import (
     CallbackFailed,
     Denied,
@@ -33,11 +37,7 @@ from wsaas.errors import (
     Unsuccessful,
     Unusable,
 )
-from wsaas.messages import Close, ClosedBy, Delivered, Grant, Message, Rejected
-from wsaas.outbox import MAX_HELD
-from wsaas.registry import Registry
-from wsaas.retry import LONGEST_PAUSE, Backoff, Retries
-from wsaas.settings import ConnectionSettings
+from wsaas.settings.read import ConnectionSettings
 
 MAX_MESSAGE = 100
 MAX_BUFFER = 300

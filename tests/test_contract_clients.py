@@ -31,7 +31,7 @@ from tests.wire import (
     frame,
     handshake,
 )
-from wsaas import closing
+from wsaas.connections import close_timeout as closing
 
 PLAIN = b"GET / HTTP/1.1\r\nHost: gateway.example\r\n\r\n"  #: a request that is no handshake
 

@@ -23,7 +23,7 @@ from bench.ports import free_port
 from tests.processes import Gateway, environment, start_gateway, twistd
 from tests.wire import CLOSE, TEXT, close_payload, frame, handshake
 from wsaas import __version__
-from wsaas.setting_table import SETTINGS
+from wsaas.settings.table import SETTINGS
 from wsaas.tap import Options, makeService
 
 PATIENCE = 15.0  #: seconds for which a test waits for one thing

@@ -6,9 +6,9 @@ from twisted.internet.error import ConnectionLost
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.gate import TEXT, Gate, close_frame, frame, http_request, read_answer
+from wsaas.connections.messages import Close, ClosedBy, End
 from wsaas.counts import FAILURES, Attempts, Counts, Histogram
 from wsaas.errors import CallbackFailed, NoAnswer, NoSlot, NotSent, TimedOut, Unusable
-from wsaas.messages import Close, ClosedBy, End
 
 
 class HistogramTests(SynchronousTestCase):

@@ -10,8 +10,9 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import PendingCalls
-from wsaas.budget import Budget
-from wsaas.delivery import MAX_WAITING, Delivery
+from wsaas.connections.inbox import MAX_WAITING, Delivery
+from wsaas.connections.messages import Delivered, Message, Outcome, Rejected
+from wsaas.connections.retry import Backoff, Retries
 from wsaas.errors import (
     CallbackFailed,
     GatewayFault,
@@ -22,8 +23,7 @@ from wsaas.errors import (
     Unsuccessful,
     Unusable,
 )
-from wsaas.messages import Delivered, Message, Outcome, Rejected
-from wsaas.retry import Backoff, Retries
+from wsaas.limits import Budget
 
 ROOM = 100
 
@@ -34,7 +34,7 @@ def sized(size: int) -> Message:
 
 
 class RecordingSender:
-    """A :class:`~wsaas.delivery.Sender` that keeps what it is told."""
+    """A :class:`~wsaas.connections.inbox.Sender` that keeps what it is told."""
 
     def __init__(self) -> None:
         self.ws_state: str | None = None

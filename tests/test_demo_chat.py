@@ -14,8 +14,8 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
-from wsaas.answers import Answer
-from wsaas.client import ApiClient, PlainClient
+from wsaas.callbacks.answers import Answer
+from wsaas.callbacks.treq_client import ApiClient, PlainClient
 from wsaas.demo.chat import MAX_TEXT, ChatApi
 from wsaas.demo.traffic import Exchange, Traffic
 

@@ -18,7 +18,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 from zope.interface.verify import verifyObject
 
-from wsaas.client import ApiClient, PlainClient
+from wsaas.callbacks.treq_client import ApiClient, PlainClient
 from wsaas.demo import Demo
 from wsaas.demo.pages import demo_pages
 from wsaas.demo.traffic import Traffic

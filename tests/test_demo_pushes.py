@@ -9,13 +9,13 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
-from wsaas.connection import Connection
+from wsaas.connections.connection import Connection
+from wsaas.connections.messages import Close, ClosedBy, Message
+from wsaas.connections.registry import Registry
 from wsaas.demo.pushes import RecordedPushes
 from wsaas.demo.traffic import Exchange, Traffic
 from wsaas.errors import PushRefused
-from wsaas.exchange import RequestHead, Response
-from wsaas.messages import Close, ClosedBy, Message
-from wsaas.registry import Registry
+from wsaas.net.http1.messages import RequestHead, Response
 
 
 class Target:

@@ -18,8 +18,8 @@ from bench.ports import free_port
 from tests.gate import handshake_request
 from tests.processes import PATIENCE, environment, start, twistd
 from tests.welcome_api import WelcomeApi
-from wsaas.descriptors import Descriptors, Shares, raise_limit, share_out
-from wsaas.listen import Door
+from wsaas.net.descriptors import Descriptors, Shares, raise_limit, share_out
+from wsaas.net.listen import Door
 
 
 class ShareTests(SynchronousTestCase):

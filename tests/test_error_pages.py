@@ -11,13 +11,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.gate import Gate, HttpAnswer, handshake_request, http_request, read_answer
 from tests.wire import NOBODY
-from wsaas.admin import HEAD_TIMEOUT, Readiness, admin_site
-from wsaas.client_site import ClientSite
-from wsaas.connection import Connection
+from wsaas.connections.connection import Connection
+from wsaas.connections.outbox import Outbox
 from wsaas.demo.pages import demo_pages
 from wsaas.demo.traffic import Traffic
-from wsaas.judged_request import JudgedRequest
-from wsaas.outbox import Outbox
+from wsaas.net.http1.judged_request import JudgedRequest
+from wsaas.net.http1.site import ClientSite
+from wsaas.operations.admin import HEAD_TIMEOUT, Readiness, admin_site
 
 #: Stands in every request where it can, and in every exception; no answer repeats it.
 MARK = "m4rk"

@@ -9,6 +9,7 @@ from http import HTTPStatus
 from twisted.trial.unittest import SynchronousTestCase
 
 from wsaas import errors
+from wsaas.connections.messages import ClosedBy, checked_close
 from wsaas.errors import (
     CallbackFailed,
     ClientLeftError,
@@ -30,7 +31,6 @@ from wsaas.errors import (
     Unusable,
     WsaasError,
 )
-from wsaas.messages import ClosedBy, checked_close
 
 
 def subclasses(cls: type[Exception]) -> Iterator[type[Exception]]:

@@ -13,7 +13,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.test.requesthelper import DummyRequest
 
 from tests.properties import moderately
-from wsaas.exchange import RequestHead, Response, client_of, json_response, phrase, text_response
+from wsaas.net.http1.messages import RequestHead, Response, client_of, json_response, phrase, text_response
 
 
 class RequestHeadTests(SynchronousTestCase):

@@ -14,13 +14,13 @@ from tests.calls import MAX_BODY, TIMEOUT, URI
 from tests.gate import Wire
 from tests.memory_api import answer_bytes, read_requests
 from tests.properties import moderately
-from wsaas.answers import Answer
-from wsaas.client import CallsApi
+from wsaas.callbacks.answers import Answer
+from wsaas.callbacks.client import FastApiClient, FastClient
+from wsaas.callbacks.treq_client import CallsApi
 from wsaas.errors import CallbackFailed, NoAnswer, NotSent, TimedOut, Unusable
-from wsaas.fast_agent import FastAgent, PendingCall, Target
-from wsaas.fast_client import FastApiClient, FastClient
-from wsaas.http_parser import Fields
-from wsaas.trust import ApiTrust
+from wsaas.net.client_tls import ApiTrust
+from wsaas.net.http1.client import FastAgent, PendingCall, Target
+from wsaas.net.http1.parser import Fields
 
 
 class EagerOrigin:

@@ -12,8 +12,8 @@ from twisted.web.http_headers import Headers
 
 from tests.gate import Gate, SecureWire, handshake_request, read_answer
 from tests.properties import moderately
-from wsaas.exchange import RequestHead
-from wsaas.forwarded import believed, read_entry
+from wsaas.net.http1.forwarded import believed, read_entry
+from wsaas.net.http1.messages import RequestHead
 
 
 def told(

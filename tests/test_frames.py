@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.gate import BINARY, TEXT, Frame, frame, read_frames
 from tests.properties import moderately
-from wsaas.frames import message_frame, read_message
-from wsaas.messages import Message
+from wsaas.connections.messages import Message
+from wsaas.websocket.frames import message_frame, read_message
 
 #: Both sides of each step of the length's encoding (RFC 6455 §5.2).
 EDGES = (0, 1, 124, 125, 126, 127, 65534, 65535, 65536, 65537, 1 << 20)

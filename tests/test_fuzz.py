@@ -20,7 +20,8 @@ from fuzz.minimise import failure_of, minimise
 from fuzz.scene import Differs, normalised
 from fuzz.targets import NAMES, Target, load
 from fuzz.watch import Fault, Flood, Watch, watch
-from wsaas import push_lane, upgrade
+from wsaas.net.http1 import push_lane
+from wsaas.websocket import upgrade
 
 #: Inputs of all targets together: enough to see that none of them is broken, few enough for a quick run.
 INPUTS = 1000

@@ -29,13 +29,13 @@ from tests.gate import (
     read_answer,
     read_frames,
 )
-from wsaas import gateway
-from wsaas.connection import Connection
+from wsaas.connections.connection import Connection
+from wsaas.connections.timer_wheel import Wheel
 from wsaas.errors import SettingsError
-from wsaas.gateway import Gateway, Listener
-from wsaas.listen import Endpoint, endpoints
-from wsaas.notify import Notifier
-from wsaas.wheel import Wheel
+from wsaas.net.listen import Endpoint, endpoints
+from wsaas.operations import service as gateway
+from wsaas.operations.service import Gateway, Listener
+from wsaas.operations.systemd import Notifier
 
 
 @implementer(IListeningPort)

@@ -33,7 +33,7 @@ from tests.gate import (
     http_request,
 )
 from tests.properties import run_courses
-from wsaas.identity import new_identity
+from wsaas.connections.identity import new_identity
 
 MOST_CLIENTS = 4
 SLOTS = 3

@@ -17,19 +17,19 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
 from tests.properties import run_courses
-from wsaas import goodbyes as module
-from wsaas.answers import Answer
-from wsaas.breaker import MIN_FAILURES, Breaker
+from wsaas.callbacks import disconnects as module
+from wsaas.callbacks.answers import Answer
+from wsaas.callbacks.breaker import MIN_FAILURES, Breaker
+from wsaas.callbacks.disconnects import MAX_BYTES, PAUSES, RECORD, Goodbye, Goodbyes
+from wsaas.callbacks.journal_file import Debt
+from wsaas.callbacks.slots import Slots
+from wsaas.connections.identity import Identity, tag_of
+from wsaas.connections.messages import Close, ClosedBy, End
+from wsaas.connections.registry import Registry
+from wsaas.connections.retry import Backoff
 from wsaas.counts import attempts
 from wsaas.errors import CallbackFailed, NoAnswer, NotSent, TimedOut, Unusable
-from wsaas.goodbyes import MAX_BYTES, PAUSES, RECORD, Goodbye, Goodbyes
-from wsaas.identity import Identity, tag_of
-from wsaas.journal_file import Debt
-from wsaas.messages import Close, ClosedBy, End
-from wsaas.registry import Registry
-from wsaas.retry import Backoff
-from wsaas.settings import ApiSettings, read_settings
-from wsaas.slots import Slots
+from wsaas.settings.read import ApiSettings, read_settings
 
 NOW = 1_700_000_000.0
 CRASH = End(Close(1006), ClosedBy.CRASH)

@@ -12,10 +12,18 @@ from twisted.web.http_headers import Headers
 
 from tests.properties import moderately
 from wsaas.errors import HandshakeRefused
-from wsaas.exchange import RequestHead
-from wsaas.handshake import MAX_FORWARDED, MAX_LINES, MAX_NAMED, MAX_TARGET, Handshake, check_handshake, is_handshake
-from wsaas.origins import parse_origins
-from wsaas.settings import HandshakeSettings
+from wsaas.net.http1.messages import RequestHead
+from wsaas.settings.read import HandshakeSettings
+from wsaas.websocket.handshake import (
+    MAX_FORWARDED,
+    MAX_LINES,
+    MAX_NAMED,
+    MAX_TARGET,
+    Handshake,
+    check_handshake,
+    is_handshake,
+)
+from wsaas.websocket.origins import parse_origins
 
 #: RFC 6455 §1.3's example.
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="

@@ -37,12 +37,12 @@ from tests.properties import moderately
 from tests.test_fast_differential import EDITS, edited
 from tests.test_http_parser import slices
 from tests.test_push_lane import normalised
-from wsaas import turns
-from wsaas.channel import Channel
-from wsaas.client_site import Lobby
-from wsaas.exchange import RequestHead
-from wsaas.handshake_lane import MAX_EARLY, Arrival, HandshakeLane, read_head
-from wsaas.turns import REFUSED_PAUSE
+from wsaas.net.http1 import turns
+from wsaas.net.http1.channel import Channel
+from wsaas.net.http1.handshake_lane import MAX_EARLY, Arrival, HandshakeLane, read_head
+from wsaas.net.http1.messages import RequestHead
+from wsaas.net.http1.site import Lobby
+from wsaas.net.http1.turns import REFUSED_PAUSE
 
 HEAD_TIMEOUT = 30.0
 USUAL = handshake_request("/chat?room=7")

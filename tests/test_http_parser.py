@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.properties import moderately
 from wsaas.errors import Unusable
-from wsaas.http_parser import MAX_HEAD, AnswerParser, Fields, MalformedAnswer
+from wsaas.net.http1.parser import MAX_HEAD, AnswerParser, Fields, MalformedAnswer
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"

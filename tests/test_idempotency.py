@@ -11,9 +11,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.properties import moderately
+from wsaas.connections.idempotency import MAX_KEYS, Answer, Answers, read_key
 from wsaas.errors import PushRefused
-from wsaas.exchange import Response
-from wsaas.idempotency import MAX_KEYS, Answer, Answers, read_key
+from wsaas.net.http1.messages import Response
 
 
 class KeyTests(SynchronousTestCase):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.properties import moderately
-from wsaas.identity import KEY_BYTES, Identity, is_key, new_identity, tag_of
+from wsaas.connections.identity import KEY_BYTES, Identity, is_key, new_identity, tag_of
 
 
 class IdentityTests(SynchronousTestCase):

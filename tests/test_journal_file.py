@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.properties import examples
+from wsaas.callbacks.journal_file import Batch, Debt, JournalFile
+from wsaas.connections.identity import Identity, tag_of
+from wsaas.connections.messages import Close, ClosedBy, End
 from wsaas.errors import JournalError
-from wsaas.identity import Identity, tag_of
-from wsaas.journal_file import Batch, Debt, JournalFile
-from wsaas.messages import Close, ClosedBy, End
 
 CRASH = End(Close(1006), ClosedBy.CRASH)
 FILES = ("journal.sqlite", "journal.sqlite-wal")

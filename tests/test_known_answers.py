@@ -9,8 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.properties import moderately
 from tests.test_fast_differential import EDITS, edited
 from wsaas.errors import Unusable
-from wsaas.http_parser import AnswerParser, MalformedAnswer
-from wsaas.known_answers import _MAX_REMEMBERED, _PAUSE, KnownAnswers
+from wsaas.net.http1.known_heads import _MAX_REMEMBERED, _PAUSE, KnownAnswers
+from wsaas.net.http1.parser import AnswerParser, MalformedAnswer
 
 PLAIN = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nWs-State: a\r\n\r\nOK"
 ANSWERS = [

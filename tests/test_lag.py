@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from wsaas.lag import BOUNDS, Lag
+from wsaas.operations.loop_lag import BOUNDS, Lag
 
 
 class LagTests(SynchronousTestCase):

@@ -23,16 +23,16 @@ from tests.processes import start_gateway
 from tests.recording_api import Answer, Call
 from tests.test_contract_settings import Api, Client
 from tests.wire import BINARY, TEXT, Reply, Wire, frame, handshake
-from wsaas.advice import warnings
-from wsaas.connection import Connection
+from wsaas.connections.connection import Connection
+from wsaas.connections.identity import new_identity
+from wsaas.connections.outbox import Outbox
 from wsaas.errors import SettingsError
-from wsaas.exchange import RequestHead
-from wsaas.identity import new_identity
 from wsaas.logs import format_json, format_text
-from wsaas.outbox import Outbox
-from wsaas.settings import read_settings
+from wsaas.net.http1.messages import RequestHead
+from wsaas.settings.advice import warnings
+from wsaas.settings.read import read_settings
 from wsaas.tap import Options
-from wsaas.upgrade import UpgradeResource
+from wsaas.websocket.upgrade import UpgradeResource
 
 #: What the operator keeps secret, each part of it.
 OPERATORS = {

@@ -22,9 +22,9 @@ from bench.ports import free_port
 from tests.certificates import self_signed
 from tests.descriptions import escaped
 from tests.processes import has_ipv6
-from wsaas import listen
 from wsaas.errors import SettingsError
-from wsaas.listen import BACKLOG, DefaultEndpoint, Door, Endpoint, endpoints, listen_all, with_backlog
+from wsaas.net import listen
+from wsaas.net.listen import BACKLOG, DefaultEndpoint, Door, Endpoint, endpoints, listen_all, with_backlog
 
 
 def factory() -> Factory:

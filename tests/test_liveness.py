@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from wsaas.liveness import MAX_SILENCE, Pulse
-from wsaas.messages import Close, ClosedBy, Message
+from wsaas.connections.keepalive import MAX_SILENCE, Pulse
+from wsaas.connections.messages import Close, ClosedBy, Message
 
 
 class QuietPeer:

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from wsaas.log_limit import MOST, LogLimit
 from wsaas.logs import format_text, make_observer
-from wsaas.settings import LogSettings
+from wsaas.settings.read import LogSettings
 
 
 def event(at: float, text: str, many: str | None = None) -> LogEvent:

@@ -16,9 +16,9 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.properties import moderately
+from wsaas.connections.messages import ClosedBy
 from wsaas.logs import LeanLogger, LineObserver, format_json, format_text, make_observer
-from wsaas.messages import ClosedBy
-from wsaas.settings import LogSettings
+from wsaas.settings.read import LogSettings
 
 #: 2023-11-14T22:13:20.123Z
 TIME = 1_700_000_000.123
@@ -29,7 +29,7 @@ def event(text: str = "{tag} opened", level: Any = LogLevel.info, **values: Any)
     return {
         "log_time": TIME,
         "log_level": level,
-        "log_namespace": "wsaas.upgrade",
+        "log_namespace": "wsaas.websocket.upgrade",
         "log_format": text,
         "log_source": None,
         **values,
@@ -49,7 +49,9 @@ class TextTests(SynchronousTestCase):
 
     def test_a_line(self) -> None:
         """Time in UTC to the millisecond, level, who says it, what."""
-        self.assertEqual(format_text(event(tag="abc")), "2023-11-14T22:13:20.123Z INFO  wsaas.upgrade abc opened\n")
+        self.assertEqual(
+            format_text(event(tag="abc")), "2023-11-14T22:13:20.123Z INFO  wsaas.websocket.upgrade abc opened\n"
+        )
 
     def test_levels_have_one_width(self) -> None:
         """The words of LOG_LEVEL; Twisted's critical is an error."""
@@ -169,7 +171,7 @@ class JsonTests(SynchronousTestCase):
             {
                 "time": "2023-11-14T22:13:20.123Z",
                 "level": "INFO",
-                "logger": "wsaas.upgrade",
+                "logger": "wsaas.websocket.upgrade",
                 "message": "abc opened",
                 "tag": "abc",
                 "status": 403,
@@ -183,7 +185,7 @@ class JsonTests(SynchronousTestCase):
         """Nor are objects of the program written, which may hold anything."""
         record = json.loads(format_json({**event("x"), "time": 0, "level": "?", "message": "?", "logger": object()}))
         self.assertEqual(record["message"], "x")
-        self.assertEqual((record["level"], record["logger"]), ("INFO", "wsaas.upgrade"))
+        self.assertEqual((record["level"], record["logger"]), ("INFO", "wsaas.websocket.upgrade"))
         self.assertNotIn("factory", json.loads(format_json(event("x", factory=object()))))
 
     def test_a_traceback_is_a_member(self) -> None:

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests import test_transport
 from tests.test_transport import Line, Recorder
-from wsaas.loop import Turn, install
+from wsaas.net.reactor import Turn, install
 
 
 class LeanLoop(test_transport.Loop):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.properties import moderately
-from wsaas.messages import MAX_REASON, Close, ClosedBy, Delivered, Grant, Message, Traffic, checked_close
+from wsaas.connections.messages import MAX_REASON, Close, ClosedBy, Delivered, Grant, Message, Traffic, checked_close
 
 #: Protocol §3: "allowed 1000, 1001, 1003, 1007-1009, 1011-1014, 3000-4999".
 ALLOWED = {1000, 1001, 1003, 1007, 1008, 1009, 1011, 1012, 1013, 1014, *range(3000, 5000)}

@@ -19,12 +19,12 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from tests.gate import TEXT, Gate, close_frame, frame
 from tests.processes import ROOT
 from tests.test_docs import ParsedTestCase
-from wsaas.admin import Readiness
 from wsaas.counts import Histogram
-from wsaas.descriptors import Descriptors, Shares
-from wsaas.lag import Lag
-from wsaas.metrics import Metric, Metrics, gateway_metrics, single
-from wsaas.process import Process
+from wsaas.net.descriptors import Descriptors, Shares
+from wsaas.operations.admin import Readiness
+from wsaas.operations.loop_lag import Lag
+from wsaas.operations.metrics import Metric, Metrics, gateway_metrics, single
+from wsaas.operations.process import Process
 
 PAGE = ROOT / "docs" / "metrics.rst"
 DASHBOARD = ROOT / "docs" / "grafana-dashboard.json"

@@ -12,7 +12,7 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.processes import PATIENCE, start_gateway
-from wsaas.notify import Notifier, watchdog_interval
+from wsaas.operations.systemd import Notifier, watchdog_interval
 
 
 class NotifierTests(SynchronousTestCase):

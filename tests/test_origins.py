@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.properties import moderately
-from wsaas.origins import Origins, parse_origins
+from wsaas.websocket.origins import Origins, parse_origins
 
 _LABEL = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=8)
 _HOST = st.lists(_LABEL, min_size=1, max_size=4).map(".".join)

@@ -7,15 +7,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import MemoryPeer
 from tests.test_connection import IDENTITY, MAX_BUFFER, NOW, TIMEOUT, ConnectionCase, sized, text
-from wsaas import confirmation
-from wsaas.budget import OVERHEAD
-from wsaas.connection import State
-from wsaas.delivery import MAX_WAITING
+from wsaas.connections import confirmations as confirmation
+from wsaas.connections.connection import State
+from wsaas.connections.inbox import MAX_WAITING
+from wsaas.connections.keepalive import Pulse
+from wsaas.connections.messages import Close, ClosedBy, Grant, Traffic
+from wsaas.connections.outbox import MAX_HELD, Outbox
+from wsaas.connections.registry import Registry
 from wsaas.errors import Denied, NoAnswer, NotPresentError, NotSent, TooManyWaitError, TooSlowError
-from wsaas.liveness import Pulse
-from wsaas.messages import Close, ClosedBy, Grant, Traffic
-from wsaas.outbox import MAX_HELD, Outbox
-from wsaas.registry import Registry
+from wsaas.limits import OVERHEAD
 
 
 class OutboxTests(SynchronousTestCase):

@@ -21,8 +21,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.certificates import self_signed
-from wsaas.budget import OVERHEAD, Budget
-from wsaas.output import MAX_FRAMES, Output, unsent
+from wsaas.limits import OVERHEAD, Budget
+from wsaas.websocket.send_queue import MAX_FRAMES, Output, unsent
 
 reactor: Any = global_reactor
 

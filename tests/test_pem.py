@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import encrypted, self_signed
 from tests.properties import moderately
-from wsaas.pem import private_key, reasons, split_pem, x509_of
+from wsaas.net.pem import private_key, reasons, split_pem, x509_of
 
 
 class CertificateTests(SynchronousTestCase):

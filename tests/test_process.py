@@ -8,7 +8,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from wsaas.process import Process
+from wsaas.operations.process import Process
 
 
 class ThisProcessTests(SynchronousTestCase):

@@ -24,7 +24,7 @@ from tests.properties import moderately
 from tests.test_http_parser import slices
 from tests.tls_case import TlsTestCase
 from tests.wire import TEXT, Frame, Wire, handshake
-from wsaas.proxy_protocol import MAX_V1, MAX_V2, ProxiedFactory, ProxiedReactor, read_header
+from wsaas.net.proxy_protocol import MAX_V1, MAX_V2, ProxiedFactory, ProxiedReactor, read_header
 
 SIGNATURE = b"\x0d\x0a\x0d\x0a\x00\x0d\x0a\x51\x55\x49\x54\x0a"
 TCP4 = b"PROXY TCP4 198.51.100.7 192.0.2.80 50000 443\r\n"

@@ -35,9 +35,9 @@ from tests.gate import (
     read_frames,
 )
 from tests.properties import moderately
+from wsaas.connections.outbox import Outbox
 from wsaas.errors import PushRefused
-from wsaas.outbox import Outbox
-from wsaas.push import is_text
+from wsaas.pushes.resource import is_text
 
 UNKNOWN = "/AAAAAAAAAAAAAAAAAAAAAAAA"
 

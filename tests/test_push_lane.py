@@ -31,14 +31,14 @@ from tests.properties import moderately
 from tests.test_channel import Rules
 from tests.test_fast_differential import EDITS, edited
 from tests.test_http_parser import slices
-from wsaas import turns
-from wsaas.budget import Queue
-from wsaas.channel import LINGER, Channel
-from wsaas.client_site import ClientSite
-from wsaas.exchange import Response
-from wsaas.identity import new_identity
-from wsaas.push_lane import PushLane, read_lines
-from wsaas.turns import REFUSED_PAUSE
+from wsaas.connections.identity import new_identity
+from wsaas.limits import Queue
+from wsaas.net.http1 import turns
+from wsaas.net.http1.channel import LINGER, Channel
+from wsaas.net.http1.messages import Response
+from wsaas.net.http1.push_lane import PushLane, read_lines
+from wsaas.net.http1.site import ClientSite
+from wsaas.net.http1.turns import REFUSED_PAUSE
 
 HEAD_TIMEOUT = 30.0
 IDLE_TIMEOUT = 60.0

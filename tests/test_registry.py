@@ -8,9 +8,9 @@ from typing import cast
 from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
-from wsaas.connection import Connection
-from wsaas.identity import Identity
-from wsaas.registry import Registry
+from wsaas.connections.connection import Connection
+from wsaas.connections.identity import Identity
+from wsaas.connections.registry import Registry
 
 
 def connection(key: str) -> Connection:

@@ -17,7 +17,7 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IClientRequest, IResponse
 from zope.interface.verify import verifyObject
 
 from tests.roads import ANSWER, OK, URI, Collected, Network, Peer
-from wsaas.fast_agent import FastAgent
+from wsaas.net.http1.client import FastAgent
 
 
 class Produced:

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.properties import moderately
-from wsaas.retry import FIRST_PAUSE, LONGEST_PAUSE, Backoff, Retries, asked_pause
+from wsaas.connections.retry import FIRST_PAUSE, LONGEST_PAUSE, Backoff, Retries, asked_pause
 
 NOW = 784_111_777.0  # Sun, 06 Nov 1994 08:49:37 GMT, the example of RFC 9110
 

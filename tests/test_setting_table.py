@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from wsaas.setting_table import SETTINGS
+from wsaas.settings.table import SETTINGS
 
 
 class TableTests(SynchronousTestCase):

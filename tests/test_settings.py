@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.certificates import self_signed
 from tests.properties import moderately
 from wsaas.errors import SettingsError
-from wsaas.setting_table import SETTINGS, Setting
-from wsaas.settings import read_settings
+from wsaas.settings.read import read_settings
+from wsaas.settings.table import SETTINGS, Setting
 
 API = {"API_URI": "localhost:80/websocket"}
 

@@ -21,7 +21,7 @@ from tests.certificates import Authority
 from tests.descriptions import escaped
 from tests.gate import handshake_request
 from tests.processes import PATIENCE, Gateway, environment, start_gateway, twistd
-from wsaas.signals import Signals
+from wsaas.operations.signals import Signals
 
 
 class FirstComes:

@@ -26,9 +26,9 @@ from tests.gate import (
 from tests.properties import moderately
 from tests.signatures import Pairs, sign, signed_text
 from tests.test_settings import SECRETS
-from wsaas.journal_file import Debt
-from wsaas.messages import Close, ClosedBy, End
-from wsaas.signature import ConnectionSigner, Signer
+from wsaas.callbacks.journal_file import Debt
+from wsaas.callbacks.signature import ConnectionSigner, Signer
+from wsaas.connections.messages import Close, ClosedBy, End
 
 KEY = SECRETS.encode("ascii")
 

@@ -8,7 +8,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.properties import moderately
-from wsaas.slots import Slots
+from wsaas.callbacks.slots import Slots
 
 
 def _note(_: None, served: list[str], method: str) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from wsaas.callbacks.state_dir import StateDir
 from wsaas.errors import SettingsError
-from wsaas.state_dir import StateDir
 
 
 class StateDirTests(SynchronousTestCase):

@@ -18,8 +18,8 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from tests.deploy import DEPLOY, drop_ins
 from tests.processes import ROOT, Program, environment, start, twistd
 from wsaas.errors import SettingsError
-from wsaas.setting_table import SETTINGS
-from wsaas.settings import read_settings
+from wsaas.settings.read import read_settings
+from wsaas.settings.table import SETTINGS
 
 try:
     from websockets.sync.client import connect

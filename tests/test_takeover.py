@@ -11,12 +11,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.gate import PING, PONG, TEXT, Frame, Gate, Wire, frame, read_answer, read_frames
 from tests.test_connection import HANDSHAKE
-from wsaas.budget import Budgets
-from wsaas.connection import Connection, State
+from wsaas.connections.connection import Connection, State
+from wsaas.connections.messages import Close, ClosedBy, Grant
 from wsaas.errors import HandshakeRefused
-from wsaas.handshake import Handshake
-from wsaas.messages import Close, ClosedBy, Grant
-from wsaas.takeover import ClientFactory
+from wsaas.limits import Budgets
+from wsaas.websocket.handshake import Handshake
+from wsaas.websocket.takeover import ClientFactory
 
 #: What RFC 6455 §1.3 makes of the key in :data:`HANDSHAKE`.
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="

@@ -23,12 +23,12 @@ from zope.interface.verify import verifyObject
 from tests.memory_machine import Machine
 from tests.test_settings import UNUSABLE, shown_of
 from wsaas import __version__
-from wsaas.advice import warnings
 from wsaas.errors import SettingsError
-from wsaas.gateway import Gateway
 from wsaas.logs import make_observer
-from wsaas.setting_table import SETTINGS
-from wsaas.settings import LogSettings, read_settings
+from wsaas.operations.service import Gateway
+from wsaas.settings.advice import warnings
+from wsaas.settings.read import LogSettings, read_settings
+from wsaas.settings.table import SETTINGS
 from wsaas.tap import LoggedService, Options, makeService
 
 API = {"API_URI": "127.0.0.1:9000/websocket"}

@@ -38,10 +38,10 @@ from tests.certificates import (
 )
 from tests.descriptions import escaped
 from tests.properties import moderately
-from wsaas import tls
-from wsaas.listen import Endpoint
-from wsaas.proxy_protocol import ProxiedFactory
-from wsaas.tls import CIPHERS, ServerTls, TlsError, asks_for_certificates, unwrap
+from wsaas.net import server_tls as tls
+from wsaas.net.listen import Endpoint
+from wsaas.net.proxy_protocol import ProxiedFactory
+from wsaas.net.server_tls import CIPHERS, ServerTls, TlsError, asks_for_certificates, unwrap
 
 #: Made once: it takes a while.
 _ROOT = Authority("Root")

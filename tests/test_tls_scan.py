@@ -20,7 +20,7 @@ from tests.certificates import Authority
 from tests.descriptions import escaped
 from tests.tls_case import TlsTestCase
 from tests.waiting import reactor, within
-from wsaas import tls
+from wsaas.net import server_tls as tls
 
 #: Everything that it looks for, beside what its check of Mozilla's profile takes.
 _MORE = ("--certinfo", "--early_data", "--resum")

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.properties import moderately
-from wsaas import tokens
-from wsaas.tokens import PushTokens
+from wsaas.pushes import tokens
+from wsaas.pushes.tokens import PushTokens
 
 
 class PushTokensTests(SynchronousTestCase):

@@ -41,9 +41,9 @@ from zope.interface import directlyProvides, implementer
 
 from tests.certificates import self_signed
 from tests.properties import moderately
-from wsaas.budget import Budget
-from wsaas.output import Output, unsent
-from wsaas.transport import Buffers, EagerServer, EagerUnixServer, install
+from wsaas.limits import Budget
+from wsaas.net.transport import Buffers, EagerServer, EagerUnixServer, install
+from wsaas.websocket.send_queue import Output, unsent
 
 #: More than a loopback socket takes at once from a client that does not read.
 FLOOD = 24 << 20

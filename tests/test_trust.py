@@ -20,10 +20,10 @@ from twisted.web.iweb import IResponse
 from tests.certificates import encrypted, key_on_no_curve, self_signed
 from tests.gate import Wire
 from tests.memory_api import MemoryApi, answer_bytes
-from wsaas.agent import PersistentAgent
-from wsaas.client import Body
+from wsaas.callbacks.treq_client import Body
 from wsaas.errors import SettingsError
-from wsaas.trust import ApiTrust, read_authorities, read_certificate
+from wsaas.net.client_tls import ApiTrust, read_authorities, read_certificate
+from wsaas.net.http1.persistent_agent import PersistentAgent
 
 
 class TrustTests(TestCase):

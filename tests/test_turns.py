@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.gate import http_request, read_answers
 from tests.test_channel import ChannelTestCase
-from wsaas.exchange import Response
-from wsaas.turns import PER_TURN, REFUSED, REFUSED_PAUSE
+from wsaas.net.http1.messages import Response
+from wsaas.net.http1.turns import PER_TURN, REFUSED, REFUSED_PAUSE
 
 
 class TurnTests(ChannelTestCase):

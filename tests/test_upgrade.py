@@ -34,11 +34,11 @@ from tests.gate import (
     read_frames,
 )
 from tests.properties import moderately
-from wsaas.api import ApiCalls
-from wsaas.connection import Connection
+from wsaas.callbacks.calls import ApiCalls
+from wsaas.connections.connection import Connection
 from wsaas.log_limit import MOST, LogLimit
 from wsaas.logs import format_json
-from wsaas.turns import REFUSED_PAUSE
+from wsaas.net.http1.turns import REFUSED_PAUSE
 
 
 class UpgradeTestCase(SynchronousTestCase):

@@ -12,7 +12,7 @@ from twisted.web.client import URI
 
 from tests.descriptions import escaped
 from tests.properties import moderately
-from wsaas.values import (
+from wsaas.settings.values import (
     choice,
     endpoints,
     field_lines,

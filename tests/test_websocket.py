@@ -31,10 +31,10 @@ from tests.gate import (
     read_frames,
 )
 from tests.properties import moderately
-from wsaas.closing import CLOSE_TIMEOUT
-from wsaas.connection import Connection
-from wsaas.messages import Message
-from wsaas.websocket import (
+from wsaas.connections.close_timeout import CLOSE_TIMEOUT
+from wsaas.connections.connection import Connection
+from wsaas.connections.messages import Message
+from wsaas.websocket.protocol import (
     FREE_CONTROLS,
     FREE_FRAGMENTS,
     FREE_LATE,

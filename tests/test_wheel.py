@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.properties import moderately
-from wsaas.wheel import Wheel
+from wsaas.connections.timer_wheel import Wheel
 
 
 class Thing:

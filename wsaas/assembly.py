@@ -10,45 +10,45 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 
-from wsaas.addresses import Addresses
-from wsaas.admin import Readiness, admin_site
-from wsaas.admission import Admission
-from wsaas.agent import PersistentAgent
-from wsaas.api import Api, fixed_lines
-from wsaas.breaker import Breaker
-from wsaas.budget import Budgets, total_for
-from wsaas.client import ApiClient, CallsApi, PlainClient
-from wsaas.client_site import ClientSite
+from wsaas.callbacks.breaker import Breaker
+from wsaas.callbacks.calls import Api, fixed_lines
+from wsaas.callbacks.client import FastApiClient, FastClient
+from wsaas.callbacks.disconnects import Goodbyes
+from wsaas.callbacks.journal import NO_JOURNAL, DiskJournal, Journal, ThreadWriter
+from wsaas.callbacks.journal_file import JournalFile
+from wsaas.callbacks.slots import Slots
+from wsaas.callbacks.state_dir import StateDir
+from wsaas.callbacks.treq_client import ApiClient, CallsApi, PlainClient
+from wsaas.connections.addresses import Addresses
+from wsaas.connections.admission import Admission
+from wsaas.connections.identity import new_identity
+from wsaas.connections.registry import Registry
+from wsaas.connections.retry import Backoff, Retries
+from wsaas.connections.timer_wheel import WIDTH
 from wsaas.demo import Demo
-from wsaas.descriptors import Descriptors, share_out
 from wsaas.errors import SettingsError
-from wsaas.fast_agent import FastAgent
-from wsaas.fast_client import FastApiClient, FastClient
-from wsaas.gateway import Gateway, Listener
-from wsaas.goodbyes import Goodbyes
-from wsaas.handshake_lane import HandshakeLane
-from wsaas.identity import new_identity
-from wsaas.journal import NO_JOURNAL, DiskJournal, Journal, ThreadWriter
-from wsaas.journal_file import JournalFile
-from wsaas.lag import Lag
-from wsaas.listen import DefaultEndpoint, Endpoint, endpoints
-from wsaas.notify import Notifier
-from wsaas.process import Process
-from wsaas.push import PushResource
-from wsaas.push_lane import PushLane
-from wsaas.registry import Registry
-from wsaas.retry import Backoff, Retries
-from wsaas.settings import Settings
-from wsaas.site import ClientRoot, PushRoot
-from wsaas.slots import Slots
-from wsaas.state_dir import StateDir
-from wsaas.takeover import ClientFactory
-from wsaas.tokens import PushTokens
-from wsaas.transport import Buffers
-from wsaas.trust import ApiTrust
-from wsaas.upgrade import UpgradeResource
-from wsaas.values import parse_api_uri, without_secrets
-from wsaas.wheel import WIDTH
+from wsaas.limits import Budgets, total_for
+from wsaas.net.client_tls import ApiTrust
+from wsaas.net.descriptors import Descriptors, share_out
+from wsaas.net.http1.client import FastAgent
+from wsaas.net.http1.handshake_lane import HandshakeLane
+from wsaas.net.http1.persistent_agent import PersistentAgent
+from wsaas.net.http1.push_lane import PushLane
+from wsaas.net.http1.site import ClientSite
+from wsaas.net.listen import DefaultEndpoint, Endpoint, endpoints
+from wsaas.net.transport import Buffers
+from wsaas.operations.admin import Readiness, admin_site
+from wsaas.operations.loop_lag import Lag
+from wsaas.operations.process import Process
+from wsaas.operations.service import Gateway, Listener
+from wsaas.operations.systemd import Notifier
+from wsaas.pushes.resource import PushResource
+from wsaas.pushes.tokens import PushTokens
+from wsaas.routes import ClientRoot, PushRoot
+from wsaas.settings.read import Settings
+from wsaas.settings.values import parse_api_uri, without_secrets
+from wsaas.websocket.takeover import ClientFactory
+from wsaas.websocket.upgrade import UpgradeResource
 
 #: Seconds for a request's head where ``WS_TIMEOUT`` sets no limit.
 _HEAD_TIMEOUT = 30.0
@@ -106,7 +106,7 @@ def _admin(
     """
     places = settings.listen.admin
     try:
-        from wsaas.metrics import Metrics, gateway_metrics  # noqa: PLC0415 - prometheus_client is an extra
+        from wsaas.operations.metrics import Metrics, gateway_metrics  # noqa: PLC0415 - prometheus_client is an extra
     except ImportError as error:
         allowed = "endpoints, if prometheus_client is installed: pip install prometheus_client"
         raise SettingsError("ADMIN_LISTEN", " ".join(places), allowed) from error

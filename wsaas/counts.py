@@ -1,4 +1,4 @@
-"""What happened, as plain numbers: counted where it happens, read by :mod:`wsaas.metrics` when somebody asks.
+"""What happened, as plain numbers: counted where it happens, read by the metrics when somebody asks.
 
 An integer that is added to costs 20 ns; an object of a metrics library ten to fifty times that, with every message.
 """
@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from wsaas.messages import End
+from wsaas.connections.messages import End
 
 #: Upper ends in seconds, for what the API takes.
 CALL_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)

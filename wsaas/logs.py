@@ -24,7 +24,7 @@ from twisted.logger import (
 from zope.interface import implementer
 
 from wsaas.log_limit import LogLimit
-from wsaas.settings import LogSettings
+from wsaas.settings.read import LogSettings
 
 _LEVELS = {"ERROR": LogLevel.error, "WARN": LogLevel.warn, "INFO": LogLevel.info, "DEBUG": LogLevel.debug}
 _SHOWN = {LogLevel.debug: "DEBUG", LogLevel.info: "INFO", LogLevel.warn: "WARN", LogLevel.error: "ERROR"}

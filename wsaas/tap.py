@@ -15,16 +15,17 @@ from twisted.python import usage
 from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
 
-from wsaas import __version__, loop
-from wsaas.advice import misnamed, warnings
+from wsaas import __version__
 from wsaas.assembly import build
-from wsaas.collector import settle
-from wsaas.descriptors import raise_limit
 from wsaas.errors import SettingsError
 from wsaas.logs import make_observer
-from wsaas.setting_table import SETTINGS
-from wsaas.settings import Settings, read_settings
-from wsaas.signals import Signals
+from wsaas.net import reactor as loop
+from wsaas.net.descriptors import raise_limit
+from wsaas.operations.garbage import settle
+from wsaas.operations.signals import Signals
+from wsaas.settings.advice import misnamed, warnings
+from wsaas.settings.read import Settings, read_settings
+from wsaas.settings.table import SETTINGS
 
 _log = Logger()
 

@@ -11,7 +11,7 @@ from fuzz.watch import watch
 from tests.memory_machine import Machine
 from tests.test_assembly import API
 from wsaas.assembly import build
-from wsaas.settings import read_settings
+from wsaas.settings.read import read_settings
 
 _PAGES = (b"/healthz", b"/readyz", b"/metrics", b"/metrics?a=b", b"/healthz/", b"//metrics", b"/%6detrics", *TARGETS)
 _METHODS = (b"GET",) * 6 + (b"HEAD", b"POST", b"PUT", b"OPTIONS", b"TRACE", b"")

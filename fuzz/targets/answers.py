@@ -17,7 +17,7 @@ from fuzz.inputs import ODD, Draw, parts, slices, stream_input
 from fuzz.scene import Differs
 from fuzz.watch import watch
 from tests.roads import Network, PlainRoad, Road, ShortRoad
-from wsaas.client import why
+from wsaas.callbacks.treq_client import why
 from wsaas.errors import CallbackFailed
 
 _METHODS = (b"PUT", b"PUT", b"PUT", b"PUT", b"POST", b"DELETE", b"DELETE", b"HEAD")

@@ -7,12 +7,12 @@ from typing import Any
 
 from fuzz.inputs import ODD, Draw
 from tests.gate import NOW
-from wsaas.answers import Answer, is_refused, is_settled, read_grant, read_outcome, retry_after
+from wsaas.callbacks.answers import Answer, is_refused, is_settled, read_grant, read_outcome, retry_after
+from wsaas.connections.messages import Close, Delivered, Message
+from wsaas.connections.retry import asked_pause
 from wsaas.errors import CallbackFailed, Denied
-from wsaas.exchange import phrase, text_response
-from wsaas.http_parser import Fields
-from wsaas.messages import Close, Delivered, Message
-from wsaas.retry import asked_pause
+from wsaas.net.http1.messages import phrase, text_response
+from wsaas.net.http1.parser import Fields
 
 _RETRY = frozenset({408, 425, 429, 502, 503, 504})
 _BODIES = (

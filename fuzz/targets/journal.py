@@ -13,9 +13,9 @@ from fuzz.inputs import Draw
 from fuzz.scene import check_rest, numbered, settle
 from fuzz.watch import watch
 from tests.gate import Gate
+from wsaas.callbacks.journal_file import Batch, JournalFile
+from wsaas.connections.messages import Close, ClosedBy, End
 from wsaas.errors import JournalError
-from wsaas.journal_file import Batch, JournalFile
-from wsaas.messages import Close, ClosedBy, End
 
 _SCRATCH = TemporaryDirectory(prefix="fuzz-")
 _FOLDER = Path(_SCRATCH.name)

@@ -12,7 +12,7 @@ from fuzz.inputs import Draw, parts, slices, stream_input
 from fuzz.scene import Differs, check_rest, ledger, play, settle, statuses
 from fuzz.watch import watch
 from tests.gate import Gate, handshake_request
-from wsaas.proxy_protocol import MAX_V1, MAX_V2, ProxiedFactory, read_header
+from wsaas.net.proxy_protocol import MAX_V1, MAX_V2, ProxiedFactory, read_header
 
 _V2 = b"\r\n\r\n\x00\r\nQUIT\n"
 _ADDRESSES = (b"192.0.2.7", b"2001:db8::7", b"::ffff:192.0.2.7", b"256.0.0.1", b"1.2.3", b"", b"::%eth0", b"0x7f.1")

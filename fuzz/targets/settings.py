@@ -13,14 +13,14 @@ from twisted.internet.testing import MemoryReactorClock
 
 from fuzz.inputs import ODD, Draw
 from fuzz.watch import watch
-from wsaas import advice
 from wsaas.assembly import build
 from wsaas.errors import SettingsError
-from wsaas.fast_agent import FastAgent
-from wsaas.setting_table import SETTINGS
-from wsaas.settings import read_settings
+from wsaas.net.client_tls import ApiTrust
+from wsaas.net.http1.client import FastAgent
+from wsaas.settings import advice
+from wsaas.settings.read import read_settings
+from wsaas.settings.table import SETTINGS
 from wsaas.tap import Options
-from wsaas.trust import ApiTrust
 
 #: What stands between the settings of an input.
 _BETWEEN = b"\x1e"

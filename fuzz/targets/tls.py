@@ -17,8 +17,8 @@ from fuzz.inputs import Draw, parts, slices
 from fuzz.watch import watch
 from tests.certificates import Authority
 from tests.gate import Wire
-from wsaas.tls import ServerTls, TlsError, _folder, _identity
-from wsaas.trust import read_authorities, read_certificate
+from wsaas.net.client_tls import read_authorities, read_certificate
+from wsaas.net.server_tls import ServerTls, TlsError, _folder, _identity
 
 _SCRATCH = TemporaryDirectory(prefix="fuzz-")
 _FOLDER = Path(_SCRATCH.name)

@@ -9,21 +9,21 @@ from urllib.parse import urlsplit
 
 from fuzz.inputs import ODD, Draw
 from tests.gate import NOW
-from wsaas.addresses import Addresses
-from wsaas.close_handshake import read_close
-from wsaas.confirmation import read_time
+from wsaas.connections.addresses import Addresses
+from wsaas.connections.confirmations import read_time
+from wsaas.connections.idempotency import read_key
+from wsaas.connections.messages import checked_close
+from wsaas.connections.retry import asked_pause
 from wsaas.errors import HandshakeRefused, PushRefused
-from wsaas.exchange import client_of, plain_address
-from wsaas.forwarded import believed
-from wsaas.handshake import check_handshake, is_handshake
-from wsaas.handshake_lane import PlainHead
-from wsaas.idempotency import read_key
-from wsaas.messages import checked_close
-from wsaas.origins import Origins, parse_origins
-from wsaas.push import is_text
-from wsaas.retry import asked_pause
-from wsaas.settings import HandshakeSettings
-from wsaas.tokens import PushTokens
+from wsaas.net.http1.forwarded import believed
+from wsaas.net.http1.handshake_lane import PlainHead
+from wsaas.net.http1.messages import client_of, plain_address
+from wsaas.pushes.resource import is_text
+from wsaas.pushes.tokens import PushTokens
+from wsaas.settings.read import HandshakeSettings
+from wsaas.websocket.close_handshake import read_close
+from wsaas.websocket.handshake import check_handshake, is_handshake
+from wsaas.websocket.origins import Origins, parse_origins
 
 #: What stands between the values of an input.
 _BETWEEN = b"\x1e"

@@ -16,8 +16,8 @@ from zope.interface import implementer
 from tests.contract import ContractTestCase
 from tests.recording_api import OK, Call
 from tests.wire import PONG, TEXT, Fields, Reply, Wire, frame
-from wsaas.gateway import Gateway
 from wsaas.log_limit import LogLimit
+from wsaas.operations.service import Gateway
 
 T = TypeVar("T")
 #: What the table says where the API was not called.

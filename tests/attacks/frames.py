@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.attacks.attack import AttackTestCase
-from wsaas import closing
+from wsaas.connections import close_timeout as closing
 
 #: A limit that is quickly passed.
 LIMIT = "10000"

@@ -9,8 +9,9 @@ from tests.attacks.attack import AttackTestCase, attack
 from tests.recording_api import Answer, Call
 from tests.waiting import reactor, within
 from tests.wire import BINARY, CLOSE, PING, PONG, TEXT, Reply, Wire, close_payload, frame, handshake
-from wsaas import admission, closing
-from wsaas.websocket import FREE_CONTROLS
+from wsaas.connections import admission
+from wsaas.connections import close_timeout as closing
+from wsaas.websocket.protocol import FREE_CONTROLS
 
 MESSAGES = 1000
 

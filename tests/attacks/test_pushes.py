@@ -8,7 +8,7 @@ from bench.ports import free_port
 from tests.attacks.attack import attack
 from tests.attacks.pushes import PushAttackTestCase, request
 from tests.wire import NOBODY, handshake
-from wsaas.identity import tag_of
+from wsaas.connections.identity import tag_of
 
 TOKEN = "kX1-the-right-token"
 BEARER = ("Authorization", f"Bearer {TOKEN}")

@@ -7,7 +7,8 @@ from tests.attacks.attack import AttackTestCase, any_of, attack, statuses_in
 from tests.attacks.pushes import request
 from tests.recording_api import Answer
 from tests.wire import CLOSE, NOBODY, TEXT, Wire, close_payload, frame
-from wsaas import descriptors, turns
+from wsaas.net import descriptors
+from wsaas.net.http1 import turns
 
 REQUESTS = 5000
 MESSAGES = 1000

@@ -10,7 +10,10 @@ from tests.descriptions import escaped
 from tests.recording_api import Answer
 from tests.tls_case import TlsTestCase
 from tests.wire import BINARY, CLOSE, PING, PONG, TEXT, Wire, close_payload, frame, handshake
-from wsaas import assembly, channel, closing, descriptors
+from wsaas import assembly
+from wsaas.connections import close_timeout as closing
+from wsaas.net import descriptors
+from wsaas.net.http1 import channel
 
 #: Milliseconds of patience.
 SHORT = "200"

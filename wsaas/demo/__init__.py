@@ -13,13 +13,13 @@ from twisted.web.iweb import IAgent
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
-from wsaas.client import PlainClient
+from wsaas.callbacks.treq_client import PlainClient
+from wsaas.connections.registry import Registry
 from wsaas.demo.chat import ChatApi
 from wsaas.demo.pages import demo_pages
 from wsaas.demo.pushes import RecordedPushes
 from wsaas.demo.traffic import Traffic
-from wsaas.push import PushResource
-from wsaas.registry import Registry
+from wsaas.pushes.resource import PushResource
 
 __all__ = ["Demo"]
 
@@ -76,7 +76,7 @@ class Demo:
 
         :param registry: finds connections by their keys
         :param max_message: bytes of the longest message
-        :returns: what the gateway is to mount in place of its own :class:`~wsaas.push.PushResource`
+        :returns: what the gateway is to mount in place of its own :class:`~wsaas.pushes.resource.PushResource`
         """
         return RecordedPushes(registry, max_message, self._traffic)
 

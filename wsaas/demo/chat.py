@@ -26,7 +26,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
-from wsaas.client import ApiClient
+from wsaas.callbacks.treq_client import ApiClient
 from wsaas.demo.traffic import Exchange, HeaderList, Traffic
 from wsaas.errors import CallbackFailed
 

@@ -10,7 +10,7 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from wsaas.demo.traffic import Traffic, TrafficStream
-from wsaas.exchange import text_response
+from wsaas.net.http1.messages import text_response
 
 #: Everything comes from the gateway itself. Not all browsers take ``ws:`` to the same host for ``'self'``.
 _POLICY: Final = (

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 from twisted.python.failure import Failure
 
+from wsaas.connections.idempotency import Answer
+from wsaas.connections.registry import Registry
 from wsaas.demo.traffic import Exchange, HeaderList, Traffic
 from wsaas.errors import PushRefused
-from wsaas.exchange import RequestHead, Response
-from wsaas.idempotency import Answer
-from wsaas.push import PushResource, refusal
-from wsaas.registry import Registry
+from wsaas.net.http1.messages import RequestHead, Response
+from wsaas.pushes.resource import PushResource, refusal
 
 
 class RecordedPushes(PushResource):

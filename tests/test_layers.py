@@ -1,0 +1,107 @@
+"""Who imports whom: the walls of ``wsaas/`` (``docs/architecture.rst``)."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import wsaas
+
+TOP = Path(wsaas.__file__).parent
+
+_GROUND = {"errors", "limits", "counts", "logs"}
+_NET = {"net", *_GROUND}
+_MIDDLE = {"connections", "net.http1", *_NET}
+#: What each package, or module at the top, may import besides itself.
+MAY = {
+    **dict.fromkeys(_GROUND, _GROUND),
+    "net": _NET,
+    "net.http1": {"net.http1", *_NET},
+    "connections": {"connections", *_GROUND},
+    "websocket": _MIDDLE,
+    "callbacks": _MIDDLE,
+    "pushes": _MIDDLE,
+}
+_SIDES = {"websocket", "callbacks", "pushes", *_MIDDLE}
+MAY |= dict.fromkeys(("demo", "routes", "settings", "operations"), _SIDES)
+MAY["assembly"] = {"demo", "routes", "settings", "operations", *_SIDES}
+MAY["tap"] = {"assembly", *MAY["assembly"]}
+
+#: Imports that point up. This list may only shrink.
+UPWARDS: frozenset[tuple[str, str]] = frozenset(
+    {
+        ("wsaas.callbacks.calls", "wsaas.settings.read"),
+        ("wsaas.callbacks.calls", "wsaas.websocket.handshake"),
+        ("wsaas.callbacks.disconnects", "wsaas.settings.read"),
+        ("wsaas.callbacks.journal", "wsaas.websocket.handshake"),
+        ("wsaas.connections.connection", "wsaas.callbacks.journal"),
+        ("wsaas.connections.connection", "wsaas.settings.read"),
+        ("wsaas.connections.connection", "wsaas.websocket.handshake"),
+        ("wsaas.connections.idempotency", "wsaas.net.http1.messages"),
+        ("wsaas.counts", "wsaas.connections.messages"),
+        ("wsaas.logs", "wsaas.log_limit"),
+        ("wsaas.logs", "wsaas.settings.read"),
+        ("wsaas.net.http1.client", "wsaas.callbacks.answers"),
+        ("wsaas.net.http1.handshake_lane", "wsaas.websocket.handshake"),
+        ("wsaas.net.http1.judged_request", "wsaas.websocket.handshake"),
+        ("wsaas.net.http1.pool", "wsaas.callbacks.answers"),
+        ("wsaas.net.http1.push_lane", "wsaas.connections.identity"),
+        ("wsaas.net.http1.push_lane", "wsaas.pushes.resource"),
+        ("wsaas.websocket.handshake", "wsaas.settings.read"),
+        ("wsaas.websocket.upgrade", "wsaas.callbacks.calls"),
+        ("wsaas.websocket.upgrade", "wsaas.callbacks.journal"),
+        ("wsaas.websocket.upgrade", "wsaas.settings.read"),
+    }
+)
+
+
+def room(module: str) -> str:
+    """:returns: the package of a module, or its own name at the top"""
+    parts = module.split(".")[1:]
+    if parts[:2] == ["net", "http1"]:
+        return "net.http1"
+    return parts[0] if parts else ""
+
+
+def imports() -> Iterator[tuple[str, str]]:
+    """:returns: each module, and each module of ours that it imports, for the type checker or not"""
+    for path in sorted(TOP.rglob("*.py")):
+        parts = ("wsaas", *path.relative_to(TOP).with_suffix("").parts)
+        module = ".".join(parts).removesuffix(".__init__")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                yield from ((module, name.name) for name in node.names if name.name.split(".")[0] == "wsaas")
+            elif isinstance(node, ast.ImportFrom):
+                assert not node.level, f"{module}: a relative import"
+                origin = node.module or ""
+                if origin.split(".")[0] == "wsaas":
+                    for name in node.names:
+                        file = TOP.parent.joinpath(*origin.split("."), name.name)
+                        is_module = file.with_suffix(".py").exists() or file.is_dir()
+                        yield module, f"{origin}.{name.name}" if is_module else origin
+
+
+class LayersTests(SynchronousTestCase):
+    """``tap > assembly > {demo, routes, settings, operations} > {pushes | websocket | callbacks} > ...``"""
+
+    def test_no_import_goes_up(self) -> None:
+        pairs = list(imports())
+        self.assertGreater(len(pairs), 200)
+        upwards = {
+            (module, imported)
+            for module, imported in pairs
+            if room(module) and room(imported) and room(imported) not in {room(module), *MAY[room(module)]}
+        }
+        self.assertEqual(upwards - UPWARDS, set(), "imports that go up")
+        self.assertEqual(UPWARDS - upwards, set(), "imports on the list that are gone: take them off it")
+
+    def test_only_tap_imports_the_global_reactor(self) -> None:
+        importers = [
+            path.relative_to(TOP).as_posix()
+            for path in sorted(TOP.rglob("*.py"))
+            if "from twisted.internet import reactor" in path.read_text(encoding="utf-8")
+        ]
+        self.assertEqual(importers, ["tap.py"])

@@ -1,0 +1,196 @@
+"""What the API's answers mean: from status, headers and body to a decision (protocol §2.2 to §2.4). No I/O."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Sequence
+from http import HTTPStatus
+from typing import NamedTuple, Protocol
+from urllib.parse import unquote_to_bytes
+
+from wsaas.connections.messages import (
+    TAKEN,
+    Close,
+    ClosedBy,
+    Delivered,
+    Grant,
+    Message,
+    Outcome,
+    Rejected,
+    checked_close,
+)
+from wsaas.errors import Denied, Unauthorized, Unsuccessful, Unusable
+
+#: Statuses below 500 of a DELETE that promise success later; of a PUT, ``API_RETRY_STATUS`` names them.
+_NOT_NOW = frozenset({408, 425, 429})
+#: Statuses of a DELETE that say "there is no such route here".
+NO_ROUTE = frozenset({405, 501})
+
+_MAX_STATE = 1024
+_STATE = re.compile(r"[\x20-\x7e]*")
+#: Bodies of a grant as most JSON libraries write it.
+_USUAL_GRANTS = (b'{"code": "OK"}', b'{"code":"OK"}')
+#: Headers of a refusal that the client is shown.
+_PASSED_ON = (b"WWW-Authenticate", b"Retry-After")
+
+
+class AnswerFields(Protocol):
+    """The header fields of an answer: twisted.web's, or :class:`wsaas.net.http1.parser.Fields`."""
+
+    def getRawHeaders(self, name: bytes, default: Sequence[bytes], /) -> Sequence[bytes]:
+        """:returns: the values of a field, one for each line it stands in"""
+
+
+class Answer(NamedTuple):
+    """A complete answer of the API.
+
+    :param status: the HTTP status
+    :param headers: its header fields, trailers not included
+    :param body: its body, within ``WS_MAX_MESSAGE``
+    """
+
+    status: int
+    headers: AnswerFields
+    body: bytes
+
+
+def _text(answer: Answer, name: bytes) -> str | None:
+    """:returns: the one value of a header, or :data:`None`"""
+    values = answer.headers.getRawHeaders(name, ())
+    if not values:
+        return None
+    if len(values) > 1:
+        raise Unusable(f"the answer has {len(values)} headers {name.decode('ascii')}")
+    try:
+        return values[0].decode("ascii")
+    except UnicodeDecodeError:
+        raise Unusable(f"{name.decode('ascii')} is not ASCII") from None
+
+
+def _state(answer: Answer) -> str | None:
+    state = _text(answer, b"Ws-State")
+    if state is not None and (len(state) > _MAX_STATE or not _STATE.fullmatch(state)):
+        raise Unusable(f"Ws-State is not at most {_MAX_STATE} bytes of printable ASCII")
+    return state
+
+
+def _close(answer: Answer) -> Close | None:
+    text = _text(answer, b"Ws-Close")
+    if text is None:
+        return None
+    code, _, reason = text.strip().partition(" ")
+    try:
+        return checked_close(code, unquote_to_bytes(reason.strip()).decode("utf-8"))
+    except UnicodeDecodeError:
+        raise Unusable("Ws-Close: the reason is not UTF-8") from None
+    except ValueError as error:
+        raise Unusable(f"Ws-Close: {error}") from None
+
+
+def _reply(answer: Answer) -> Message | None:
+    kind = _text(answer, b"Ws-Reply")
+    if kind is None:
+        return None
+    if kind not in ("text", "binary"):
+        raise Unusable(f"Ws-Reply: {kind[:40]!r} is neither text nor binary")
+    _check_not_encoded(answer)
+    if kind == "text":
+        try:
+            answer.body.decode("utf-8")
+        except UnicodeDecodeError:
+            raise Unusable("Ws-Reply: the body is not UTF-8") from None
+    return Message(answer.body, kind == "binary")
+
+
+def _check_not_encoded(answer: Answer) -> None:
+    encodings = answer.headers.getRawHeaders(b"Content-Encoding", [])
+    if any(encoding.strip().lower() != b"identity" for encoding in encodings):
+        raise Unusable("the body is encoded, though only identity was asked for")
+
+
+def _subprotocol(answer: Answer, offered: Sequence[str]) -> str | None:
+    named = _text(answer, b"Sec-WebSocket-Protocol")
+    if not named:
+        return offered[0] if len(offered) == 1 else None
+    if named not in offered:
+        # Not its name: some clients have no better place for a token.
+        raise Unusable("the subprotocol of the answer is not among those that the client offered")
+    return named
+
+
+def _code(body: bytes) -> object:
+    """:returns: the ``code`` of the JSON object in a body, if there is one"""
+    try:
+        value = json.loads(body.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    return value.get("code") if isinstance(value, dict) else None
+
+
+def is_grant(answer: Answer) -> bool:
+    """:returns: whether a 2xx answer to a POST says ``{"code": "OK"}``; its ``Content-Type`` is not looked at"""
+    return _code(answer.body) == "OK"
+
+
+def read_grant(answer: Answer, offered: Sequence[str]) -> Grant:
+    """Read the answer to a POST.
+
+    :param offered: the subprotocols that the client offered
+    :raises Denied: if the API does not want this client
+    :raises Unsuccessful: for a 5xx
+    :raises Unusable: if the answer breaks the contract
+    """
+    status = answer.status
+    if 400 <= status < 500:
+        passed_on = [(name, value) for name in _PASSED_ON for value in answer.headers.getRawHeaders(name, [])]
+        raise Denied(f"the API answered {status}", status, passed_on)
+    if status >= 500:
+        raise Unsuccessful(f"the API answered {status}")
+    if not 200 <= status < 300:
+        raise Unusable(f"the API answered {status}, which is neither a grant nor a refusal")
+    _check_not_encoded(answer)
+    if answer.body not in _USUAL_GRANTS and not is_grant(answer):
+        raise Denied(f'the API answered {status} without "code": "OK"', HTTPStatus.FORBIDDEN)
+    protocol, state = _subprotocol(answer, offered), _state(answer)
+    try:
+        return Grant(protocol, state, _close(answer))
+    except Unusable:
+        # The client is wanted; only how to close again is not clear.
+        return Grant(protocol, state, Close(1011), ClosedBy.ERROR)
+
+
+def read_outcome(answer: Answer, retry_status: Collection[int]) -> Outcome:
+    """Read the answer to a PUT.
+
+    :param retry_status: statuses that promise success later: ``API_RETRY_STATUS``
+    :raises Unauthorized: for a 401
+    :raises Unsuccessful: for a status that promises success later
+    :raises Unusable: if the answer asks for something that cannot be done
+    """
+    status = answer.status
+    if 200 <= status < 300:
+        state, reply, close = _state(answer), _reply(answer), _close(answer)
+        return TAKEN if state is None and reply is None and close is None else Delivered(state, reply, close)
+    if status == HTTPStatus.UNAUTHORIZED:
+        raise Unauthorized("the API answered 401: the credentials no longer hold")
+    if status in retry_status:
+        raise Unsuccessful(f"the API answered {status}", retry_after(answer))
+    return Rejected(status)
+
+
+def retry_after(answer: Answer) -> bytes | None:
+    """:returns: the value of a ``Retry-After``; of several, the first"""
+    values = answer.headers.getRawHeaders(b"Retry-After", [])
+    return values[0] if values else None
+
+
+def is_settled(answer: Answer) -> bool:
+    """:returns: whether a DELETE was taken, or need not be: the API has no such route"""
+    status = answer.status
+    return 200 <= status < 300 or status == HTTPStatus.GONE or status in NO_ROUTE
+
+
+def is_refused(answer: Answer) -> bool:
+    """:returns: whether an answer to a DELETE that is not settled promises nothing: neither "not now" nor a fault"""
+    return answer.status < 500 and answer.status not in _NOT_NOW

@@ -1,0 +1,262 @@
+"""The API's side of the gateway: a connection's POST, PUTs and DELETE (protocol §2)."""
+
+from __future__ import annotations
+
+from json.encoder import encode_basestring_ascii
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import TimeoutError as WaitedTooLongError
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from wsaas import __version__
+from wsaas.callbacks.answers import Answer, read_grant, read_outcome
+from wsaas.callbacks.breaker import Breaker
+from wsaas.callbacks.disconnects import Goodbye, Goodbyes, end_lines
+from wsaas.callbacks.signature import ConnectionSigner, make_signer
+from wsaas.callbacks.slots import Slots
+from wsaas.callbacks.treq_client import CallsApi
+from wsaas.connections.identity import Identity
+from wsaas.connections.interfaces import Waiter
+from wsaas.connections.messages import End, Grant, Message
+from wsaas.connections.retry import Retries, Retry
+from wsaas.errors import CallbackFailed, NoSlot, NotTried
+from wsaas.settings.read import ApiSettings
+from wsaas.websocket.handshake import Handshake
+
+#: Seconds after which a client may ask again that was turned away because too many goodbyes are owed.
+_OWED_RETRY_AFTER = 30
+
+
+class Api:
+    """The user's API.
+
+    :param client: makes the calls
+    :param slots: how many at once
+    :param clock: for times and time limits
+    :param settings: what callbacks look like
+    :param breaker: told of every attempt; asked before new clients are let in
+    :param retries: how messages are tried again
+    :param goodbyes: makes the DELETEs
+    """
+
+    def __init__(
+        self,
+        client: CallsApi,
+        slots: Slots,
+        clock: IReactorTime,
+        settings: ApiSettings,
+        breaker: Breaker,
+        retries: Retries,
+        goodbyes: Goodbyes,
+    ) -> None:
+        self.client = client
+        self.slots = slots
+        self.clock = clock
+        self.settings = settings
+        self.breaker = breaker
+        self.retries = retries
+        self.goodbyes = goodbyes
+        #: ``API_HEADERS`` and what else never changes, ready for the wire; and the names of the former, in lower case.
+        self.fixed_names = frozenset(name.lower().encode("ascii") for name, _ in settings.headers)
+        self.fixed_lines = fixed_lines(settings)
+        self.retry_status = settings.retry_status
+        #: The header line of text messages, and that of binary ones.
+        self.content_types = tuple(
+            b"Content-Type: %b\r\n" % kind.encode("ascii") for kind in (settings.text_type, "application/octet-stream")
+        )
+        #: When the newest call began, in seconds of the clock.
+        self.now = 0.0
+        #: With ``API_SECRET``.
+        self.signer = make_signer(settings.secrets)
+        #: The line with the time, which is the same for a second.
+        self._stamp, self._stamped = b"", -1
+
+    def calls(self, identity: Identity, handshake: Handshake) -> ApiCalls:
+        """:returns: the callbacks of one connection"""
+        return ApiCalls(self, identity, handshake)
+
+    def stamp(self) -> bytes:
+        """:returns: the end of one header line, and the line that says what time it is"""
+        self.now = self.clock.seconds()
+        now = int(self.now)
+        if now != self._stamped:
+            self._stamp, self._stamped = b"\r\nWs-Timestamp: %d\r\n" % now, now
+        return self._stamp
+
+
+class ApiCalls:
+    """The callbacks of one connection; see :class:`wsaas.connections.interfaces.Calls`.
+
+    :param api: whose calls they are
+    :param identity: the connection's names
+    :param handshake: what its client asked for
+    """
+
+    __slots__ = ("_api", "_began", "_head", "_identity", "_protocols", "_signer", "_waiter")
+
+    _log = Logger()
+
+    def __init__(self, api: Api, identity: Identity, handshake: Handshake) -> None:
+        self._api = api
+        self._identity = identity
+        self._protocols = handshake.protocols
+        #: Who waits for the answer to the PUT on its way, and when that began.
+        self._waiter: Waiter | None = None
+        self._began = 0.0
+        #: What all of them have in common, ready for the wire but for the call's number.
+        self._head = b"%bWs-Id: %b-" % (
+            _common_lines(identity, handshake, api.fixed_names, api.fixed_lines),
+            identity.tag.encode("ascii"),
+        )
+        self._signer = None if api.signer is None else ConnectionSigner(api.signer, self._head)
+
+    def connect(self) -> Deferred[Grant]:
+        """POST: a client asks to connect."""
+        try:
+            asking = self._ask()
+        except Exception:  # noqa: BLE001 - who waits for the answer tells of it
+            return fail()
+        return asking.addCallback(self._granted)
+
+    def message(self, number: int, message: Message, state: str | None, waiter: Waiter) -> None:
+        """PUT: the client sent a message. The hot path: no coroutine, and a Deferred only where something waits."""
+        self._waiter = waiter
+        slots = self._api.slots
+        if slots.try_acquire("PUT"):
+            self._put(None, number, message, state)
+        else:
+            # One for each client, and no longer than an attempt may take: the client is not read meanwhile.
+            waiting = slots.acquire("PUT").addTimeout(self._api.settings.timeout, self._api.clock)
+            waiting.addCallbacks(self._put, self._not_put, (number, message, state)).addErrback(self._put_done)
+
+    def retry(self) -> Retry:
+        """:returns: how the message is tried again whose first attempt has just failed"""
+        return self._api.retries.begin(self._began)
+
+    def disconnect(self, end: End, undelivered: int, state: str | None) -> Deferred[None]:
+        """DELETE: the connection is over."""
+        lines = [self._head, b"end\r\n"]
+        if state:
+            lines.append(b"Ws-State: %b\r\n" % state.encode("ascii"))
+        lines += end_lines(end, undelivered)
+        identity = self._identity
+        return self._api.goodbyes.say(Goodbye(identity.key, identity.tag, b"".join(lines)))
+
+    def _ask(self) -> Deferred[Answer]:
+        api = self._api
+        if api.breaker.is_open and not api.breaker.admits():
+            raise NotTried("the API is known to be down", api.breaker.retry_after)
+        if api.goodbyes.is_full:
+            raise NotTried("too many DELETEs are owed to the API", _OWED_RETRY_AFTER)
+        if api.slots.try_acquire("POST"):
+            return self._post(None, None)
+        # The wait is a part of the time that the client is given (protocol §2.2).
+        waiting = api.slots.acquire("POST").addTimeout(api.settings.timeout, api.clock)
+        return waiting.addErrback(_no_slot).addCallback(self._post, api.clock.seconds())
+
+    def _post(self, _: None, began: float | None) -> Deferred[Answer]:
+        api = self._api
+        left = None if began is None else max(api.settings.timeout - (api.clock.seconds() - began), 0.001)
+        body = b'{"ws_uri": %b}' % encode_basestring_ascii(self._identity.ws_uri).encode("ascii")
+        head = self._head_for(b"POST", b"0", None, b"Content-Type: application/json\r\n", body)
+        return api.client.call("POST", head, body, left).addBoth(self._asked)
+
+    def _granted(self, answer: Answer) -> Grant:
+        # Thousands of names fit in a handshake, and the connection may be open for days.
+        offered, self._protocols = self._protocols, ()
+        grant = read_grant(answer, offered)
+        if grant.protocol is None and len(offered) > 1:
+            self._log.warn(
+                "{tag} the client offers several subprotocols and the API chose none: browsers will drop the "
+                "connection. Answer the POST with Sec-WebSocket-Protocol: one of the {count} in the POST's own",
+                tag=self._identity.tag,
+                # Not their names: some clients have no better place for a token.
+                count=len(offered),
+                many="subprotocols",
+            )
+        return grant
+
+    def _put(self, _: None, number: int, message: Message, state: str | None) -> None:
+        api = self._api
+        payload = message.payload
+        head = self._head_for(b"PUT", b"%d" % number, state, api.content_types[message.binary], payload)
+        self._began = api.now
+        api.client.put(head, payload, self._put_done)
+
+    def _not_put(self, failure: Failure) -> None:
+        """There was no slot, and none is held."""
+        waiter, self._waiter = self._waiter, None
+        assert waiter is not None  # noqa: S101 - for the type checker
+        # The time for further attempts begins now.
+        self._began = self._api.clock.seconds()
+        waiter.unanswered(_no_slot(failure))
+
+    def _put_done(self, result: Answer | Failure) -> None:
+        api = self._api
+        api.slots.release("PUT")
+        waiter, self._waiter = self._waiter, None
+        assert waiter is not None  # noqa: S101 - for the type checker
+        if isinstance(result, Failure):
+            api.breaker.report(result, self._identity.tag)
+            waiter.unanswered(result)
+            return
+        if api.breaker.failures:
+            api.breaker.report(result, self._identity.tag)
+        try:
+            outcome = read_outcome(result, api.retry_status)
+        except CallbackFailed:
+            waiter.unanswered(Failure())
+        else:
+            waiter.answered(outcome)
+
+    def _asked(self, result: Answer | Failure) -> Answer | Failure:
+        """Pass the result of a POST on, and its slot to the next."""
+        api = self._api
+        api.slots.release("POST")
+        if api.breaker.failures or isinstance(result, Failure):
+            api.breaker.report(result, self._identity.tag)
+        return result
+
+    def _head_for(self, method: bytes, call: bytes, state: str | None, more: bytes, body: bytes) -> bytes:
+        """:returns: the header lines of an attempt, dated now: it may have waited for its slot"""
+        if state:
+            more = b"Ws-State: %b\r\n%b" % (state.encode("ascii"), more)
+        stamp = self._api.stamp()
+        if self._signer is not None:
+            return b"".join((self._head, call, stamp, more, self._signer.line(method, call, stamp + more, body)))
+        return b"".join((self._head, call, stamp, more))
+
+
+def fixed_lines(settings: ApiSettings) -> bytes:
+    """:returns: ``API_HEADERS`` and the other header lines that never change"""
+    fields = (*settings.headers, ("User-Agent", f"wsaas/{__version__}"), ("Accept-Encoding", "identity"))
+    return b"".join(b"%b: %b\r\n" % (name.encode("ascii"), value.encode("ascii")) for name, value in fields)
+
+
+def _no_slot(failure: Failure) -> Failure:
+    failure.trap(WaitedTooLongError)
+    return Failure(NoSlot("no slot of API_MAX_REQUESTS came free in time"))
+
+
+def _common_lines(identity: Identity, handshake: Handshake, fixed_names: frozenset[bytes], fixed_lines: bytes) -> bytes:
+    """:returns: the header lines that all callbacks of a connection have in common
+
+    No value can hold the end of a line: the settings allow none, and the channel lets none through.
+    """
+    scheme, web_scheme = (b"wss", b"https") if handshake.secure else (b"ws", b"http")
+    lines = [b"%b: %b\r\n" % field for field in handshake.forwarded if field[0].lower() not in fixed_names]
+    lines.append(fixed_lines)
+    lines.append(
+        b"Ws-Uri: %b\r\nWs-Path: %b\r\nWs-Host: %b\r\nWs-Scheme: %b\r\nX-Forwarded-Proto: %b\r\n"
+        % (identity.ws_uri.encode("ascii"), handshake.target, handshake.host, scheme, web_scheme)
+    )
+    if handshake.client is not None:
+        client = handshake.client.encode("ascii")
+        lines.append(b"Ws-Client: %b\r\nX-Forwarded-For: %b\r\n" % (client, client))
+    if handshake.origin is not None:
+        lines.append(b"Ws-Origin: %b\r\n" % handshake.origin)
+    if handshake.user_agent is not None:
+        lines.append(b"Ws-User-Agent: %b\r\n" % handshake.user_agent)
+    return b"".join(lines)

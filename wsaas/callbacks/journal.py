@@ -1,0 +1,375 @@
+"""Who is still owed a DELETE, kept so that the debt survives the process (protocol §2.1).
+
+The reactor's thread never waits for the disk: what is to be written is gathered while the file's thread writes the
+batch before, and Deferreds fire once it is there. Only a new debt is urgent, as its POST waits for it; the rest goes
+with the next one, or a little later.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from queue import SimpleQueue
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from wsaas.callbacks.journal_file import Batch, Debt, JournalFile
+from wsaas.callbacks.state_dir import StateDir
+from wsaas.connections.identity import Identity
+from wsaas.connections.messages import End
+from wsaas.errors import JournalError, NotTried
+from wsaas.websocket.handshake import Handshake
+
+#: Seconds that what is not urgent waits for company. Most ends are settled meanwhile and need not be written at all.
+_GATHER = 0.05
+#: Seconds between two tries to write to a file that could not be written.
+_RETRY = 1.0
+#: Seconds after which a write that does not return counts as one that failed.
+_STALLED = 5.0
+
+#: Seconds after which a client may ask again that was refused meanwhile.
+_RETRY_AFTER = 5
+
+Done = Callable[[BaseException | None], None]
+
+
+def _refusal() -> NotTried:
+    return NotTried("the journal in STATE_DIR cannot be written", _RETRY_AFTER)
+
+
+class Journal(Protocol):
+    """What connections and the gateway ask of a journal."""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether new debts can be taken down."""
+
+    def open(self) -> list[Debt]:
+        """Begin.
+
+        :returns: what is owed from an earlier life
+        :raises SettingsError: if the journal cannot be used
+        """
+
+    def owe(self, identity: Identity, handshake: Handshake) -> Deferred[None] | None:
+        """Take down that a DELETE may be owed, before the POST is sent.
+
+        :returns: fires when it is safe, or fails with :class:`~wsaas.errors.NotTried`; :data:`None` if there is
+            nothing to wait for
+        """
+
+    def remember(self, key: str, state: str | None) -> None:
+        """The API set ``Ws-State``."""
+
+    def ended(self, key: str, end: End, undelivered: int) -> None:
+        """What the DELETE has to say is known."""
+
+    def settle(self, key: str) -> None:
+        """Nothing is owed any more."""
+
+    def close(self) -> Deferred[None]:
+        """End; what was told before is written."""
+
+
+class NoJournal:
+    """Without ``STATE_DIR``: debts end with the process."""
+
+    healthy = True
+
+    def open(self) -> list[Debt]:
+        """Nothing is owed."""
+        return []
+
+    def owe(self, identity: Identity, handshake: Handshake) -> None:
+        """Connections remember it themselves."""
+
+    def remember(self, key: str, state: str | None) -> None:
+        """So they do this."""
+
+    def ended(self, key: str, end: End, undelivered: int) -> None:
+        """And this."""
+
+    def settle(self, key: str) -> None:
+        """Nothing is kept here."""
+
+    def close(self) -> Deferred[None]:
+        """There is nothing to write."""
+        return succeed(None)
+
+
+#: What those have who need none.
+NO_JOURNAL = NoJournal()
+
+
+class Writer(Protocol):
+    """Writes batches, one at a time."""
+
+    def open(self) -> list[tuple[int, Debt]]:
+        """Begin, and read what is there; blocks."""
+
+    def write(self, batch: Batch, done: Done) -> None:
+        """Write a batch; an empty one is a try whether it can be done.
+
+        :param done: called in the reactor with what went wrong, if anything did
+        """
+
+    def close(self, done: Done) -> None:
+        """End."""
+
+
+class ThreadWriter:
+    """Writes in a thread of its own.
+
+    :param folder: ``STATE_DIR``
+    :param file: the journal's file in it
+    :param reactor: in which ``done`` is called
+    """
+
+    def __init__(self, folder: StateDir, file: JournalFile, reactor: Any) -> None:
+        self._folder = folder
+        self._file = file
+        self._reactor = reactor
+        self._work: SimpleQueue[tuple[Callable[[], None], Done] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def open(self) -> list[tuple[int, Debt]]:
+        """Take the folder, open the file. Before the reactor runs, there is nobody whom that could keep waiting.
+
+        :raises SettingsError: if either cannot be used
+        """
+        self._folder.open()
+        try:
+            self._file.open()
+            return self._file.load()
+        except JournalError as error:
+            self._file.close()
+            self._folder.close()
+            raise self._folder.refused(
+                f"a folder whose journal.sqlite is sound, which this one's is not ({error}); with journal.sqlite and "
+                f"journal.sqlite-wal moved away it starts, without the DELETEs that they say are owed"
+            ) from error
+
+    def write(self, batch: Batch, done: Done) -> None:
+        """Write a batch."""
+        self._call((lambda: self._file.write(batch)) if batch else self._file.prove, done)
+
+    def close(self, done: Done) -> None:
+        """Close the file, leave the folder to others, end the thread."""
+        self._call(self._close, done)
+        self._work.put(None)
+
+    def _close(self) -> None:
+        try:
+            self._file.close()
+        finally:
+            self._folder.close()
+
+    def _call(self, work: Callable[[], None], done: Done) -> None:
+        if self._thread is None:
+            # Not before it is needed: twistd may fork. What it cannot write in time at the end is paid twice instead.
+            self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+            self._thread.start()
+        self._work.put((work, done))
+
+    def _run(self) -> None:
+        while (task := self._work.get()) is not None:
+            work, done = task
+            error: BaseException | None = None
+            try:
+                work()
+            except Exception as caught:  # noqa: BLE001 - whoever waits must hear of it
+                error = caught
+            self._reactor.callFromThread(done, error)
+
+
+class DiskJournal:
+    """The journal in ``STATE_DIR``.
+
+    While it cannot be written, new debts are refused, which keeps their POSTs from being sent; what is settled
+    meanwhile is kept in memory and written once that works again.
+
+    :param writer: has the file
+    :param clock: for times and timers
+    """
+
+    _log = Logger(namespace="wsaas.callbacks.journal")
+
+    def __init__(self, writer: Writer, clock: IReactorTime) -> None:
+        self._writer = writer
+        self._clock = clock
+        self._numbers: dict[str, int] = {}
+        self._next = 1
+        #: What is to be written next, and who waits for it.
+        self._batch = Batch()
+        self._waiting: list[tuple[str, Deferred[None]]] = []
+        #: What is being written, since when, and who waits for it.
+        self._writing: Batch | None = None
+        self._since = 0.0
+        self._written_for: list[tuple[str, Deferred[None]]] = []
+        self._gathering: IDelayedCall | None = None
+        self._watching: IDelayedCall | None = None
+        self._closing: Deferred[None] | None = None
+        #: Whether new debts can be taken down.
+        self.healthy = True
+
+    def open(self) -> list[Debt]:
+        """Begin.
+
+        :returns: what is owed from an earlier life
+        :raises SettingsError: if the folder or the file cannot be used
+        """
+        found = self._writer.open()
+        now = self._clock.seconds()
+        debts = []
+        for number, debt in found:
+            self._next = number + 1
+            self._numbers[debt.identity.key] = number
+            if not debt.ended_at:
+                debt = replace(debt, ended_at=now)  # noqa: PLW2901 - the same debt, dated
+                # Written down, so that the time for paying it does not begin again if this life ends the same way.
+                self._batch.end(number, debt.end, debt.undelivered, now)
+            debts.append(debt)
+        self._soon()
+        return debts
+
+    def owe(self, identity: Identity, handshake: Handshake) -> Deferred[None]:
+        """Take down that a DELETE may be owed."""
+        if not self.healthy or self._closing is not None:
+            return fail(_refusal())
+        number = self._next
+        self._next = number + 1
+        key = identity.key
+        self._numbers[key] = number
+        self._batch.opened.append((number, identity.ws_uri, handshake.target.decode("ascii"), handshake.client))
+        recorded: Deferred[None] = Deferred()
+        self._waiting.append((key, recorded))
+        if self._writing is None:
+            self._write()
+        return recorded
+
+    def remember(self, key: str, state: str | None) -> None:
+        """The API set ``Ws-State``."""
+        number = self._numbers.get(key)
+        if number is not None:
+            self._batch.states[number] = state or None
+            self._soon()
+
+    def ended(self, key: str, end: End, undelivered: int) -> None:
+        """What the DELETE has to say is known."""
+        number = self._numbers.get(key)
+        if number is not None:
+            self._batch.end(number, end, undelivered, self._clock.seconds())
+            self._soon()
+
+    def settle(self, key: str) -> None:
+        """Nothing is owed any more."""
+        number = self._numbers.pop(key, None)
+        if number is not None:
+            self._batch.states.pop(number, None)
+            self._batch.ends.pop(number, None)
+            self._batch.settled.append(number)
+            self._soon()
+
+    def close(self) -> Deferred[None]:
+        """End; what was told before is written."""
+        closing: Deferred[None] = Deferred()
+        self._closing = closing
+        if self._writing is None:
+            self._write()
+        return closing
+
+    def _soon(self) -> None:
+        if self._gathering is None and self._writing is None and self._closing is None and self.healthy and self._batch:
+            self._gathering = self._clock.callLater(_GATHER, self._gathered)
+
+    def _gathered(self) -> None:
+        self._gathering = None
+        if self._writing is None and self._batch:
+            self._write()
+
+    def _write(self) -> None:
+        batch, self._batch = self._batch, Batch()
+        self._writing = batch
+        self._written_for, self._waiting = self._waiting, []
+        self._since = self._clock.seconds()
+        if self._watching is None:
+            self._watching = self._clock.callLater(_STALLED, self._watch)
+        self._writer.write(batch, self._written)
+
+    def _written(self, error: BaseException | None) -> None:
+        batch, self._writing = self._writing, None
+        assert batch is not None  # noqa: S101 - for the type checker
+        if error is not None:
+            self._not_written(batch, error)
+            return
+        if not self.healthy:
+            self.healthy = True
+            self._log.warn("the journal in STATE_DIR can be written again")
+        waiting, self._written_for = self._written_for, []
+        for _, recorded in waiting:
+            recorded.callback(None)
+        if self._writing is not None:
+            return
+        if self._batch.opened or (self._batch and self._closing is not None):
+            self._write()
+        elif self._closing is not None:
+            self._end(self._closing)
+        else:
+            self._soon()
+
+    def _not_written(self, batch: Batch, error: BaseException) -> None:
+        later, self._batch = self._batch, batch
+        batch.states.update(later.states)
+        batch.ends.update(later.ends)
+        batch.settled += later.settled
+        self._refuse(str(error))
+        if self._closing is not None:
+            self._end(self._closing)
+        elif self._gathering is None:
+            self._gathering = self._clock.callLater(_RETRY, self._retry)
+
+    def _retry(self) -> None:
+        self._gathering = None
+        if self._writing is None:
+            self._write()
+
+    def _refuse(self, reason: str) -> None:
+        """Let those fail who wait, and all who come, until something could be written."""
+        if self.healthy:
+            self.healthy = False
+            self._log.error(
+                "the journal in STATE_DIR cannot be written: new clients are refused with 503 until it can: {reason}",
+                reason=reason,
+            )
+        # Whether a write that failed left nothing behind is not sure: their numbers are settled.
+        waiting = self._written_for + self._waiting
+        self._written_for, self._waiting = [], []
+        self._batch.opened = []
+        for key, recorded in waiting:
+            number = self._numbers.pop(key, None)
+            if number is not None:
+                self._batch.settled.append(number)
+            recorded.errback(_refusal())
+
+    def _watch(self) -> None:
+        self._watching = None
+        if self._writing is None:
+            return
+        if self._clock.seconds() - self._since >= _STALLED and self.healthy:
+            self._refuse(f"nothing was written within {_STALLED:g} s")
+        self._watching = self._clock.callLater(_STALLED, self._watch)
+
+    def _end(self, closing: Deferred[None]) -> None:
+        for timer in (self._gathering, self._watching):
+            if timer is not None and timer.active():
+                timer.cancel()
+        self._gathering = self._watching = None
+
+        def ended(_: BaseException | None) -> None:
+            closing.callback(None)
+
+        self._writer.close(ended)

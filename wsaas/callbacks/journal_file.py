@@ -1,0 +1,219 @@
+"""The journal's file: SQLite, in which each row is a connection whose DELETE is owed. Everything in it blocks.
+
+The file is written ahead (WAL) and each batch is one transaction: whatever ends the process, the file holds whole
+batches.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from wsaas.connections.identity import Identity, tag_of
+from wsaas.connections.messages import Close, ClosedBy, End
+from wsaas.errors import JournalError
+
+_CRASH = End(Close(1006), ClosedBy.CRASH)
+
+#: "WSAA": whose file it is, and which form of it.
+_APPLICATION = 0x57534141
+_VERSION = 1
+
+# One statement writes a whole batch. Each step of sqlite3 lets go of Python's lock, and getting it back from a busy
+# reactor takes up to 5 ms: with a statement for each row, the journal would write 200 rows a second under load.
+_SCHEMA = """
+CREATE TABLE debts (
+    id INTEGER PRIMARY KEY, ws_uri TEXT NOT NULL, path TEXT NOT NULL, client TEXT, state TEXT,
+    code INTEGER, reason TEXT, closed_by TEXT, undelivered INTEGER, ended_at REAL
+);
+CREATE VIEW batches AS SELECT '' AS opened, '' AS states, '' AS ends, '' AS settled;
+CREATE TRIGGER write_batch INSTEAD OF INSERT ON batches BEGIN
+    INSERT INTO debts (id, ws_uri, path, client)
+        SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+            json_extract(value, '$[3]') FROM json_each(NEW.opened);
+    UPDATE debts SET state = json_extract(item.value, '$[1]')
+        FROM json_each(NEW.states) AS item WHERE debts.id = json_extract(item.value, '$[0]');
+    UPDATE debts SET code = json_extract(item.value, '$[1]'), reason = json_extract(item.value, '$[2]'),
+            closed_by = json_extract(item.value, '$[3]'), undelivered = json_extract(item.value, '$[4]'),
+            ended_at = json_extract(item.value, '$[5]')
+        FROM json_each(NEW.ends) AS item WHERE debts.id = json_extract(item.value, '$[0]');
+    DELETE FROM debts WHERE id IN (SELECT value FROM json_each(NEW.settled));
+END;
+"""
+_OURS = f"PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {_VERSION};"
+
+
+@dataclass(frozen=True, slots=True)
+class Debt:
+    """A connection of an earlier life of the process, whose DELETE is owed.
+
+    :param identity: its names
+    :param target: path and query of its handshake
+    :param client: its IP address; :data:`None` if it came through a UNIX socket
+    :param state: the ``Ws-State`` that was written last
+    :param end: how it ended; as far as is known, by a crash
+    :param undelivered: how many of its messages were dropped before
+    :param ended_at: when it ended, in Unix seconds; 0 if that was never written down
+    """
+
+    identity: Identity
+    target: bytes = field(repr=False)  # Its query may hold a token.
+    client: str | None
+    state: str | None
+    end: End
+    undelivered: int
+    ended_at: float
+
+
+@dataclass(slots=True)
+class Batch:
+    """What is to be written at once, in this order.
+
+    :param opened: rows: number, ``ws_uri``, path, client
+    :param states: by number, the new ``Ws-State``
+    :param ends: by number: close code, encoded reason, who closed, undelivered messages, Unix seconds
+    :param settled: numbers of debts that are no more
+    """
+
+    opened: list[tuple[int, str, str, str | None]] = field(default_factory=list)
+    states: dict[int, str | None] = field(default_factory=dict)
+    ends: dict[int, tuple[int, str, str, int, float]] = field(default_factory=dict)
+    settled: list[int] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        """:returns: whether there is anything to write"""
+        return bool(self.opened or self.states or self.ends or self.settled)
+
+    def end(self, number: int, end: End, undelivered: int, ended_at: float) -> None:
+        """Note how a connection ended."""
+        # Encoded, as SQLite's JSON cannot hold the character NUL, which a client's reason may contain.
+        reason = quote(end.close.reason, safe="") if end.close.reason else ""
+        self.ends[number] = (end.close.code, reason, end.by.value, undelivered, ended_at)
+
+
+class JournalFile:
+    """The file. Opened in one thread, it may be used in another, but never in two at a time.
+
+    :param path: where it is
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._database: sqlite3.Connection | None = None
+
+    def open(self) -> None:
+        """Open the file, make it if it is not there, and check that it is sound.
+
+        :raises JournalError: if it is damaged, of another program or version, or cannot be opened
+        """
+        try:
+            # SQLite gives its other files the mode of this one.
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+            self._database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+            self._prepare(self._database)
+        except (sqlite3.Error, OSError, UnicodeError) as error:
+            # SQLite's message about a damaged schema may quote what is no text.
+            self.close()
+            raise JournalError(str(error)) from error
+        except JournalError:
+            self.close()
+            raise
+
+    def _prepare(self, database: sqlite3.Connection) -> None:
+        # Before anything is read: the folder's lock keeps others out, so none need to be told through shared memory.
+        database.execute("PRAGMA locking_mode = EXCLUSIVE")
+        application, version = (
+            database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
+        )
+        tables = database.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+        is_new = (application, version, tables) == (0, 0, 0)
+        if not is_new and (application, version) != (_APPLICATION, _VERSION):
+            raise JournalError("it is not a journal of this version")
+        database.execute("PRAGMA journal_mode = WAL")
+        # Each batch is on the disk itself before a POST leaves, so that debts survive a loss of power too. That is one
+        # flush for a whole batch, made while this thread holds none of Python's locks.
+        database.execute("PRAGMA synchronous = FULL")
+        if is_new:
+            database.executescript(f"BEGIN; {_SCHEMA} {_OURS} COMMIT;")
+        (said,) = database.execute("PRAGMA quick_check(1)").fetchone()
+        if said != "ok":
+            raise JournalError(" ".join(str(said).split()))
+
+    def load(self) -> list[tuple[int, Debt]]:
+        """Read what is owed from an earlier life.
+
+        :returns: the debts with their numbers, oldest first
+        :raises JournalError: if a row makes no sense
+        """
+        try:
+            rows = self._opened().execute("SELECT * FROM debts ORDER BY id").fetchall()
+            return [(row[0], _debt(row)) for row in rows]
+        except (sqlite3.Error, ValueError) as error:
+            raise JournalError(str(error)) from error
+
+    def write(self, batch: Batch) -> None:
+        """Write a batch, all of it or nothing.
+
+        :raises sqlite3.Error: if it cannot be written now
+        """
+        self._opened().execute(
+            "INSERT INTO batches VALUES (?, ?, ?, ?)",
+            (
+                json.dumps(batch.opened),
+                json.dumps(list(batch.states.items())),
+                json.dumps([(number, *end) for number, end in batch.ends.items()]),
+                json.dumps(batch.settled),
+            ),
+        )
+
+    def prove(self) -> None:
+        """Write something, to see whether it can be written.
+
+        :raises sqlite3.Error: if it cannot
+        """
+        self._opened().execute(f"PRAGMA user_version = {_VERSION}")
+
+    def close(self) -> None:
+        """Close the file."""
+        database, self._database = self._database, None
+        if database is not None:
+            database.close()
+
+    def _opened(self) -> sqlite3.Connection:
+        assert self._database is not None  # noqa: S101 - for the type checker
+        return self._database
+
+
+def _plain(text: object) -> str:
+    if not (isinstance(text, str) and text.isascii() and text.isprintable()):
+        # It becomes a part of a request's head.
+        raise ValueError("a row holds what was never written")
+    return text
+
+
+def _debt(row: Sequence[object]) -> Debt:
+    """:returns: what a row says"""
+    _, ws_uri, path, client, state, code, reason, closed_by, undelivered, ended_at = row
+    uri = _plain(ws_uri)
+    key = uri.rpartition("/")[2]
+    if not key:
+        raise ValueError("a row holds what was never written")
+    end = _CRASH
+    if code is not None:
+        if not (isinstance(code, int) and isinstance(undelivered, int) and isinstance(ended_at, float)):
+            raise ValueError("a row holds what was never written")
+        end = End(Close(code, unquote(_plain(reason))), ClosedBy(_plain(closed_by)))
+    return Debt(
+        Identity(key, tag_of(key), uri),
+        _plain(path).encode("ascii"),
+        None if client is None else _plain(client),
+        None if state is None else _plain(state),
+        end,
+        undelivered if isinstance(undelivered, int) else 0,
+        ended_at if isinstance(ended_at, float) else 0.0,
+    )

@@ -1,0 +1,100 @@
+"""``Idempotency-Key``: a push that is repeated gets the answer that it got before, and sends nothing (protocol §3)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from wsaas.errors import PushRefused
+from wsaas.net.http1.messages import Response
+
+#: How many keys of one connection are remembered, the last ones.
+MAX_KEYS = 64
+
+_KEY = re.compile(rb"[\x21-\x7e]{1,64}")
+
+Answer = Response | Deferred[Response]
+
+
+def read_key(values: Sequence[bytes]) -> bytes | None:
+    """Read ``Idempotency-Key``.
+
+    :param values: one for each line in which it stands
+    :returns: the key, as it was sent; :data:`None` if there is none
+    :raises PushRefused: if it is malformed
+    """
+    if not values:
+        return None
+    if len(values) > 1 or not _KEY.fullmatch(values[0]):
+        raise PushRefused(400, "BAD_REQUEST", "Idempotency-Key is one text of 1 to 64 visible ASCII characters")
+    return values[0]
+
+
+class _Pending:
+    """An answer that is not known yet, and all those who are to get it."""
+
+    __slots__ = ("_waiting",)
+
+    def __init__(self) -> None:
+        self._waiting: list[Deferred[Response]] = []
+
+    def wait(self) -> Deferred[Response]:
+        """:returns: fires with the answer; cancelling it is nothing to the others"""
+        deferred: Deferred[Response] = Deferred(self._waiting.remove)
+        self._waiting.append(deferred)
+        return deferred
+
+    def settle(self, result: Response | Failure) -> None:
+        """It is known, or there is none."""
+        while self._waiting:
+            self._waiting.pop(0).callback(result)
+
+
+class Answers:
+    """The answers to the last pushes of one connection that had a key."""
+
+    __slots__ = ("_answers",)
+
+    def __init__(self) -> None:
+        #: By key, the oldest first.
+        self._answers: dict[bytes, Response | _Pending] = {}
+
+    def once(self, key: bytes, push: Callable[[], Answer]) -> Answer:
+        """Carry out a push, unless it was before.
+
+        :param key: what the pusher named it
+        :param push: carries it out
+        :returns: its answer, or that of the push that had this key before. One that is still to come is kept even if
+            nobody waits for it any more: a pusher that lost patience may repeat the push.
+        """
+        known = self._answers.get(key)
+        if known is not None:
+            return known.wait() if isinstance(known, _Pending) else known
+        answer = push()
+        if isinstance(answer, Response):
+            if answer.status < 400:
+                self._keep(key, answer)
+            return answer
+        pending = _Pending()
+        self._keep(key, pending)
+        waiting = pending.wait()
+
+        def settle(result: Response | Failure) -> None:
+            # The key may be another push's by now, or forgotten.
+            if self._answers.get(key) is pending:
+                if isinstance(result, Response) and result.status < 400:
+                    self._answers[key] = result
+                else:
+                    del self._answers[key]
+            pending.settle(result)
+
+        answer.addBoth(settle)
+        return waiting
+
+    def _keep(self, key: bytes, answer: Response | _Pending) -> None:
+        if len(self._answers) >= MAX_KEYS:
+            del self._answers[next(iter(self._answers))]
+        self._answers[key] = answer

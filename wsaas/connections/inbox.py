@@ -1,0 +1,228 @@
+"""The way of one client's messages to the API: in order, one PUT at a time, and only so many waiting."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from twisted.python.failure import Failure
+
+from wsaas.connections.interfaces import Calls
+from wsaas.connections.messages import Message, Outcome
+from wsaas.connections.retry import Retry
+from wsaas.errors import CallbackFailed
+from wsaas.limits import Budget
+
+#: How many messages of one client may wait for the API. Bytes are bounded too; this bounds what empty ones cost.
+MAX_WAITING = 64
+#: Bytes of one client that do not count for what is kept in all: plain traffic costs no counting.
+UNCOUNTED = 4096
+
+
+class Sender(Protocol):
+    """Whose messages they are."""
+
+    @property
+    def ws_state(self) -> str | None:
+        """What the API last set with ``Ws-State``."""
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the next PUT has to wait, because a reply does."""
+
+    def answered(self, number: int, outcome: Outcome) -> None:
+        """The API answered a message."""
+
+    def unanswered(self, number: int, failure: Failure) -> None:
+        """A message brought no answer that counts."""
+
+    def retrying(self, number: int, error: CallbackFailed) -> None:
+        """The first attempt of a message failed; it is going to be tried again."""
+
+    def overwhelmed(self) -> None:
+        """There is no room for messages any more, and here are some."""
+
+    def idle(self) -> None:
+        """Nothing waits and nothing is on its way."""
+
+    def faulted(self, failure: Failure) -> None:
+        """Something of the above failed."""
+
+
+class Delivery:
+    """A queue in front of the API.
+
+    :param sender: is told what comes of its messages
+    :param calls: its callbacks
+    :param room: bytes that may wait, the message on its way included, before the client is not read any more
+    :param budget: of what waits for the API in all
+    """
+
+    __slots__ = (
+        "_budget",
+        "_bytes",
+        "_calls",
+        "_counted",
+        "_in_flight",
+        "_last_try",
+        "_number",
+        "_proceeding",
+        "_retry",
+        "_room",
+        "_sender",
+        "_waiting",
+        "undelivered",
+    )
+
+    def __init__(self, sender: Sender, calls: Calls, room: int, budget: Budget) -> None:
+        self._sender: Sender | None = sender
+        self._calls = calls
+        self._room = room
+        self._budget = budget
+        self._counted = 0
+        #: A list, as it is short; an empty deque has 600 bytes.
+        self._waiting: list[Message] = []
+        self._in_flight: Message | None = None
+        self._bytes = 0
+        self._number = 0
+        self._proceeding = False
+        #: While the message on its way is tried again, or waits for that.
+        self._retry: Retry | None = None
+        #: Whether nothing is tried again any more.
+        self._last_try = False
+        #: How many messages were dropped.
+        self.undelivered = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the client's next message could be too much."""
+        return (
+            len(self._waiting) >= MAX_WAITING
+            or self._bytes > self._room
+            or (self._counted > 0 and self._budget.exhausted)
+        )
+
+    @property
+    def is_roomy(self) -> bool:
+        """Whether half of the room is free again; reading on at the first free byte would stop at once.
+
+        Not while a message is tried again.
+        """
+        return (
+            self._retry is None
+            and len(self._waiting) <= MAX_WAITING // 2
+            and self._bytes <= self._room // 2
+            and not (self._counted and self._budget.exhausted)
+        )
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits and nothing is on its way."""
+        return self._in_flight is None and not self._waiting
+
+    def add(self, message: Message) -> None:
+        """Take a message, and begin its PUT if it is its turn."""
+        self._waiting.append(message)
+        self._bytes += len(message.payload)
+        self.proceed()
+        if self._bytes > UNCOUNTED:
+            self._count()
+            if self._budget.overrun and self._sender is not None:
+                self._sender.overwhelmed()
+
+    def _count(self) -> None:
+        """Have the budget know of what waits here, if it is much."""
+        counted = self._bytes if self._bytes > UNCOUNTED else 0
+        self._budget.used += counted - self._counted
+        self._counted = counted
+
+    def drop(self) -> bool:
+        """Give up the messages that no PUT was begun for and the one that waits for another attempt, and count them.
+
+        A PUT on its way gets its answer, and is not repeated.
+
+        :returns: whether a message was waiting for another attempt; then :meth:`proceed` is to be called
+        """
+        self.undelivered += len(self._waiting)
+        self._bytes -= sum(len(message.payload) for message in self._waiting)
+        self._waiting.clear()
+        self._count()
+        self._last_try = True
+        if self._retry is None or not self._retry.is_waiting:
+            return False
+        self._retry.stop()
+        self._done()
+        self.undelivered += 1
+        return True
+
+    def end(self) -> None:
+        """Forget whose messages they were: each names the other, and both would stay until a full collection."""
+        self._budget.used -= self._counted
+        self._counted = 0
+        self._sender = None
+
+    def proceed(self) -> None:
+        """Begin the next PUT, if its turn has come. A loop, so that answers that come at once do not nest."""
+        if self._proceeding or self._sender is None:
+            return
+        self._proceeding = True
+        try:
+            while self._waiting and self._in_flight is None and not self._sender.is_blocked:
+                self._number += 1
+                message = self._in_flight = self._waiting.pop(0)
+                try:
+                    self._calls.message(self._number, message, self._sender.ws_state, self)
+                except Exception:  # noqa: BLE001 - the client's next message would wait for ever
+                    self.unanswered(Failure())
+        finally:
+            self._proceeding = False
+        if self.is_idle:
+            self._sender.idle()
+
+    def _done(self) -> Sender:
+        assert self._in_flight is not None and self._sender is not None  # noqa: S101 - for the type checker
+        self._bytes -= len(self._in_flight.payload)
+        self._in_flight = None
+        self._retry = None
+        if self._counted:
+            self._count()
+        return self._sender
+
+    def answered(self, outcome: Outcome) -> None:
+        """The API answered the message on its way."""
+        sender = self._done()
+        try:
+            sender.answered(self._number, outcome)
+        except Exception:  # noqa: BLE001 - a message that waits must not wait for ever
+            sender.faulted(Failure())
+        self.proceed()
+
+    def unanswered(self, failure: Failure) -> None:
+        """The message on its way brought no answer that counts."""
+        sender = self._sender
+        assert sender is not None  # noqa: S101 - for the type checker
+        try:
+            if self._tries_again(sender, failure.value):
+                return
+            self._done().unanswered(self._number, failure)
+        except Exception:  # noqa: BLE001 - as above
+            sender.faulted(Failure())
+        self.proceed()
+
+    def _tries_again(self, sender: Sender, error: BaseException | None) -> bool:
+        if self._last_try or not isinstance(error, CallbackFailed) or not error.passing:
+            return False
+        retry = self._retry or self._calls.retry()
+        if not retry.later(error.retry_after, self._repeat):
+            return False
+        if self._retry is None:
+            self._retry = retry
+            sender.retrying(self._number, error)
+        return True
+
+    def _repeat(self) -> None:
+        message, sender = self._in_flight, self._sender
+        assert message is not None and sender is not None  # noqa: S101 - for the type checker
+        try:
+            self._calls.message(self._number, message, sender.ws_state, self)
+        except Exception:  # noqa: BLE001 - as in proceed()
+            self.unanswered(Failure())

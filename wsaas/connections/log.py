@@ -1,0 +1,74 @@
+"""What the log says of connections: by their tags, and only so many lines of what clients can cause at will."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wsaas.logs import LeanLogger
+
+if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
+    from wsaas.connections.messages import End
+
+
+class ConnectionLog:
+    """The lines; one object for all connections.
+
+    Each begins with the tag. ``many``: see :class:`~wsaas.log_limit.LogLimit`.
+    """
+
+    _log = LeanLogger()
+
+    def no_grant(self, tag: str, reason: str) -> None:
+        """The API did not let a client in, nor refuse it."""
+        self._log.warn(
+            "{tag} no grant from the API: {reason}", tag=tag, reason=reason, many="handshakes without a grant"
+        )
+
+    def refused(self, tag: str, number: int, status: int) -> None:
+        """The API refused a message."""
+        self._log.warn(
+            "{tag} the API refused message {number} with {status}",
+            tag=tag,
+            number=number,
+            status=status,
+            many="refused messages",
+        )
+
+    def unanswered(self, tag: str, number: int, reason: str) -> None:
+        """A message brought no answer that counts."""
+        self._warn_of_message(tag, number, reason, "messages without an answer")
+
+    def retrying(self, tag: str, number: int, reason: str) -> None:
+        """The first attempt of a message failed."""
+        self._warn_of_message(tag, number, f"{reason}; it is tried again", "messages that are tried again")
+
+    def _warn_of_message(self, tag: str, number: int, reason: str, many: str) -> None:
+        self._log.warn("{tag} message {number}: {reason}", tag=tag, number=number, reason=reason, many=many)
+
+    def no_room(self, tag: str) -> None:
+        """What waits for the API became too much."""
+        self._log.warn("{tag} no room for what waits for the API", tag=tag, many="clients without room")
+
+    def closed(self, tag: str, end: End, undelivered: int, *, was_open: bool) -> None:
+        """A connection is over.
+
+        :param was_open: whether its client was let in: then it has its line, however many there are
+        """
+        self._log.info(
+            "{tag} closed: {code} by {by}",
+            tag=tag,
+            code=end.close.code,
+            by=end.by.value,
+            reason=end.close.reason,
+            undelivered=undelivered,
+            many=None if was_open else "ends of handshakes",
+        )
+
+    def fault(self, tag: str, failure: Failure, where: str = "") -> None:
+        """The gateway failed.
+
+        :param where: at what, behind a blank
+        """
+        self._log.failure(f"{{tag}} a fault of the gateway{where}", failure, tag=tag)

@@ -1,0 +1,249 @@
+"""TLS with the API: whom the gateway trusts, what it shows of itself, and why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+from OpenSSL import SSL
+from OpenSSL.crypto import X509, PKey
+from service_identity import CertificateError, VerificationError
+from service_identity.cryptography import extract_patterns
+from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identity
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.error import VerifyError
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.internet.ssl import (
+    Certificate,
+    KeyPair,
+    PrivateCertificate,
+    optionsForClientTLS,
+    trustRootFromCertificates,
+)
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.iweb import IPolicyForHTTPS
+from zope.interface import implementer
+
+from wsaas.errors import SettingsError
+from wsaas.net.pem import private_key, reasons, x509_of
+
+#: Characters of a certificate's that are told.
+_LONGEST = 120
+#: Why a certificate is not trusted, in words; OpenSSL has more of them, but pyOpenSSL does not tell.
+_UNTRUSTED = {
+    SSL.X509VerificationCodes.ERR_CERT_HAS_EXPIRED: "it has expired",
+    SSL.X509VerificationCodes.ERR_CERT_NOT_YET_VALID: "it is not valid yet",
+    SSL.X509VerificationCodes.ERR_CERT_REVOKED: "it is revoked",
+    SSL.X509VerificationCodes.ERR_CERT_SIGNATURE_FAILURE: "its signature is wrong",
+    SSL.X509VerificationCodes.ERR_DEPTH_ZERO_SELF_SIGNED_CERT: "it signs itself, and API_CA does not have it",
+    SSL.X509VerificationCodes.ERR_INVALID_PURPOSE: "it is not for servers",
+    SSL.X509VerificationCodes.ERR_SELF_SIGNED_CERT_IN_CHAIN: "its authority is not trusted (API_CA)",
+    SSL.X509VerificationCodes.ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY: "its authority is not trusted (API_CA), or the "
+    "API leaves out a part of its chain",
+    SSL.X509VerificationCodes.ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE: "its authority is not trusted (API_CA), or the "
+    "API leaves out a part of its chain",
+}
+
+
+class Untrusted(Exception):
+    """The certificate that a server shows is not accepted."""
+
+
+class NoHandshake(SSL.Error):
+    """TLS did not come about, so nothing of a request has left. As from OpenSSL, but told from what comes later."""
+
+
+class _Shaking(SSL.Connection):
+    def do_handshake(self) -> None:
+        try:
+            super().do_handshake()
+        except SSL.Error as error:
+            if type(error) is SSL.Error:  # others ask for more bytes, or are of the socket
+                raise NoHandshake(*error.args) from error
+            raise
+
+
+def _short(text: str) -> str:
+    """Cut what somebody else wrote, before it goes to the log."""
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def _subject(certificate: X509) -> str:
+    try:
+        return _short(certificate.to_cryptography().subject.rfc4514_string()) or "no subject"
+    except Exception:  # noqa: BLE001 - of which cryptography has many kinds
+        return "a subject that cannot be read"
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class _Verified:
+    """TLS that accepts a certificate for one name, and says why it does not accept another.
+
+    Twisted's own says no more than that it does not.
+
+    :param options: gives what does the rest
+    :param host: the name or the IP address (RFC 9525)
+    """
+
+    def __init__(self, options: Callable[[], IOpenSSLClientConnectionCreator], host: str) -> None:
+        self._options = options
+        self._host = host
+
+    def clientConnectionForTLS(self, protocol: Any) -> SSL.Connection:
+        connection: SSL.Connection = self._options().clientConnectionForTLS(protocol)
+        connection.__class__ = _Shaking  # the options make none but pyOpenSSL's own
+        connection.set_verify(SSL.VERIFY_PEER, self._verify)
+        return connection
+
+    def _verify(self, connection: SSL.Connection, certificate: X509, number: int, depth: int, ok: int) -> bool:
+        """Look at one certificate of the chain."""
+        why = ""
+        if not ok:
+            why = _UNTRUSTED.get(number, f"OpenSSL's error {number}")
+            where = f", {depth} above it" if depth else ""
+            why = f"{why} ({_subject(certificate)}{where})"
+        elif depth == 0:
+            is_address = isIPAddress(self._host) or isIPv6Address(self._host)
+            wanted = IPAddress_ID(self._host) if is_address else DNS_ID(self._host)
+            try:
+                verify_service_identity(extract_patterns(certificate.to_cryptography()), [wanted], [])
+            except (VerificationError, CertificateError):  # the latter where it has no names at all
+                why = f"it is not for {self._host} ({_subject(certificate)})"
+            except Exception as error:  # noqa: BLE001 - OpenSSL takes some that cryptography cannot read
+                why = f"it cannot be read: {_short(str(error))}"
+        if why:
+            # The protocol, which tells who waits for the connection.
+            connection.get_app_data().failVerification(Failure(Untrusted(why)))
+        return not why
+
+
+def _usable(read: Callable[[bytes], dict[str, Any]], path: Path) -> dict[str, Any]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ValueError(error.strerror) from error
+    try:
+        options = read(content)
+        # OpenSSL looks at some of it no sooner.
+        optionsForClientTLS("localhost", **options)
+    except ValueError:
+        raise
+    except Exception as error:  # of which OpenSSL has many kinds
+        raise ValueError(f"not usable: {reasons(error)}") from error
+    return options
+
+
+def _authorities(pem: bytes) -> dict[str, Any]:
+    return {"trustRoot": trustRootFromCertificates(map(Certificate, x509_of(pem)))}
+
+
+def read_authorities(path: Path) -> dict[str, Any]:
+    """Read ``API_CA``.
+
+    :param path: PEM file of certificates
+    :returns: options of Twisted's TLS clients
+    :raises ValueError: if it cannot be used
+    """
+    return _usable(_authorities, path)
+
+
+def _ours(pem: bytes) -> dict[str, Any]:
+    own, *chain = x509_of(pem)
+    key = KeyPair(PKey.from_cryptography_key(private_key(pem)))
+    try:
+        certificate = PrivateCertificate.fromCertificateAndKeyPair(Certificate(own), key)
+    except VerifyError as error:
+        raise ValueError("its private key is not that of the first certificate in it") from error
+    options: dict[str, Any] = {"clientCertificate": certificate}
+    if chain:
+        options["extraCertificateOptions"] = {"extraCertChain": chain}
+    return options
+
+
+def read_certificate(path: Path) -> dict[str, Any]:
+    """Read ``API_CERT``.
+
+    :param path: PEM file of our certificate, its chain and its private key
+    :returns: options of Twisted's TLS clients
+    :raises ValueError: if it cannot be used
+    """
+    return _usable(_ours, path)
+
+
+@implementer(IPolicyForHTTPS)
+class ApiTrust:
+    """Whom the gateway trusts as API, and what it shows of itself.
+
+    :param ca: PEM file of the trusted certificates; :data:`None`: the system's roots
+    :param certificate: PEM file of our certificate, its chain and its private key, if the API asks for one
+    :raises SettingsError: if either cannot be used
+    """
+
+    _log = Logger()
+
+    def __init__(self, ca: Path | None, certificate: Path | None) -> None:
+        files = (("API_CA", ca, read_authorities), ("API_CERT", certificate, read_certificate))
+        self._files = [(name, path, read) for name, path, read in files if path is not None]
+        self._options = self._load()
+        self._by_host: dict[str, IOpenSSLClientConnectionCreator] = {}
+
+    @property
+    def has_files(self) -> bool:
+        """Whether there is anything to read anew."""
+        return bool(self._files)
+
+    def check(self) -> None:
+        """Find out whether TLS can be used at all: OpenSSL calls back, by way of memory that is written, then executed.
+
+        :raises MemoryError: if this process may have none, as with ``MemoryDenyWriteExecute=`` of systemd
+        """
+        SSL.Context(SSL.TLS_CLIENT_METHOD).set_verify(SSL.VERIFY_PEER, lambda *_: False)
+
+    def _load(self) -> dict[str, Any]:
+        options = {}
+        for name, path, read in self._files:
+            try:
+                options.update(read(path))
+            except ValueError as error:
+                raise SettingsError(name, str(path), f"a readable PEM file ({error})") from error
+        return options
+
+    def reload(self) -> bool:
+        """Read the files anew, for connections to come. If one is of no use, what was read before stays.
+
+        :returns: whether they are of use
+        """
+        try:
+            self._options = self._load()
+        except SettingsError as error:
+            self._log.error("not read anew, and what was read before stays: {why}", why=str(error))
+            return False
+        self._by_host = {}
+        ours: PrivateCertificate | None = self._options.get("clientCertificate")
+        self._log.info(
+            "read anew: {names}{when}",
+            names=" and ".join(name for name, _, _ in self._files),
+            when="" if ours is None else f", which expires {_expiry(ours)}",
+        )
+        return True
+
+    def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:  # noqa: ARG002 - the interface has a port
+        """Verify this name, and this name only (RFC 9525). What is read anew later holds for what this makes, too."""
+        host = hostname.decode("ascii")
+        return cast(IOpenSSLClientConnectionCreator, _Verified(partial(self._options_for, host), host))
+
+    def _options_for(self, host: str) -> IOpenSSLClientConnectionCreator:
+        options = self._by_host.get(host)
+        if options is None:
+            options = self._by_host[host] = optionsForClientTLS(host, **self._options)
+        return options
+
+
+def _expiry(certificate: PrivateCertificate) -> str:
+    # By OpenSSL, which reads what cryptography does not; YYYYMMDDhhmmssZ.
+    original: X509 = certificate.original
+    when = (original.get_notAfter() or b"").decode("ascii")
+    return f"{when[:4]}-{when[4:6]}-{when[6:8]}"

@@ -1,0 +1,336 @@
+"""Connections to the API on httptools, and the pool in which they wait for calls.
+
+A connection is one of these at a time: asked (it has a call), idle (in its origin's list), or leaving (closed by us,
+and not gone yet). It becomes idle only after the parser has returned with nothing more begun, and a byte that comes
+while it is idle is its end: what answers one call must never be taken for the answer to another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IProtocol,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamClientEndpoint,
+    ITCPTransport,
+)
+from twisted.internet.tcp import Client
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from wsaas.callbacks.answers import Answer
+from wsaas.errors import Unusable
+from wsaas.net.http1.known_heads import KnownAnswers
+from wsaas.net.http1.parser import AnswerParser, MalformedAnswer
+from wsaas.net.http1.persistent_agent import KEEP_IDLE
+
+
+class Call(Protocol):
+    """What a connection carries: a request that has no complete answer yet."""
+
+    data: bytes
+    head_only: bool
+    max_body: int
+    connection: Connection | None
+    #: Whether it takes a whole answer at once, if that comes so.
+    collects: bool
+
+    def connect(self) -> None:
+        """Send it on a fresh connection."""
+
+    def progressed(self, connection: Connection) -> None:
+        """A part of the answer is there."""
+
+    def completed(self, connection: Connection) -> None:
+        """All of it is there; the connection may already be idle."""
+
+    def answered(self, answer: Answer) -> None:
+        """All of it came at once, on a connection that is already idle."""
+
+    def lost(self, reason: Failure, heard: bool, kept: bool) -> None:
+        """The connection ended, or what came on it is no answer.
+
+        :param heard: whether any byte of an answer came
+        :param kept: whether the connection had been idle before
+        """
+
+
+@implementer(IProtocol)
+class Connection:
+    """A connection to an origin."""
+
+    __slots__ = ("_fresh", "_kept", "_origin", "_pool", "call", "era", "parser", "since", "transport", "write_now")
+
+    def __init__(self, origin: Origin) -> None:
+        self._origin = origin
+        self._pool = origin.pool
+        self._kept = False
+        #: The pool's when it was made.
+        self.era = origin.pool.era
+        #: Whether nothing of the answer that is awaited has come.
+        self._fresh = True
+        self.parser = AnswerParser()
+        self.call: Call | None = None
+        #: When it became idle, or began to leave.
+        self.since = 0.0
+        self.transport: Any = None
+        #: Sends bytes without a way through the reactor; :data:`None` where that is not possible (any more).
+        self.write_now: Callable[[bytes], int | Exception] | None = None
+
+    def makeConnection(self, transport: Any) -> None:
+        """It is made."""
+        self.transport = transport
+        if ITCPTransport.providedBy(transport):
+            transport.setTcpNoDelay(True)
+        if type(transport) is Client:
+            # Nothing derived from it: ssl.Client, for one, encrypts in write().
+            self.write_now = transport.writeSomeData
+
+    def connectionMade(self) -> None:
+        """Nothing more than :meth:`makeConnection`; a part of the interface."""
+
+    def send(self, call: Call) -> None:
+        """Send a request, in one piece."""
+        self.call = call
+        call.connection = self
+        self._fresh = True
+        data, write_now = call.data, self.write_now
+        if write_now is not None:
+            # Nothing can be waiting to be written, and a request fits into the kernel's buffer: this saves two
+            # epoll_ctl() and a turn of the reactor.
+            written = write_now(data)
+            if written == len(data):
+                return
+            # It did not fit, or the connection is gone, which the reactor shall find out by itself.
+            self.write_now = None
+            if isinstance(written, int):
+                data = data[written:]
+        self.transport.write(data)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes came."""
+        call = self.call
+        if call is None:
+            # Nobody asked; or nobody waits any more, and this was on its way.
+            self.abort()
+            return
+        parser, fresh = self.parser, self._fresh
+        if fresh:
+            known = self._pool.known.read(data) if call.collects else None
+            if known is not None and known[0].length <= call.max_body:
+                self.call = None
+                self._kept = True
+                self._origin.keep(self)
+                call.answered(Answer(known[0].status, known[0].fields, known[1]))
+                return
+            self._fresh = False
+            parser.expect(call.head_only, call.max_body)
+        try:
+            complete = parser.feed(data)
+        except (MalformedAnswer, Unusable) as error:
+            self.abort()
+            call.lost(Failure(error), True, False)
+            return
+        if not complete:
+            call.progressed(self)
+            return
+        self.call = None
+        if parser.keep:
+            if fresh:
+                self._pool.known.learn(data, parser)
+            self._kept = True
+            self._origin.keep(self)
+        else:
+            self._pool.leave(self)
+        call.completed(self)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """It is gone."""
+        call, self.call = self.call, None
+        self._origin.forget(self)
+        self._pool.gone(self)
+        if call is not None:
+            parser = self.parser
+            if reason.check(ConnectionDone) is not None and not self._fresh and parser.end():
+                call.completed(self)
+            else:
+                call.lost(reason, self.heard, self._kept)
+        self.parser.close()
+        self.write_now = None
+
+    @property
+    def heard(self) -> bool:
+        """Whether a part of an answer to its call has come."""
+        return not self._fresh and self.parser.received > 0
+
+    def abort(self) -> None:
+        """End it now. What its call is told is the caller's business."""
+        self.call = None
+        self._origin.forget(self)
+        self._pool.leave(self, at_once=True)
+
+
+@implementer(IProtocolFactory)
+class Origin:
+    """A scheme, host and port: the way there, the connections that are idle, and the factory of all of them.
+
+    :param pool: keeps the time
+    :param endpoint: the way there
+    """
+
+    __slots__ = ("_endpoint", "_idle", "pool")
+
+    #: Read by Twisted: say nothing at each connection.
+    noisy = False
+
+    def __init__(self, pool: Pool, endpoint: IStreamClientEndpoint) -> None:
+        self.pool = pool
+        self._endpoint = endpoint
+        #: Those that have been idle for longest come first.
+        self._idle: list[Connection] = []
+
+    def connect(self) -> Deferred[Connection]:
+        """:returns: fires with a fresh connection"""
+        return cast("Deferred[Connection]", self._endpoint.connect(self))
+
+    def send(self, call: Call) -> None:
+        """Send a request, on an idle connection if there is one."""
+        if self._idle:
+            self._idle.pop().send(call)
+        else:
+            call.connect()
+
+    def keep(self, connection: Connection) -> None:
+        """A connection has become idle."""
+        idle, pool = self._idle, self.pool
+        if pool.closed or connection.era != pool.era:
+            pool.leave(connection)
+            return
+        connection.since = pool.seconds()
+        idle.append(connection)
+        if len(idle) > pool.max_idle:
+            pool.leave(idle.pop(0))
+        if pool.sweep is None:
+            pool.watch()
+
+    def forget(self, connection: Connection) -> None:
+        """A connection is idle no more."""
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    def release(self, before: float) -> float | None:
+        """Let go of connections that have been idle since a time, or longer.
+
+        :returns: since when the one has been idle that is next
+        """
+        idle = self._idle
+        while idle and idle[0].since <= before:
+            self.pool.leave(idle.pop(0))
+        return idle[0].since if idle else None
+
+    def buildProtocol(self, addr: IAddress | None) -> Connection:  # noqa: ARG002 - the interface has an address
+        """A connection is being made."""
+        return Connection(self)
+
+    def doStart(self) -> None:
+        """Nothing to prepare."""
+
+    def doStop(self) -> None:
+        """Nothing to clean up."""
+
+
+class Pool:
+    """What the connections of all origins have in common: one timer, and what is leaving.
+
+    :param clock: for that timer
+    :param max_idle: how many idle connections an origin keeps
+    """
+
+    def __init__(self, clock: IReactorTime, max_idle: int) -> None:
+        self._clock = clock
+        self.seconds = clock.seconds
+        self.max_idle = max_idle
+        self.origins: list[Origin] = []
+        #: Nothing is kept any more.
+        self.closed = False
+        #: Connections of an earlier one are not kept.
+        self.era = 0
+        self._leaving: dict[Connection, None] = {}
+        self.sweep: IDelayedCall | None = None
+        #: Shared by all connections: answers are alike, not connections.
+        self.known = KnownAnswers()
+        self._closing: list[Deferred[None]] = []
+
+    def watch(self) -> None:
+        """Something is idle or leaving; do not let it be that for ever."""
+        if self.sweep is None:
+            self.sweep = self._clock.callLater(KEEP_IDLE, self._sweep_up)
+
+    def leave(self, connection: Connection, *, at_once: bool = False) -> None:
+        """Close a connection.
+
+        :param at_once: throw away what is still to be written
+        """
+        connection.since = self.seconds()
+        self._leaving[connection] = None
+        if at_once:
+            connection.transport.abortConnection()
+        else:
+            # This waits for what is unsent, and TLS for the other side's goodbye: the timer waits for neither.
+            connection.transport.loseConnection()
+            self.watch()
+
+    def gone(self, connection: Connection) -> None:
+        """A connection has ended."""
+        self._leaving.pop(connection, None)
+        self._look_whether_closed()
+
+    def renew(self) -> None:
+        """Close the idle connections, and keep none that is there: what they were made by does not hold any more."""
+        self.era += 1
+        for origin in self.origins:
+            origin.release(self.seconds())
+
+    def close(self) -> Deferred[None]:
+        """Close the idle connections, and keep none from now on.
+
+        :returns: fires when they are gone
+        """
+        self.closed = True
+        for origin in self.origins:
+            origin.release(self.seconds())
+        done: Deferred[None] = Deferred()
+        self._closing.append(done)
+        self._look_whether_closed()
+        return done
+
+    def _look_whether_closed(self) -> None:
+        if not self.closed or self._leaving:
+            return
+        if self.sweep is not None:
+            self.sweep.cancel()
+            self.sweep = None
+        closing, self._closing = self._closing, []
+        for done in closing:
+            done.callback(None)
+
+    def _sweep_up(self) -> None:
+        self.sweep = None
+        before = self.seconds() - KEEP_IDLE
+        for connection in [leaving for leaving in self._leaving if leaving.since <= before]:
+            connection.transport.abortConnection()
+        waiting = [since for origin in self.origins if (since := origin.release(before)) is not None]
+        waiting += [connection.since for connection in self._leaving]
+        if waiting:
+            delay = max(min(waiting) - before, 0.05)
+            if self.sweep is not None:
+                # One that was let go of just now has set it.
+                self.sweep.cancel()
+            self.sweep = self._clock.callLater(delay, self._sweep_up)

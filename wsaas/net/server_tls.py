@@ -1,0 +1,394 @@
+"""TLS where others connect: which certificate they see, whose certificates are asked for, and both read anew.
+
+``tls:`` and ``ssl:`` endpoints differ in how their files are named, and in nothing else. Both are taken apart here, so
+that the versions, ciphers and options of TLS are ours, and certificates can be replaced while connections stay: what is
+beneath TLS is an ordinary endpoint, and :meth:`ServerTls.wrap` puts TLS on top of what it accepts.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+from cryptography import x509
+from OpenSSL import SSL
+from OpenSSL.crypto import X509, X509Store, X509StoreFlags
+from OpenSSL.crypto import Error as CryptoError
+from twisted.internet.endpoints import quoteStringArgument
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IProtocolFactory
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from zope.interface import implementer
+
+from wsaas.net.pem import PrivateKey, private_key, reasons, split_pem
+
+_log = Logger()
+
+#: Those of TLS 1.2 in Mozilla's intermediate configuration (Server Side TLS 5.7), less DHE, which would need parameters
+#: and which no client of TLS 1.2 is known to insist on. The ones of TLS 1.3 are all good.
+CIPHERS = (
+    b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
+    b"ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
+)
+#: Key exchanges: those of the same configuration after one that a quantum computer does not break, as OpenSSL has it by
+#: itself; without the slow ones that OpenSSL has besides (X448, P-521, finite fields). The second: before OpenSSL 3.5.
+GROUPS = (b"X25519MLKEM768 / X25519:P-256:P-384", b"X25519:P-256:P-384")
+#: No session tickets: their key would live as long as the process, and decrypt what was recorded before with TLS 1.2.
+#: No preference among good ciphers: the client knows which of them its hardware does.
+_OPTIONS = SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET
+
+_FIELD = re.compile(r"(?:^|:)((?:\\.|[^:\\])*)")
+_NAMED = re.compile(r"((?:\\.|[^=\\])*)=(.*)", re.DOTALL)
+
+#: The options of an endpoint in the order in which they may stand without their names, as Twisted has them.
+_POSITIONS = {
+    "tls": ("path", "port", "backlog", "interface"),
+    "ssl": ("port", "privateKey", "certKey", "sslmethod", "interface", "backlog", "extraCertChain", "dhParameters"),
+}
+_ALLOWED = "PEM files that this process can read, with a certificate, its chain, and its private key without passphrase"
+
+
+class TlsError(Exception):
+    """Files of which no TLS can be made.
+
+    :param path: the file or folder
+    :param reason: what is wrong with it
+    :param allowed: what would be right
+    """
+
+    def __init__(self, path: Path, reason: str, allowed: str = _ALLOWED) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.allowed = allowed
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A certificate with what it takes to show it.
+
+    :param path: the file that it is from
+    :param key: its private key
+    :param chain: the certificate, what signed it, and so on, without the root
+    :param names: the host names that it is for, as a client asks for them; ``*`` stands for one label
+    """
+
+    path: Path
+    key: PrivateKey
+    chain: tuple[x509.Certificate, ...]
+    names: tuple[bytes, ...]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise TlsError(path, error.strerror or str(error)) from error
+    except ValueError as error:  # a zero byte in the name
+        raise TlsError(path, str(error)) from error
+
+
+def _private_key(path: Path) -> PrivateKey:
+    try:
+        return private_key(_read(path))
+    except ValueError as error:
+        raise TlsError(path, str(error)) from error
+
+
+def _certificate(pem: bytes) -> x509.Certificate:
+    """:raises Exception: of many kinds, if it is damaged"""
+    certificate = x509.load_pem_x509_certificate(pem)
+    # Most of it is parsed when it is asked for.
+    certificate.public_key()
+    _ = (certificate.subject, certificate.issuer, certificate.not_valid_after_utc, certificate.extensions)
+    # OpenSSL, whose opinion counts in the end, minds what cryptography does not.
+    X509.from_cryptography(certificate)
+    return certificate
+
+
+def _certificates(path: Path, pem: bytes) -> list[x509.Certificate]:
+    found = []
+    for number, block in enumerate(split_pem(pem), 1):
+        # Python would say it once, and of a line of ours.
+        with warnings.catch_warnings(record=True) as complaints:
+            warnings.simplefilter("always")
+            try:
+                found.append(_certificate(block))
+            except Exception as error:
+                raise TlsError(path, f"certificate {number} in it is damaged") from error
+        for complaint in dict.fromkeys(str(complaint.message) for complaint in complaints):
+            _log.warn("{path}: certificate {number} in it: {complaint}", path=path, number=number, complaint=complaint)
+    return found
+
+
+def _chain(path: Path, key: PrivateKey, certificates: Sequence[x509.Certificate]) -> tuple[x509.Certificate, ...]:
+    """Put certificates in the order in which they are sent (RFC 5246 §7.4.2), whatever theirs in the file."""
+    public = key.public_key()
+    own = [certificate for certificate in certificates if certificate.public_key() == public]
+    if not own:
+        raise TlsError(path, "its private key is of none of the certificates" if certificates else "no certificate")
+    chain = [max(own, key=lambda certificate: certificate.not_valid_after_utc)]
+    # Clients have the roots themselves.
+    rest = [one for one in certificates if one not in own and one.issuer != one.subject]
+    while True:
+        issuer = next((one for one in rest if one.subject == chain[-1].issuer), None)
+        if issuer is None:
+            break
+        chain.append(issuer)
+        rest = [one for one in rest if one.subject != issuer.subject]
+    if rest:
+        raise TlsError(path, f"{rest[0].subject.rfc4514_string()} did not sign any of the chain")
+    return tuple(chain)
+
+
+def _names(certificate: x509.Certificate) -> tuple[bytes, ...]:
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    return tuple(name.lower().encode() for name in names.get_values_for_type(x509.DNSName))
+
+
+def _identity(key_path: Path, path: Path, *more: Path) -> Identity:
+    """Read one.
+
+    :param key_path: the file of the private key
+    :param path: that of the certificate
+    :param more: those of the rest of the chain
+    """
+    key = _private_key(key_path)
+    certificates = [certificate for file in (path, *more) for certificate in _certificates(file, _read(file))]
+    chain = _chain(path, key, certificates)
+    return Identity(path, key, chain, _names(chain[0]))
+
+
+def _is_default(path: Path) -> bool:
+    # systemd puts the folder's name in front, in that of credentials.
+    return path.stem == "default" or path.stem.endswith("_default")
+
+
+def _folder(folder: Path) -> list[Identity]:
+    """:returns: all in a folder and below it, the default first"""
+    try:
+        next(folder.iterdir(), None)
+    except (OSError, ValueError) as error:
+        raise TlsError(folder, getattr(error, "strerror", None) or str(error)) from error
+    files = [
+        path
+        for path in folder.rglob("*.pem")
+        # What begins with a dot is being written, or is another way to the same file.
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    if not files:
+        raise TlsError(folder, "no .pem file in it")
+    return [_identity(path, path) for path in sorted(files, key=lambda path: (not _is_default(path), path))]
+
+
+def _authorities(path: Path) -> list[x509.Certificate]:
+    found = _certificates(path, _read(path))
+    if not found:
+        raise TlsError(path, "no certificate in it", "caCerts=, a PEM file of certificates")
+    return found
+
+
+def _http(_: SSL.Connection, offered: list[bytes]) -> Any:
+    """Choose HTTP/1.1, the only protocol that is spoken here (RFC 7301). Others are passed over in silence."""
+    return b"http/1.1" if b"http/1.1" in offered else SSL.NO_OVERLAPPING_PROTOCOLS
+
+
+def _set_groups(context: SSL.Context) -> None:
+    # pyOpenSSL has no other way but one that leaves a single group, with which most handshakes take a round trip more.
+    lib: Any = vars(SSL)["_lib"]
+    mine: Any = vars(context)["_context"]
+    if not any(lib.SSL_CTX_set1_curves_list(mine, groups) == 1 for groups in GROUPS):
+        raise RuntimeError("OpenSSL knows none of the groups")
+    lib.ERR_clear_error()
+
+
+def _context(identity: Identity, authorities: Sequence[x509.Certificate]) -> SSL.Context:
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context.set_options(_OPTIONS)
+    # An idle connection has no buffers.
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_session_id(b"wsaas")
+    context.set_cipher_list(CIPHERS)
+    _set_groups(context)
+    context.set_alpn_select_callback(_http)
+    try:
+        context.use_certificate(identity.chain[0])
+        context.use_privatekey(identity.key)
+        for certificate in identity.chain[1:]:
+            context.add_extra_chain_cert(certificate)
+        context.check_privatekey()
+    except (SSL.Error, CryptoError) as error:  # such as a key of 1024 bits
+        raise TlsError(identity.path, reasons(error)) from error
+    if authorities:
+        store = cast(X509Store, context.get_cert_store())
+        for certificate in authorities:
+            store.add_cert(X509.from_cryptography(certificate))
+            context.add_client_ca(certificate)
+        # What the file names is trusted, be it a root or not.
+        store.set_flags(X509StoreFlags.PARTIAL_CHAIN)
+        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
+    return context
+
+
+def _switch(by_name: Mapping[bytes, SSL.Context | None], connection: SSL.Connection) -> None:
+    """Show the certificate for the name that a client asks for (RFC 6066 §3); else the default stays."""
+    name = (connection.get_servername() or b"").lower().removesuffix(b".")
+    context = by_name[name] if name in by_name else by_name.get(b"*." + name.partition(b".")[2])
+    if context is not None:
+        connection.set_context(context)
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class ServerTls:
+    """The TLS of an endpoint.
+
+    :param where: the endpoint, for the log
+    :param read: gives what can be shown; the first is for clients that ask for no name, or one of which there is none
+    :param ca: PEM file of those whose certificates, or who with theirs, are let in; :data:`None` lets everyone in
+    :raises TlsError: if the files are of no use
+    """
+
+    _log = Logger()
+
+    def __init__(self, where: str, read: Callable[[], Sequence[Identity]], ca: Path | None = None) -> None:
+        self._where = where
+        self._read = read
+        self._ca = ca
+        self._identities, self._default = self._load()
+
+    def _load(self) -> tuple[Sequence[Identity], SSL.Context]:
+        identities = self._read()
+        authorities = () if self._ca is None else _authorities(self._ca)
+        contexts = [_context(identity, authorities) for identity in identities]
+        default = contexts[0]
+        # Of two for the same name, the one that is valid longer. The default's are there to be found, not to be set.
+        by_name: dict[bytes, SSL.Context | None] = {}
+        for identity, context in sorted(
+            zip(identities, contexts, strict=True), key=lambda pair: pair[0].chain[0].not_valid_after_utc
+        ):
+            by_name.update(dict.fromkeys(identity.names, None if context is default else context))
+            # OpenSSL may call the default's function once more when a connection has another: RFC 8446 §4.1.4.
+            if context is not default:
+                context.set_app_data(default)
+        if len(contexts) > 1:
+            default.set_tlsext_servername_callback(partial(_switch, by_name))
+        return identities, default
+
+    def reload(self) -> bool:
+        """Read the files anew, for connections to come. If they are of no use, what was read before stays.
+
+        :returns: whether they are of use
+        """
+        try:
+            self._identities, self._default = self._load()
+        except TlsError as error:
+            self._log.error(
+                "{where}: the certificates were not read anew, and the old ones stay: {why}",
+                where=self._where,
+                why=str(error),
+            )
+            return False
+        self._log.info(
+            "{where}: certificates read anew: {count}, the first expires {when}",
+            where=self._where,
+            count=len(self._identities),
+            when=min(identity.chain[0].not_valid_after_utc for identity in self._identities).date().isoformat(),
+        )
+        return True
+
+    def serverConnectionForTLS(self, protocol: object) -> SSL.Connection:  # noqa: ARG002 - the interface has it
+        """Make the TLS side of a connection that was accepted."""
+        return SSL.Connection(self._default)
+
+    def wrap(self, factory: IProtocolFactory, reactor: Any) -> IProtocolFactory:
+        """Put TLS beneath protocols.
+
+        :param factory: makes protocols for what is decrypted
+        :param reactor: for timers
+        :returns: makes protocols for what is encrypted, for any stream transport
+        """
+        wrapped: IProtocolFactory = TLSMemoryBIOFactory(self, False, factory, reactor)
+        return wrapped
+
+
+def _unquote(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL)
+
+
+def _options(description: str) -> tuple[str, dict[str, str]]:
+    """Take a description apart, as Twisted does.
+
+    :returns: the kind of endpoint, and its options by name
+    :raises ValueError: if it cannot be, or not without doubt
+    """
+    fields = [match[1] for match in _FIELD.finditer(description)]
+    if len(":".join(fields)) != len(description):
+        raise ValueError("a backslash at the end")
+    kind, found, positions = fields[0], {}, list(_POSITIONS[fields[0]])
+    for field in fields[1:]:
+        named = _NAMED.fullmatch(field)
+        if named is None and not positions:
+            raise ValueError(f"too many options: {_unquote(field)}")
+        name, value = (positions.pop(0), field) if named is None else (_unquote(named[1]), named[2])
+        if name in found or (name not in _POSITIONS[kind] and name != "caCerts"):
+            raise ValueError(f"{name}= is there twice" if name in found else f"{name}= is no option of {kind}:")
+        found[name] = _unquote(value)
+    return kind, found
+
+
+def _is_tls(description: str) -> bool:
+    return description.partition(":")[0] in _POSITIONS
+
+
+def asks_for_certificates(description: str) -> bool:
+    """:returns: whether nobody gets in at an endpoint without a client certificate"""
+    description = description.removeprefix("haproxy:")
+    try:
+        return _is_tls(description) and "caCerts" in _options(description)[1]
+    except ValueError:
+        return False
+
+
+def unwrap(description: str) -> tuple[str, ServerTls | None]:
+    """Take the TLS out of an endpoint description.
+
+    :param description: without ``haproxy:`` in front
+    :returns: the description of what is beneath TLS, and the TLS, if there is any
+    :raises ValueError: if an option is missing, unknown or no longer possible
+    :raises TlsError: if a file is of no use
+    """
+    if not _is_tls(description):
+        return description, None
+    kind, options = _options(description)
+    for name in ("sslmethod", "dhParameters"):
+        if name in options:
+            raise ValueError(f"not {name}=, TLS is 1.2 or 1.3 with ciphers that need none")
+    ca = Path(options["caCerts"]) if "caCerts" in options else None
+    read: Callable[[], Sequence[Identity]]
+    if kind == "tls":
+        if not options.get("path"):
+            raise ValueError("no folder")  # which must not be the current one
+        read = partial(_folder, Path(options["path"]))
+    else:
+        if "port" not in options or not options.get("privateKey"):
+            raise ValueError("no port" if "port" not in options else "no privateKey=")
+        key = Path(options["privateKey"])
+        files = [Path(options.get("certKey") or key)]
+        if "extraCertChain" in options:
+            files.append(Path(options["extraCertChain"]))
+        read = lambda: [_identity(key, *files)]  # noqa: E731 - typed above, for both branches
+    beneath = {
+        "port": options.get("port", "443"),
+        "interface": options.get("interface", "::" if kind == "tls" else ""),
+        **({"backlog": options["backlog"]} if "backlog" in options else {}),
+    }
+    said = ":".join(f"{name}={quoteStringArgument(value)}" for name, value in beneath.items())
+    return f"{'tcp6' if kind == 'tls' else 'tcp'}:{said}", ServerTls(description, read, ca)

@@ -1,0 +1,120 @@
+"""What operators and their machines look at: ``ADMIN_LISTEN`` with ``/healthz``, ``/readyz`` and ``/metrics``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.web.http import Request
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from wsaas.net.http1.judged_request import JudgedRequest
+from wsaas.net.http1.messages import RequestHead, Response, json_response
+from wsaas.net.http1.site import ClientSite
+
+#: Tells what is wrong, in a few words that say nothing of the inside; :data:`None` if nothing is.
+Check = Callable[[], str | None]
+
+#: Seconds for a request's head.
+HEAD_TIMEOUT = 10.0
+_ALLOW = (b"Allow", b"GET, HEAD")
+
+
+class Pages(Protocol):
+    """What writes metrics: :class:`wsaas.operations.metrics.Metrics`."""
+
+    def page(self, accept: str) -> tuple[str, bytes]:
+        """:returns: a media type of those that are accepted, and the page"""
+
+
+class Readiness:
+    """Whether new connections are taken.
+
+    Parts that know of a reason why not add a check; each is asked whenever somebody wants to know.
+    """
+
+    _log = Logger()
+
+    def __init__(self) -> None:
+        self._checks: dict[str, Check] = {}
+
+    def add(self, name: str, check: Check) -> None:
+        """Have one more thing looked at.
+
+        :param name: one word for programs: what is wrong when the check finds something
+        :param check: tells what is wrong, if anything
+        """
+        self._checks[name] = check
+
+    def failing(self) -> dict[str, str]:
+        """:returns: what is wrong, by name; a check that cannot be made counts as wrong"""
+        found = {}
+        for name, check in self._checks.items():
+            try:
+                said = check()
+            except Exception:  # noqa: BLE001 - whatever it is, this is not known to be in order
+                self._log.failure("a fault of the gateway: {name} cannot be checked", name=name)
+                said = "cannot be checked"
+            if said is not None:
+                found[name] = said
+        return found
+
+
+class AdminResource(Resource):
+    """The three pages.
+
+    :param readiness: is asked for ``/readyz``
+    :param metrics: writes ``/metrics``
+    """
+
+    isLeaf = True
+
+    def __init__(self, readiness: Readiness, metrics: Pages) -> None:
+        super().__init__()
+        self._readiness = readiness
+        self._metrics = metrics
+        self._pages = {b"/healthz": self._health, b"/readyz": self._ready, b"/metrics": self._measured}
+
+    def judge(self, head: RequestHead) -> Response | None:
+        """Check a request by its head."""
+        if head.path not in self._pages:
+            return json_response(404, "NOT_FOUND", "there is nothing here")
+        if head.method not in (b"GET", b"HEAD"):
+            return json_response(405, "METHOD_NOT_ALLOWED", "these pages take GET and HEAD", [_ALLOW])
+        if head.length != 0:
+            return json_response(400, "BAD_REQUEST", "a request for a page has no body")
+        return None
+
+    def render(self, request: Request) -> int:
+        """Show a page."""
+        assert isinstance(request, JudgedRequest)  # noqa: S101 - for the type checker
+        self._pages[request.head.path](request.head).write_to(request)
+        return NOT_DONE_YET
+
+    def _health(self, _: RequestHead) -> Response:
+        """The process answers: it is alive."""
+        return json_response(200, "OK")
+
+    def _ready(self, _: RequestHead) -> Response:
+        failing = self._readiness.failing()
+        if not failing:
+            return json_response(200, "OK")
+        said = "; ".join(failing.values())
+        return json_response(503, "NOT_READY", f"no new connections are taken: {said}", failing=failing)
+
+    def _measured(self, head: RequestHead) -> Response:
+        accept = b", ".join(head.all(b"Accept")).decode("latin-1")
+        media_type, page = self._metrics.page(accept)
+        return Response(200, ((b"Content-Type", media_type.encode("ascii")), (b"Cache-Control", b"no-store")), page)
+
+
+def admin_site(readiness: Readiness, metrics: Pages, reactor: IReactorTime) -> ClientSite:
+    """:returns: the site of ``ADMIN_LISTEN``
+
+    :param reactor: for time-outs
+    """
+    resource = AdminResource(readiness, metrics)
+    return ClientSite(resource, resource, reactor, HEAD_TIMEOUT, 0)

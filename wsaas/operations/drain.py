@@ -1,0 +1,150 @@
+"""The end of all connections: closed, spread over some time; then cut off; and each DELETE paid if there is time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from wsaas.connections.connection import Connection, State
+from wsaas.connections.registry import Registry
+
+#: Connections are closed this many seconds apart, or closer if there are too many for half the time.
+_CLOSE_EVERY = 0.002
+#: The share of the time after which a client that does not answer its Close frame is cut off, so that its DELETE still
+#: has time.
+_CUT_AT = 0.75
+#: Seconds between two looks.
+_TURN = 0.01
+#: Seconds for requests whose head is on its way when nobody new is accepted any more: they are not refused.
+_GRACE = 1.0
+#: The share of the time, and seconds at most, that stay for what comes after all this: what is left has to be written.
+_REST = 0.05
+_LONGEST_REST = 0.25
+#: Seconds for DELETEs when the end is hurried.
+LAST_CHANCE = 1.0
+
+
+class Drain:
+    """One end, used once.
+
+    :param reactor: for timers
+    :param registry: who is here
+    :param timeout: seconds that all of it may take (``DRAIN_TIMEOUT``)
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, registry: Registry, timeout: float) -> None:
+        self._reactor = reactor
+        self._registry = registry
+        self._timeout = timeout
+        self._began = reactor.seconds()
+        #: When the process is to be over.
+        self.deadline: float = self._began + timeout
+        self._rest = min(timeout * _REST, _LONGEST_REST)
+        self._hurried = False
+        self._waking: Deferred[None] | None = None
+
+    def hurry(self) -> None:
+        """Take no more time than it takes to send what is ready to be sent."""
+        if self._hurried:
+            return
+        self._hurried = True
+        self.deadline = min(self.deadline, self._reactor.seconds() + LAST_CHANCE)
+        self._rest = min(self._rest, LAST_CHANCE * _REST)
+        self._log.info("in a hurry: {count} connections are cut off", count=len(self._registry))
+        self._wake()
+
+    async def await_heads(self, waiting: Callable[[], int]) -> None:
+        """Wait a little for those that were accepted and have not said yet what they want.
+
+        :param waiting: how many they are
+        """
+        until = self._began + min(_GRACE, self._timeout / 10)
+        while waiting() and not self._hurried and self._reactor.seconds() < until:
+            await self._sleep(self._reactor.seconds() + _TURN)
+
+    async def close_all(self) -> None:
+        """Close every connection; cut off who does not leave; wait for what the API is owed.
+
+        A handshake that the API is thinking about gets its answer, and then its Close.
+        """
+        half = self._began + self._timeout / 2
+        connections = list(self._registry)
+        thinking = [found for found in connections if found.state is State.AUTHORISING]
+        await self._close([found for found in connections if found.state is not State.AUTHORISING], half)
+        await self._close_as_they_open(thinking, half)
+        if not self._hurried:
+            await self._emptied(lambda: self._began + self._timeout * _CUT_AT)
+        for connection in self._registry:
+            connection.abort()
+        # Asked anew: it may be hurried while it waits.
+        if not await self._emptied(lambda: self.deadline - self._rest, again=True):
+            self._log.error(
+                "{count} connections are left whose DELETE the API may not have got (DRAIN_TIMEOUT)",
+                count=self._registry.unsettled,
+            )
+            for connection in self._registry:
+                connection.leave_to_next()
+
+    async def _close(self, connections: list[Connection], until: float) -> None:
+        """Close connections, spread over some time at most: the API gets a DELETE for each."""
+        left = until - self._reactor.seconds()
+        turns = max(1, int(min(left, len(connections) * _CLOSE_EVERY) / _TURN))
+        for turn in range(turns):
+            if turn and not self._hurried:
+                await self._sleep(self._reactor.seconds() + _TURN)
+            for connection in connections[turn::turns]:
+                self._shut_down(connection)
+
+    async def _close_as_they_open(self, thinking: list[Connection], until: float) -> None:
+        while thinking:
+            late = self._hurried or self._reactor.seconds() >= until
+            for connection in thinking:
+                if late or connection.state is not State.AUTHORISING:
+                    self._shut_down(connection)
+            if late:
+                return
+            thinking = [found for found in thinking if found.state is State.AUTHORISING]
+            if thinking:
+                await self._sleep(self._reactor.seconds() + _TURN)
+
+    def _shut_down(self, connection: Connection) -> None:
+        try:
+            connection.shut_down()
+        except Exception:  # noqa: BLE001 - one connection's fault must not keep the others
+            self._log.failure("{tag} a fault of the gateway", tag=connection.identity.tag)
+
+    async def _emptied(self, deadline: Callable[[], float], *, again: bool = False) -> bool:
+        """:returns: whether nothing is owed any more; waits for it no longer than until the deadline
+
+        :param again: whether to go on waiting, until the new deadline, when the end is hurried meanwhile
+        """
+        while self._registry.unsettled and self._reactor.seconds() < deadline():
+            hurried = self._hurried
+            await self._sleep(deadline(), or_empty=True)
+            if self._hurried and not hurried and not again:
+                break
+        return not self._registry.unsettled
+
+    async def _sleep(self, until: float, *, or_empty: bool = False) -> None:
+        """Wait until a time, or the hurry; or until nobody is here."""
+        waking: Deferred[None] = Deferred()
+        self._waking = waking
+        timer = self._reactor.callLater(max(0.0, until - self._reactor.seconds()), self._wake)
+        empty = self._registry.when_empty() if or_empty else None
+        if empty is not None:
+            empty.addCallbacks(lambda _: self._wake(), lambda _: None)
+        await waking
+        if timer.active():
+            timer.cancel()
+        if empty is not None:
+            empty.cancel()
+
+    def _wake(self) -> None:
+        waking, self._waking = self._waking, None
+        if waking is not None:
+            waking.callback(None)

@@ -1,0 +1,353 @@
+"""Metrics in the formats of Prometheus: every name, and where its value comes from.
+
+The parts of the gateway count in plain integers where things happen (:mod:`wsaas.counts`); nothing here is called until
+somebody asks. One more metric takes two lines: an integer in the part that knows, and a :class:`Metric` in
+:func:`gateway_metrics` (or beside it, where the part is optional) that reads it. ``docs/metrics.rst`` describes each,
+and a test holds it against this table.
+
+What reads must be quick, whatever the number of connections: it runs while nobody is served. No label may come from
+outside: a client or an API must neither be recognised by one nor be able to make up new ones (keys, paths, addresses).
+
+This module needs prometheus_client, which is an extra; nothing else does.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
+from prometheus_client.core import (
+    Metric as Family,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.registry import Collector, CollectorRegistry
+from prometheus_client.utils import floatToGoString
+from twisted.logger import Logger
+
+from wsaas import __version__
+from wsaas.counts import FAILURES, Attempts, Histogram
+
+if TYPE_CHECKING:
+    from wsaas.callbacks.calls import Api
+    from wsaas.connections.registry import Registry
+    from wsaas.net.descriptors import Descriptors
+    from wsaas.net.http1.site import ClientSite
+    from wsaas.operations.admin import Readiness
+    from wsaas.operations.loop_lag import Lag
+    from wsaas.operations.process import Process
+    from wsaas.pushes.resource import PushResource
+    from wsaas.websocket.upgrade import UpgradeResource
+
+#: The values of a metric: those of its labels, in their order, and a number or a histogram.
+Values = Iterable[tuple[Sequence[str], float | Histogram]]
+
+#: What slots are held for; LATE are DELETEs that the API did not take at first.
+_SHARES = ("POST", "PUT", "DELETE", "LATE")
+#: Statuses of answers to handshakes that stand for themselves; an API may refuse with any 4xx.
+_STATUSES = frozenset({101, 400, 401, 403, 404, 405, 408, 413, 414, 415, 426, 429, 431, 500, 502, 503, 504})
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric.
+
+    :param name: with the unit, and ``_total`` if it only grows (Prometheus's conventions)
+    :param help: one sentence
+    :param read: tells its values
+    :param labels: the names of its labels
+    """
+
+    name: str
+    help: str
+    read: Callable[[], Values]
+    labels: Sequence[str] = ()
+
+    def family(self) -> Family:
+        """:returns: what prometheus_client makes a page of"""
+        values = list(self.read())
+        if values and isinstance(values[0][1], Histogram):
+            histograms = HistogramMetricFamily(self.name, self.help, labels=self.labels)
+            for labels, value in values:
+                assert isinstance(value, Histogram)  # noqa: S101 - for the type checker
+                ends = [*map(floatToGoString, value.bounds), "+Inf"]
+                histograms.add_metric(labels, list(zip(ends, accumulate(value.counts), strict=True)), value.total)
+            return histograms
+        kind = CounterMetricFamily if self.name.endswith("_total") else GaugeMetricFamily
+        numbers = kind(self.name, self.help, labels=self.labels)
+        for labels, value in values:
+            assert not isinstance(value, Histogram)  # noqa: S101 - for the type checker
+            numbers.add_metric(labels, value)
+        return numbers
+
+
+def single(read: Callable[[], float]) -> Callable[[], Values]:
+    """:returns: what reads a metric without labels
+
+    :param read: tells the number
+    """
+    return lambda: [((), read())]
+
+
+class Metrics(Collector):
+    """All metrics.
+
+    :param metrics: the gateway's own
+    :param registry: takes them, and those of Python's garbage collector
+    """
+
+    _log = Logger()
+
+    def __init__(self, metrics: Iterable[Metric], registry: CollectorRegistry | None = None) -> None:
+        self._metrics = list(metrics)
+        self._registry = CollectorRegistry(auto_describe=False) if registry is None else registry
+        self._registry.register(self)
+        GCCollector(self._registry)
+
+    def describe(self) -> list[Family]:
+        """Nothing: what is registered need not be read for it."""
+        return []
+
+    def collect(self) -> Iterator[Family]:
+        """Read all metrics; one that cannot be read does not keep back the others."""
+        for metric in self._metrics:
+            try:
+                family = metric.family()
+            except Exception:  # noqa: BLE001 - whatever it is, it is the fault of one metric
+                self._log.failure("a fault of the gateway: {name} cannot be read", name=metric.name)
+            else:
+                yield family
+
+    def page(self, accept: str) -> tuple[str, bytes]:
+        """Write all of them.
+
+        :param accept: the formats that are asked for, as in a header ``Accept``
+        :returns: the media type, and the page
+        """
+        try:
+            encode, media_type = choose_encoder(accept)
+        except Exception:  # noqa: BLE001 - it compares versions that are none, and whatever it does the next time
+            encode, media_type = choose_encoder("")
+        return media_type, encode(self._registry)
+
+
+def gateway_metrics(
+    registry: Registry,
+    upgrade: UpgradeResource,
+    pushes: PushResource,
+    api: Api,
+    descriptors: Descriptors,
+    sites: Sequence[ClientSite],
+    lag: Lag,
+    readiness: Readiness,
+    process: Process,
+) -> list[Metric]:
+    """:returns: every metric of ours, read from the parts that count
+
+    :param sites: where clients and pushers come in
+    """
+    counts, budgets = registry.counts, registry.budgets
+    kinds = {"outgoing": budgets.outgoing, "incoming": budgets.incoming, "bodies": budgets.bodies}
+    return [
+        Metric("wsaas_build_info", "What runs, as labels; always 1.", _build, ("version", "python", "twisted")),
+        *_process_metrics(process),
+        Metric("wsaas_event_loop_lag_seconds", "How late the event loop is.", lambda: [((), lag.seconds)]),
+        Metric("wsaas_ready", "1 if /readyz says so, else 0.", single(lambda: not readiness.failing())),
+        # Connections
+        Metric(
+            "wsaas_connections",
+            "Connections, by where in their life they are; closing lasts until the DELETE is settled, or owed.",
+            lambda: [
+                (("authorising",), registry.asking),
+                (("open",), counts.open),
+                (("closing",), len(registry) - registry.asking - counts.open),
+            ],
+            ("state",),
+        ),
+        Metric(
+            "wsaas_connections_paused",
+            "Clients that are not read, because what they sent waits for the API.",
+            single(lambda: counts.paused),
+        ),
+        Metric(
+            "wsaas_handshakes_total",
+            "Handshakes, by the status of the answer; none: the client left before it.",
+            lambda: _statuses(upgrade.answers),
+            ("status",),
+        ),
+        Metric(
+            "wsaas_refusals_total",
+            "Handshakes that brought no WebSocket, by what was wrong.",
+            lambda: [((reason,), count) for reason, count in upgrade.refusals.items()],
+            ("reason",),
+        ),
+        Metric(
+            "wsaas_closes_total",
+            "Connections that ended, by close code and Ws-Closed-By.",
+            lambda: list(counts.ends.items()),
+            ("code", "closed_by"),
+        ),
+        Metric(
+            "wsaas_requests_refused_total",
+            "Requests that were answered by their head, or before they were complete, by status.",
+            lambda: _statuses(sum((Counter(site.refused) for site in sites), Counter())),
+            ("status",),
+        ),
+        Metric(
+            "wsaas_requests_awaited",
+            "Connections that have not sent a whole request yet.",
+            single(lambda: sum(site.awaited for site in sites)),
+        ),
+        Metric(
+            "wsaas_descriptor_shortages_total",
+            "How often a listener had to leave clients waiting, because no file descriptor was left.",
+            single(lambda: descriptors.shortages),
+        ),
+        # Messages
+        Metric(
+            "wsaas_buffered_bytes",
+            "What waits: for clients (outgoing), from clients (incoming), of pushes on their way (bodies).",
+            lambda: [((kind,), budget.used) for kind, budget in kinds.items()],
+            ("kind",),
+        ),
+        Metric(
+            "wsaas_buffered_limit_bytes",
+            "How much of it there may be before nobody new is let in.",
+            lambda: [((kind,), budget.limit) for kind, budget in kinds.items()],
+            ("kind",),
+        ),
+        Metric(
+            "wsaas_messages_total",
+            "Messages, from clients (in) and to clients (out).",
+            lambda: [(("in",), counts.messages_in), (("out",), counts.messages_out)],
+            ("direction",),
+        ),
+        Metric(
+            "wsaas_message_bytes_total",
+            "Bytes of messages, without what frames add to them.",
+            lambda: [(("in",), counts.bytes_in), (("out",), counts.bytes_out)],
+            ("direction",),
+        ),
+        Metric(
+            "wsaas_messages_undelivered_total",
+            "Messages from clients of connections that are over, which the API may not have got (Ws-Undelivered).",
+            single(lambda: counts.undelivered),
+        ),
+        Metric(
+            "wsaas_messages_rejected_total",
+            "Messages from clients that the API refused for good.",
+            single(lambda: counts.rejected),
+        ),
+        Metric(
+            "wsaas_pushes_total",
+            "Requests to a ws_uri, by method and status of the answer.",
+            lambda: [
+                ((method.decode("ascii"), str(status)), count)
+                for method, answers in pushes.answers.items()
+                for status, count in answers.items()
+            ],
+            ("method", "status"),
+        ),
+        *_callback_metrics(api),
+    ]
+
+
+def _callback_metrics(api: Api) -> list[Metric]:
+    attempts = api.client.attempts
+    return [
+        Metric(
+            "wsaas_callbacks_total",
+            "Attempts at calling the API, by method and result: the class of the status, or what went wrong.",
+            lambda: [
+                ((method, result), count) for method, made in attempts.items() for result, count in _results(made)
+            ],
+            ("method", "result"),
+        ),
+        Metric(
+            "wsaas_callback_duration_seconds",
+            "How long attempts took, from the slot to the whole answer or the failure.",
+            lambda: [((method,), made.seconds) for method, made in attempts.items()],
+            ("method",),
+        ),
+        Metric(
+            "wsaas_callback_retries_total",
+            "Attempts that were not the first of their call; for DELETE, those that are paid late.",
+            lambda: [(("PUT",), api.retries.begun), (("DELETE",), api.goodbyes.begun)],
+            ("method",),
+        ),
+        Metric(
+            "wsaas_callbacks_in_flight",
+            "Attempts that hold a slot of API_MAX_REQUESTS.",
+            lambda: [((method,), api.slots.held_by(method)) for method in _SHARES],
+            ("method",),
+        ),
+        Metric(
+            "wsaas_callbacks_waiting",
+            "Attempts that wait for a slot.",
+            lambda: [((method,), api.slots.waiting_by(method)) for method in _SHARES],
+            ("method",),
+        ),
+        Metric(
+            "wsaas_goodbyes_owed",
+            "DELETEs that the API did not take at first, and that are tried again.",
+            single(lambda: api.goodbyes.owed),
+        ),
+        Metric("wsaas_goodbyes_owed_bytes", "What these take in memory.", single(lambda: api.goodbyes.bytes)),
+        Metric(
+            "wsaas_goodbyes_lost_total",
+            "DELETEs that were given up: the API does not know that these connections are over.",
+            single(lambda: api.goodbyes.lost),
+        ),
+        Metric(
+            "wsaas_api_down",
+            "1 while the API is known to be down and new clients are refused, else 0.",
+            single(lambda: api.breaker.is_open),
+        ),
+    ]
+
+
+def _process_metrics(process: Process) -> list[Metric]:
+    """Under the names that prometheus_client's own collector gives them; that one lists descriptors at each scrape."""
+    return [
+        Metric(
+            "process_start_time_seconds",
+            "When the process started, in seconds since 1970.",
+            single(lambda: process.started_at),
+        ),
+        Metric("process_cpu_seconds_total", "Time on a processor.", single(process.cpu_seconds)),
+        Metric("process_resident_memory_bytes", "Memory of the process.", single(process.memory)),
+        Metric("process_open_fds", "Open file descriptors.", single(process.descriptors)),
+        Metric("process_max_fds", "The limit of open file descriptors.", single(process.max_descriptors)),
+    ]
+
+
+def _build() -> Values:
+    yield (__version__, platform.python_version(), version("twisted")), 1
+
+
+def _statuses(answers: dict[int, int]) -> Values:
+    """:returns: how many answers had which status; 0 stands for none"""
+    counts: Counter[str] = Counter()
+    for status, count in answers.items():
+        counts[str(status) if status in _STATUSES else f"{status // 100}xx" if status else "none"] += count
+    return [((status,), count) for status, count in counts.items()]
+
+
+def _results(attempts: Attempts) -> Iterator[tuple[str, int]]:
+    for digit, count in enumerate(attempts.answers):
+        # A class that has not come up yet has its series all the same, so that its first increase is seen.
+        if 2 <= digit <= 5:
+            yield f"{digit}xx", count
+    yield "other", sum(attempts.answers[:2]) + sum(attempts.answers[6:])
+    for kind in FAILURES:
+        yield kind, attempts.failures[kind]

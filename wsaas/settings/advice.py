@@ -1,0 +1,96 @@
+"""What an operator should know about settings that are allowed (protocol §5)."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable
+from difflib import get_close_matches
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from wsaas.net.descriptors import share_out
+from wsaas.net.server_tls import asks_for_certificates
+from wsaas.settings.read import Settings
+from wsaas.settings.table import SETTINGS
+from wsaas.settings.values import without_secrets
+
+_NAMES = frozenset(setting.name for setting in SETTINGS)
+_KNOWN = _NAMES | {f"{setting.name}_FILE" for setting in SETTINGS if setting.in_file}
+#: How much alike two names are of which one is meant to be the other: an S too many is 0.95.
+_ALIKE = 0.85
+_INTERFACE = re.compile(r":interface=((?:\\.|[^:\\])+)")
+
+
+def _is_loopback(host: str) -> bool:
+    if host in ("localhost", "") or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_local(description: str) -> bool:
+    """:returns: whether only this machine reaches an endpoint"""
+    if description.removeprefix("haproxy:").startswith("unix:"):
+        return True
+    match = _INTERFACE.search(description)
+    return match is not None and _is_loopback(re.sub(r"\\(.)", r"\1", match[1]))
+
+
+def warnings(settings: Settings, open_files: int = sys.maxsize) -> list[str]:
+    """:returns: what an operator should know about settings that are allowed (protocol §5)
+
+    :param open_files: how many descriptors the process may have
+    """
+    found = []
+    room = share_out(open_files, settings.api.max_requests).connections
+    if settings.max_connections is not None and settings.max_connections > room:
+        found.append(
+            f"WS_MAX_CONNECTIONS is {settings.max_connections}, but {open_files} open files are enough for about "
+            f"{room} clients (ulimit -n, LimitNOFILE=); more have to wait"
+        )
+    hostname = urlsplit(settings.hostname if "://" in settings.hostname else f"//{settings.hostname}").hostname or ""
+    where = settings.listen.pushes or settings.listen.clients or (() if settings.api_uri is None else ("tcp:8080",))
+    if not settings.push_tokens and not all(_is_local(place) or asks_for_certificates(place) for place in where):
+        found.append(
+            "pushes are accepted from other machines, and only the secrecy of each ws_uri protects them; "
+            "PUSH_TOKEN, client certificates (caCerts=), or PUSH_LISTEN on a private address keep others out"
+        )
+    elsewhere = settings.api_uri is not None and not _is_loopback(settings.api_uri.host)
+    if elsewhere and not settings.api.secrets:
+        found.append(
+            "API_URI is on another machine, and callbacks are not signed: whoever reaches the API can pass for this "
+            "gateway; API_SECRET lets the API tell"
+        )
+    if settings.api_uri is not None and elsewhere and _is_loopback(hostname):
+        found.append(
+            f"WS_HOSTNAME is {without_secrets(settings.hostname)}, which leads an API on {settings.api_uri.host} to "
+            "itself and not to this process"
+        )
+    return found
+
+
+def misnamed(given: Iterable[str]) -> list[str]:
+    """Look for names that are nearly those of settings.
+
+    An unknown option is an error; but an environment is everybody's, and what keeps others out must not be missing
+    because of an S too many.
+
+    :param given: names of settings that were given, and of everything else in the environment
+    :returns: a warning for each that is probably meant to be a setting that is not there
+    """
+    found = []
+    names = frozenset(given)
+    for name in sorted(names - _KNOWN):
+        plain = name.upper().removeprefix("WSAAS_")
+        if plain not in _KNOWN and plain.removesuffix("_FILE") in _NAMES:
+            meant = plain.removesuffix("_FILE")
+        else:
+            # That begin alike: PIP_CERT is not meant to be API_CERT.
+            names_like_it = [known for known in _KNOWN if known[:2] == plain[:2]]
+            meant = next(iter(get_close_matches(plain, names_like_it, 1, _ALIKE)), "")
+        if meant and meant not in names:
+            found.append(f"the environment has {name}, which is no setting; if {meant} is meant, it has no effect")
+    return found

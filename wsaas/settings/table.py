@@ -1,0 +1,278 @@
+"""The table of settings: names, defaults and rules, in the order in which people are shown them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from wsaas.net.client_tls import read_authorities, read_certificate
+from wsaas.settings.values import (
+    choice,
+    endpoints,
+    field_lines,
+    field_names,
+    folder,
+    hostname,
+    media_type,
+    milliseconds,
+    number,
+    parse_api_uri,
+    statuses,
+    words,
+)
+from wsaas.websocket import origins
+from wsaas.websocket.origins import parse_origins
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A row of the table.
+
+    :param name: the environment variable
+    :param default: as text; :data:`None` means "not set"
+    :param parse: from text to value, raising :class:`ValueError`
+    :param allowed: the rest of the sentence "allowed: …"
+    :param summary: for ``--help``
+    :param secret: whether it is no option, because everybody sees those of a process, and never shown
+    :param in_file: whether ``<NAME>_FILE`` may name a file with the value in its place
+    """
+
+    name: str
+    default: str | None
+    parse: Callable[[str], object]
+    allowed: str
+    summary: str
+    secret: bool = False
+    in_file: bool = False
+
+    @property
+    def option(self) -> str:
+        """The option of the twistd plugin: ``API_URI`` is ``--api-uri``."""
+        return self.name.lower().replace("_", "-")
+
+
+def _authorities(text: str) -> Path:
+    """See whether ``API_CA`` can be read."""
+    path = Path(text).absolute()  # a daemon may go elsewhere before it reads them anew
+    read_authorities(path)
+    return path
+
+
+def _certificate(text: str) -> Path:
+    """See whether ``API_CERT`` can be read."""
+    path = Path(text).absolute()
+    read_certificate(path)
+    return path
+
+
+#: Parsers whose errors say more than what is allowed.
+TELLING = (_authorities, _certificate, parse_origins)
+
+_ENDPOINTS_ALLOWED = (
+    "Twisted endpoint descriptions separated by blanks, of tcp: tcp6: tls: ssl: unix: systemd:, with "
+    "haproxy: before them or not (no UNIX socket from systemd), such as tcp:8080 or tls:/etc/wsaas/tls:443"
+)
+_NOT_RESERVED = "none of Ws-*, X-Forwarded-*, Content-*, Host, Expect, User-Agent, or of one hop"
+_DAY = 86_400_000
+
+#: Every setting, in the order in which ``--help`` and docs/settings.rst show them.
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        "API_URI",
+        None,
+        parse_api_uri,
+        "host and path, http:// or https:// before it or not, no user and no fragment",
+        "where callbacks go; required, or --demo",
+    ),
+    Setting(
+        "WS_HOSTNAME",
+        "http://localhost:8080",
+        hostname,
+        "host and optional path without query, with http:// or https:// before it or not",
+        "first part of every ws_uri; must lead to this very process",
+    ),
+    Setting(
+        "WS_LISTEN",
+        None,
+        endpoints,
+        _ENDPOINTS_ALLOWED,
+        "endpoints for clients [default: port 8080, IPv4 and IPv6]",
+    ),
+    Setting(
+        "PUSH_LISTEN",
+        None,
+        endpoints,
+        _ENDPOINTS_ALLOWED,
+        "endpoints for pushes only; without it pushes arrive on WS_LISTEN",
+    ),
+    Setting(
+        "ADMIN_LISTEN",
+        None,
+        endpoints,
+        _ENDPOINTS_ALLOWED,
+        "endpoints of /healthz, /readyz and /metrics [default: none]",
+    ),
+    Setting(
+        "WS_TIMEOUT",
+        "30000",
+        milliseconds(0, _DAY),
+        "milliseconds, 0 to 86400000; 0 is never",
+        "a client silent for so long is dead, in ms",
+    ),
+    Setting(
+        "API_TIMEOUT",
+        "30000",
+        milliseconds(1, _DAY),
+        "milliseconds, 1 to 86400000",
+        "one callback, connecting and the answer's body included, in ms",
+    ),
+    Setting(
+        "API_RETRY_FOR",
+        "60000",
+        milliseconds(0, _DAY),
+        "milliseconds, 0 to 86400000; 0 is one attempt",
+        "a message that the API does not take is tried again for so long, in ms",
+    ),
+    Setting(
+        "API_RETRY_STATUS",
+        "408 425 429 502 503 504",
+        statuses,
+        "HTTP statuses from 400 to 599 without 401, separated by blanks",
+        "answers to a message upon which it is tried again",
+    ),
+    Setting(
+        "API_DELETE_FOR",
+        "86400000",
+        milliseconds(0, 7 * _DAY),
+        "milliseconds, 0 to 604800000; 0 is one attempt",
+        "a DELETE that the API does not take is tried again for so long, in ms",
+    ),
+    Setting(
+        "API_MAX_REQUESTS",
+        "256",
+        number(1, 10_000),
+        "a number from 1 to 10000",
+        "callbacks on the wire at once",
+    ),
+    Setting(
+        "API_SECRET",
+        None,
+        words(16),
+        "secrets of at least 16 visible ASCII characters, separated by blanks",
+        "secrets that callbacks are signed with",
+        secret=True,
+        in_file=True,
+    ),
+    Setting(
+        "API_HEADERS",
+        "",
+        field_lines,
+        "lines of Name: value in ASCII; " + _NOT_RESERVED,
+        "fixed headers of every callback, one a line",
+        in_file=True,
+    ),
+    Setting(
+        "API_CA",
+        None,
+        _authorities,
+        "a readable PEM file of certificates",
+        "whom to trust for an https API [default: the system's roots]",
+    ),
+    Setting(
+        "API_CERT",
+        None,
+        _certificate,
+        "a readable PEM file with a certificate and its private key",
+        "the certificate shown to an https API",
+    ),
+    Setting(
+        "API_TEXT_TYPE",
+        "text/plain; charset=utf-8",
+        media_type,
+        "a media type",
+        "Content-Type of text messages",
+    ),
+    Setting(
+        "FORWARD_HEADERS",
+        "Authorization, Sec-WebSocket-Protocol",
+        field_names,
+        "header names separated by commas, each once, Cookie only with WS_ORIGINS set; " + _NOT_RESERVED,
+        "headers of the handshake that callbacks repeat",
+    ),
+    Setting(
+        "PUSH_TOKEN",
+        None,
+        words(1),
+        "tokens of visible ASCII characters, separated by blanks",
+        "tokens, of which every push has to carry one",
+        secret=True,
+        in_file=True,
+    ),
+    Setting("WS_ORIGINS", "*", parse_origins, origins.ALLOWED, "web pages that may connect"),
+    Setting(
+        "WS_MAX_MESSAGE",
+        "131072",
+        number(1, 1 << 30),
+        "bytes, 1 to 1073741824",
+        "the longest message, in bytes",
+    ),
+    Setting(
+        "WS_MAX_BUFFER",
+        "1048576",
+        number(2, 1 << 31),
+        "bytes, at least twice WS_MAX_MESSAGE, at most 2147483648",
+        "what waits for a client, and for the API, at most, in bytes",
+    ),
+    Setting(
+        "WS_MAX_CONNECTIONS",
+        None,
+        number(1, 1 << 24),
+        "a number from 1 to 16777216",
+        "clients connected at once [default: as many as there may be open files, less a reserve]",
+    ),
+    Setting(
+        "WS_MAX_PER_ADDRESS",
+        "0",
+        number(0, 1 << 24),
+        "a number from 0 to 16777216; 0 is no limit",
+        "clients connected at once from one IPv4 address, or one IPv6 network of 64 bits",
+    ),
+    Setting("WS_COMPRESSION", "off", choice("off", "on"), "off, on", "permessage-deflate (RFC 7692)"),
+    Setting(
+        "TRUST_PROXY",
+        "0",
+        number(0, 100),
+        "a number from 0 to 100",
+        "how many proxies in front are believed for X-Forwarded-For and X-Forwarded-Proto",
+    ),
+    Setting(
+        "STATE_DIR",
+        None,
+        folder,
+        "the absolute path of a folder",
+        "a private folder for who is still owed a DELETE; without it that ends with the process",
+    ),
+    Setting(
+        "DRAIN_TIMEOUT",
+        "10000",
+        milliseconds(0, 3_600_000),
+        "milliseconds, 0 to 3600000",
+        "from SIGTERM to exit at most, in ms",
+    ),
+    Setting(
+        "FAST_LANES",
+        "on",
+        choice("on", "off"),
+        "on, off",
+        "short ways past twisted.web for plain requests; off if in doubt about one",
+    ),
+    Setting(
+        "LOG_LEVEL",
+        "INFO",
+        choice("ERROR", "WARN", "INFO", "DEBUG"),
+        "ERROR, WARN, INFO, DEBUG",
+        "what is logged at least",
+    ),
+    Setting("LOG_FORMAT", "text", choice("text", "json"), "text, json", "lines for people or for programs"),
+)

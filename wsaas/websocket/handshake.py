@@ -1,0 +1,176 @@
+"""What a client asks for, checked before anybody is asked (RFC 6455 §4.2.1, protocol §4). No input or output."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from binascii import Error as Base64Error
+from dataclasses import dataclass, field
+from functools import lru_cache
+from http import HTTPStatus
+
+from wsaas.errors import HandshakeRefused
+from wsaas.net.http1.messages import Head
+from wsaas.settings.read import HandshakeSettings
+
+MAX_TARGET = 2048
+MAX_FORWARDED = 6 * 1024
+#: Lines of forwarded headers, and bytes of ``Host``, ``Origin`` and ``User-Agent`` together. Servers of HTTP bound
+#: heads (16 KiB and 100 lines, often), and every callback carries all of this: a client that could make its POST just
+#: short enough would have the DELETE refused, which is longer.
+MAX_LINES = 32
+MAX_NAMED = 2 * 1024
+
+_VISIBLE = re.compile(rb"[\x21-\x7e]+")
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VERSION = b"13"
+#: 16 bytes in base64.
+_KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """A client's request to connect.
+
+    :param target: path and query, as sent
+    :param host: the ``Host`` it asked for
+    :param secure: whether it came over TLS
+    :param client: its IP address; :data:`None` on a UNIX socket
+    :param origin: the ``Origin``, as sent
+    :param user_agent: the ``User-Agent``, as sent
+    :param forwarded: those of ``FORWARD_HEADERS`` that it has, in their order, repeated ones repeated
+    :param key: the ``Sec-WebSocket-Key``
+    :param protocols: the subprotocols offered, in order of preference
+    :param extensions: the ``Sec-WebSocket-Extensions``, joined
+    """
+
+    # What may hold a token is not in its repr, which may get into a log.
+    target: bytes = field(repr=False)
+    host: bytes
+    secure: bool
+    client: str | None
+    origin: bytes | None
+    user_agent: bytes | None
+    forwarded: tuple[tuple[bytes, bytes], ...] = field(repr=False)
+    key: str = field(repr=False)
+    protocols: tuple[str, ...] = field(repr=False)
+    extensions: str
+
+    def remembered(self) -> Handshake:
+        """:returns: what is still of use once the connection is open; the rest is memory"""
+        return Handshake(self.target, b"", self.secure, self.client, None, None, (), "", (), "")
+
+
+def is_handshake(head: Head) -> bool:
+    """:returns: whether a request asks for a WebSocket, well or badly: a GET with ``Upgrade: websocket``"""
+    return head.method == b"GET" and b"websocket" in head.tokens(b"Upgrade")
+
+
+def _bad(reason: str) -> HandshakeRefused:
+    return HandshakeRefused(HTTPStatus.BAD_REQUEST, reason)
+
+
+def _one(head: Head, name: bytes) -> bytes | None:
+    """:returns: a header that may stand there once"""
+    values = head.all(name)
+    if len(values) > 1:
+        raise _bad(f"repeated {name.decode('ascii')}")
+    return values[0] if values else None
+
+
+def _protocols(head: Head) -> tuple[str, ...]:
+    values = head.all(b"Sec-WebSocket-Protocol")
+    if not values:
+        return ()
+    names = [name.strip() for value in values for name in value.split(b",")]
+    if not all(_TOKEN.fullmatch(name) for name in names):
+        raise _bad("Sec-WebSocket-Protocol: not a list of tokens")
+    if len(set(names)) != len(names):
+        raise _bad("Sec-WebSocket-Protocol: a subprotocol offered twice")
+    return tuple(name.decode("ascii") for name in names)
+
+
+def _key(head: Head) -> str:
+    key = _one(head, b"Sec-WebSocket-Key") or b""
+    if _KEY.fullmatch(key):
+        return key.decode("ascii")
+    try:
+        if len(b64decode(key, validate=True)) != 16:
+            raise _bad("Sec-WebSocket-Key: not 16 bytes")
+    except Base64Error:
+        raise _bad("Sec-WebSocket-Key: not base64") from None
+    return key.decode("ascii")
+
+
+def _check_version(head: Head) -> None:
+    version = _one(head, b"Sec-WebSocket-Version")
+    if version is None:
+        raise _bad("no Sec-WebSocket-Version")
+    if version != _VERSION:
+        raise HandshakeRefused(
+            HTTPStatus.UPGRADE_REQUIRED, "only WebSocket version 13 is spoken", [(b"Sec-WebSocket-Version", _VERSION)]
+        )
+
+
+@lru_cache(maxsize=4)
+def _encoded(names: tuple[str, ...]) -> tuple[bytes, ...]:
+    return tuple(name.encode("ascii") for name in names)
+
+
+def _forwarded(head: Head, names: tuple[str, ...]) -> tuple[tuple[bytes, bytes], ...]:
+    fields = tuple([(name, value) for name in _encoded(names) for value in head.all(name)])
+    if fields and sum(len(name) + len(value) for name, value in fields) > MAX_FORWARDED:
+        raise HandshakeRefused(
+            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the forwarded headers are over {MAX_FORWARDED} bytes"
+        )
+    if len(fields) > MAX_LINES:
+        raise HandshakeRefused(
+            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the forwarded headers are over {MAX_LINES} lines"
+        )
+    return fields
+
+
+def check_handshake(head: Head, settings: HandshakeSettings) -> Handshake:
+    """Check a request to connect.
+
+    :raises HandshakeRefused: with the status of the answer
+    """
+    if len(head.target) > MAX_TARGET:
+        raise HandshakeRefused(HTTPStatus.REQUEST_URI_TOO_LONG, f"the target is over {MAX_TARGET} bytes")
+    if not _VISIBLE.fullmatch(head.target) or not head.target.startswith(b"/"):
+        raise _bad("the target is no path in visible ASCII")
+    if head.version != b"HTTP/1.1":
+        raise _bad("a handshake needs HTTP/1.1")
+    if head.length != 0:
+        raise _bad("a handshake has no body")
+    host, origin = _one(head, b"Host"), _one(head, b"Origin")
+    _one(head, b"Authorization")
+    if host is None or not _VISIBLE.fullmatch(host):
+        raise _bad("no Host")
+    if b"upgrade" not in head.tokens(b"Connection"):
+        raise _bad("no Connection: Upgrade")
+    user_agent = b", ".join(filter(None, head.all(b"User-Agent"))) or None
+    if len(host) + len(origin or b"") + len(user_agent or b"") > MAX_NAMED:
+        raise HandshakeRefused(
+            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+            f"Host, Origin and User-Agent are over {MAX_NAMED} bytes together",
+        )
+    _check_version(head)
+    key = _key(head)
+    protocols = _protocols(head)
+    if origin is not None and not _VISIBLE.fullmatch(origin):
+        raise _bad("Origin: not visible ASCII")
+    if not settings.origins.allows(None if origin is None else origin.decode("ascii"), host.decode("ascii")):
+        raise HandshakeRefused(HTTPStatus.FORBIDDEN, "this Origin may not connect (WS_ORIGINS)")
+    return Handshake(
+        target=head.target,
+        host=host,
+        secure=head.secure,
+        client=head.client,
+        origin=origin,
+        user_agent=user_agent,
+        forwarded=_forwarded(head, settings.forward_headers),
+        key=key,
+        protocols=protocols,
+        extensions=b", ".join(head.all(b"Sec-WebSocket-Extensions")).decode("latin-1") if settings.compression else "",
+    )

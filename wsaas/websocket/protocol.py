@@ -1,0 +1,391 @@
+"""The client's side: Autobahn's protocol, translated for :class:`~wsaas.connections.connection.Connection`.
+
+Autobahn speaks the frames (RFC 6455 §5 to §7); everything that is a decision is the connection's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from autobahn.util import encode_truncate
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from wsaas.connections.connection import Connection
+from wsaas.connections.messages import MAX_REASON, Close, Message
+from wsaas.limits import Budgets, Queue
+from wsaas.websocket.autobahn_base import LeanServerProtocol
+from wsaas.websocket.close_handshake import read_close
+from wsaas.websocket.frames import PING, PONG, PONG_LENGTH, message_frame, read_message
+from wsaas.websocket.send_queue import Output
+
+#: RFC 6455 §7.4.1: "no status code was present".
+_NO_CODE = 1005
+#: A message may come in so many fragments of any size; if in more, they must have so many bytes on average. Each costs
+#: as much as a message of its own, so that a few clients with frames of one byte would keep everybody else waiting.
+FREE_FRAGMENTS = 64
+MEAN_FRAGMENT = 16
+#: Pings, and pongs that nobody asked for, of one client within a second.
+FREE_CONTROLS = 64
+#: Pings and pongs that are not counted, as they may have come while the client was not read: so many for each second of
+#: that, up to so many.
+MAX_SAVED = 256
+#: Frames that come after our Close frame, having been on their way, are read on for the client's own: so many at once,
+#: and then so many after each pause (seconds).
+FREE_LATE, LATE_AT_ONCE, LATE_PAUSE = 256, 32, 0.1
+#: As many fragments in a row are joined, and slices of one.
+_JOINED = 1024
+
+_log = Logger()
+
+
+class ClientProtocol(LeanServerProtocol):
+    """One client's WebSocket: the :class:`~wsaas.connections.interfaces.Peer` of its connection."""
+
+    transport: Any
+    connection: Connection
+    _output: Output
+    #: Whether messages that are not compressed become frames without Autobahn's help.
+    plain_frames = False
+    _reading = True
+    _broken = False
+    _parsing = False
+    #: The client's Close frame is being looked at.
+    _leaving = False
+    _pong: bytes | None = None
+    budgets: Budgets
+    #: Those whose message has begun and is not complete.
+    partial: Queue
+    #: Fragments of a message that came so far, and bytes of it.
+    _fragments = 0
+    _partial = 0
+    #: How many slices of the frame are joined ones.
+    _slabs = 0
+    #: Pings with a payload that were sent and whose pongs may still come.
+    _asked = 0
+    #: Other pongs, and pings, that came within a second, and which second that was.
+    _controls = 0
+    _second = 0
+    #: Since when the client is not read, by the clock; and how many pings and pongs are not counted therefore.
+    _paused_at: float | None = None
+    _saved = 0
+    #: Frames that may still be read after our Close frame, and what reads on after a pause.
+    _late = FREE_LATE
+    _reading_late: IDelayedCall | None = None
+    #: There were too many frames: the client is not read any more.
+    _flooded = False
+
+    # As a Peer
+
+    @property
+    def buffered(self) -> int:
+        """Bytes accepted for the client and not yet in the kernel."""
+        return self._output.buffered
+
+    @property
+    def crowded(self) -> bool:
+        """Whether nothing more may wait."""
+        return self._output.crowded
+
+    @property
+    def sent(self) -> int:
+        """Bytes ever handed to the kernel."""
+        return self._output.sent
+
+    def send(self, message: Message) -> bool:
+        """Send one message."""
+        if self.plain_frames and self.state == self.STATE_OPEN and self._perMessageCompress is None:
+            return self._output.write(message_frame(message.payload, message.binary))
+        self.sendMessage(message.payload, message.binary)
+        return True
+
+    def ping(self, payload: bytes = b"") -> None:
+        """Send a ping (RFC 6455 §5.5.2)."""
+        if payload or not self.plain_frames:
+            self._asked += 1
+            self.sendPing(payload)
+        elif self.state == self.STATE_OPEN:
+            self._output.write(PING)
+
+    def close(self, close: Close) -> None:
+        """Send a Close frame; the client's answer ends the TCP connection."""
+        self.sendCloseFrame(close.code, close.reason.encode("utf-8"))
+
+    def abort(self) -> None:
+        """End the TCP connection now."""
+        self.transport.abortConnection()
+
+    def pause(self) -> None:
+        """Stop reading. Frames that were read already stay unparsed."""
+        if self._reading:
+            self._reading = False
+            self._paused_at = self.factory.reactor.seconds()
+        self.transport.pauseProducing()
+
+    def resume(self) -> None:
+        """Parse what was read already, then read again."""
+        if self._flooded:
+            return  # also the answer to our Close frame; the time limit of the closing ends it
+        if self._paused_at is not None:
+            seconds = self.factory.reactor.seconds() - self._paused_at
+            self._paused_at = None
+            self._saved = min(MAX_SAVED, self._saved + int(seconds * FREE_CONTROLS))
+        self._reading = True
+        self.consumeData()
+        if self._reading:
+            self.transport.resumeProducing()
+
+    # From the transport
+
+    def connectionMade(self) -> None:
+        """Take the transport over; what Autobahn finds out about it is known from the handshake."""
+        self._connectionMade()
+        self._output = Output(self.transport, self._drained, self.budgets.outgoing)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes came."""
+        self.connection.heard()
+        if len(data) == PONG_LENGTH and data.startswith(PONG) and self._is_at_frame:
+            return  # the answer to a ping: it was heard, and that is all it is for
+        if self._broken:
+            return
+        self.data = self.data + data if self.data else data
+        try:
+            self.consumeData()
+        except Exception:  # noqa: BLE001 - whatever it is, the API must be told that the connection is over
+            self._fault()
+
+    @property
+    def _is_at_frame(self) -> bool:
+        """Whether what comes next is the beginning of a frame, to be read without Autobahn if that is possible."""
+        return self.plain_frames and not self.data and self.current_frame is None
+
+    def consumeData(self) -> None:
+        """Parse frames, as long as the connection wants them. Asked for while it does so, it just goes on."""
+        if self._parsing or self._broken:
+            return
+        self._parsing = True
+        try:
+            # A frame without a payload ends with no byte more.
+            while (
+                (self.data or self.current_frame is not None)
+                and self._reading
+                and self.state in (self.STATE_OPEN, self.STATE_CLOSING)
+            ):
+                if self.plain_frames and self._take_plain():
+                    continue
+                more = self.processData()
+                if (self.state == self.STATE_CLOSING and self._is_late()) or not more:
+                    break
+        finally:
+            self._parsing = False
+
+    def _is_late(self) -> bool:
+        """:returns: whether so much came after our Close frame that others have their turn first"""
+        self._late -= self.current_frame is None
+        if self._late > 0:
+            return False
+        self.pause()
+        if self._reading_late is None:
+            self._reading_late = self.factory.reactor.callLater(LATE_PAUSE, self._read_on)
+        return True
+
+    def _read_on(self) -> None:
+        self._reading_late = None
+        self._late = LATE_AT_ONCE
+        self.resume()
+
+    def _take_plain(self) -> bool:
+        """Take the plain messages at the beginning of what is to be parsed; if there are none, a plain Close frame.
+
+        :returns: whether there was anything
+        """
+        if (
+            self.current_frame is not None
+            or self.inside_message
+            or self.state != self.STATE_OPEN
+            or self.failedByMe
+            or self._perMessageCompress is not None
+        ):
+            return False
+        data, begin = self.data, 0
+        try:
+            while self._reading and self.state == self.STATE_OPEN:
+                read = read_message(data, begin)
+                if read is None or len(read[0].payload) > self.maxMessagePayloadSize:
+                    break
+                message, begin = read
+                self.connection.received(message)
+        finally:
+            if begin:
+                self.data = data[begin:]
+        return begin > 0 or self._take_close()
+
+    def _take_close(self) -> bool:
+        """:returns: whether the client's Close frame was there, and is answered as Autobahn would answer it"""
+        read = read_close(self.data)
+        if read is None:
+            return False
+        code, reason, answer, used = read
+        self.data = self.data[used:]
+        # Nobody will read what still waits; the answer must not wait behind it.
+        self._output.clear()
+        self.wasClean = self.droppedByMe = True
+        self._output.write(answer)
+        self.state = self.STATE_CLOSED
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+        self.connection.closed_by_client(Close(_NO_CODE if code is None else code, reason))
+        return True
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The transport is gone. What had arrived counts as received."""
+        self._reading = True
+        try:
+            self.consumeData()
+        except Exception:  # noqa: BLE001 - as above
+            self._fault()
+        if self._reading_late is not None:
+            self._reading_late.cancel()
+            self._reading_late = None
+        self._forget_partial()
+        self._connectionLost(reason)
+        self.connection.lost()
+        self._output.clear()
+        # The transport keeps the protocol too: a cycle, which would stay until a full collection.
+        self.transport = None
+        del self.connection, self._output
+
+    def _fault(self) -> None:
+        # The parser stopped anywhere: what it would make of the next bytes is a second fault.
+        self._broken = True
+        _log.failure("{tag} a fault of the gateway", tag=self.connection.identity.tag)
+        self.connection.broke()
+
+    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:  # noqa: ARG002 - Autobahn's signature
+        """Everything that goes to the client goes through its one queue."""
+        self._output.write(data)
+
+    def _drained(self) -> None:
+        pong, self._pong = self._pong, None
+        if pong is not None:
+            self.sendPong(pong)
+        self.connection.drained()
+
+    # From Autobahn
+
+    def onMessageFrameBegin(self, length: int) -> None:
+        """A fragment began. Each costs time, however short it is, so that their number is bounded as well."""
+        self._fragments += 1
+        super().onMessageFrameBegin(length)
+        if (
+            self._fragments > FREE_FRAGMENTS
+            and self.message_data_total_length < self._fragments * MEAN_FRAGMENT
+            and not self.failedByMe
+        ):
+            self._flooded = self._broken = True
+            self._fail_connection(1008, "too many small fragments")
+
+    def onMessageFrameData(self, payload: bytes) -> None:
+        """A part of a message came. Empty ones are not kept: no limit on sizes would ever end them."""
+        if payload and not self.failedByMe:
+            if not self._partial:
+                self.partial.enter(self)
+            self._partial += len(payload)
+            budget = self.budgets.partial
+            budget.used += len(payload)
+            if budget.exhausted:
+                # It may be this one.
+                self.partial.evict()
+            super().onMessageFrameData(payload)
+            if len(self.frame_data) - self._slabs >= _JOINED:
+                self.frame_data[self._slabs :] = [b"".join(self.frame_data[self._slabs :])]
+                self._slabs += 1
+
+    def onMessageFrameEnd(self) -> None:
+        """A fragment is complete. Many short ones become few long ones: each would have 33 bytes besides its own."""
+        super().onMessageFrameEnd()
+        self._slabs = 0
+        if not self._fragments % _JOINED:
+            self.message_data[-_JOINED:] = [b"".join(self.message_data[-_JOINED:])]
+
+    def _forget_partial(self) -> None:
+        self._fragments = 0
+        if self._partial:
+            self.partial.leave(self)
+            self.budgets.partial.used -= self._partial
+            self._partial = 0
+
+    def dawdles(self) -> None:
+        """There is no room for parts of messages any more, and this one has begun before the others."""
+        self.message_data = self.frame_data = []
+        self._forget_partial()
+        self._fail_connection(1008, "the message took too long")
+
+    def onMessageEnd(self) -> None:
+        """A message is complete. Autobahn's own method would tell listeners of its signals too; there are none."""
+        parts, self.message_data = self.message_data, []
+        self._forget_partial()
+        if not self.failedByMe:
+            self.connection.received(Message(b"".join(parts), self.message_is_binary))
+
+    def _is_flood(self) -> bool:
+        """:returns: whether this ping or pong is one too many; each takes as long as a message that goes nowhere"""
+        now = int(self.factory.reactor.seconds())
+        if now != self._second:
+            self._second, self._controls = now, 0
+        if self._saved:
+            self._saved -= 1
+            return False
+        self._controls += 1
+        if self._controls > FREE_CONTROLS and not self.failedByMe:
+            self._flooded = self._broken = True
+            self._fail_connection(1008, "too many pings or pongs")
+        return self._flooded
+
+    def _onPing(self, payload: bytes) -> None:
+        if self._is_flood():
+            return
+        if self._output.paused:
+            # RFC 6455 §5.5.3: only the most recent ping need be answered; a client that does not read gets no queue.
+            self._pong = payload
+        else:
+            self.sendPong(payload)
+            if self._output.buffered:
+                self.connection.look_soon()
+
+    def _onPong(self, payload: bytes) -> None:
+        if self._asked:
+            self._asked -= 1
+        elif self._is_flood():
+            return
+        self.connection.outbox.pong(payload)
+
+    def onCloseFrame(self, code: int | None, reasonRaw: bytes | None) -> bool | None:
+        """The client's Close frame, or its answer to ours."""
+        first = self.state == self.STATE_OPEN
+        if first:
+            # Nobody will read what still waits; the answer must not wait behind it.
+            self._output.clear()
+            self._leaving = True
+        stop: bool | None = super().onCloseFrame(code, reasonRaw)  # type: ignore[arg-type]  # either may be None
+        if first and not self.failedByMe:
+            self.connection.closed_by_client(Close(_NO_CODE if code is None else code, self.remoteCloseReason or ""))
+        return stop
+
+    def _fail_connection(self, code: int = 1002, reason: str = "") -> None:
+        """The client broke the protocol or a limit. When the Close frame goes is the connection's to decide."""
+        if self.state == self.STATE_OPEN:
+            self._forget_partial()
+            if not self.failedByMe:
+                self.failedByMe = True
+                close = Close(code, encode_truncate(reason, MAX_REASON).decode("utf-8"))
+                self.connection.failed_by_peer(close, at_once=self._leaving)
+        else:
+            super()._fail_connection(code, reason)
+
+    def _closeConnection(self, abort: bool = False) -> None:  # noqa: ARG002 - Autobahn's signature
+        # After both Close frames an orderly end: a reset could overtake our frame. The connection's timers abort.
+        self.transport.loseConnection()

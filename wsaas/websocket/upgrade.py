@@ -1,0 +1,228 @@
+"""Handshakes: from an HTTP request to a WebSocket, with the API's consent in between (protocol §2.2 and §4).
+
+The API decides *before* Autobahn sees the transport. So a refusal is ordinary HTTP with any status and header,
+twisted.web tells when the client leaves meanwhile, and bytes that came behind the handshake are kept.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http import Request
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from wsaas.callbacks.calls import Api
+from wsaas.callbacks.journal import NO_JOURNAL, Journal
+from wsaas.connections.connection import Connection
+from wsaas.connections.identity import Identity, without_keys
+from wsaas.connections.messages import Grant
+from wsaas.connections.registry import Registry
+from wsaas.errors import CallbackFailed, ClientLeftError, HandshakeRefused
+from wsaas.logs import LeanLogger
+from wsaas.net.http1.judged_request import JudgedRequest
+from wsaas.net.http1.messages import Head, Response, phrase, text_response
+from wsaas.settings.read import ConnectionSettings, HandshakeSettings
+from wsaas.websocket.handshake import Handshake, check_handshake
+from wsaas.websocket.takeover import ClientFactory
+
+_RETRY_AFTER = (b"Retry-After", b"5")
+
+
+def shown_path(head: Head) -> str:
+    """:returns: a request's path for the log: without its query, which may hold a token, and without a key"""
+    return without_keys(head.path.decode("ascii", "replace"))[:200]
+
+
+class Visitor(Protocol):
+    """A client that waits to be let in: a request of twisted.web's, or an :class:`.Arrival`."""
+
+    @property
+    def head(self) -> Head:
+        """The head of its handshake."""
+
+    def answer(self, response: Response) -> None:
+        """Refuse it."""
+
+    def detach(self) -> tuple[Any, bytes]:
+        """Give its transport away, without a producer, and what arrived behind its handshake."""
+
+
+class UpgradeResource(Resource):
+    """Every path that a client may connect to, which is every path.
+
+    :param api: is asked
+    :param registry: learns of each connection
+    :param factory: makes WebSockets of granted handshakes
+    :param identify: makes up a connection's names
+    :param handshakes: what a handshake must be like
+    :param connections: the bounds of each connection
+    :param clock: for the connections' timers
+    :param journal: told what is owed
+    :param admit: raises :class:`~wsaas.errors.HandshakeRefused` if there are too many, or too many of an address
+    """
+
+    isLeaf = True
+    _log = LeanLogger()
+
+    def __init__(
+        self,
+        api: Api,
+        registry: Registry,
+        factory: ClientFactory,
+        identify: Callable[[], Identity],
+        handshakes: HandshakeSettings,
+        connections: ConnectionSettings,
+        clock: IReactorTime,
+        journal: Journal = NO_JOURNAL,
+        admit: Callable[[str | None], None] = lambda _: None,
+    ) -> None:
+        super().__init__()
+        self._admit = admit
+        self._api = api
+        self._registry = registry
+        self._factory = factory
+        self._identify = identify
+        self._handshakes = handshakes
+        self._connections = connections
+        self._clock = clock
+        self._journal = journal
+        #: Set when the process is about to stop: nobody new is let in.
+        self.draining = False
+        #: How many handshakes were answered with which status; 0: the client left before.
+        self.answers: defaultdict[int, int] = defaultdict(int)
+        #: How many brought no WebSocket, and why.
+        self.refusals: defaultdict[str, int] = defaultdict(int)
+
+    def render(self, request: Request) -> int:
+        """Check a handshake and ask the API; the answer comes later."""
+        assert isinstance(request, JudgedRequest)  # noqa: S101 - for the type checker
+        try:
+            handshake = self.check(request.head)
+        except HandshakeRefused as refused:
+            self.refusals[refused.kind] += 1
+            self._log_refusal(request, refused.status, refused.reason)
+            text_response(refused.status, refused.reason, refused.headers).write_to(request)
+        else:
+            attempt = self.attempt(request, handshake)
+            request.notifyFinish().addErrback(attempt.left)
+            attempt.begin()
+        return NOT_DONE_YET
+
+    def check(self, head: Head) -> Handshake:
+        """Look whether the API can be asked about a handshake.
+
+        :raises HandshakeRefused: if not
+        """
+        if self.draining:
+            raise HandshakeRefused(HTTPStatus.SERVICE_UNAVAILABLE, "the gateway is shutting down", [_RETRY_AFTER])
+        handshake = check_handshake(head, self._handshakes)
+        # Judged now: Autobahn would refuse a malformed offer after the API's consent.
+        self._factory.offers(handshake)
+        self._admit(handshake.client)
+        return handshake
+
+    def attempt(self, visitor: Visitor, handshake: Handshake) -> Attempt:
+        """:returns: what asks the API, and tells the visitor what came of it"""
+        return Attempt(self, visitor, handshake)
+
+    def connection(self, handshake: Handshake) -> Connection:
+        """:returns: a new connection, of which nobody knows yet"""
+        identity = self._identify()
+        calls = self._api.calls(identity, handshake)
+        return Connection(identity, handshake, calls, self._connections, self._registry, self._clock, self._journal)
+
+    def take_over(self, visitor: Visitor, handshake: Handshake, grant: Grant, connection: Connection) -> None:
+        """Make a WebSocket of a granted handshake."""
+        transport, early = visitor.detach()
+        self.answers[101] += 1
+        self._log.info(
+            "{tag} opened: {client} {path}",
+            tag=connection.identity.tag,
+            client=handshake.client or "unix",
+            path=shown_path(visitor.head),
+        )
+        try:
+            self._factory.take_over(transport, early, handshake, grant, connection)
+        except Exception:
+            # Nobody else would end it.
+            transport.abortConnection()
+            raise
+
+    def refuse(self, visitor: Visitor, connection: Connection, response: Response, reason: str) -> None:
+        """Answer a handshake that the API did not grant."""
+        self._log_refusal(visitor, response.status, reason, connection.identity.tag)
+        visitor.answer(response)
+
+    def _log_refusal(self, visitor: Visitor, status: int, reason: str, tag: str = "-") -> None:
+        self.answers[int(status)] += 1
+        self._log.info(
+            "{tag} refused with {status}: {client} {path}: {reason}",
+            tag=tag,
+            status=int(status),
+            client=visitor.head.client or "unix",
+            path=shown_path(visitor.head),
+            reason=reason,
+            many="refused handshakes",
+        )
+
+
+class Attempt:
+    """One handshake while the API is asked: either the answer comes first, or the client leaves first."""
+
+    def __init__(self, resource: UpgradeResource, visitor: Visitor, handshake: Handshake) -> None:
+        self._resource = resource
+        self._visitor: Visitor | None = visitor
+        self._handshake = handshake
+        self._connection = resource.connection(handshake)
+
+    def begin(self) -> None:
+        """Ask the API."""
+        self._connection.authorise().addCallbacks(self._granted, self._not_granted).addErrback(self._broken)
+
+    def left(self, _: object = None) -> None:
+        """The client went away."""
+        if self._visitor is not None:
+            self._visitor = None
+            self._resource.answers[0] += 1
+            self._resource.refusals["left"] += 1
+            self._connection.left()
+
+    def _take(self) -> Visitor | None:
+        """:returns: the client, if it is still there; it is ours no longer"""
+        visitor, self._visitor = self._visitor, None
+        return visitor
+
+    def _granted(self, grant: Grant) -> None:
+        visitor = self._take()
+        # If the client had left, the connection would not have let the grant through.
+        assert visitor is not None  # noqa: S101 - for the type checker
+        self._resource.take_over(visitor, self._handshake, grant, self._connection)
+
+    def _not_granted(self, failure: Failure) -> None:
+        visitor = self._take()
+        if visitor is None:
+            return
+        if failure.check(ClientLeftError):
+            response = text_response(HTTPStatus.SERVICE_UNAVAILABLE, "the gateway is shutting down", [_RETRY_AFTER])
+            self._resource.refusals["draining"] += 1
+            self._resource.refuse(visitor, self._connection, response, "shutting down")
+        else:
+            error = failure.value
+            assert isinstance(error, CallbackFailed)  # noqa: S101 - authorise() fails with nothing else
+            self._resource.refusals[error.kind] += 1
+            response = text_response(error.status, phrase(error.status), error.headers)
+            self._resource.refuse(visitor, self._connection, response, error.reason)
+
+    def _broken(self, failure: Failure) -> None:
+        """The takeover failed, which is a fault of ours; what is owed is paid all the same."""
+        Logger(namespace="wsaas.websocket.upgrade").failure(
+            "{tag} the takeover failed", failure, tag=self._connection.identity.tag
+        )
+        self._connection.broke()
