@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS, trustRootFromCertificates
 
 from tests.certificates import Authority
-from tests.contract import ContractTestCase
+from tests.contract.case import ContractTestCase
 
 
 class TlsTestCase(ContractTestCase):

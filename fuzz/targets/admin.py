@@ -9,7 +9,7 @@ from fuzz.inputs import Draw, parts, slices, stream_input
 from fuzz.scene import statuses
 from fuzz.watch import watch
 from tests.memory_machine import Machine
-from tests.test_assembly import API
+from tests.unit.test_assembly import API
 from wsaas.assembly import build
 from wsaas.settings.read import read_settings
 

@@ -1,7 +1,7 @@
 """The API's answers out of bytes: what the fast agent takes for an answer is the one that Twisted's agent sees.
 
-It may refuse more, and does (``tests/test_fast_differential.py`` says what and why). However the bytes are cut, it
-decides alike; and a head that it knows from before means what it meant then.
+It may refuse more, and does (``tests/unit/net/http1/test_client_differential.py`` says what and why).
+However the bytes are cut, it decides alike; and a head that it knows from before means what it meant then.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import ILogObserver, LogEvent, LogLevel
 from zope.interface import implementer
 
-from tests.contract import ContractTestCase
+from tests.contract.case import ContractTestCase
 from tests.recording_api import OK, Call
 from tests.wire import PONG, TEXT, Fields, Reply, Wire, frame
 from wsaas.log_limit import LogLimit

@@ -1,0 +1,1 @@
+"""``docs/protocol.rst``, row by row, over real sockets of loopback."""

@@ -1,0 +1,202 @@
+"""What a client may write into a handshake's headers, and that nothing of it passes for the gateway's.
+
+An API looks headers up as its framework names them: in any case, under WSGI, CGI and PHP with ``-`` and ``_`` alike. So
+they are compared here.
+"""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.gate import NOW, ApiCall, Gate, close_frame, handshake_request, read_answer
+from tests.properties import moderately
+from tests.signatures import sign
+from tests.spellings import SPELLINGS
+from tests.unit.settings.test_read import SECRETS
+from wsaas import __version__
+
+FORWARDED = "Authorization, Sec-WebSocket-Protocol, X-Tenant"
+#: Names that are the gateway's, and a few that might be some day.
+OURS = (
+    "Ws-Uri",
+    "Ws-Id",
+    "Ws-Path",
+    "Ws-Host",
+    "Ws-Scheme",
+    "Ws-Client",
+    "Ws-Origin",
+    "Ws-User-Agent",
+    "Ws-State",
+    "Ws-Timestamp",
+    "Ws-Signature",
+    "Ws-Close-Code",
+    "Ws-Undelivered",
+    "Ws-Anything",
+    "X-Forwarded-For",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Host",
+)
+ODD_VALUES = ("\0", "\r", "\n", "a\rb", "a\nb", "a\0b", "\x0b", "\x1b[2J", "\x7f", "\x85", "\xe9\xff", "\xe2\x80\xa8")
+
+
+def looked_up(call: ApiCall) -> dict[bytes, list[bytes]]:
+    """:returns: the headers of a callback as an API may look them up"""
+    found: dict[bytes, list[bytes]] = {}
+    for name, values in call.headers.getAllRawHeaders():
+        found.setdefault(name.upper().replace(b"-", b"_"), []).extend(values)
+    return found
+
+
+class ForgedHeaderTests(SynchronousTestCase):
+    """Protocol §2: none of the gateway's headers can be added, replaced, repeated or removed."""
+
+    fast_lanes = "off"
+
+    def setUp(self) -> None:
+        """Make a gateway that forwards and signs."""
+        self.gate = Gate(
+            None, FAST_LANES=self.fast_lanes, FORWARD_HEADERS=FORWARDED, API_SECRET=SECRETS, API_HEADERS="X-Api-Key: 1"
+        )
+
+    def send(self, lines: bytes) -> int:
+        """Send a handshake with more header lines.
+
+        :returns: the status of the answer; 0 if there is none, because the API was asked
+        """
+        before = len(self.gate.agent.calls)
+        wire = self.gate.connect()
+        request = handshake_request("/chat?room=7")
+        wire.deliver(request[:-2] + lines + b"\r\n")
+        asked = self.gate.agent.calls[before:]
+        for call in asked:
+            self.check(call)
+        data = wire.take()
+        # A line that ends the head early may leave the rest of it waiting.
+        status = read_answer(data)[0].status if data else 0
+        self.assertTrue(not asked or not status, (lines, status))
+        wire.end()
+        return status
+
+    def check(self, call: ApiCall) -> None:
+        """All that is the gateway's is there as it has to be, and nothing else passes for it."""
+        identity = self.gate.last_identity
+        found = looked_up(call)
+        pairs = [(name, value) for name, values in call.headers.getAllRawHeaders() for value in values]
+        expected = {
+            b"WS_URI": identity.ws_uri,
+            b"WS_ID": f"{identity.tag}-0",
+            b"WS_PATH": "/chat?room=7",
+            b"WS_HOST": "gateway.test",
+            b"WS_SCHEME": "ws",
+            b"WS_CLIENT": "192.0.2.1",
+            b"WS_TIMESTAMP": str(int(NOW)),
+            b"WS_SIGNATURE": sign(SECRETS.encode(), "POST", pairs, call.body or b""),
+            b"X_FORWARDED_FOR": "192.0.2.1",
+            b"X_FORWARDED_PROTO": "http",
+            b"X_API_KEY": "1",
+            b"USER_AGENT": f"wsaas/{__version__}",
+            b"ACCEPT_ENCODING": "identity",
+            b"CONTENT_TYPE": "application/json",
+        }
+        for name, expected_value in expected.items():
+            self.assertEqual(found.pop(name), [expected_value.encode("ascii")], name)
+        of_the_client = {b"WS_ORIGIN", b"WS_USER_AGENT", b"AUTHORIZATION", b"SEC_WEBSOCKET_PROTOCOL", b"X_TENANT"}
+        self.assertEqual(set(found) - of_the_client, set())
+        for name, values in found.items():
+            self.assertTrue(len(values) == 1 or name == b"X_TENANT", name)
+            for value in values:
+                self.assertFalse(set(b"\r\n\0") & set(value), value)
+
+    def test_every_spelling(self) -> None:
+        """Cases, dashes and underscores, blanks, folded lines, lone CR and LF, NUL; named in Connection or not."""
+        for name in OURS:
+            for written in {name, name.lower(), name.upper(), name.replace("-", "_"), name.replace("-", "_", 1)}:
+                for spelling in SPELLINGS:
+                    self.send(f"{spelling.format(written, written)}: admin\r\n".encode("latin-1"))
+        self.assertIn("POST", self.gate.agent.methods)
+
+    def test_names_in_connection(self) -> None:
+        """They are of one hop (RFC 9110 §7.6.1); that hop takes away nothing of ours, and the next is not told to."""
+        for name in (*OURS, "Authorization", "X-Api-Key", "close", "Host"):
+            if self.send(f"Connection: {name}\r\nConnection: keep-alive, {name}\r\n".encode("ascii")) == 0:
+                self.assertNotIn(b"CONNECTION", looked_up(self.gate.agent.last))
+
+    def test_values(self) -> None:
+        """What no header may hold is refused or goes no further; bytes beyond ASCII stay in their line."""
+        for name in ("User-Agent", "Authorization", "X-Tenant", "Sec-WebSocket-Protocol", "Origin", "X-Other"):
+            for value in ODD_VALUES:
+                forged = f"a{value}Ws-State: admin"
+                for text in (value, f"a{value}", f"{value}a", forged, f"a{value}\r\n Ws-State: admin"):
+                    self.send(f"{name}: {text}\r\n".encode("latin-1"))
+        self.assertIn("POST", self.gate.agent.methods)
+
+    def test_repeated(self) -> None:
+        """Those of which the API takes the first or the last are refused."""
+        for name in ("Host", "Origin", "Authorization", "Sec-WebSocket-Key"):
+            self.assertEqual(self.send(f"{name}: a\r\n{name.lower()}: b\r\n".encode("ascii")), 400, name)
+        self.assertEqual(self.gate.agent.calls, [])
+        self.assertEqual(self.send(b"X-Tenant: a\r\nx-tenant: b\r\nX_Tenant: c\r\n"), 0)
+        self.assertEqual(looked_up(self.gate.agent.last)[b"X_TENANT"], [b"a", b"b"])
+        self.assertEqual(self.send(b"User-Agent: a\r\nuser-agent: b\r\nUser_Agent: c\r\n"), 0)
+        self.assertEqual(looked_up(self.gate.agent.last)[b"WS_USER_AGENT"], [b"a, b"])
+
+    def test_over_long(self) -> None:
+        """Forwarded ones over 6 KiB, a User-Agent over 2: 431; a line over 16 KiB: no handshake; below: as it is."""
+        for name in ("Authorization", "X-Tenant"):
+            self.assertEqual(self.send(f"{name}: {'x' * 6200}\r\n".encode("ascii")), 431)
+        self.assertEqual(self.send(b"X-Tenant: %b\r\n" % (b"x" * 3000) * 3), 431)
+        self.assertNotEqual(self.send(b"User-Agent: %b\r\n" % (b"x" * 20_000)), 0)
+        self.assertEqual(self.send(b"User-Agent: %b\r\n" % (b"x" * 2048)), 431)
+        self.assertEqual(self.gate.agent.calls, [])
+        self.assertEqual(self.send(b"User-Agent: %b\r\n" % (b"x" * 2000)), 0)
+        self.assertEqual(self.send(b"X-Tenant: %b\r\n" % (b"x" * 6000)), 0)
+
+    def test_as_long_as_may_be(self) -> None:
+        """The DELETE of a client that goes to all bounds stays below what the protocol's page tells an API to take."""
+        more = [("X-Tenant", f"{number:0183}") for number in range(32)]
+        wire = self.gate.open("/" + "x" * 2047, *more, ("User-Agent", "u" * 2000), answer=(("Ws-State", "s" * 1024),))
+        wire.deliver(close_frame(4999, "\u20ac" * 41))
+        self.gate.turn()
+        call = self.gate.agent.last
+        self.assertEqual((call.method, len(call.all("X-Tenant"))), ("DELETE", 32))
+        lines = [name + b": " + value for name, values in call.headers.getAllRawHeaders() for value in values]
+        self.assertGreater(sum(len(line) + 2 for line in lines), 11_000)
+        self.assertLess(sum(len(line) + 2 for line in lines), 13_000)
+        self.assertLess(len(lines), 60)
+        call.answer()
+
+    def tearDown(self) -> None:
+        """Let no call wait for its answer."""
+        for call in self.gate.agent.calls:
+            if not call.result.called:
+                call.answer(403)
+
+
+class FastForgedHeaderTests(ForgedHeaderTests):
+    """The same behind the fast lane of handshakes."""
+
+    fast_lanes = "on"
+
+
+class AnyForgedHeaderTests(SynchronousTestCase):
+    """Whatever stands there."""
+
+    @moderately
+    @given(
+        st.lists(
+            st.sampled_from([name.encode("ascii") for name in (*OURS, "User-Agent", "X-Tenant", "X_Tenant", "Origin")])
+            | st.sampled_from([b": ", b":", b"\r\n", b"\r", b"\n", b" ", b"\t", b"\0", b"admin", b"\xff", b"-", b"_"])
+            | st.binary(max_size=3),
+            max_size=12,
+        ).map(b"".join)
+    )
+    def test_on_both_roads(self, lines: bytes) -> None:
+        """Nothing passes for the gateway's; and both come to the same answer."""
+        answers = []
+        for tests in (ForgedHeaderTests(), FastForgedHeaderTests()):
+            tests.setUp()
+            answers.append(tests.send(lines + b"\r\n"))
+            tests.tearDown()
+        self.assertEqual(answers[0], answers[1])

@@ -1,0 +1,1 @@
+"""Processes, browsers, other people's programs, and the repository's own files."""

@@ -1,0 +1,90 @@
+"""What a wheel and a source distribution contain."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tarfile
+import zipfile
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def has_build() -> bool:
+    """:returns: whether the package build is installed; a folder of that name would be taken for it by an import"""
+    try:
+        return bool(version("build"))
+    except PackageNotFoundError:
+        return False
+
+
+class DistributionTests(SynchronousTestCase):
+    """Both carry all that a running gateway needs, the plugin and the unit files included."""
+
+    if not has_build():
+        skip = "build (in the extra 'dev') is not installed"
+
+    def build(self, kind: str) -> Path:
+        """Build one distribution, from a copy of what is tracked and what is not ignored."""
+        names = subprocess.run(
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.splitlines()
+        source, target = Path(self.mktemp()), Path(self.mktemp())
+        for name in names:
+            if (ROOT / name).is_file():
+                (source / name).parent.mkdir(parents=True, exist_ok=True)
+                (source / name).write_bytes((ROOT / name).read_bytes())
+        built = subprocess.run(
+            [sys.executable, "-m", "build", f"--{kind}", "--outdir", target.resolve(), source],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        self.assertEqual(built.returncode, 0, built.stdout + built.stderr)
+        (made,) = target.iterdir()
+        return made
+
+    def test_wheel(self) -> None:
+        """A wheel has the plugin, the demo's page and the unit files, and no package called twisted."""
+        with zipfile.ZipFile(self.build("wheel")) as wheel:
+            names = set(wheel.namelist())
+        for name in (
+            "twisted/plugins/wsaas_plugin.py",
+            "wsaas/tap.py",
+            "wsaas/py.typed",
+            "wsaas/demo/page.html",
+            "wsaas/demo/page.css",
+            "wsaas/demo/page.js",
+        ):
+            self.assertIn(name, names)
+        self.assertNotIn("twisted/__init__.py", names)
+        self.assertNotIn("twisted/plugins/__init__.py", names)
+        self.assertFalse([name for name in names if name.startswith("tests/")])
+        units = {Path(name).name for name in names if "/share/wsaas/systemd/" in name}
+        self.assertEqual(units, {"wsaas.service", "wsaas.socket", "wsaas.env"})
+
+    def test_source(self) -> None:
+        """A source distribution has besides the tests, the documentation and the examples."""
+        with tarfile.open(self.build("sdist")) as source:
+            names = {name.partition("/")[2] for name in source.getnames()}
+        for name in (
+            "twisted/plugins/wsaas_plugin.py",
+            "wsaas/demo/page.html",
+            "systemd/wsaas.service",
+            "systemd/wsaas.socket",
+            "tests/system/test_package.py",
+            "docs/protocol.rst",
+            "examples/flask/app.py",
+            "README.rst",
+            "CHANGELOG.rst",
+            "LICENSE",
+        ):
+            self.assertIn(name, names)

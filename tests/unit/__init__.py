@@ -1,0 +1,1 @@
+"""One test module for each module of the gateway, in memory: ``trial tests.unit``, in seconds."""

@@ -1,0 +1,134 @@
+"""Turns of the event loop without a log context for each event: nobody at a socket may see the difference."""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.protocol import connectionDone
+from twisted.internet.testing import MemoryReactor
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.unit.net import test_transport
+from tests.unit.net.test_transport import Line, Recorder
+from wsaas.net.reactor import Turn, install
+
+
+class LeanLoop(test_transport.Loop):
+    """A reactor that makes its turns so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        vars(self)["doIteration"] = Turn(self)
+
+
+class WriteTests(test_transport.WriteTests):
+    """What is written arrives."""
+
+    loop_class = LeanLoop
+
+
+class UnixWriteTests(test_transport.UnixWriteTests):
+    """At UNIX sockets too."""
+
+    loop_class = LeanLoop
+
+
+class ErrorTests(test_transport.ErrorTests):
+    """Errors are told as ever."""
+
+    loop_class = LeanLoop
+
+
+class EndTests(test_transport.EndTests):
+    """So is every end."""
+
+    loop_class = LeanLoop
+
+
+class ProducerTests(test_transport.ProducerTests):
+    """So is what producers are told."""
+
+    loop_class = LeanLoop
+
+
+class Faulty(Recorder):
+    """Fails at what it gets."""
+
+    def dataReceived(self, data: bytes) -> None:
+        """Fail."""
+        raise ValueError(data.decode("ascii"))
+
+
+class Killer(Recorder):
+    """Ends another connection when it gets something."""
+
+    other: Any
+
+    def dataReceived(self, data: bytes) -> None:
+        """End it."""
+        self.other.connectionLost(connectionDone)
+
+
+class Interrupted:
+    """A poller that has an error."""
+
+    def __init__(self, number: int) -> None:
+        self._error = OSError(number, "no events")
+
+    def poll(self, timeout: float, count: int) -> list[tuple[int, int]]:
+        """Raise it."""
+        raise self._error
+
+
+class TurnTests(test_transport.Sockets):
+    """What one turn does."""
+
+    loop_class = LeanLoop
+
+    def test_a_protocol_that_fails_loses_its_connection(self) -> None:
+        """The log has the reason, and others stay."""
+        other = Line(self.loop, self.listen)
+        line = Line(self.loop, self.listen, prepare=lambda protocol: setattr(protocol, "__class__", Faulty))
+        line.client.sendall(b"what came")
+        self.loop.until(lambda: line.protocol.events == ["made", "ValueError"])
+        [logged] = self.flushLoggedErrors(ValueError)
+        self.assertEqual(str(logged.value), "what came")
+        other.client.sendall(b"still here")
+        self.loop.until(lambda: other.protocol.received == b"still here")
+
+    def test_one_closes_another_in_the_same_turn(self) -> None:
+        """What was to be read there is nobody's."""
+        lines = [Line(self.loop, self.listen, prepare=lambda one: setattr(one, "__class__", Killer)) for _ in range(2)]
+        first, second = lines
+        first.protocol.other, second.protocol.other = second.transport, first.transport  # type: ignore[attr-defined]
+        first.client.sendall(b"a")
+        second.client.sendall(b"b")
+        self.loop.until(lambda: first.protocol.over or second.protocol.over)
+        self.loop.turn(3)
+        self.assertEqual(first.protocol.over + second.protocol.over, 1)
+
+    def test_interrupted(self) -> None:
+        """A signal ends the waiting, and nothing is wrong; another error is one."""
+        turn = Turn(self.loop)
+        vars(turn)["_poller"] = Interrupted(errno.EINTR)
+        turn(None)
+        vars(turn)["_poller"] = Interrupted(errno.EBADF)
+        self.assertRaises(OSError, turn, 0.0)
+
+
+class InstallTests(SynchronousTestCase):
+    """Whose turns are made so."""
+
+    def test_only_an_epoll_reactor(self) -> None:
+        """Nothing derived from it either: it may have another idea of what a turn is."""
+        self.assertFalse(install(MemoryReactor()))
+        derived = test_transport.Loop()
+        self.addCleanup(derived.close)
+        self.assertFalse(install(derived))
+        plain: Any = EPollReactor()
+        self.addCleanup(plain._poller.close)
+        self.addCleanup(plain.waker.connectionLost, connectionDone)
+        self.assertTrue(install(plain))
+        self.assertIsInstance(plain.doIteration, Turn)

@@ -1,0 +1,145 @@
+"""What operators are told at the start."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.unit.settings.test_read import SECRETS
+from wsaas.settings.advice import misnamed, warnings
+from wsaas.settings.read import Settings, read_settings
+from wsaas.settings.table import SETTINGS
+
+API = {"API_URI": "127.0.0.1:9000/websocket"}
+
+
+class WarningsTests(SynchronousTestCase):
+    """What is allowed and yet worth a line at the start (protocol §5)."""
+
+    def settings(self, *, demo: bool = False, **given: str) -> Settings:
+        """:returns: settings, those of a gateway of which only this machine knows unless told otherwise"""
+        usual = {} if demo else {**API, "WS_LISTEN": "tcp:8080:interface=127.0.0.1"}
+        return read_settings({**usual, **given}, demo=demo)
+
+    def test_nothing_to_warn_of(self) -> None:
+        """Pushes from this machine only, an API on this machine."""
+        self.assertEqual(warnings(self.settings()), [])
+        self.assertEqual(warnings(self.settings(demo=True)), [])
+
+    def test_more_clients_than_files(self) -> None:
+        """What was allowed is not to be had; the warning says what is."""
+        settings = self.settings(WS_MAX_CONNECTIONS="1000")
+        self.assertEqual(warnings(settings, 20_000), [])
+        (found,) = warnings(settings, 1024)
+        self.assertIn("WS_MAX_CONNECTIONS is 1000", found)
+        self.assertIn("1024 open files", found)
+
+    def test_pushes_from_elsewhere(self) -> None:
+        """Whoever learns a ``ws_uri`` can push; the warning says what keeps others out."""
+        for listen in (
+            "",
+            "tcp:8080",
+            "tcp:8080:interface=0.0.0.0",
+            "tcp:8080:interface=127.0.0.1 tcp:8081",
+            "tcp6:8080:interface=2001\\:db8\\:\\:1",
+            "tcp6:8080:interface=\\:\\:",
+            "systemd:domain=INET:index=0",
+        ):
+            found = warnings(self.settings(WS_LISTEN=listen))
+            self.assertEqual(len(found), 1, listen)
+            self.assertIn("PUSH_LISTEN", found[0])
+
+    def test_pushes_from_this_machine_only(self) -> None:
+        """However that is written."""
+        for listen in (
+            "tcp:8080:interface=127.0.0.2",
+            "tcp:8080:interface=localhost",
+            "tcp6:8080:interface=\\:\\:1",
+            "unix:/run/wsaas.sock",
+            "tcp:8080:backlog=5:interface=127.0.0.1",
+            "haproxy:tcp:8080:interface=127.0.0.1",
+            "haproxy:unix:/run/wsaas.sock",
+        ):
+            self.assertEqual(warnings(self.settings(WS_LISTEN=listen)), [], listen)
+
+    def test_pushes_with_a_client_certificate(self) -> None:
+        """Nobody pushes without one, wherever from; of every endpoint that takes pushes."""
+        asks = "ssl:8443:privateKey=/k:caCerts=/ca", "tls:/tls:8443:caCerts=/ca", "haproxy:tls:/tls:8443:caCerts=/ca"
+        for place in (*asks, " ".join(asks), f"{asks[0]} tcp:8080:interface=127.0.0.1"):
+            settings = self.settings(PUSH_LISTEN=place, WS_HOSTNAME="https://localhost:8443")
+            self.assertEqual(warnings(settings), [], place)
+        for place in ("ssl:8443:privateKey=/k", "tls:/tls:8443", f"{asks[0]} tls:/tls:8444", f"{asks[0]} tcp:8080"):
+            (found,) = warnings(self.settings(PUSH_LISTEN=place, WS_HOSTNAME="https://localhost:8443"))
+            self.assertIn("caCerts=", found)
+
+    def test_a_listener_of_their_own(self) -> None:
+        """Then it does not matter where clients come from."""
+        for place, count in (("tcp:9001:interface=127.0.0.1", 0), ("tcp:9001", 1)):
+            settings = self.settings(WS_LISTEN="tcp:8080", WS_HOSTNAME="http://localhost:9001", PUSH_LISTEN=place)
+            self.assertEqual(len(warnings(settings)), count, place)
+
+    def test_an_api_elsewhere_that_is_led_to_itself(self) -> None:
+        """By a ``WS_HOSTNAME`` that means "this machine" everywhere."""
+        for hostname in ("http://localhost:8080", "localhost", "127.0.0.1:8080", "http://[::1]:8080", "x.localhost"):
+            found = warnings(self.settings(API_URI="http://api.example/", WS_HOSTNAME=hostname, API_SECRET=SECRETS))
+            self.assertEqual(len(found), 1, hostname)
+            self.assertIn("WS_HOSTNAME", found[0])
+            self.assertIn("api.example", found[0])
+        for api in ("localhost", "127.0.0.1", "[::1]:80"):
+            self.assertEqual(warnings(self.settings(API_URI=api)), [])
+        settings = self.settings(API_URI="http://api.example/", WS_HOSTNAME="push.example", API_SECRET=SECRETS)
+        self.assertEqual(warnings(settings), [])
+
+    def test_an_api_elsewhere_that_cannot_tell_who_calls(self) -> None:
+        """It is told to check signatures."""
+        (found,) = warnings(self.settings(API_URI="http://api.example/", WS_HOSTNAME="push.example"))
+        self.assertIn("API_SECRET", found)
+        for api in ("localhost", "127.0.0.1", "[::1]:80"):
+            self.assertEqual(warnings(self.settings(API_URI=api)), [])
+
+    def test_pushes_from_elsewhere_that_need_a_token(self) -> None:
+        """They are what the operator wants."""
+        (found,) = warnings(self.settings(WS_LISTEN="tcp:8080"))
+        self.assertIn("PUSH_TOKEN", found)
+        self.assertEqual(warnings(self.settings(WS_LISTEN="tcp:8080", PUSH_TOKEN="token")), [])
+
+
+class MisnamedTests(SynchronousTestCase):
+    """Names in the environment that are nearly those of settings."""
+
+    def test_nearly_a_setting(self) -> None:
+        """A gateway that is open because of an S too many says so."""
+        for name, meant in (
+            ("PUSH_TOKENS", "PUSH_TOKEN"),
+            ("PUSH_TOKENS_FILE", "PUSH_TOKEN_FILE"),
+            ("push_token", "PUSH_TOKEN"),
+            ("WSAAS_PUSH_TOKEN", "PUSH_TOKEN"),
+            ("API_SECRETS", "API_SECRET"),
+            ("API_SECRETFILE", "API_SECRET_FILE"),
+            ("API_CERT_FILE", "API_CERT"),
+            ("WS_ORIGIN", "WS_ORIGINS"),
+            ("WS_MAX_PER_ADRESS", "WS_MAX_PER_ADDRESS"),
+            ("WS_TIMEOUT_MS", "WS_TIMEOUT"),
+        ):
+            (said,) = misnamed([name, "API_URI", "PATH"])
+            self.assertIn(f"has {name}, which", said)
+            self.assertIn(f"if {meant} is meant", said)
+
+    def test_the_setting_is_there(self) -> None:
+        """Then the other name is somebody else's."""
+        self.assertEqual(
+            misnamed(["PUSH_TOKENS", "PUSH_TOKEN", "API_URL", "API_URI", "WS_ORIGINS_FILE", "WS_ORIGINS"]), []
+        )
+
+    def test_somebody_elses(self) -> None:
+        """Names that other programs, systemd and containers have."""
+        others = """
+            PATH HOME LANG USER TERM SHELL HOSTNAME PORT HOST API_KEY API_TOKEN API_HOST WS_HOST WS_PORT LOG_FILE
+            STATE_DIRECTORY CREDENTIALS_DIRECTORY LISTEN_FDS LISTEN_PID NOTIFY_SOCKET WATCHDOG_USEC INVOCATION_ID
+            JOURNAL_STREAM RUNTIME_DIRECTORY LOGS_DIRECTORY PIP_CERT PYTHONPATH NODE_ENV DATABASE_URL GITHUB_TOKEN CI
+        """
+        self.assertEqual(misnamed([*others.split(), "API_URI"]), [])
+
+    def test_all_settings(self) -> None:
+        """None is taken for another."""
+        for setting in SETTINGS:
+            self.assertEqual(misnamed([setting.name]), [])

@@ -1,0 +1,349 @@
+"""``twistd wsaas``: options, environment, the service they make, and what is said when it cannot be made."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from io import StringIO
+from pathlib import Path
+from typing import Any, cast
+
+from twisted.application.service import Application, IService, IServiceCollection, MultiService, Service
+from twisted.internet import reactor as real_reactor
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
+from twisted.python import usage
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from zope.interface.verify import verifyObject
+
+from tests.memory_machine import Machine
+from tests.unit.settings.test_read import UNUSABLE, shown_of
+from wsaas import __version__
+from wsaas.errors import SettingsError
+from wsaas.logs import make_observer
+from wsaas.operations.service import Gateway
+from wsaas.settings.advice import warnings
+from wsaas.settings.read import LogSettings, read_settings
+from wsaas.settings.table import SETTINGS
+from wsaas.tap import LoggedService, Options, makeService
+
+API = {"API_URI": "127.0.0.1:9000/websocket"}
+
+
+class OptionsTests(SynchronousTestCase):
+    """The command line."""
+
+    def stopped(self, *arguments: str) -> tuple[object, str]:
+        """:returns: what the process exits with on these arguments, and what it wrote"""
+        written = StringIO()
+        self.patch(sys, "stdout", written)
+        stop = self.assertRaises(SystemExit, Options().parseOptions, list(arguments))
+        return stop.code, written.getvalue()
+
+    def test_every_setting_is_an_option(self) -> None:
+        """``API_URI`` is ``--api-uri``; what was given is what the table reads."""
+        for setting in SETTINGS:
+            if setting.secret:
+                continue
+            options = Options()
+            options.parseOptions([f"--{setting.name.lower().replace('_', '-')}", "some value"])
+            self.assertEqual(options.given({}), {setting.name: "some value"})
+
+    def test_secrets_are_no_options(self) -> None:
+        """Everybody on the machine sees those; the environment and the names of files pass through."""
+        self.assertEqual([setting.name for setting in SETTINGS if setting.secret], ["API_SECRET", "PUSH_TOKEN"])
+        for name in ("api-secret", "push-token", "api-secret-file", "api-headers-file"):
+            code, _ = self.stopped(f"--{name}=hunter2")
+            assert isinstance(code, str)
+            self.assertIn(name, code)
+            self.assertNotIn("hunter2", code)
+        options = Options()
+        options.parseOptions([])
+        environ = {"API_SECRET": "x", "PUSH_TOKEN_FILE": "y"}
+        self.assertEqual(options.given(environ), environ)
+
+    def test_an_option_wins_over_the_environment(self) -> None:
+        """Even if it is empty; what is not given is left to the environment."""
+        options = Options()
+        options.parseOptions(["--ws-timeout", "5", "--api-ca="])
+        given = options.given({"WS_TIMEOUT": "7", "API_TIMEOUT": "9", "API_CA": "x", "HOME": "/"})
+        self.assertEqual((given["WS_TIMEOUT"], given["API_TIMEOUT"], given["API_CA"]), ("5", "9", ""))
+
+    def test_the_environment_is_not_changed(self) -> None:
+        """It is somebody else's."""
+        environ = {"WS_TIMEOUT": "7"}
+        options = Options()
+        options.parseOptions(["--ws-timeout", "5"])
+        options.given(environ)
+        self.assertEqual(environ, {"WS_TIMEOUT": "7"})
+
+    def test_help_mentions_every_setting(self) -> None:
+        """With its default, and the demo."""
+        code, text = self.stopped("--help")
+        self.assertFalse(code)
+        words = " ".join(text.split())
+        for setting in SETTINGS:
+            self.assertIn(setting.name if setting.secret else f"--{setting.option}=", words)
+            if setting.default:
+                self.assertIn(f"[default: {setting.default}]", words)
+        self.assertIn("--demo", words)
+
+    def test_version(self) -> None:
+        """The gateway's, not Twisted's."""
+        self.assertEqual(self.stopped("--version"), (0, f"wsaas {__version__}\n"))
+
+    def test_what_is_no_option(self) -> None:
+        """One line that names it, and exit status 1, which is what exiting with a text is."""
+        for arguments, named in (
+            (["--nonsense"], "nonsense"),
+            (["--api-uri"], "api-uri"),
+            (["--demo=1"], "demo"),
+            (["stray"], "stray"),
+            (["--api-secret", "x"], "api-secret"),
+        ):
+            code, _ = self.stopped(*arguments)
+            assert isinstance(code, str)
+            self.assertTrue(code.startswith("wsaas: "), code)
+            self.assertIn(named, code)
+            self.assertNotIn("\n", code)
+
+
+class RefusedTests(SynchronousTestCase):
+    """What cannot be used is said in one line, before anything listens."""
+
+    def setUp(self) -> None:
+        self.patch(sys, "excepthook", sys.excepthook)
+
+    def refused(self, environ: Mapping[str, str], *arguments: str) -> str:
+        """:returns: what the process exits with: a text, which makes exit status 1"""
+        options, machine = Options(), Machine()
+        options.parseOptions(list(arguments))
+        stop = self.assertRaises(SystemExit, makeService, options, environ, machine)
+        assert isinstance(stop.code, str)
+        self.assertNotIn("\n", stop.code)
+        self.assertEqual(machine.tcpServers, [])
+        return stop.code
+
+    def test_every_setting(self) -> None:
+        """From the environment and as an option: name, what was given, what is allowed."""
+        for setting in SETTINGS:
+            value = UNUSABLE[setting.name]
+            environ = {**API, "WS_HOSTNAME": "localhost"}
+            said = self.refused({**environ, setting.name: value})
+            shown = shown_of(setting)
+            self.assertTrue(said.startswith(f"wsaas: {setting.name}: {shown!r} "), said)
+            self.assertIn("allowed: ", said)
+            if not setting.secret:
+                self.assertEqual(self.refused(environ, f"--{setting.option}={value}"), said)
+
+    def test_no_api(self) -> None:
+        """Neither ``API_URI`` nor ``--demo``, or both."""
+        self.assertTrue(self.refused({}).startswith("wsaas: API_URI: "))
+        self.assertTrue(self.refused(API, "--demo").startswith("wsaas: API_URI: "))
+
+    def test_combinations(self) -> None:
+        """Each by itself would do."""
+        for environ, name in (
+            ({"PUSH_LISTEN": "tcp:9001"}, "WS_HOSTNAME"),
+            ({"WS_MAX_MESSAGE": "1048576"}, "WS_MAX_BUFFER"),
+            ({"FORWARD_HEADERS": "Cookie"}, "FORWARD_HEADERS"),
+        ):
+            self.assertTrue(self.refused({**API, **environ}).startswith(f"wsaas: {name}: "), name)
+
+    def test_endpoints_that_can_never_listen(self) -> None:
+        """Their text passes; Twisted's parsers or the files they name do not."""
+        for name in ("WS_LISTEN", "PUSH_LISTEN", "ADMIN_LISTEN"):
+            for place in (
+                "tcp:http",
+                "ssl:443:privateKey=/nowhere.pem",
+                "tls:/nowhere:443",
+                "systemd:domain=INET:index=0",
+            ):
+                said = self.refused({**API, "WS_HOSTNAME": "localhost", name: place})
+                self.assertTrue(said.startswith(f"wsaas: {name}: {place!r} "), said)
+
+
+class LoggedServiceTests(SynchronousTestCase):
+    """The top service."""
+
+    def test_it_gives_the_application_its_observer(self) -> None:
+        """twistd asks the application for it."""
+        observer = make_observer(LogSettings("INFO", "text"), StringIO())
+        application: Any = Application("wsaas")
+        LoggedService(observer, lambda: None).setServiceParent(application)
+        self.assertIs(application.getComponent(ILogObserver), observer)
+
+    def test_the_collector_is_settled_after_the_start(self) -> None:
+        """Not before: what the start makes stays."""
+        events: list[str] = []
+        child = Service()
+        child.startService = lambda: events.append("started")  # type: ignore[method-assign]  # tells when
+        service = LoggedService(None, lambda: events.append("settled"))
+        child.setServiceParent(service)
+        service.startService()
+        self.assertEqual(events, ["started", "settled"])
+
+    def test_without_an_observer_it_is_left_to_twistd(self) -> None:
+        """As with --syslog."""
+        application: Any = Application("wsaas")
+        service = LoggedService(None, lambda: None)
+        service.setServiceParent(application)
+        self.assertIsNone(application.getComponent(ILogObserver))
+        self.assertIs(service.parent, IServiceCollection(application))
+
+    def test_under_another_service_it_changes_nothing(self) -> None:
+        """Which is not who twistd asks."""
+        parent = MultiService()
+        service = LoggedService(make_observer(LogSettings("INFO", "text"), StringIO()), lambda: None)
+        service.setServiceParent(parent)
+        self.assertEqual(list(parent), [service])
+
+
+class MakeServiceTests(TestCase):
+    """From options and environment to a service."""
+
+    def setUp(self) -> None:
+        self.patch(sys, "excepthook", sys.excepthook)
+        self.events: list[LogEvent] = []
+        observer = cast(ILogObserver, self.events.append)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+
+    def make(
+        self,
+        environ: Mapping[str, str],
+        *arguments: str,
+        twistd: Mapping[str, Any] | None = None,
+        reactor: Any = None,
+    ) -> LoggedService:
+        """:returns: the service"""
+        options = Options()
+        if twistd is not None:
+            vars(options)["parent"] = dict(twistd)  # as much of twistd's own options as is read
+        options.parseOptions(list(arguments))
+        return makeService(options, environ, reactor or Machine())
+
+    def test_a_service_with_the_gateway_in_it(self) -> None:
+        """Which starts and stops with it."""
+        machine = Machine()
+        service = self.make({**API, "WS_LISTEN": "tcp:1"}, reactor=machine)
+        verifyObject(IService, service)
+        (gateway,) = service
+        self.assertIsInstance(gateway, Gateway)
+        service.privilegedStartService()
+        self.assertEqual(machine.places(), {("", 1)})
+        service.startService()
+        self.successResultOf(Deferred.fromCoroutine(self._stopped(service)))
+
+    async def _stopped(self, service: LoggedService) -> None:
+        await service.stopService()
+
+    def test_options_win(self) -> None:
+        """Over the environment that is passed in."""
+        machine = Machine()
+        self.make({**API, "WS_LISTEN": "tcp:1"}, "--ws-listen=tcp:2", reactor=machine).privilegedStartService()
+        self.assertEqual(machine.places(), {("", 2)})
+
+    def test_the_processs_own_environment(self) -> None:
+        """If none is passed in; and the global reactor."""
+        self.patch(os, "environ", {**API, "WS_LISTEN": "tcp:0:interface=127.0.0.1"})
+        options = Options()
+        options.parseOptions([])
+        service = makeService(options)
+        self.addCleanup(service.stopService)
+        service.privilegedStartService()
+        service.startService()
+        (gateway,) = service
+        assert isinstance(gateway, Gateway)
+        where = gateway.ports[0].getHost()
+        assert isinstance(where, IPv4Address)
+        self.assertEqual(where.host, "127.0.0.1")
+
+    def test_warnings_are_logged(self) -> None:
+        """One line each."""
+        self.make(API)
+        said = [formatEvent(event) for event in self.events if event["log_level"] is LogLevel.warn]
+        self.assertEqual(said, warnings(read_settings(API)))
+        self.assertEqual(len(said), 1)
+        self.events.clear()
+        self.make({**API, "PUSH_TOKENS": "not-to-be-seen"})
+        said = [formatEvent(event) for event in self.events if event["log_level"] is LogLevel.warn]
+        self.assertEqual(len(said), 2)
+        self.assertIn("PUSH_TOKENS, which is no setting", said[1])
+        self.assertNotIn("not-to-be-seen", said[1])
+
+    def logged(self, service: LoggedService) -> ILogObserver | None:
+        """:returns: the observer that twistd is given"""
+        application: Any = Application("wsaas")
+        service.setServiceParent(application)
+        observer: ILogObserver | None = application.getComponent(ILogObserver)
+        return observer
+
+    def say(self, service: LoggedService) -> None:
+        """Log a line the way twistd would have it logged."""
+        observer = self.logged(service)
+        assert observer is not None
+        observer({"log_time": 0.0, "log_level": LogLevel.info, "log_namespace": "x", "log_format": "hello"})
+
+    def test_in_the_foreground_it_logs_to_standard_output(self) -> None:
+        """With --nodaemon, or a log file called ``-``."""
+        for twistd in (None, {"nodaemon": True, "logfile": None}, {"nodaemon": False, "logfile": "-"}):
+            written = StringIO()
+            self.patch(sys, "stdout", written)
+            self.say(self.make(API, twistd=twistd))
+            self.assertEqual(written.getvalue(), "1970-01-01T00:00:00.000Z INFO  x hello\n")
+
+    def test_to_a_file_as_twistd_was_told(self) -> None:
+        """With --logfile; in the form of LOG_FORMAT."""
+        path = Path(self.mktemp()).absolute()
+        self.say(self.make({**API, "LOG_FORMAT": "json"}, twistd={"nodaemon": True, "logfile": str(path)}))
+        self.assertEqual(json.loads(path.read_text())["message"], "hello")
+
+    def test_as_a_daemon_to_twistds_own_file(self) -> None:
+        """twistd.log in its folder, which is the current one when it asks."""
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        before = Path.cwd()
+        self.addCleanup(os.chdir, before)
+        os.chdir(folder)
+        self.say(self.make(API, twistd={"nodaemon": False, "logfile": None}))
+        self.assertIn("hello", (folder / "twistd.log").read_text())
+
+    def test_syslog_is_twistds_business(self) -> None:
+        """It has an observer for it."""
+        self.assertIsNone(self.logged(self.make(API, twistd={"syslog": True})))
+
+    def test_a_quiet_level(self) -> None:
+        """``LOG_LEVEL`` is the observer's."""
+        written = StringIO()
+        self.patch(sys, "stdout", written)
+        self.say(self.make({**API, "LOG_LEVEL": "ERROR"}))
+        self.assertEqual(written.getvalue(), "")
+
+    def test_a_port_in_use_is_one_line(self) -> None:
+        """It shows only when twistd has the service listen, which lets the exception go up."""
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            place = f"tcp:{other.getsockname()[1]}:interface=127.0.0.1"
+            service = self.make({**API, "WS_LISTEN": place}, reactor=real_reactor)
+            error = self.assertRaises(SettingsError, service.privilegedStartService)
+        written = StringIO()
+        self.patch(sys, "stderr", written)
+        sys.excepthook(type(error), error, error.__traceback__)
+        self.assertTrue(written.getvalue().startswith(f"wsaas: WS_LISTEN: {place!r} "), written.getvalue())
+        self.assertEqual(written.getvalue().count("\n"), 1)
+
+    def test_other_exceptions_are_shown_in_full(self) -> None:
+        """They are faults, and a traceback helps."""
+        self.make(API)
+        written = StringIO()
+        self.patch(sys, "stderr", written)
+        try:
+            raise usage.UsageError("something else")
+        except usage.UsageError as error:
+            sys.excepthook(type(error), error, error.__traceback__)
+        self.assertIn("Traceback", written.getvalue())
+        self.assertIn("something else", written.getvalue())
