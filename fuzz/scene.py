@@ -156,15 +156,15 @@ def compare(one: dict[str, object], other: dict[str, object]) -> None:
 
 def check_rest(gate: Gate) -> None:
     """Nobody is here: nothing is kept, nothing is owed, no timer runs."""
-    registry, budgets = gate.registry, gate.budgets
+    registry, totals, budgets = gate.registry, gate.totals, gate.budgets
     left: dict[str, Any] = {
         "connections": len(registry),
-        "unsettled": registry.unsettled,
+        "unsettled": totals.pending.number,
         "addressed": registry.addressed,
-        "asking": registry.asking,
-        "open": registry.counts.open,
-        "paused": registry.counts.paused,
-        "addresses": len(registry.addresses),
+        "asking": totals.asking,
+        "open": totals.counts.open,
+        "paused": totals.counts.paused,
+        "addresses": len(totals.addresses),
         "slots": gate.slots.held,
         "outgoing": budgets.outgoing.used,
         "incoming": budgets.incoming.used,

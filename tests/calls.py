@@ -18,9 +18,9 @@ from twisted.web.http_headers import Headers
 
 from tests.gate import Wire
 from tests.memory_api import MemoryApi, ReceivedRequest, answer_bytes, read_requests
-from wsaas.callbacks.answers import Answer
 from wsaas.callbacks.treq_client import CallsApi
 from wsaas.errors import CallbackFailed, NoAnswer, NotSent, NotVerified, TimedOut, Unusable
+from wsaas.net.http1.messages import Answer
 from wsaas.net.http1.persistent_agent import KEEP_IDLE
 
 URI = "http://192.0.2.10:8000/hook"

@@ -8,12 +8,10 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from wsaas.callbacks.journal_file import Debt
 from wsaas.connections.identity import Identity
 from wsaas.connections.interfaces import Waiter
-from wsaas.connections.messages import Close, End, Grant, Message
+from wsaas.connections.messages import Close, Debt, End, Grant, Handshake, Message
 from wsaas.connections.retry import Backoff, Retries, Retry
-from wsaas.websocket.handshake import Handshake
 
 
 class MemoryPeer:
@@ -171,7 +169,7 @@ class PendingCalls:
 
 
 class PendingJournal:
-    """A :class:`~wsaas.callbacks.journal.Journal` that keeps what it is told.
+    """A :class:`~wsaas.connections.interfaces.Journal` that keeps what it is told.
 
     The test says when debts are taken down."""
 

@@ -29,10 +29,11 @@ from wsaas.callbacks.slots import Slots
 from wsaas.callbacks.treq_client import ApiClient, PlainClient
 from wsaas.connections.addresses import Addresses
 from wsaas.connections.admission import Admission
-from wsaas.connections.connection import Connection
+from wsaas.connections.connection import Connection, Shared
 from wsaas.connections.identity import Identity, new_identity
 from wsaas.connections.registry import Registry
 from wsaas.connections.retry import Backoff, Retries
+from wsaas.connections.totals import Totals
 from wsaas.net.http1.handshake_lane import HandshakeLane
 from wsaas.net.http1.push_lane import PushLane
 from wsaas.net.http1.site import ClientSite
@@ -535,13 +536,14 @@ class Gate:
             self.settings.api.max_body,
         )
         self.slots = Slots(self.settings.api.max_requests)
-        self.registry = Registry(addresses=Addresses(self.settings.max_per_address))
-        self.budgets = self.registry.budgets
+        self.registry = Registry()
+        self.totals = Totals(addresses=Addresses(self.settings.max_per_address))
+        self.budgets = self.totals.budgets
         api = self.settings.api
         self.breaker = Breaker(self.clock, self._random)
         retries = Retries(self.clock, Backoff(self._random), api.retry_for)
         self.goodbyes = Goodbyes(
-            client, self.slots, self.breaker, self.clock, self._random, api, self.registry, fixed_lines(api)
+            client, self.slots, self.breaker, self.clock, self._random, api, self.totals.pending, fixed_lines(api)
         )
         self.api = Api(client, self.slots, self.clock, api, self.breaker, retries, self.goodbyes)
         self.factory = ClientFactory(
@@ -550,14 +552,12 @@ class Gate:
         max_connections = self.settings.max_connections or 1 << 20
         self._made = 0
         self.upgrade = UpgradeResource(
-            self.api,
-            self.registry,
+            self.api.calls,
             self.factory,
             lambda: new_identity(self.settings.hostname, self._token_bytes),
             self.settings.handshake,
-            limits,
-            self.clock,
-            admit=Admission(self.registry, max_connections, self.settings.api.max_requests).check,
+            Shared(limits, self.registry, self.totals, self.clock),
+            Admission(self.registry, self.totals, max_connections, self.settings.api.max_requests).check,
         )
         self.pushes = PushResource(self.registry, limits.max_message, PushTokens(self.settings.push_tokens))
         shared = not self.settings.listen.pushes

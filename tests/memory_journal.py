@@ -6,9 +6,9 @@ from dataclasses import replace
 from urllib.parse import unquote
 
 from wsaas.callbacks.journal import Done
-from wsaas.callbacks.journal_file import Batch, Debt
+from wsaas.callbacks.journal_file import Batch
 from wsaas.connections.identity import Identity, tag_of
-from wsaas.connections.messages import Close, ClosedBy, End
+from wsaas.connections.messages import Close, ClosedBy, Debt, End
 
 CRASH = End(Close(1006), ClosedBy.CRASH)
 

@@ -14,17 +14,20 @@ from wsaas.callbacks.breaker import Breaker
 from wsaas.callbacks.calls import Api, fixed_lines
 from wsaas.callbacks.client import FastApiClient, FastClient
 from wsaas.callbacks.disconnects import Goodbyes
-from wsaas.callbacks.journal import NO_JOURNAL, DiskJournal, Journal, ThreadWriter
+from wsaas.callbacks.journal import DiskJournal, ThreadWriter
 from wsaas.callbacks.journal_file import JournalFile
 from wsaas.callbacks.slots import Slots
 from wsaas.callbacks.state_dir import StateDir
 from wsaas.callbacks.treq_client import ApiClient, CallsApi, PlainClient
 from wsaas.connections.addresses import Addresses
 from wsaas.connections.admission import Admission
+from wsaas.connections.connection import Shared
 from wsaas.connections.identity import new_identity
+from wsaas.connections.interfaces import NO_JOURNAL, Journal
 from wsaas.connections.registry import Registry
 from wsaas.connections.retry import Backoff, Retries
 from wsaas.connections.timer_wheel import WIDTH
+from wsaas.connections.totals import Totals
 from wsaas.demo import Demo
 from wsaas.errors import SettingsError
 from wsaas.limits import Budgets, total_for
@@ -97,7 +100,7 @@ def _admin(
     reactor: Any,
     readiness: Readiness,
     lag: Lag,
-    parts: tuple[Registry, UpgradeResource, PushResource, Api, Descriptors],
+    parts: tuple[Registry, Totals, UpgradeResource, PushResource, Api, Descriptors],
     sites: Sequence[ClientSite],
 ) -> Listener:
     """:returns: where ``/healthz``, ``/readyz`` and ``/metrics`` are
@@ -138,13 +141,14 @@ def build(
     shares = share_out(open_files, settings.api.max_requests)
     max_connections = settings.max_connections or shares.connections
     budgets = Budgets(total_for(limits.max_buffer))
-    registry = Registry(check_every, budgets, Addresses(settings.max_per_address))
+    registry = Registry()
+    totals = Totals(check_every, budgets, Addresses(settings.max_per_address))
     slots, random = Slots(settings.api.max_requests), SystemRandom().random
     breaker = Breaker(reactor, random)
     retries = Retries(reactor, Backoff(random), settings.api.retry_for)
     journal = make_journal(settings, reactor)
     goodbyes = Goodbyes(
-        client, slots, breaker, reactor, random, settings.api, registry, fixed_lines(settings.api), journal.settle
+        client, slots, breaker, reactor, random, settings.api, totals.pending, fixed_lines(settings.api), journal.settle
     )
     api = Api(client, slots, reactor, settings.api, breaker, retries, goodbyes)
 
@@ -182,15 +186,12 @@ def build(
         after += [demo.stop, demo_agent.close]
 
     upgrade = UpgradeResource(
-        api,
-        registry,
+        api.calls,
         ClientFactory(reactor, limits.max_message, settings.handshake.compression, settings.fast, budgets),
         partial(new_identity, settings.hostname, token_bytes),
         settings.handshake,
-        limits,
-        reactor,
-        journal,
-        Admission(registry, max_connections, settings.api.max_requests).check,
+        Shared(limits, registry, totals, reactor, journal),
+        Admission(registry, totals, max_connections, settings.api.max_requests).check,
     )
 
     def repay() -> Deferred[None]:
@@ -237,7 +238,7 @@ def build(
     if settings.listen.admin:
         lag = Lag(reactor)
         sites = [listener.site for listener in listeners if isinstance(listener.site, ClientSite)]
-        parts = (registry, upgrade, pushes, api, descriptors)
+        parts = (registry, totals, upgrade, pushes, api, descriptors)
         listeners.append(_admin(settings, reactor, readiness, lag, parts, sites))
         before.append(lag.start)
         after.append(lag.stop)
@@ -246,6 +247,7 @@ def build(
         listeners,
         upgrade,
         registry,
+        totals,
         check_every,
         settings.drain_timeout,
         before=before,

@@ -8,16 +8,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-
-from wsaas.connections.messages import End
 
 #: Upper ends in seconds, for what the API takes.
 CALL_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 #: How an attempt without a complete answer failed: the ``kind`` of its error, or a fault of ours.
 FAILURES = ("not_sent", "no_answer", "timed_out", "unusable", "fault")
-#: Close codes that have a name (RFC 6455 §7.4.1 and IANA's registry).
-_CODES = frozenset({*range(1000, 1004), *range(1005, 1016)})
 
 
 class Histogram:
@@ -80,33 +75,3 @@ class Attempts:
 def attempts() -> defaultdict[str, Attempts]:
     """:returns: what is to count attempts, by method"""
     return defaultdict(Attempts, {method: Attempts() for method in ("POST", "PUT", "DELETE")})
-
-
-@dataclass(slots=True)
-class Counts:
-    """All connections of a process together: how many there are now, and what they did since the start."""
-
-    #: Now: the client has its 101, and no Close was asked for or received.
-    open: int = 0
-    #: Now: not read, so that TCP slows the client down.
-    paused: int = 0
-    messages_in: int = 0
-    messages_out: int = 0
-    bytes_in: int = 0
-    bytes_out: int = 0
-    #: Messages that the API refused for good.
-    rejected: int = 0
-    #: Messages that the API may not have got.
-    undelivered: int = 0
-    #: Ends, by close code and cause; see :meth:`ended`.
-    ends: defaultdict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
-
-    def ended(self, end: End, undelivered: int) -> None:
-        """A connection is over.
-
-        :param undelivered: how many of its messages were dropped
-        """
-        # 3000 to 4999 are free for all (RFC 6455 §7.4.2): nobody is to make up thousands of time series.
-        code = str(end.close.code) if end.close.code in _CODES else "other"
-        self.ends[code, end.by.value] += 1
-        self.undelivered += undelivered

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from math import modf
@@ -22,9 +23,6 @@ from twisted.logger import (
     formatEvent,
 )
 from zope.interface import implementer
-
-from wsaas.log_limit import LogLimit
-from wsaas.settings.read import LogSettings
 
 _LEVELS = {"ERROR": LogLevel.error, "WARN": LogLevel.warn, "INFO": LogLevel.info, "DEBUG": LogLevel.debug}
 _SHOWN = {LogLevel.debug: "DEBUG", LogLevel.info: "INFO", LogLevel.warn: "WARN", LogLevel.error: "ERROR"}
@@ -118,6 +116,14 @@ def format_json(event: LogEvent) -> str:
     return json.dumps(record) + "\n"
 
 
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """How much is logged and in what form."""
+
+    level: str
+    format: str
+
+
 class LeanLogger(Logger):
     """A logger for what is told of each connection.
 
@@ -193,6 +199,57 @@ class _Filter:
             passes = self._remembered[kind] = self._predicate(event) != PredicateResult.no
         if passes:
             self._observer(event)
+
+
+#: Lines of a kind in a second: what clients cause must not fill a disk.
+MOST = 100
+
+
+@implementer(ILogObserver)
+class LogLimit:
+    """Passes on so many events of a kind in a second, and tells how many more there were.
+
+    Limited are events with a member ``many``, which says in a few words what there may be many of. How many were left
+    out is told with the next event of whatever kind, one of the end of the process at the latest.
+
+    :param observer: gets the rest
+    :param most: events of a kind in a second
+    """
+
+    def __init__(self, observer: ILogObserver, most: int = MOST) -> None:
+        self._observer = observer
+        self._most = most
+        self._second = 0
+        self._counts: dict[str, int] = {}
+
+    def __call__(self, event: LogEvent) -> None:
+        """Pass an event on, or count it only."""
+        second = int(event["log_time"])
+        if second != self._second:
+            if self._counts:
+                self._tell(event)
+            self._second = second
+        many = event.get("many")
+        if many is not None:
+            count = self._counts[many] = self._counts.get(many, 0) + 1
+            if count > self._most:
+                return
+        self._observer(event)
+
+    def _tell(self, event: LogEvent) -> None:
+        counts, self._counts = self._counts, {}
+        for what, count in counts.items():
+            if count > self._most:
+                self._observer(
+                    {
+                        "log_format": "{count} more lines about {what} in a second are left out",
+                        "log_level": LogLevel.warn,
+                        "log_namespace": __name__,
+                        "log_time": event["log_time"],
+                        "count": count - self._most,
+                        "what": what,
+                    }
+                )
 
 
 def make_observer(settings: LogSettings, stream: IO[str] | None = None) -> ILogObserver:

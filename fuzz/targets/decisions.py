@@ -7,11 +7,11 @@ from typing import Any
 
 from fuzz.inputs import ODD, Draw
 from tests.gate import NOW
-from wsaas.callbacks.answers import Answer, is_refused, is_settled, read_grant, read_outcome, retry_after
+from wsaas.callbacks.answers import is_refused, is_settled, read_grant, read_outcome, retry_after
 from wsaas.connections.messages import Close, Delivered, Message
 from wsaas.connections.retry import asked_pause
 from wsaas.errors import CallbackFailed, Denied
-from wsaas.net.http1.messages import phrase, text_response
+from wsaas.net.http1.messages import Answer, phrase, text_response
 from wsaas.net.http1.parser import Fields
 
 _RETRY = frozenset({408, 425, 429, 502, 503, 504})

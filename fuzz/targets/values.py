@@ -20,10 +20,10 @@ from wsaas.net.http1.handshake_lane import PlainHead
 from wsaas.net.http1.messages import client_of, plain_address
 from wsaas.pushes.resource import is_text
 from wsaas.pushes.tokens import PushTokens
-from wsaas.settings.read import HandshakeSettings
 from wsaas.websocket.close_handshake import read_close
 from wsaas.websocket.handshake import check_handshake, is_handshake
 from wsaas.websocket.origins import Origins, parse_origins
+from wsaas.websocket.settings import HandshakeSettings
 
 #: What stands between the values of an input.
 _BETWEEN = b"\x1e"

@@ -16,7 +16,7 @@ from zope.interface import implementer
 from tests.contract.case import ContractTestCase
 from tests.recording_api import OK, Call
 from tests.wire import PONG, TEXT, Fields, Reply, Wire, frame
-from wsaas.log_limit import LogLimit
+from wsaas.logs import LogLimit
 from wsaas.operations.service import Gateway
 
 T = TypeVar("T")

@@ -16,7 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.gate import TEXT, close_frame, frame, handshake_request
 from tests.ledger_api import LedgerApi
 from tests.processes import Gateway, environment, start, start_gateway, twistd
-from wsaas.callbacks.journal_file import Debt, JournalFile
+from wsaas.callbacks.journal_file import JournalFile
+from wsaas.connections.messages import Debt
 
 PATIENCE = 20.0  #: seconds for one answer to arrive
 

@@ -17,8 +17,8 @@ from tests.memory_machine import Machine, built
 from tests.unit.settings.test_read import SECRETS
 from wsaas import assembly
 from wsaas.assembly import build
-from wsaas.callbacks.journal import NO_JOURNAL
 from wsaas.connections.identity import new_identity
+from wsaas.connections.interfaces import NO_JOURNAL
 from wsaas.errors import SettingsError
 from wsaas.operations.service import Gateway
 from wsaas.settings.read import read_settings

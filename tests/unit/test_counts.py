@@ -7,7 +7,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.gate import TEXT, Gate, close_frame, frame, http_request, read_answer
 from wsaas.connections.messages import Close, ClosedBy, End
-from wsaas.counts import FAILURES, Attempts, Counts, Histogram
+from wsaas.connections.totals import Counts
+from wsaas.counts import FAILURES, Attempts, Histogram
 from wsaas.errors import CallbackFailed, NoAnswer, NoSlot, NotSent, TimedOut, Unusable
 
 
@@ -80,13 +81,13 @@ class GateTestCase(SynchronousTestCase):
     def make(self, **settings: str) -> Gate:
         """Put others together."""
         self.gate = Gate(None, FAST_LANES=self.fast_lanes, **settings)
-        self.counts = self.gate.registry.counts
+        self.counts = self.gate.totals.counts
         return self.gate
 
     def assertNow(self, authorising: int, opened: int, closing: int) -> None:
         """So many connections are in these states."""
-        left = len(self.gate.registry) - self.gate.registry.asking - self.counts.open
-        self.assertEqual((self.gate.registry.asking, self.counts.open, left), (authorising, opened, closing))
+        left = len(self.gate.registry) - self.gate.totals.asking - self.counts.open
+        self.assertEqual((self.gate.totals.asking, self.counts.open, left), (authorising, opened, closing))
 
 
 class StateTests(GateTestCase):

@@ -33,27 +33,11 @@ MAY["tap"] = {"assembly", *MAY["assembly"]}
 #: Imports that point up. This list may only shrink.
 UPWARDS: frozenset[tuple[str, str]] = frozenset(
     {
-        ("wsaas.callbacks.calls", "wsaas.settings.read"),
-        ("wsaas.callbacks.calls", "wsaas.websocket.handshake"),
-        ("wsaas.callbacks.disconnects", "wsaas.settings.read"),
-        ("wsaas.callbacks.journal", "wsaas.websocket.handshake"),
-        ("wsaas.connections.connection", "wsaas.callbacks.journal"),
-        ("wsaas.connections.connection", "wsaas.settings.read"),
-        ("wsaas.connections.connection", "wsaas.websocket.handshake"),
-        ("wsaas.connections.idempotency", "wsaas.net.http1.messages"),
-        ("wsaas.counts", "wsaas.connections.messages"),
-        ("wsaas.logs", "wsaas.log_limit"),
-        ("wsaas.logs", "wsaas.settings.read"),
-        ("wsaas.net.http1.client", "wsaas.callbacks.answers"),
+        ("wsaas.net.http1.handshake_lane", "wsaas.connections.messages"),
         ("wsaas.net.http1.handshake_lane", "wsaas.websocket.handshake"),
         ("wsaas.net.http1.judged_request", "wsaas.websocket.handshake"),
-        ("wsaas.net.http1.pool", "wsaas.callbacks.answers"),
         ("wsaas.net.http1.push_lane", "wsaas.connections.identity"),
         ("wsaas.net.http1.push_lane", "wsaas.pushes.resource"),
-        ("wsaas.websocket.handshake", "wsaas.settings.read"),
-        ("wsaas.websocket.upgrade", "wsaas.callbacks.calls"),
-        ("wsaas.websocket.upgrade", "wsaas.callbacks.journal"),
-        ("wsaas.websocket.upgrade", "wsaas.settings.read"),
     }
 )
 

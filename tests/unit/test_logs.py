@@ -17,8 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.properties import moderately
 from wsaas.connections.messages import ClosedBy
-from wsaas.logs import LeanLogger, LineObserver, format_json, format_text, make_observer
-from wsaas.settings.read import LogSettings
+from wsaas.logs import LeanLogger, LineObserver, LogSettings, format_json, format_text, make_observer
 
 #: 2023-11-14T22:13:20.123Z
 TIME = 1_700_000_000.123

@@ -24,10 +24,10 @@ from tests.memory_machine import Machine
 from tests.unit.settings.test_read import UNUSABLE, shown_of
 from wsaas import __version__
 from wsaas.errors import SettingsError
-from wsaas.logs import make_observer
+from wsaas.logs import LogSettings, make_observer
 from wsaas.operations.service import Gateway
 from wsaas.settings.advice import warnings
-from wsaas.settings.read import LogSettings, read_settings
+from wsaas.settings.read import read_settings
 from wsaas.settings.table import SETTINGS
 from wsaas.tap import LoggedService, Options, makeService
 

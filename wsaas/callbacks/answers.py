@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Collection, Sequence
 from http import HTTPStatus
-from typing import NamedTuple, Protocol
 from urllib.parse import unquote_to_bytes
 
 from wsaas.connections.messages import (
@@ -21,6 +20,7 @@ from wsaas.connections.messages import (
     checked_close,
 )
 from wsaas.errors import Denied, Unauthorized, Unsuccessful, Unusable
+from wsaas.net.http1.messages import Answer
 
 #: Statuses below 500 of a DELETE that promise success later; of a PUT, ``API_RETRY_STATUS`` names them.
 _NOT_NOW = frozenset({408, 425, 429})
@@ -33,26 +33,6 @@ _STATE = re.compile(r"[\x20-\x7e]*")
 _USUAL_GRANTS = (b'{"code": "OK"}', b'{"code":"OK"}')
 #: Headers of a refusal that the client is shown.
 _PASSED_ON = (b"WWW-Authenticate", b"Retry-After")
-
-
-class AnswerFields(Protocol):
-    """The header fields of an answer: twisted.web's, or :class:`wsaas.net.http1.parser.Fields`."""
-
-    def getRawHeaders(self, name: bytes, default: Sequence[bytes], /) -> Sequence[bytes]:
-        """:returns: the values of a field, one for each line it stands in"""
-
-
-class Answer(NamedTuple):
-    """A complete answer of the API.
-
-    :param status: the HTTP status
-    :param headers: its header fields, trailers not included
-    :param body: its body, within ``WS_MAX_MESSAGE``
-    """
-
-    status: int
-    headers: AnswerFields
-    body: bytes
 
 
 def _text(answer: Answer, name: bytes) -> str | None:

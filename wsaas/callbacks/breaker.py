@@ -9,8 +9,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from wsaas.callbacks.answers import Answer
 from wsaas.errors import NoAnswer, NotSent, NotVerified, Unusable
+from wsaas.net.http1.messages import Answer
 
 #: So many attempts in a row without a complete answer mean that the API is down …
 MIN_FAILURES = 5

@@ -11,19 +11,19 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from wsaas import __version__
-from wsaas.callbacks.answers import Answer, read_grant, read_outcome
+from wsaas.callbacks.answers import read_grant, read_outcome
 from wsaas.callbacks.breaker import Breaker
 from wsaas.callbacks.disconnects import Goodbye, Goodbyes, end_lines
+from wsaas.callbacks.settings import ApiSettings
 from wsaas.callbacks.signature import ConnectionSigner, make_signer
 from wsaas.callbacks.slots import Slots
 from wsaas.callbacks.treq_client import CallsApi
 from wsaas.connections.identity import Identity
 from wsaas.connections.interfaces import Waiter
-from wsaas.connections.messages import End, Grant, Message
+from wsaas.connections.messages import End, Grant, Handshake, Message
 from wsaas.connections.retry import Retries, Retry
 from wsaas.errors import CallbackFailed, NoSlot, NotTried
-from wsaas.settings.read import ApiSettings
-from wsaas.websocket.handshake import Handshake
+from wsaas.net.http1.messages import Answer
 
 #: Seconds after which a client may ask again that was turned away because too many goodbyes are owed.
 _OWED_RETRY_AFTER = 30

@@ -15,11 +15,10 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 
-from wsaas.callbacks.answers import Answer
 from wsaas.callbacks.treq_client import PlainClient, why
 from wsaas.counts import Attempts, attempts
 from wsaas.net.http1.client import FastAgent, PendingCall, Target
-from wsaas.net.http1.messages import encode_headers
+from wsaas.net.http1.messages import Answer, encode_headers
 from wsaas.net.http1.pool import Origin
 
 

@@ -18,19 +18,19 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from wsaas.callbacks.answers import NO_ROUTE, Answer, is_refused, is_settled, retry_after
+from wsaas.callbacks.answers import NO_ROUTE, is_refused, is_settled, retry_after
 from wsaas.callbacks.breaker import Breaker
-from wsaas.callbacks.journal_file import Debt
 from wsaas.callbacks.signature import make_signer
 from wsaas.callbacks.slots import Slots
 from wsaas.callbacks.treq_client import CallsApi
-from wsaas.connections.messages import End
+from wsaas.connections.messages import Debt, End
 from wsaas.connections.retry import Backoff, asked_pause
 from wsaas.errors import CallbackFailed
+from wsaas.net.http1.messages import Answer
 
 if TYPE_CHECKING:
-    from wsaas.connections.registry import Registry
-    from wsaas.settings.read import ApiSettings
+    from wsaas.callbacks.settings import ApiSettings
+    from wsaas.connections.totals import Pending
 
 #: Seconds of the first pause at most, and of any. At the stop there is less time.
 PAUSES = (1.0, 300.0)
@@ -101,7 +101,7 @@ class Goodbyes:
     :param clock: for times and the timer
     :param random: a number from 0 to 1
     :param settings: for how long each is tried
-    :param registry: told how many are owed, for the drain
+    :param pending: counts them, for the drain
     :param fixed_lines: header lines that every callback has
     :param settled: called with the key of each debt that is paid or dropped
     """
@@ -116,7 +116,7 @@ class Goodbyes:
         clock: IReactorTime,
         random: Callable[[], float],
         settings: ApiSettings,
-        registry: Registry,
+        pending: Pending,
         fixed_lines: bytes,
         settled: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -126,7 +126,7 @@ class Goodbyes:
         self._clock = clock
         self._random = random
         self._settings = settings
-        self._registry = registry
+        self._pending = pending
         self._fixed_lines = fixed_lines
         self._settled = settled
         self._signer = make_signer(settings.secrets)
@@ -265,7 +265,7 @@ class Goodbyes:
     def _owe(self, goodbye: Goodbye) -> None:
         self.owed += 1
         self.bytes += len(goodbye.head) + RECORD
-        self._registry.owe()
+        self._pending.add()
 
     def _postpone(self, goodbye: Goodbye, result: Answer | Failure | None) -> None:
         """Try again after a pause, the last time when the time is just over."""
@@ -347,7 +347,7 @@ class Goodbyes:
         if not self.owed:
             self._log.info("no DELETE is owed any more")
         self._settled(goodbye.key)
-        self._registry.settle()
+        self._pending.settle()
 
     # The end
 

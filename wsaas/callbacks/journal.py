@@ -13,16 +13,15 @@ from dataclasses import replace
 from queue import SimpleQueue
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from wsaas.callbacks.journal_file import Batch, Debt, JournalFile
+from wsaas.callbacks.journal_file import Batch, JournalFile
 from wsaas.callbacks.state_dir import StateDir
 from wsaas.connections.identity import Identity
-from wsaas.connections.messages import End
+from wsaas.connections.messages import Debt, End, Handshake
 from wsaas.errors import JournalError, NotTried
-from wsaas.websocket.handshake import Handshake
 
 #: Seconds that what is not urgent waits for company. Most ends are settled meanwhile and need not be written at all.
 _GATHER = 0.05
@@ -41,68 +40,7 @@ def _refusal() -> NotTried:
     return NotTried("the journal in STATE_DIR cannot be written", _RETRY_AFTER)
 
 
-class Journal(Protocol):
-    """What connections and the gateway ask of a journal."""
-
-    @property
-    def healthy(self) -> bool:
-        """Whether new debts can be taken down."""
-
-    def open(self) -> list[Debt]:
-        """Begin.
-
-        :returns: what is owed from an earlier life
-        :raises SettingsError: if the journal cannot be used
-        """
-
-    def owe(self, identity: Identity, handshake: Handshake) -> Deferred[None] | None:
-        """Take down that a DELETE may be owed, before the POST is sent.
-
-        :returns: fires when it is safe, or fails with :class:`~wsaas.errors.NotTried`; :data:`None` if there is
-            nothing to wait for
-        """
-
-    def remember(self, key: str, state: str | None) -> None:
-        """The API set ``Ws-State``."""
-
-    def ended(self, key: str, end: End, undelivered: int) -> None:
-        """What the DELETE has to say is known."""
-
-    def settle(self, key: str) -> None:
-        """Nothing is owed any more."""
-
-    def close(self) -> Deferred[None]:
-        """End; what was told before is written."""
-
-
-class NoJournal:
-    """Without ``STATE_DIR``: debts end with the process."""
-
-    healthy = True
-
-    def open(self) -> list[Debt]:
-        """Nothing is owed."""
-        return []
-
-    def owe(self, identity: Identity, handshake: Handshake) -> None:
-        """Connections remember it themselves."""
-
-    def remember(self, key: str, state: str | None) -> None:
-        """So they do this."""
-
-    def ended(self, key: str, end: End, undelivered: int) -> None:
-        """And this."""
-
-    def settle(self, key: str) -> None:
-        """Nothing is kept here."""
-
-    def close(self) -> Deferred[None]:
-        """There is nothing to write."""
-        return succeed(None)
-
-
 #: What those have who need none.
-NO_JOURNAL = NoJournal()
 
 
 class Writer(Protocol):

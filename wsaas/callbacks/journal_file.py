@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from wsaas.connections.identity import Identity, tag_of
-from wsaas.connections.messages import Close, ClosedBy, End
+from wsaas.connections.messages import Close, ClosedBy, Debt, End
 from wsaas.errors import JournalError
 
 _CRASH = End(Close(1006), ClosedBy.CRASH)
@@ -46,28 +46,6 @@ CREATE TRIGGER write_batch INSTEAD OF INSERT ON batches BEGIN
 END;
 """
 _OURS = f"PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {_VERSION};"
-
-
-@dataclass(frozen=True, slots=True)
-class Debt:
-    """A connection of an earlier life of the process, whose DELETE is owed.
-
-    :param identity: its names
-    :param target: path and query of its handshake
-    :param client: its IP address; :data:`None` if it came through a UNIX socket
-    :param state: the ``Ws-State`` that was written last
-    :param end: how it ended; as far as is known, by a crash
-    :param undelivered: how many of its messages were dropped before
-    :param ended_at: when it ended, in Unix seconds; 0 if that was never written down
-    """
-
-    identity: Identity
-    target: bytes = field(repr=False)  # Its query may hold a token.
-    client: str | None
-    state: str | None
-    end: End
-    undelivered: int
-    ended_at: float
 
 
 @dataclass(slots=True)

@@ -23,11 +23,10 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer, IResponse
 from zope.interface import implementer
 
-from wsaas.callbacks.answers import Answer
 from wsaas.counts import Attempts, attempts
 from wsaas.errors import CallbackFailed, NoAnswer, NotSent, NotVerified, TimedOut, Unusable
 from wsaas.net.client_tls import NoHandshake, Untrusted
-from wsaas.net.http1.messages import decode_headers
+from wsaas.net.http1.messages import Answer, decode_headers
 
 #: How an API says that it does not accept our certificate, or that there is none. With TLS 1.3 it does so when a
 #: request may be on its way, which then nobody reads (RFC 8446 §4.4.2.4).

@@ -14,6 +14,7 @@ API's side :class:`.Calls`; both come from outside, so that all of it runs in a 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -21,9 +22,9 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from wsaas.callbacks.journal import NO_JOURNAL
 from wsaas.connections.close_timeout import Closing
 from wsaas.connections.inbox import Delivery
+from wsaas.connections.interfaces import NO_JOURNAL
 from wsaas.connections.keepalive import Pulse, pause, silence
 from wsaas.connections.log import ConnectionLog
 from wsaas.connections.messages import (
@@ -49,12 +50,12 @@ from wsaas.errors import (
 )
 
 if TYPE_CHECKING:
-    from wsaas.callbacks.journal import Journal
     from wsaas.connections.identity import Identity
-    from wsaas.connections.interfaces import Calls, Peer
+    from wsaas.connections.interfaces import Calls, Journal, Peer
+    from wsaas.connections.messages import Handshake
     from wsaas.connections.registry import Registry
-    from wsaas.settings.read import ConnectionSettings
-    from wsaas.websocket.handshake import Handshake
+    from wsaas.connections.settings import ConnectionSettings
+    from wsaas.connections.totals import Totals
 
 #: After these ends, messages that had arrived are still delivered: nobody but the client knows that it is gone.
 _STILL_DELIVERED = frozenset({ClosedBy.CLIENT, ClosedBy.TIMEOUT, ClosedBy.SLOW})
@@ -69,31 +70,43 @@ class State(Enum):
     OVER = "over"
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What a connection has in common with all others.
+
+    :param settings: the bounds of each
+    :param registry: told when one can be addressed, and when nothing is left of it
+    :param totals: what all of them share
+    :param clock: for timers and times
+    :param journal: told which DELETEs are pending
+    """
+
+    settings: ConnectionSettings
+    registry: Registry
+    totals: Totals
+    clock: IReactorTime
+    journal: Journal = NO_JOURNAL
+
+
 class Connection:
     """One client, from its handshake request to the end of what is owed to the API.
 
     :param identity: its names
     :param handshake: what its client asked for
     :param calls: its callbacks
-    :param settings: its bounds
-    :param registry: told when it can be addressed and when it owes nothing any more
-    :param clock: for timers and times
-    :param journal: told what is owed
+    :param shared: what it has in common with all others
     """
 
     __slots__ = (
         "_calls",
-        "_clock",
         "_closing",
         "_delivery",
         "_end",
-        "_journal",
         "_looked_at_soon",
         "_paused",
         "_peer",
         "_pulse",
-        "_registry",
-        "_settings",
+        "_shared",
         "bucket",
         "handshake",
         "identity",
@@ -111,10 +124,7 @@ class Connection:
         identity: Identity,
         handshake: Handshake,
         calls: Calls,
-        settings: ConnectionSettings,
-        registry: Registry,
-        clock: IReactorTime,
-        journal: Journal = NO_JOURNAL,
+        shared: Shared,
     ) -> None:
         self.identity = identity
         self.handshake = handshake
@@ -124,18 +134,16 @@ class Connection:
         self.ws_state: str | None = None
         self.traffic = Traffic()
         self._calls = calls
-        self._settings = settings
-        self._registry = registry
-        self._clock = clock
-        self._journal = journal
+        self._shared = shared
+        settings, clock, totals = shared.settings, shared.clock, shared.totals
         self._peer: Peer | None = None
         self._end: End | None = None
         room = settings.max_buffer - settings.max_message
-        self._delivery = Delivery(self, calls, room, registry.budgets.incoming)
+        self._delivery = Delivery(self, calls, room, totals.budgets.incoming)
         self._paused = False
         self._pulse = Pulse(clock.seconds())
         #: What goes to the client.
-        self.outbox = Outbox(identity, self.traffic, self._pulse, settings.max_buffer, registry, clock)
+        self.outbox = Outbox(identity, self.traffic, self._pulse, settings.max_buffer, totals, clock)
         self._looked_at_soon = False
         #: Where it stands in the registry's wheel.
         self.bucket: set[Connection] | None = None
@@ -151,11 +159,12 @@ class Connection:
         :returns: fires with the grant, and then :meth:`open` must be called at once; or fails with
             :class:`~wsaas.errors.CallbackFailed`, or :class:`ClientLeftError` if the grant came too late
         """
-        self._registry.add(self)
-        self._registry.addresses.enter(self.handshake.client)
-        self._registry.asking += 1
+        self._shared.registry.add(self)
+        self._shared.totals.pending.add()
+        self._shared.totals.addresses.enter(self.handshake.client)
+        self._shared.totals.asking += 1
         try:
-            recording = self._journal.owe(self.identity, self.handshake)
+            recording = self._shared.journal.owe(self.identity, self.handshake)
             asking = self._calls.connect() if recording is None else recording.addCallback(self._recorded)
         except Exception:  # noqa: BLE001 - whatever it is, what was counted above has to be counted back
             asking = fail()
@@ -167,10 +176,10 @@ class Connection:
         return self._calls.connect()
 
     def _granted(self, grant: Grant) -> Grant:
-        self._registry.asking -= 1
+        self._shared.totals.asking -= 1
         if grant.state:
             self.ws_state = grant.state
-            self._journal.remember(self.identity.key, grant.state)
+            self._shared.journal.remember(self.identity.key, grant.state)
         self.protocol = grant.protocol
         if self.state is State.OVER or (self._end is not None and self._end.by is not ClosedBy.API):
             self._say_goodbye()
@@ -178,8 +187,8 @@ class Connection:
         return grant
 
     def _not_granted(self, failure: Failure) -> Failure:
-        self._registry.asking -= 1
-        self._registry.unlist(self)
+        self._shared.totals.asking -= 1
+        self._shared.registry.unlist(self)
         self.outbox.forget()
         error = self._callback_error(failure)
         # While the API is down, or the journal, there may be many who are not even asked for; that it is has been said.
@@ -193,8 +202,9 @@ class Connection:
             self._leave_address()
             self.outbox.shut = True
             self._delivery.end()
-            self._journal.settle(self.identity.key)
-            self._registry.remove(self)
+            self._shared.journal.settle(self.identity.key)
+            self._shared.registry.remove(self)
+            self._shared.totals.pending.settle()
         self.outbox.give_up()
         return Failure(error)
 
@@ -220,13 +230,13 @@ class Connection:
         """
         self._peer = peer
         self.state = State.OPEN
-        self._registry.counts.open += self._end is None
+        self._shared.totals.counts.open += self._end is None
         self.handshake = self.handshake.remembered()
-        now = self._clock.seconds()
+        now = self._shared.clock.seconds()
         self.traffic.connected_at = now
         self._pulse.listening(now)
         self._pulse.about_to_send(now)
-        self._registry.looks.put(self, now + silence(self._settings.timeout))
+        self._shared.totals.due.put(self, now + silence(self._shared.settings.timeout))
         self.outbox.open(peer, self)
         if self._end is not None:
             self._start_closing(peer, self._end.close)
@@ -242,12 +252,12 @@ class Connection:
 
     def heard(self) -> None:
         """Bytes came from the client."""
-        self._pulse.heard_at = self._clock.seconds()
+        self._pulse.heard_at = self._shared.clock.seconds()
 
     def received(self, message: Message) -> None:
         """A whole message came from the client."""
         traffic = self.traffic
-        counts = self._registry.counts
+        counts = self._shared.totals.counts
         size = len(message.payload)
         traffic.messages_in += 1
         traffic.bytes_in += size
@@ -271,14 +281,14 @@ class Connection:
 
     def _pause(self, peer: Peer) -> None:
         self._paused = True
-        self._registry.counts.paused += 1
+        self._shared.totals.counts.paused += 1
         peer.pause()
 
     def _resume(self, peer: Peer) -> None:
         # While the gateway did not read it could not hear: the clock of liveness starts again.
         self._paused = False
-        self._registry.counts.paused -= 1
-        self._pulse.listening(self._clock.seconds())
+        self._shared.totals.counts.paused -= 1
+        self._pulse.listening(self._shared.clock.seconds())
         peer.resume()
 
     def drained(self) -> None:
@@ -296,12 +306,12 @@ class Connection:
         if outcome is TAKEN:
             pass
         elif isinstance(outcome, Rejected):
-            self._registry.counts.rejected += 1
+            self._shared.totals.counts.rejected += 1
             self._log.refused(self.identity.tag, number, outcome.status)
         else:
             if outcome.state is not None:
                 self.ws_state = outcome.state or None
-                self._journal.remember(self.identity.key, self.ws_state)
+                self._shared.journal.remember(self.identity.key, self.ws_state)
             if self._peer is not None and self.state is State.OPEN:
                 self._carry_out(outcome)
         self._regulate()
@@ -337,8 +347,8 @@ class Connection:
             return False
         self._end = end
         self.outbox.shut = True
-        self._registry.counts.open -= self.state is State.OPEN
-        self._registry.unlist(self)
+        self._shared.totals.counts.open -= self.state is State.OPEN
+        self._shared.registry.unlist(self)
         return True
 
     def close(self, close: Close, by: ClosedBy) -> bool:
@@ -357,7 +367,7 @@ class Connection:
 
     def _start_closing(self, peer: Peer, close: Close) -> None:
         self.state = State.CLOSING
-        self._closing = Closing(peer, self._clock)
+        self._closing = Closing(peer, self._shared.clock)
         # A reply that waits came before the Close, so it goes before it.
         self.outbox.flush()
         peer.close(close)
@@ -374,7 +384,7 @@ class Connection:
             self.state = State.CLOSING
             self.outbox.forget()
             # The answer to it may find a client that does not read.
-            self._closing = Closing(self._peer, self._clock)
+            self._closing = Closing(self._peer, self._shared.clock)
             self._delivery.proceed()
         self.outbox.give_up()
 
@@ -425,7 +435,7 @@ class Connection:
         """
         if self._end is not None:
             undelivered = self._delivery.undelivered + (not self._delivery.is_idle)
-            self._journal.ended(self.identity.key, self._end, undelivered)
+            self._shared.journal.ended(self.identity.key, self._end, undelivered)
 
     def abort(self) -> None:
         """Do not wait any longer for the client."""
@@ -441,17 +451,17 @@ class Connection:
 
         Not at the end of TCP: who comes, asks and goes would have the API asked any number of times at once.
         """
-        self._registry.addresses.leave(self.handshake.client)
+        self._shared.totals.addresses.leave(self.handshake.client)
 
     def lost(self) -> None:
         """The TCP connection is over."""
         self._set_end(End(Close(1006), ClosedBy.CLIENT))
         self._peer = None
         self.outbox.lost()
-        self._registry.counts.paused -= self._paused
+        self._shared.totals.counts.paused -= self._paused
         self._paused = False
         self._is_over()
-        self._registry.looks.drop(self)
+        self._shared.totals.due.drop(self)
         if self._closing is not None:
             self._closing.over()
             self._closing = None
@@ -473,18 +483,19 @@ class Connection:
         self._leave_address()
         self._delivery.end()  # Nothing may follow.
         self.outbox.forget()
-        self._registry.unlist(self)
-        self._registry.counts.ended(end, self._delivery.undelivered)
+        self._shared.registry.unlist(self)
+        self._shared.totals.counts.ended(end, self._delivery.undelivered)
         was_open = self.traffic.connected_at is not None
         self._log.closed(self.identity.tag, end, self._delivery.undelivered, was_open=was_open)
-        self._journal.ended(self.identity.key, end, self._delivery.undelivered)
+        self._shared.journal.ended(self.identity.key, end, self._delivery.undelivered)
         self._calls.disconnect(end, self._delivery.undelivered, self.ws_state).addBoth(self._gone)
         self.outbox.give_up()
 
     def _gone(self, result: object) -> None:
         if isinstance(result, Failure):
             self._log.fault(self.identity.tag, result, " at the goodbye")
-        self._registry.remove(self)
+        self._shared.registry.remove(self)
+        self._shared.totals.pending.settle()
 
     # Liveness
 
@@ -492,7 +503,7 @@ class Connection:
         """Something may be buffered for the client: whether it moves shows only to those who look again and again."""
         if not self._looked_at_soon and self._peer is not None:
             self._looked_at_soon = True
-            self._registry.looks.put(self, self._clock.seconds() + pause(self._settings.timeout))
+            self._shared.totals.due.put(self, self._shared.clock.seconds() + pause(self._shared.settings.timeout))
 
     def check(self, now: float, working_since: float = 0.0) -> None:
         """Look whether the client is alive and reads; ping it if it is silent.
@@ -507,7 +518,7 @@ class Connection:
         if peer is None or self.state is not State.OPEN:
             return
         found = self._pulse.look(
-            peer, now, self._settings.timeout, listening=not self._paused, working_since=working_since
+            peer, now, self._shared.settings.timeout, listening=not self._paused, working_since=working_since
         )
         if isinstance(found, ClosedBy):
             self._set_end(End(Close(1006), found))
@@ -515,7 +526,7 @@ class Connection:
             peer.abort()
             return
         self._looked_at_soon = False
-        self._registry.looks.put(self, found)
+        self._shared.totals.due.put(self, found)
         if self.outbox.waiting is not None:
             # Where WS_MAX_BUFFER is smaller than the transport's own, the transport need not tell.
             self.drained()

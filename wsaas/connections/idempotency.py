@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from typing import Generic, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from wsaas.errors import PushRefused
-from wsaas.net.http1.messages import Response
 
 #: How many keys of one connection are remembered, the last ones.
 MAX_KEYS = 64
 
 _KEY = re.compile(rb"[\x21-\x7e]{1,64}")
 
-Answer = Response | Deferred[Response]
+
+class Result(Protocol):
+    """What came of a push."""
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it was carried out; what was not may be tried again under the same key."""
+
+
+R = TypeVar("R", bound=Result)
 
 
 def read_key(values: Sequence[bytes]) -> bytes | None:
@@ -33,36 +42,36 @@ def read_key(values: Sequence[bytes]) -> bytes | None:
     return values[0]
 
 
-class _Pending:
+class _Pending(Generic[R]):
     """An answer that is not known yet, and all those who are to get it."""
 
     __slots__ = ("_waiting",)
 
     def __init__(self) -> None:
-        self._waiting: list[Deferred[Response]] = []
+        self._waiting: list[Deferred[R]] = []
 
-    def wait(self) -> Deferred[Response]:
+    def wait(self) -> Deferred[R]:
         """:returns: fires with the answer; cancelling it is nothing to the others"""
-        deferred: Deferred[Response] = Deferred(self._waiting.remove)
+        deferred: Deferred[R] = Deferred(self._waiting.remove)
         self._waiting.append(deferred)
         return deferred
 
-    def settle(self, result: Response | Failure) -> None:
+    def settle(self, result: R | Failure) -> None:
         """It is known, or there is none."""
         while self._waiting:
             self._waiting.pop(0).callback(result)
 
 
-class Answers:
+class Answers(Generic[R]):
     """The answers to the last pushes of one connection that had a key."""
 
     __slots__ = ("_answers",)
 
     def __init__(self) -> None:
         #: By key, the oldest first.
-        self._answers: dict[bytes, Response | _Pending] = {}
+        self._answers: dict[bytes, R | _Pending[R]] = {}
 
-    def once(self, key: bytes, push: Callable[[], Answer]) -> Answer:
+    def once(self, key: bytes, push: Callable[[], R | Deferred[R]]) -> R | Deferred[R]:
         """Carry out a push, unless it was before.
 
         :param key: what the pusher named it
@@ -74,18 +83,18 @@ class Answers:
         if known is not None:
             return known.wait() if isinstance(known, _Pending) else known
         answer = push()
-        if isinstance(answer, Response):
-            if answer.status < 400:
+        if not isinstance(answer, Deferred):
+            if answer.accepted:
                 self._keep(key, answer)
             return answer
-        pending = _Pending()
+        pending: _Pending[R] = _Pending()
         self._keep(key, pending)
         waiting = pending.wait()
 
-        def settle(result: Response | Failure) -> None:
+        def settle(result: R | Failure) -> None:
             # The key may be another push's by now, or forgotten.
             if self._answers.get(key) is pending:
-                if isinstance(result, Response) and result.status < 400:
+                if not isinstance(result, Failure) and result.accepted:
                     self._answers[key] = result
                 else:
                     del self._answers[key]
@@ -94,7 +103,7 @@ class Answers:
         answer.addBoth(settle)
         return waiting
 
-    def _keep(self, key: bytes, answer: Response | _Pending) -> None:
+    def _keep(self, key: bytes, answer: R | _Pending[R]) -> None:
         if len(self._answers) >= MAX_KEYS:
             del self._answers[next(iter(self._answers))]
         self._answers[key] = answer

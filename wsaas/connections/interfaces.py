@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
-from wsaas.connections.messages import Close, End, Grant, Message, Outcome
+from wsaas.connections.identity import Identity
+from wsaas.connections.messages import Close, Debt, End, Grant, Handshake, Message, Outcome
 from wsaas.connections.retry import Retry
 
 
@@ -78,3 +79,66 @@ class Calls(Protocol):
 
     def disconnect(self, end: End, undelivered: int, state: str | None) -> Deferred[None]:
         """DELETE; never fails. Fires when the connection need not be kept for it any more."""
+
+
+class Journal(Protocol):
+    """What connections and the gateway ask of a journal."""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether new debts can be taken down."""
+
+    def open(self) -> list[Debt]:
+        """Begin.
+
+        :returns: what is owed from an earlier life
+        :raises SettingsError: if the journal cannot be used
+        """
+
+    def owe(self, identity: Identity, handshake: Handshake) -> Deferred[None] | None:
+        """Take down that a DELETE may be owed, before the POST is sent.
+
+        :returns: fires when it is safe, or fails with :class:`~wsaas.errors.NotTried`; :data:`None` if there is
+            nothing to wait for
+        """
+
+    def remember(self, key: str, state: str | None) -> None:
+        """The API set ``Ws-State``."""
+
+    def ended(self, key: str, end: End, undelivered: int) -> None:
+        """What the DELETE has to say is known."""
+
+    def settle(self, key: str) -> None:
+        """Nothing is owed any more."""
+
+    def close(self) -> Deferred[None]:
+        """End; what was told before is written."""
+
+
+class NoJournal:
+    """Without ``STATE_DIR``: debts end with the process."""
+
+    healthy = True
+
+    def open(self) -> list[Debt]:
+        """Nothing is owed."""
+        return []
+
+    def owe(self, identity: Identity, handshake: Handshake) -> None:
+        """Connections remember it themselves."""
+
+    def remember(self, key: str, state: str | None) -> None:
+        """So they do this."""
+
+    def ended(self, key: str, end: End, undelivered: int) -> None:
+        """And this."""
+
+    def settle(self, key: str) -> None:
+        """Nothing is kept here."""
+
+    def close(self) -> Deferred[None]:
+        """There is nothing to write."""
+        return succeed(None)
+
+
+NO_JOURNAL = NoJournal()

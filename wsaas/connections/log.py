@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class ConnectionLog:
     """The lines; one object for all connections.
 
-    Each begins with the tag. ``many``: see :class:`~wsaas.log_limit.LogLimit`.
+    Each begins with the tag. ``many``: see :class:`~wsaas.logs.LogLimit`.
     """
 
     _log = LeanLogger()

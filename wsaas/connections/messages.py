@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
+
+from wsaas.connections.identity import Identity
 
 #: RFC 6455 §5.5: a control frame carries at most 125 bytes, two of which are the close code.
 MAX_REASON = 123
@@ -142,3 +144,58 @@ def checked_close(code: str, reason: str) -> Close:
             f"the close reason has {length} bytes of UTF-8, more than the {MAX_REASON} that fit a Close frame"
         )
     return Close(number, reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """A client's request to connect.
+
+    :param target: path and query, as sent
+    :param host: the ``Host`` it asked for
+    :param secure: whether it came over TLS
+    :param client: its IP address; :data:`None` on a UNIX socket
+    :param origin: the ``Origin``, as sent
+    :param user_agent: the ``User-Agent``, as sent
+    :param forwarded: those of ``FORWARD_HEADERS`` that it has, in their order, repeated ones repeated
+    :param key: the ``Sec-WebSocket-Key``
+    :param protocols: the subprotocols offered, in order of preference
+    :param extensions: the ``Sec-WebSocket-Extensions``, joined
+    """
+
+    # What may hold a token is not in its repr, which may get into a log.
+    target: bytes = field(repr=False)
+    host: bytes
+    secure: bool
+    client: str | None
+    origin: bytes | None
+    user_agent: bytes | None
+    forwarded: tuple[tuple[bytes, bytes], ...] = field(repr=False)
+    key: str = field(repr=False)
+    protocols: tuple[str, ...] = field(repr=False)
+    extensions: str
+
+    def remembered(self) -> Handshake:
+        """:returns: what is still of use once the connection is open; the rest is memory"""
+        return Handshake(self.target, b"", self.secure, self.client, None, None, (), "", (), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Debt:
+    """A connection of an earlier life of the process, whose DELETE is owed.
+
+    :param identity: its names
+    :param target: path and query of its handshake
+    :param client: its IP address; :data:`None` if it came through a UNIX socket
+    :param state: the ``Ws-State`` that was written last
+    :param end: how it ended; as far as is known, by a crash
+    :param undelivered: how many of its messages were dropped before
+    :param ended_at: when it ended, in Unix seconds; 0 if that was never written down
+    """
+
+    identity: Identity
+    target: bytes = field(repr=False)  # Its query may hold a token.
+    client: str | None
+    state: str | None
+    end: End
+    undelivered: int
+    ended_at: float

@@ -7,13 +7,14 @@ behind it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from wsaas.connections.confirmations import Confirmations
+from wsaas.connections.idempotency import Answers
 from wsaas.connections.messages import Message, Traffic
-from wsaas.connections.receipts import Receipts
 from wsaas.errors import NotPresentError, TooManyWaitError, TooSlowError
 from wsaas.limits import OVERHEAD
 
@@ -21,10 +22,26 @@ if TYPE_CHECKING:
     from wsaas.connections.identity import Identity
     from wsaas.connections.interfaces import Peer
     from wsaas.connections.keepalive import Pulse
-    from wsaas.connections.registry import Registry
+    from wsaas.connections.totals import Totals
 
 #: How many pushes may wait for the end of the handshake.
 MAX_HELD = 64
+
+
+class Receipts:
+    """What a connection keeps for pushes with ``Idempotency-Key`` or ``Ws-Confirm``; most connections need none.
+
+    :param secret: of the connection
+    :param clock: for times
+    """
+
+    __slots__ = ("answers", "confirmations")
+
+    def __init__(self, secret: bytes, clock: IReactorTime) -> None:
+        #: By ``Idempotency-Key``.
+        self.answers: Answers[Any] = Answers()
+        #: For ``Ws-Confirm``.
+        self.confirmations = Confirmations(secret, clock)
 
 
 class Watcher(Protocol):
@@ -41,7 +58,7 @@ class Outbox:
     :param traffic: what goes out is counted there
     :param pulse: told when something may have to move
     :param room: bytes that may wait (``WS_MAX_BUFFER``)
-    :param registry: for what is kept and counted for all connections
+    :param totals: for what is kept and counted for all connections
     :param clock: for times
     """
 
@@ -53,8 +70,8 @@ class Outbox:
         "_peer",
         "_pulse",
         "_receipts",
-        "_registry",
         "_room",
+        "_totals",
         "_traffic",
         "_watcher",
         "shut",
@@ -67,14 +84,14 @@ class Outbox:
         traffic: Traffic,
         pulse: Pulse,
         room: int,
-        registry: Registry,
+        totals: Totals,
         clock: IReactorTime,
     ) -> None:
         self._identity = identity
         self._traffic = traffic
         self._pulse = pulse
         self._room = room
-        self._registry = registry
+        self._totals = totals
         self._clock = clock
         self._peer: Peer | None = None
         self._watcher: Watcher | None = None
@@ -130,7 +147,7 @@ class Outbox:
         if held is None:
             held = self._held = []
         size = len(message.payload)
-        outgoing = self._registry.budgets.outgoing
+        outgoing = self._totals.budgets.outgoing
         if len(held) >= MAX_HELD or self._held_bytes + size > self._room or outgoing.exhausted:
             raise TooSlowError
         held.append(message)
@@ -140,13 +157,13 @@ class Outbox:
     def _take_held(self) -> list[Message]:
         """:returns: what was pushed during the handshake; it is not kept any more"""
         held, self._held = self._held or [], None
-        self._registry.budgets.outgoing.used -= self._held_bytes + OVERHEAD * len(held)
+        self._totals.budgets.outgoing.used -= self._held_bytes + OVERHEAD * len(held)
         self._held_bytes = 0
         return held
 
     def _send(self, peer: Peer, message: Message, waited: int) -> None:
         traffic = self._traffic
-        counts = self._registry.counts
+        counts = self._totals.counts
         size = len(message.payload)
         traffic.messages_out += 1
         traffic.bytes_out += size
@@ -214,7 +231,7 @@ class Outbox:
             return
         waited = peer.buffered
         if waited + len(message.payload) > self._room or (waited and peer.crowded):
-            self._registry.budgets.outgoing.used += len(message.payload)
+            self._totals.budgets.outgoing.used += len(message.payload)
             self.waiting = message
         else:
             self._send(peer, message, waited)
@@ -223,7 +240,7 @@ class Outbox:
         """:returns: the reply that waits for room; it is not kept any more"""
         reply, self.waiting = self.waiting, None
         if reply is not None:
-            self._registry.budgets.outgoing.used -= len(reply.payload)
+            self._totals.budgets.outgoing.used -= len(reply.payload)
         return reply
 
     def drained(self) -> bool:

@@ -16,14 +16,14 @@ WIDTH = 0.25
 class Watched(Protocol):
     """Something that is looked at. It may stand in one bucket."""
 
-    #: Where it stands: the wheel's business.
+    #: Where it stands: the timer wheel's business.
     bucket: set[Any] | None
 
 
 Item = TypeVar("Item", bound=Watched)
 
 
-class Wheel(Generic[Item]):
+class TimerWheel(Generic[Item]):
     """Who is due when. Times in seconds of one clock.
 
     :param width: seconds of time that share a bucket: a look is late by so much at most, besides what it waits for

@@ -6,12 +6,11 @@ from collections.abc import Iterable
 
 from twisted.python.failure import Failure
 
-from wsaas.connections.idempotency import Answer
 from wsaas.connections.registry import Registry
 from wsaas.demo.traffic import Exchange, HeaderList, Traffic
 from wsaas.errors import PushRefused
 from wsaas.net.http1.messages import RequestHead, Response
-from wsaas.pushes.resource import PushResource, refusal
+from wsaas.pushes.resource import Answer, PushResource, refusal
 
 
 class RecordedPushes(PushResource):

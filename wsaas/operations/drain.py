@@ -10,6 +10,7 @@ from twisted.logger import Logger
 
 from wsaas.connections.connection import Connection, State
 from wsaas.connections.registry import Registry
+from wsaas.connections.totals import Pending
 
 #: Connections are closed this many seconds apart, or closer if there are too many for half the time.
 _CLOSE_EVERY = 0.002
@@ -31,15 +32,17 @@ class Drain:
     """One end, used once.
 
     :param reactor: for timers
-    :param registry: who is here
+    :param registry: the connections
+    :param pending: the DELETEs that the API still has to get
     :param timeout: seconds that all of it may take (``DRAIN_TIMEOUT``)
     """
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, registry: Registry, timeout: float) -> None:
+    def __init__(self, reactor: Any, registry: Registry, pending: Pending, timeout: float) -> None:
         self._reactor = reactor
         self._registry = registry
+        self._pending = pending
         self._timeout = timeout
         self._began = reactor.seconds()
         #: When the process is to be over.
@@ -85,7 +88,7 @@ class Drain:
         if not await self._emptied(lambda: self.deadline - self._rest, again=True):
             self._log.error(
                 "{count} connections are left whose DELETE the API may not have got (DRAIN_TIMEOUT)",
-                count=self._registry.unsettled,
+                count=self._pending.number,
             )
             for connection in self._registry:
                 connection.leave_to_next()
@@ -123,19 +126,19 @@ class Drain:
 
         :param again: whether to go on waiting, until the new deadline, when the end is hurried meanwhile
         """
-        while self._registry.unsettled and self._reactor.seconds() < deadline():
+        while self._pending.number and self._reactor.seconds() < deadline():
             hurried = self._hurried
             await self._sleep(deadline(), or_empty=True)
             if self._hurried and not hurried and not again:
                 break
-        return not self._registry.unsettled
+        return not self._pending.number
 
     async def _sleep(self, until: float, *, or_empty: bool = False) -> None:
         """Wait until a time, or the hurry; or until nobody is here."""
         waking: Deferred[None] = Deferred()
         self._waking = waking
         timer = self._reactor.callLater(max(0.0, until - self._reactor.seconds()), self._wake)
-        empty = self._registry.when_empty() if or_empty else None
+        empty = self._pending.when_none() if or_empty else None
         if empty is not None:
             empty.addCallbacks(lambda _: self._wake(), lambda _: None)
         await waking

@@ -41,6 +41,7 @@ from wsaas.counts import FAILURES, Attempts, Histogram
 if TYPE_CHECKING:
     from wsaas.callbacks.calls import Api
     from wsaas.connections.registry import Registry
+    from wsaas.connections.totals import Totals
     from wsaas.net.descriptors import Descriptors
     from wsaas.net.http1.site import ClientSite
     from wsaas.operations.admin import Readiness
@@ -143,6 +144,7 @@ class Metrics(Collector):
 
 def gateway_metrics(
     registry: Registry,
+    totals: Totals,
     upgrade: UpgradeResource,
     pushes: PushResource,
     api: Api,
@@ -156,7 +158,7 @@ def gateway_metrics(
 
     :param sites: where clients and pushers come in
     """
-    counts, budgets = registry.counts, registry.budgets
+    counts, budgets = totals.counts, totals.budgets
     kinds = {"outgoing": budgets.outgoing, "incoming": budgets.incoming, "bodies": budgets.bodies}
     return [
         Metric("wsaas_build_info", "What runs, as labels; always 1.", _build, ("version", "python", "twisted")),
@@ -168,9 +170,9 @@ def gateway_metrics(
             "wsaas_connections",
             "Connections, by where in their life they are; closing lasts until the DELETE is settled, or owed.",
             lambda: [
-                (("authorising",), registry.asking),
+                (("authorising",), totals.asking),
                 (("open",), counts.open),
-                (("closing",), len(registry) - registry.asking - counts.open),
+                (("closing",), len(registry) - totals.asking - counts.open),
             ],
             ("state",),
         ),

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from wsaas.connections.registry import Registry
+from wsaas.connections.totals import Totals
 from wsaas.errors import SettingsError
 from wsaas.net.descriptors import Descriptors
 from wsaas.net.http1.site import ClientSite
@@ -74,7 +75,8 @@ class Gateway(Service):
     :param reactor: for timers
     :param listeners: where clients and pushers come in
     :param upgrade: told when nobody new is let in any more
-    :param registry: who is here
+    :param registry: the connections
+    :param totals: what they share
     :param check_every: seconds between two passes over those clients who are due for a look
     :param drain_timeout: seconds from the stop to the end, at most
     :param before: called before anything listens, and waited for
@@ -95,6 +97,7 @@ class Gateway(Service):
         listeners: Sequence[Listener],
         upgrade: UpgradeResource,
         registry: Registry,
+        totals: Totals,
         check_every: float,
         drain_timeout: float,
         before: Sequence[Callable[[], Deferred[None]]] = (),
@@ -109,6 +112,7 @@ class Gateway(Service):
         self._listeners = listeners
         self._upgrade = upgrade
         self._registry = registry
+        self._totals = totals
         self._check_every = check_every
         self._drain_timeout = drain_timeout
         self._before = before
@@ -191,14 +195,14 @@ class Gateway(Service):
         if now - self._check_due > _STALLED:
             # Nobody was read and nobody pinged meanwhile: that is nothing to hold against clients.
             self._working_since = now
-        looks = self._registry.looks
-        connections = looks.take(now, _AT_ONCE)
+        due = self._totals.due
+        connections = due.take(now, _AT_ONCE)
         for connection in connections:
             try:
                 connection.check(now, self._working_since)
             except Exception:  # noqa: BLE001 - one connection's fault must not end the looks at the others
                 self._log.failure("{tag} a fault of the gateway", tag=connection.identity.tag)
-                looks.put(connection, now + _AFTER_A_FAULT)
+                due.put(connection, now + _AFTER_A_FAULT)
         # Many who came at the same time are due at the same time: those who are left over have the next turn.
         self._check_in(0 if len(connections) == _AT_ONCE else self._check_every)
 
@@ -240,7 +244,7 @@ class Gateway(Service):
         self._hurry()
         if self._notifier is not None:
             self._notifier.stopping()
-        drain = self._drain = Drain(self._reactor, self._registry, self._drain_timeout)
+        drain = self._drain = Drain(self._reactor, self._registry, self._totals.pending, self._drain_timeout)
         if self._hurried:
             drain.hurry()
         closed = [listener.close(door) for listener, door in self._doors if listener.clients]

@@ -15,13 +15,16 @@ from twisted.web.server import NOT_DONE_YET
 
 from wsaas.connections.confirmations import read_time
 from wsaas.connections.connection import Connection
-from wsaas.connections.idempotency import Answer, read_key
+from wsaas.connections.idempotency import read_key
 from wsaas.connections.messages import ClosedBy, Message, checked_close
 from wsaas.connections.registry import Registry
 from wsaas.errors import NotPresentError, PushRefused, TooManyWaitError, TooSlowError
 from wsaas.net.http1.judged_request import JudgedRequest
 from wsaas.net.http1.messages import RequestHead, Response, json_response
 from wsaas.pushes.tokens import CHALLENGE, PushTokens
+
+#: The answer to a push, or a Deferred of it.
+Answer = Response | Deferred[Response]
 
 METHODS = (b"GET", b"HEAD", b"PUT", b"DELETE")
 _ALLOW = (b"Allow", b", ".join(METHODS))

@@ -9,62 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from wsaas.callbacks.settings import ApiSettings
+from wsaas.connections.settings import ConnectionSettings
 from wsaas.errors import SettingsError
+from wsaas.logs import LogSettings
+from wsaas.net.settings import ListenSettings
 from wsaas.settings.table import SETTINGS, TELLING, Setting
 from wsaas.settings.values import ApiUri, field_lines, file_text, hostname, parse_api_uri, without_secrets
-from wsaas.websocket.origins import Origins
-
-
-@dataclass(frozen=True, slots=True)
-class ApiSettings:
-    """What the API's side is told. Times in seconds, sizes in bytes. No secret shows in its ``repr``."""
-
-    timeout: float
-    retry_for: float
-    retry_status: frozenset[int]
-    delete_for: float
-    max_requests: int
-    max_body: int
-    headers: tuple[tuple[str, str], ...] = field(repr=False)
-    text_type: str
-    ca: Path | None
-    certificate: Path | None
-    secrets: tuple[bytes, ...] = field(default=(), repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionSettings:
-    """The bounds of one connection. Times in seconds, sizes in bytes."""
-
-    timeout: float
-    max_message: int
-    max_buffer: int
-
-
-@dataclass(frozen=True, slots=True)
-class HandshakeSettings:
-    """What a handshake must be like and what of it the API gets to see."""
-
-    origins: Origins
-    forward_headers: tuple[str, ...]
-    compression: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ListenSettings:
-    """Endpoint descriptions; no ``clients`` means the default port, no ``pushes`` that clients and pushes share one."""
-
-    clients: tuple[str, ...]
-    pushes: tuple[str, ...]
-    admin: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LogSettings:
-    """How much is logged and in what form."""
-
-    level: str
-    format: str
+from wsaas.websocket.settings import HandshakeSettings
 
 
 @dataclass(frozen=True, slots=True)

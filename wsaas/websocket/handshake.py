@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from binascii import Error as Base64Error
-from dataclasses import dataclass, field
 from functools import lru_cache
 from http import HTTPStatus
 
+from wsaas.connections.messages import Handshake
 from wsaas.errors import HandshakeRefused
 from wsaas.net.http1.messages import Head
-from wsaas.settings.read import HandshakeSettings
+from wsaas.websocket.settings import HandshakeSettings
 
 MAX_TARGET = 2048
 MAX_FORWARDED = 6 * 1024
@@ -26,39 +26,6 @@ _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VERSION = b"13"
 #: 16 bytes in base64.
 _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
-
-
-@dataclass(frozen=True, slots=True)
-class Handshake:
-    """A client's request to connect.
-
-    :param target: path and query, as sent
-    :param host: the ``Host`` it asked for
-    :param secure: whether it came over TLS
-    :param client: its IP address; :data:`None` on a UNIX socket
-    :param origin: the ``Origin``, as sent
-    :param user_agent: the ``User-Agent``, as sent
-    :param forwarded: those of ``FORWARD_HEADERS`` that it has, in their order, repeated ones repeated
-    :param key: the ``Sec-WebSocket-Key``
-    :param protocols: the subprotocols offered, in order of preference
-    :param extensions: the ``Sec-WebSocket-Extensions``, joined
-    """
-
-    # What may hold a token is not in its repr, which may get into a log.
-    target: bytes = field(repr=False)
-    host: bytes
-    secure: bool
-    client: str | None
-    origin: bytes | None
-    user_agent: bytes | None
-    forwarded: tuple[tuple[bytes, bytes], ...] = field(repr=False)
-    key: str = field(repr=False)
-    protocols: tuple[str, ...] = field(repr=False)
-    extensions: str
-
-    def remembered(self) -> Handshake:
-        """:returns: what is still of use once the connection is open; the rest is memory"""
-        return Handshake(self.target, b"", self.secure, self.client, None, None, (), "", (), "")
 
 
 def is_handshake(head: Head) -> bool:

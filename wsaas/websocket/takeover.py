@@ -11,11 +11,10 @@ from autobahn.websocket.compress import PerMessageDeflateOffer
 from twisted.internet.interfaces import IReactorTime
 
 from wsaas.connections.connection import Connection
-from wsaas.connections.messages import Grant
+from wsaas.connections.messages import Grant, Handshake
 from wsaas.limits import Budgets, Queue
 from wsaas.net.http1.channel import hand_over
 from wsaas.websocket.compression import WholeMessages, accept_first, read_offers
-from wsaas.websocket.handshake import Handshake
 from wsaas.websocket.protocol import ClientProtocol
 
 #: RFC 6455 §1.3: what is hashed with the client's key.

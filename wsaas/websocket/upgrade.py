@@ -11,25 +11,22 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Protocol
 
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from wsaas.callbacks.calls import Api
-from wsaas.callbacks.journal import NO_JOURNAL, Journal
-from wsaas.connections.connection import Connection
+from wsaas.connections.connection import Connection, Shared
 from wsaas.connections.identity import Identity, without_keys
-from wsaas.connections.messages import Grant
-from wsaas.connections.registry import Registry
+from wsaas.connections.interfaces import Calls
+from wsaas.connections.messages import Grant, Handshake
 from wsaas.errors import CallbackFailed, ClientLeftError, HandshakeRefused
 from wsaas.logs import LeanLogger
 from wsaas.net.http1.judged_request import JudgedRequest
 from wsaas.net.http1.messages import Head, Response, phrase, text_response
-from wsaas.settings.read import ConnectionSettings, HandshakeSettings
-from wsaas.websocket.handshake import Handshake, check_handshake
+from wsaas.websocket.handshake import check_handshake
+from wsaas.websocket.settings import HandshakeSettings
 from wsaas.websocket.takeover import ClientFactory
 
 _RETRY_AFTER = (b"Retry-After", b"5")
@@ -57,14 +54,11 @@ class Visitor(Protocol):
 class UpgradeResource(Resource):
     """Every path that a client may connect to, which is every path.
 
-    :param api: is asked
-    :param registry: learns of each connection
+    :param calls_for: makes the callbacks of a connection
     :param factory: makes WebSockets of granted handshakes
     :param identify: makes up a connection's names
     :param handshakes: what a handshake must be like
-    :param connections: the bounds of each connection
-    :param clock: for the connections' timers
-    :param journal: told what is owed
+    :param shared: what all connections have in common
     :param admit: raises :class:`~wsaas.errors.HandshakeRefused` if there are too many, or too many of an address
     """
 
@@ -73,26 +67,20 @@ class UpgradeResource(Resource):
 
     def __init__(
         self,
-        api: Api,
-        registry: Registry,
+        calls_for: Callable[[Identity, Handshake], Calls],
         factory: ClientFactory,
         identify: Callable[[], Identity],
         handshakes: HandshakeSettings,
-        connections: ConnectionSettings,
-        clock: IReactorTime,
-        journal: Journal = NO_JOURNAL,
+        shared: Shared,
         admit: Callable[[str | None], None] = lambda _: None,
     ) -> None:
         super().__init__()
         self._admit = admit
-        self._api = api
-        self._registry = registry
+        self._calls_for = calls_for
         self._factory = factory
         self._identify = identify
         self._handshakes = handshakes
-        self._connections = connections
-        self._clock = clock
-        self._journal = journal
+        self._shared = shared
         #: Set when the process is about to stop: nobody new is let in.
         self.draining = False
         #: How many handshakes were answered with which status; 0: the client left before.
@@ -135,8 +123,7 @@ class UpgradeResource(Resource):
     def connection(self, handshake: Handshake) -> Connection:
         """:returns: a new connection, of which nobody knows yet"""
         identity = self._identify()
-        calls = self._api.calls(identity, handshake)
-        return Connection(identity, handshake, calls, self._connections, self._registry, self._clock, self._journal)
+        return Connection(identity, handshake, self._calls_for(identity, handshake), self._shared)
 
     def take_over(self, visitor: Visitor, handshake: Handshake, grant: Grant, connection: Connection) -> None:
         """Make a WebSocket of a granted handshake."""

@@ -12,9 +12,10 @@ from twisted.web.http_headers import Headers
 
 from tests.properties import moderately
 from wsaas.callbacks import answers
-from wsaas.callbacks.answers import NO_ROUTE, Answer, is_grant, is_refused, is_settled, read_grant, retry_after
+from wsaas.callbacks.answers import NO_ROUTE, is_grant, is_refused, is_settled, read_grant, retry_after
 from wsaas.connections.messages import Close, ClosedBy, Delivered, Grant, Message, Outcome, Rejected
 from wsaas.errors import CallbackFailed, Denied, Unauthorized, Unsuccessful, Unusable
+from wsaas.net.http1.messages import Answer
 from wsaas.settings.read import read_settings
 
 #: ``API_RETRY_STATUS`` unless set.

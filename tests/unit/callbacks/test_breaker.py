@@ -13,9 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
 from tests.properties import moderately
-from wsaas.callbacks.answers import Answer
 from wsaas.callbacks.breaker import LONGEST_INTERVAL, MIN_FAILURES, Breaker
 from wsaas.errors import CallbackFailed, GatewayFault, NoAnswer, NotSent, NotVerified, TimedOut, Unusable
+from wsaas.net.http1.messages import Answer
 
 
 def answer(status: int = 200) -> Answer:

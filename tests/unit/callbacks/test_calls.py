@@ -282,7 +282,7 @@ class GoodbyeTests(ApiTestCase):
         self.gate.clock.advance(self.gate.settings.api.timeout)
         count = len(answers) + 3
         self.assertEqual((self.gate.goodbyes.lost, len(self.lines(LogLevel.error))), (count, count))
-        self.assertEqual(self.gate.registry.unsettled, 0)
+        self.assertEqual(self.gate.totals.pending.number, 0)
         self.assertEqual(self.gate.slots.held, 0)
         for line in self.lines(LogLevel.error):
             self.assertNotIn(self.gate.key, line)
@@ -294,7 +294,7 @@ class GoodbyeTests(ApiTestCase):
         self.gate.turn()
         first = self.gate.agent.last
         first.answer(503, b"")
-        self.assertEqual((len(self.gate.registry), self.gate.registry.unsettled), (0, 1))
+        self.assertEqual((len(self.gate.registry), self.gate.totals.pending.number), (0, 1))
         self.gate.clock.advance(1)
         second = self.gate.agent.last
         self.assertIsNot(second, first)
@@ -303,7 +303,7 @@ class GoodbyeTests(ApiTestCase):
             {**fields(second), "ws-timestamp": None}, {**fields(first), "ws-timestamp": None}, fields(second)
         )
         second.answer(200)
-        self.assertEqual((self.gate.registry.unsettled, self.gate.goodbyes.lost), (0, 0))
+        self.assertEqual((self.gate.totals.pending.number, self.gate.goodbyes.lost), (0, 0))
 
 
 class RetryTests(ApiTestCase):
@@ -374,7 +374,7 @@ class DownTests(ApiTestCase):
         """503 with Retry-After, and nothing is owed."""
         self.go_down()
         self.assertEqual(self.refused().header("Retry-After"), "1")
-        self.assertEqual(self.gate.registry.unsettled, 0)
+        self.assertEqual(self.gate.totals.pending.number, 0)
 
     def test_a_probe(self) -> None:
         """One is let through after a while; its answer lets everybody in, whatever it says."""

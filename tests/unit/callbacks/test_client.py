@@ -14,12 +14,12 @@ from tests.calls import MAX_BODY, TIMEOUT, URI
 from tests.gate import Wire
 from tests.memory_api import answer_bytes, read_requests
 from tests.properties import moderately
-from wsaas.callbacks.answers import Answer
 from wsaas.callbacks.client import FastApiClient, FastClient
 from wsaas.callbacks.treq_client import CallsApi
 from wsaas.errors import CallbackFailed, NoAnswer, NotSent, TimedOut, Unusable
 from wsaas.net.client_tls import ApiTrust
 from wsaas.net.http1.client import FastAgent, PendingCall, Target
+from wsaas.net.http1.messages import Answer
 from wsaas.net.http1.parser import Fields
 
 

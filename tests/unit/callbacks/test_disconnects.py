@@ -18,18 +18,18 @@ from twisted.web.http_headers import Headers
 
 from tests.properties import run_courses
 from wsaas.callbacks import disconnects as module
-from wsaas.callbacks.answers import Answer
 from wsaas.callbacks.breaker import MIN_FAILURES, Breaker
 from wsaas.callbacks.disconnects import MAX_BYTES, PAUSES, RECORD, Goodbye, Goodbyes
-from wsaas.callbacks.journal_file import Debt
+from wsaas.callbacks.settings import ApiSettings
 from wsaas.callbacks.slots import Slots
 from wsaas.connections.identity import Identity, tag_of
-from wsaas.connections.messages import Close, ClosedBy, End
-from wsaas.connections.registry import Registry
+from wsaas.connections.messages import Close, ClosedBy, Debt, End
 from wsaas.connections.retry import Backoff
+from wsaas.connections.totals import Pending
 from wsaas.counts import attempts
 from wsaas.errors import CallbackFailed, NoAnswer, NotSent, TimedOut, Unusable
-from wsaas.settings.read import ApiSettings, read_settings
+from wsaas.net.http1.messages import Answer
+from wsaas.settings.read import read_settings
 
 NOW = 1_700_000_000.0
 CRASH = End(Close(1006), ClosedBy.CRASH)
@@ -102,7 +102,7 @@ class GoodbyesTestCase(SynchronousTestCase):
         self.calls = Calls()
         self.slots = Slots(slots)
         self.breaker = Breaker(self.clock, lambda: 1.0)
-        self.registry = Registry()
+        self.pending = Pending()
         self.drawn = 0.5
         self.settled: list[str] = []
         self.made = 0
@@ -113,7 +113,7 @@ class GoodbyesTestCase(SynchronousTestCase):
             self.clock,
             lambda: self.drawn,
             api_settings(**given),
-            self.registry,
+            self.pending,
             b"X-Fixed: 1\r\n",
             self.settled.append,
         )
@@ -143,7 +143,7 @@ class GoodbyesTestCase(SynchronousTestCase):
 
     def nothing_left(self) -> None:
         """Nothing is owed, and nothing waits."""
-        self.assertEqual((self.goodbyes.owed, self.goodbyes.bytes, self.registry.unsettled), (0, 0, 0))
+        self.assertEqual((self.goodbyes.owed, self.goodbyes.bytes, self.pending.number), (0, 0, 0))
         self.assertEqual((self.slots.held, self.slots.waiting), (0, 0))
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.calls.pending, [])
@@ -196,7 +196,7 @@ class FirstAttemptTests(GoodbyesTestCase):
             done = self.say(100)
             self.calls.answer(result)
             self.successResultOf(done)
-            self.assertEqual((self.goodbyes.owed, self.registry.unsettled, self.slots.held), (1, 1, 0))
+            self.assertEqual((self.goodbyes.owed, self.pending.number, self.slots.held), (1, 1, 0))
             self.assertEqual(self.goodbyes.bytes, len(b"Ws-Id: tag1-end\r\n") + 100 + RECORD)
             self.assertEqual((self.settled, self.goodbyes.lost), ([], 0))
             self.clock.advance(PAUSES[0])
@@ -475,7 +475,7 @@ class CrashTests(GoodbyesTestCase):
         """Who it was, what is known of it, and that it was a crash."""
         identity = Identity("some-key", tag_of("some-key"), "http://h/some-key")
         self.goodbyes.repay([Debt(identity, b"/chat?a=b", "192.0.2.1", "s 1", CRASH, 0, NOW)])
-        self.assertEqual((self.goodbyes.owed, self.registry.unsettled, self.calls.heads), (1, 1, []))
+        self.assertEqual((self.goodbyes.owed, self.pending.number, self.calls.heads), (1, 1, []))
         self.clock.advance(1)
         tag = tag_of("some-key").encode()
         self.assertEqual(
@@ -609,7 +609,7 @@ class StopTests(GoodbyesTestCase):
     def test_the_drain_waits_for_them(self) -> None:
         """Until the last is paid."""
         self.late(2)
-        empty = self.registry.when_empty()
+        empty = self.pending.when_none()
         self.goodbyes.hurry()
         self.calls.answer()
         self.assertNoResult(empty)
@@ -626,7 +626,7 @@ class StopTests(GoodbyesTestCase):
         self.calls.answer(503)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.clock.advance(1000)
-        self.assertEqual((self.calls.pending, self.registry.unsettled), ([], 5))
+        self.assertEqual((self.calls.pending, self.pending.number), ([], 5))
 
 
 _FAILURES: list[object] = [404, 500, 503, "not sent", "no answer"]
@@ -681,7 +681,7 @@ class AnyCourse(RuleBasedStateMachine):
         case = self.case
         assert len(set(case.settled)) == len(case.settled)
         goodbyes = case.goodbyes
-        assert goodbyes.owed == case.registry.unsettled == len(goodbyes._waiting) + goodbyes._trying
+        assert goodbyes.owed == case.pending.number == len(goodbyes._waiting) + goodbyes._trying
         firsts = case.made - len(case.settled) - goodbyes.owed
         assert 0 <= firsts == len(case.calls.pending) + case.slots.waiting - goodbyes._trying
         assert goodbyes._trying <= case.slots.quarter

@@ -19,13 +19,13 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from tests.memory_journal import CRASH, MemoryWriter
 from tests.properties import run_courses
 from tests.waiting import reactor, within
-from wsaas.callbacks.journal import NO_JOURNAL, DiskJournal, Done, Journal, ThreadWriter
-from wsaas.callbacks.journal_file import Batch, Debt, JournalFile
+from wsaas.callbacks.journal import DiskJournal, Done, ThreadWriter
+from wsaas.callbacks.journal_file import Batch, JournalFile
 from wsaas.callbacks.state_dir import StateDir
 from wsaas.connections.identity import Identity, tag_of
-from wsaas.connections.messages import Close, ClosedBy, End
+from wsaas.connections.interfaces import NO_JOURNAL, Journal
+from wsaas.connections.messages import Close, ClosedBy, Debt, End, Handshake
 from wsaas.errors import NotTried, SettingsError
-from wsaas.websocket.handshake import Handshake
 
 NOW = 1_700_000_000.0
 BYE = End(Close(4001, "bye"), ClosedBy.API)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.properties import examples
-from wsaas.callbacks.journal_file import Batch, Debt, JournalFile
+from wsaas.callbacks.journal_file import Batch, JournalFile
 from wsaas.connections.identity import Identity, tag_of
-from wsaas.connections.messages import Close, ClosedBy, End
+from wsaas.connections.messages import Close, ClosedBy, Debt, End
 from wsaas.errors import JournalError
 
 CRASH = End(Close(1006), ClosedBy.CRASH)

@@ -26,9 +26,8 @@ from tests.gate import (
 from tests.properties import moderately
 from tests.signatures import Pairs, sign, signed_text
 from tests.unit.settings.test_read import SECRETS
-from wsaas.callbacks.journal_file import Debt
 from wsaas.callbacks.signature import ConnectionSigner, Signer
-from wsaas.connections.messages import Close, ClosedBy, End
+from wsaas.connections.messages import Close, ClosedBy, Debt, End
 
 KEY = SECRETS.encode("ascii")
 

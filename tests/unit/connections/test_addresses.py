@@ -117,14 +117,14 @@ class LimitTests(SynchronousTestCase):
         gate = self.make(1)
         for _ in range(3):
             gate.begin(peer=UNIXAddress("/run/x"))
-        self.assertEqual((len(gate.agent.calls), len(gate.registry.addresses)), (3, 0))
+        self.assertEqual((len(gate.agent.calls), len(gate.totals.addresses)), (3, 0))
 
     def test_no_limit(self) -> None:
         """Is the default."""
         gate = self.make(0)
         for _ in range(20):
             self.open()
-        self.assertEqual(len(gate.registry.addresses), 0)
+        self.assertEqual(len(gate.totals.addresses), 0)
 
     def test_while_the_api_is_asked(self) -> None:
         """It counts from then on, or too many would be let in at once."""
@@ -133,7 +133,7 @@ class LimitTests(SynchronousTestCase):
         self.refused()
         gate.agent.last.answer(403)
         self.assertEqual(read_answer(wire.take())[0].status, 403)
-        self.assertEqual(len(gate.registry.addresses), 0)
+        self.assertEqual(len(gate.totals.addresses), 0)
         self.open()
 
     def test_after_a_refusal_on_the_same_connection(self) -> None:
@@ -207,7 +207,7 @@ class LimitTests(SynchronousTestCase):
         gate.turn()
         self.flushLoggedErrors(ZeroDivisionError)
         self.assertTrue(wire.over)
-        self.assertEqual(len(gate.registry.addresses), 0)
+        self.assertEqual(len(gate.totals.addresses), 0)
 
     def test_a_takeover_that_fails_late(self) -> None:
         """As above, with the protocol already in its place."""
@@ -222,7 +222,7 @@ class LimitTests(SynchronousTestCase):
         gate.turn()
         self.flushLoggedErrors(ZeroDivisionError)
         self.assertTrue(wire.over)
-        self.assertEqual(len(gate.registry.addresses), 0)
+        self.assertEqual(len(gate.totals.addresses), 0)
 
 
 class FastLimitTests(LimitTests):
@@ -334,7 +334,7 @@ class EndsTests(SynchronousTestCase):
     def test_however_they_end(self, fast_lanes: str, events: list[tuple[str, int]]) -> None:
         """There are as many as there are, and in the end none."""
         crowd = Crowd(fast_lanes)
-        addresses = crowd.gate.registry.addresses
+        addresses = crowd.gate.totals.addresses
         for event, which in events:
             crowd.events[event](which)
             crowd.gate.turn()

@@ -63,10 +63,10 @@ class AdmissionTests(SynchronousTestCase):
         for slots, most in (("1", 256), ("100", 400)):
             gate = self.gate_with(API_MAX_REQUESTS=slots)
             wires = [gate.begin() for _ in range(most)]
-            self.assertEqual((gate.registry.asking, {wire.value() for wire in wires}), (most, {b""}))
+            self.assertEqual((gate.totals.asking, {wire.value() for wire in wires}), (most, {b""}))
             self.assert_later()
             gate.agent.calls[0].answer()
-            self.assertEqual(gate.registry.asking, most - 1)
+            self.assertEqual(gate.totals.asking, most - 1)
             self.assertEqual(gate.begin().value(), b"")
 
     def test_asking_ends(self) -> None:
@@ -80,9 +80,9 @@ class AdmissionTests(SynchronousTestCase):
         self.flushLoggedErrors(ZeroDivisionError)
         left = gate.begin()
         left.end()
-        self.assertEqual(gate.registry.asking, 1)
+        self.assertEqual(gate.totals.asking, 1)
         gate.agent.last.answer()
-        self.assertEqual(gate.registry.asking, 0)
+        self.assertEqual(gate.totals.asking, 0)
 
     def test_too_much_waits(self) -> None:
         """For clients, or for the API."""

@@ -7,14 +7,16 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import MemoryPeer, PendingCalls
-from wsaas.callbacks.journal import NO_JOURNAL, Journal
 from wsaas.connections.close_timeout import CLOSE_ROUNDS, CLOSE_TIMEOUT
-from wsaas.connections.connection import Connection, State
+from wsaas.connections.connection import Connection, Shared, State
 from wsaas.connections.identity import Identity
 from wsaas.connections.inbox import MAX_WAITING
-from wsaas.connections.messages import Close, ClosedBy, Delivered, End, Grant, Message, Rejected
+from wsaas.connections.interfaces import NO_JOURNAL, Journal
+from wsaas.connections.messages import Close, ClosedBy, Delivered, End, Grant, Handshake, Message, Rejected
 from wsaas.connections.registry import Registry
 from wsaas.connections.retry import LONGEST_PAUSE, Backoff, Retries
+from wsaas.connections.settings import ConnectionSettings
+from wsaas.connections.totals import Totals
 from wsaas.errors import (
     CallbackFailed,
     ClientLeftError,
@@ -30,8 +32,6 @@ from wsaas.errors import (
     Unsuccessful,
     Unusable,
 )
-from wsaas.settings.read import ConnectionSettings
-from wsaas.websocket.handshake import Handshake
 
 NOW = 1_700_000_000.0
 TIMEOUT = 30.0
@@ -88,7 +88,7 @@ class ConnectionCase(SynchronousTestCase):
         """Start again with a connection of which nobody knows yet."""
         self.clock = Clock()
         self.clock.advance(NOW)
-        self.registry = Registry(0.01)
+        self.registry, self.totals = Registry(), Totals(0.01)
         self.calls = PendingCalls(Retries(self.clock, Backoff(lambda: 0.5), retry_for))
         self.peer = MemoryPeer(fast=fast)
         self.failures: list[BaseException | None] = []
@@ -96,10 +96,13 @@ class ConnectionCase(SynchronousTestCase):
             IDENTITY,
             HANDSHAKE,
             self.calls,
-            ConnectionSettings(timeout, max_message, max_buffer),
-            self.registry,
-            self.clock,
-            self.journal,
+            Shared(
+                ConnectionSettings(timeout, max_message, max_buffer),
+                self.registry,
+                self.totals,
+                self.clock,
+                self.journal,
+            ),
         )
 
     def ask(self) -> None:
@@ -137,7 +140,7 @@ class ConnectionCase(SynchronousTestCase):
 
     def look(self) -> None:
         """Look at the connection, if it is due for that."""
-        for connection in self.registry.looks.take(self.clock.seconds(), 10):
+        for connection in self.totals.due.take(self.clock.seconds(), 10):
             connection.check(self.clock.seconds())
 
     def begun(self, *calls: str) -> None:
@@ -758,7 +761,7 @@ class ReplyTests(ConnectionCase):
         """Beyond all bounds, those whose messages they are have to go, with 1013; what waited is counted."""
         self.begin(max_message=20000, max_buffer=100000)
         self.open()
-        self.registry.budgets.incoming.limit = 6000
+        self.totals.budgets.incoming.limit = 6000
         self.connection.received(sized(8000))
         self.assertEqual((self.peer.reading, self.peer.closes), (False, []))
         self.connection.received(sized(8000))
@@ -766,7 +769,7 @@ class ReplyTests(ConnectionCase):
         self.lose()
         self.calls.answer(Delivered())
         self.assertEqual(self.calls.goodbyes, [(ending(1013, ClosedBy.UNREACHABLE), 1)])
-        self.assertEqual(self.registry.budgets.incoming.used, 0)
+        self.assertEqual(self.totals.budgets.incoming.used, 0)
 
     def test_too_much_waits_for_all_clients(self) -> None:
         """Then nothing more waits for one that does not read; what a client takes at once it gets."""

@@ -17,12 +17,14 @@ from tests.properties import run_courses
 from tests.unit.connections.test_connection import HANDSHAKE, IDENTITY, NOW
 from wsaas.connections.close_timeout import CLOSE_ROUNDS, CLOSE_TIMEOUT
 from wsaas.connections.confirmations import MAX_WAITING as MAX_CONFIRMING
-from wsaas.connections.connection import Connection, State
+from wsaas.connections.connection import Connection, Shared, State
 from wsaas.connections.inbox import MAX_WAITING
 from wsaas.connections.messages import Close, ClosedBy, Delivered, Grant, Message, Rejected
 from wsaas.connections.outbox import MAX_HELD
 from wsaas.connections.registry import Registry
 from wsaas.connections.retry import LONGEST_PAUSE, Backoff, Retries
+from wsaas.connections.settings import ConnectionSettings
+from wsaas.connections.totals import Totals
 from wsaas.errors import (
     CallbackFailed,
     Denied,
@@ -37,7 +39,6 @@ from wsaas.errors import (
     Unsuccessful,
     Unusable,
 )
-from wsaas.settings.read import ConnectionSettings
 
 MAX_MESSAGE = 100
 MAX_BUFFER = 300
@@ -100,7 +101,7 @@ class OneConnection(RuleBasedStateMachine):
         self.remaining = lifetime
         self.clock = Clock()
         self.clock.advance(NOW)
-        self.registry = Registry()
+        self.registry, self.totals = Registry(), Totals()
         self.calls = PendingCalls(Retries(self.clock, Backoff(lambda: drawn), retry_for))
         self.retry_for = retry_for
         #: Whether messages are given up that are not on their way.
@@ -110,9 +111,7 @@ class OneConnection(RuleBasedStateMachine):
             IDENTITY,
             HANDSHAKE,
             self.calls,
-            ConnectionSettings(timeout, MAX_MESSAGE, MAX_BUFFER),
-            self.registry,
-            self.clock,
+            Shared(ConnectionSettings(timeout, MAX_MESSAGE, MAX_BUFFER), self.registry, self.totals, self.clock),
         )
         self.opened = False
         self.left = False
@@ -398,7 +397,7 @@ class OneConnection(RuleBasedStateMachine):
         """Time passes, and the connection is looked at as every other is."""
         self.clock.advance(seconds if self.ending else min(seconds, 0.1))
         before = self.peer.aborted
-        for connection in self.registry.looks.take(self.clock.seconds(), 10):
+        for connection in self.totals.due.take(self.clock.seconds(), 10):
             connection.check(self.clock.seconds())
         if self.peer.aborted and not before:
             by = self.connection._end.by if self.connection._end else None
@@ -494,7 +493,7 @@ class OneConnection(RuleBasedStateMachine):
     @invariant()
     def an_open_connection_is_looked_at(self) -> None:
         """At some time; nothing of one that is over stands in the wheel."""
-        looks = self.registry.looks
+        looks = self.totals.due
         assert (self.connection.bucket is not None) == len(looks) <= 1
         if self.connection.state is State.OPEN:
             assert len(looks) == 1
@@ -582,8 +581,8 @@ class OneConnection(RuleBasedStateMachine):
         assert len(self.registry) == 0
         assert self.registry.get("key") is None
         assert self.pending == []
-        budgets = self.registry.budgets
-        assert (budgets.incoming.used, budgets.outgoing.used, self.registry.asking) == (0, 0, 0)
+        budgets = self.totals.budgets
+        assert (budgets.incoming.used, budgets.outgoing.used, self.totals.asking) == (0, 0, 0)
         assert self.clock.getDelayedCalls() == []
         assert self.connection.state is State.OVER
         self.freed_at_once()

@@ -11,9 +11,11 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.properties import moderately
-from wsaas.connections.idempotency import MAX_KEYS, Answer, Answers, read_key
+from wsaas.connections.idempotency import MAX_KEYS, Answers, read_key
 from wsaas.errors import PushRefused
 from wsaas.net.http1.messages import Response
+
+Answer = Response | Deferred[Response]
 
 
 class KeyTests(SynchronousTestCase):
@@ -52,7 +54,7 @@ class AnswersTestCase(SynchronousTestCase):
     """The memory of one connection."""
 
     def setUp(self) -> None:
-        self.answers = Answers()
+        self.answers: Answers[Response] = Answers()
         #: The keys of the pushes that were carried out.
         self.pushed: list[bytes] = []
 

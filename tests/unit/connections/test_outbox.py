@@ -13,7 +13,7 @@ from wsaas.connections.inbox import MAX_WAITING
 from wsaas.connections.keepalive import Pulse
 from wsaas.connections.messages import Close, ClosedBy, Grant, Traffic
 from wsaas.connections.outbox import MAX_HELD, Outbox
-from wsaas.connections.registry import Registry
+from wsaas.connections.totals import Totals
 from wsaas.errors import Denied, NoAnswer, NotPresentError, NotSent, TooManyWaitError, TooSlowError
 from wsaas.limits import OVERHEAD
 
@@ -24,9 +24,9 @@ class OutboxTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Make one, before the end of the handshake."""
         self.clock = Clock()
-        self.registry = Registry()
+        self.totals = Totals()
         self.traffic = Traffic()
-        self.outbox = Outbox(IDENTITY, self.traffic, Pulse(0), MAX_BUFFER, self.registry, self.clock)
+        self.outbox = Outbox(IDENTITY, self.traffic, Pulse(0), MAX_BUFFER, self.totals, self.clock)
         self.peer = MemoryPeer(fast=False)
         self.looks = 0
 
@@ -37,7 +37,7 @@ class OutboxTests(SynchronousTestCase):
     @property
     def used(self) -> int:
         """What counts as kept for clients."""
-        return self.registry.budgets.outgoing.used
+        return self.totals.budgets.outgoing.used
 
     def test_what_is_held_is_counted(self) -> None:
         """With what it costs besides, until it goes out or is forgotten."""
@@ -52,7 +52,7 @@ class OutboxTests(SynchronousTestCase):
 
     def test_nothing_is_held_where_too_much_is(self) -> None:
         """Of all clients together."""
-        self.registry.budgets.outgoing.limit = 0
+        self.totals.budgets.outgoing.limit = 0
         self.assertRaises(TooSlowError, self.outbox.push, text("a"))
         self.assertEqual(self.used, 0)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import cast
 
-from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
 from wsaas.connections.connection import Connection
@@ -62,54 +61,3 @@ class RegistryTests(SynchronousTestCase):
             self.registry.add(connection(f"new-{len(seen)}"))
         self.assertEqual(seen, [self.first, self.second])
         self.assertEqual(len(self.registry), 2)
-
-    def test_an_empty_one_is_empty_at_once(self) -> None:
-        """Nothing has to happen first."""
-        self.assertEqual(len(self.registry), 0)
-        self.successResultOf(self.registry.when_empty())
-
-    def test_everyone_who_waits_is_told_once_the_last_is_finished(self) -> None:
-        """Not when it is only no longer found."""
-        self.registry.add(self.first)
-        self.registry.add(self.second)
-        waiting = [self.registry.when_empty(), self.registry.when_empty()]
-        self.registry.remove(self.first)
-        self.registry.unlist(self.second)
-        for deferred in waiting:
-            self.assertNoResult(deferred)
-        self.registry.remove(self.second)
-        for deferred in waiting:
-            self.successResultOf(deferred)
-
-    def test_it_can_become_empty_more_than_once(self) -> None:
-        """Each wait is told of its own end."""
-        for _ in range(2):
-            self.registry.add(self.first)
-            waiting = self.registry.when_empty()
-            self.assertNoResult(waiting)
-            self.registry.remove(self.first)
-            self.successResultOf(waiting)
-
-    def test_who_stops_waiting_is_not_told(self) -> None:
-        """And does not disturb the others."""
-        self.registry.add(self.first)
-        gone, stays = self.registry.when_empty(), self.registry.when_empty()
-        gone.cancel()
-        self.failureResultOf(gone, CancelledError)
-        self.registry.remove(self.first)
-        self.successResultOf(stays)
-        gone.cancel()
-
-    def test_goodbyes_outlive_their_connections(self) -> None:
-        """They are counted, and waited for, though nobody is there any more."""
-        self.registry.add(self.first)
-        self.registry.owe()
-        self.registry.remove(self.first)
-        self.assertEqual((len(self.registry), self.registry.unsettled), (0, 1))
-        empty = self.registry.when_empty()
-        self.registry.owe()
-        self.registry.settle()
-        self.assertNoResult(empty)
-        self.registry.settle()
-        self.successResultOf(empty)
-        self.assertEqual(self.registry.unsettled, 0)

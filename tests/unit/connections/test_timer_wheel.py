@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.properties import moderately
-from wsaas.connections.timer_wheel import Wheel
+from wsaas.connections.timer_wheel import TimerWheel
 
 
 class Thing:
@@ -24,7 +24,7 @@ class WheelTests(SynchronousTestCase):
     """Who is due when."""
 
     def setUp(self) -> None:
-        self.wheel: Wheel[Thing] = Wheel(0.25)
+        self.wheel: TimerWheel[Thing] = TimerWheel(0.25)
         self.first, self.second = Thing(), Thing()
 
     def test_due(self) -> None:
@@ -102,7 +102,7 @@ class WheelTests(SynchronousTestCase):
     )
     def test_anything(self, width: float, puts: list[tuple[int, float]], now: float) -> None:
         """Each comes once, when it is due: not early, and late by no more than a bucket."""
-        wheel: Wheel[Thing] = Wheel(width)
+        wheel: TimerWheel[Thing] = TimerWheel(width)
         things = [Thing() for _ in range(4)]
         last: dict[Thing, float] = {}
         for number, at in puts:

@@ -14,10 +14,10 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
-from wsaas.callbacks.answers import Answer
 from wsaas.callbacks.treq_client import ApiClient, PlainClient
 from wsaas.demo.chat import MAX_TEXT, ChatApi
 from wsaas.demo.traffic import Exchange, Traffic
+from wsaas.net.http1.messages import Answer
 
 HOST = "http://localhost:8080"
 

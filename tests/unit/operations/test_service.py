@@ -30,7 +30,7 @@ from tests.gate import (
     read_frames,
 )
 from wsaas.connections.connection import Connection
-from wsaas.connections.timer_wheel import Wheel
+from wsaas.connections.timer_wheel import TimerWheel
 from wsaas.errors import SettingsError
 from wsaas.net.listen import Endpoint, endpoints
 from wsaas.operations import service as gateway
@@ -154,6 +154,7 @@ class GatewayTestCase(SynchronousTestCase):
             listeners,
             self.gate.upgrade,
             self.gate.registry,
+            self.gate.totals,
             check_every,
             drain,
             before=[before or self.note("before")],
@@ -294,14 +295,14 @@ class CheckTests(GatewayTestCase):
         """Others are served after some of them; all have their turn before time passes."""
         self.patch(gateway, "_AT_ONCE", 2)
         goes: list[int] = []
-        take = Wheel.take
+        take = TimerWheel.take
 
-        def noted(looks: Wheel[Connection], now: float, most: int) -> list[Connection]:
+        def noted(looks: TimerWheel[Connection], now: float, most: int) -> list[Connection]:
             taken = take(looks, now, most)
             goes.append(len(taken))
             return taken
 
-        self.patch(Wheel, "take", noted)
+        self.patch(TimerWheel, "take", noted)
         self.start()
         wires = [self.gate.open() for _ in range(5)]
         self.pass_time(15.5)
@@ -443,14 +444,14 @@ class DrainTests(GatewayTestCase):
             wire.end()
         for _ in range(8):
             self.clock.advance(30)
-        self.assertEqual((len(self.gate.registry), self.gate.registry.unsettled), (0, 2))
+        self.assertEqual((len(self.gate.registry), self.gate.totals.pending.number), (0, 2))
         stopped = self.stop()
         self.pass_time(3)
         self.assertEqual(stopped, [])
         self.gate.agent.react = lambda call: call.answer()
         self.pass_time(1.1)
         self.assertEqual(stopped, [None])
-        self.assertEqual(self.gate.registry.unsettled, 0)
+        self.assertEqual(self.gate.totals.pending.number, 0)
 
     def test_goodbyes_that_nobody_takes(self) -> None:
         """They are counted with what is left."""

@@ -280,7 +280,7 @@ class WholeGateway(RuleBasedStateMachine):
     def _pass(self, seconds: float) -> None:
         self.gate.clock.advance(seconds)
         now = self.gate.clock.seconds()
-        for connection in self.gate.registry.looks.take(now, 100):
+        for connection in self.gate.totals.due.take(now, 100):
             connection.check(now)
 
     @precondition(lambda self: self.remaining < -10)
@@ -315,13 +315,13 @@ class WholeGateway(RuleBasedStateMachine):
         for _ in range(LONG_ENOUGH):
             while self.pending:
                 self._answer(self.pending[0], 200)
-            if not self.gate.registry.unsettled:
+            if not self.gate.totals.pending.number:
                 break
             self._pass(1.0)
             self._see_cancelled()
         self.gate.turn()
         assert not self.pending
-        assert not self.gate.registry.unsettled
+        assert not self.gate.totals.pending.number
         for guest in self.guests:
             guest.read()
             guest.code = guest.code or LOST

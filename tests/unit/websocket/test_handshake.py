@@ -11,19 +11,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
 from tests.properties import moderately
+from wsaas.connections.messages import Handshake
 from wsaas.errors import HandshakeRefused
 from wsaas.net.http1.messages import RequestHead
-from wsaas.settings.read import HandshakeSettings
-from wsaas.websocket.handshake import (
-    MAX_FORWARDED,
-    MAX_LINES,
-    MAX_NAMED,
-    MAX_TARGET,
-    Handshake,
-    check_handshake,
-    is_handshake,
-)
+from wsaas.websocket.handshake import MAX_FORWARDED, MAX_LINES, MAX_NAMED, MAX_TARGET, check_handshake, is_handshake
 from wsaas.websocket.origins import parse_origins
+from wsaas.websocket.settings import HandshakeSettings
 
 #: RFC 6455 §1.3's example.
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="

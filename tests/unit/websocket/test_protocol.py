@@ -496,7 +496,7 @@ class BufferedPongTests(WebSocketTestCase):
 
     def test_it_is_looked_at(self) -> None:
         """Each second from then on, so that it is given up in time, though it pings all the while."""
-        looks, clock = self.gate.registry.looks, self.gate.clock
+        looks, clock = self.gate.totals.due, self.gate.clock
         self.wire.stall()
         begin = clock.seconds()
         for _ in range(29):

@@ -12,10 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.gate import PING, PONG, TEXT, Frame, Gate, Wire, frame, read_answer, read_frames
 from tests.unit.connections.test_connection import HANDSHAKE
 from wsaas.connections.connection import Connection, State
-from wsaas.connections.messages import Close, ClosedBy, Grant
+from wsaas.connections.messages import Close, ClosedBy, Grant, Handshake
 from wsaas.errors import HandshakeRefused
 from wsaas.limits import Budgets
-from wsaas.websocket.handshake import Handshake
 from wsaas.websocket.takeover import ClientFactory
 
 #: What RFC 6455 §1.3 makes of the key in :data:`HANDSHAKE`.

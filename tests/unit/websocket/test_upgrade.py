@@ -36,8 +36,7 @@ from tests.gate import (
 from tests.properties import moderately
 from wsaas.callbacks.calls import ApiCalls
 from wsaas.connections.connection import Connection
-from wsaas.log_limit import MOST, LogLimit
-from wsaas.logs import format_json
+from wsaas.logs import MOST, LogLimit, format_json
 from wsaas.net.http1.turns import REFUSED_PAUSE
 
 
@@ -608,7 +607,7 @@ class LogTests(UpgradeTestCase):
             # It may be that the API was asked all the same.
             self.assertEqual(self.gate.agent.last.method, "DELETE")
             self.gate.agent.last.answer()
-            self.assertEqual((self.gate.registry.asking, len(self.gate.registry)), (0, 0))
+            self.assertEqual((self.gate.totals.asking, len(self.gate.registry)), (0, 0))
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
 
     def test_a_takeover_that_fails(self) -> None:

@@ -20,10 +20,9 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IPolicyForHTTPS, IResponse
 from zope.interface import implementer
 
-from wsaas.callbacks.answers import Answer
 from wsaas.errors import CallbackFailed, NotSent
 from wsaas.net.http1.agent import SentRequest, StreamedResponse, whole_body
-from wsaas.net.http1.messages import encode_headers
+from wsaas.net.http1.messages import Answer, encode_headers
 from wsaas.net.http1.persistent_agent import endpoint_for
 from wsaas.net.http1.pool import Connection, Origin, Pool
 

@@ -17,11 +17,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from wsaas.connections.messages import Handshake
 from wsaas.errors import HandshakeRefused
 from wsaas.net.http1.forwarded import believed
 from wsaas.net.http1.messages import Head, Response, client_of, text_response
 from wsaas.net.http1.site import MAX_AWAITED, ClientSite
-from wsaas.websocket.handshake import Handshake, is_handshake
+from wsaas.websocket.handshake import is_handshake
 
 _log = Logger()
 

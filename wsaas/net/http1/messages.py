@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from ipaddress import IPv6Address, ip_address
 from socket import AF_INET, inet_pton
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from twisted.internet.interfaces import IAddress
 from twisted.web.http import Request
@@ -110,6 +110,11 @@ class Response:
     headers: Sequence[tuple[bytes, bytes]] = ()
     body: bytes = b""
 
+    @property
+    def accepted(self) -> bool:
+        """Whether it reports success."""
+        return self.status < HTTPStatus.BAD_REQUEST
+
     def write_to(self, request: Request) -> None:
         """Answer a request with it, and finish."""
         request.setResponseCode(self.status, phrase(self.status).encode("ascii"))
@@ -208,3 +213,23 @@ def plain_address(host: str) -> str | None:
     if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
         parsed = parsed.ipv4_mapped
     return str(parsed)
+
+
+class AnswerFields(Protocol):
+    """The header fields of an answer: twisted.web's, or :class:`wsaas.net.http1.parser.Fields`."""
+
+    def getRawHeaders(self, name: bytes, default: Sequence[bytes], /) -> Sequence[bytes]:
+        """:returns: the values of a field, one for each line it stands in"""
+
+
+class Answer(NamedTuple):
+    """A complete answer of the API.
+
+    :param status: the HTTP status
+    :param headers: its header fields, trailers not included
+    :param body: its body, within ``WS_MAX_MESSAGE``
+    """
+
+    status: int
+    headers: AnswerFields
+    body: bytes

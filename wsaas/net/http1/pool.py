@@ -25,9 +25,9 @@ from twisted.internet.tcp import Client
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from wsaas.callbacks.answers import Answer
 from wsaas.errors import Unusable
 from wsaas.net.http1.known_heads import KnownAnswers
+from wsaas.net.http1.messages import Answer
 from wsaas.net.http1.parser import AnswerParser, MalformedAnswer
 from wsaas.net.http1.persistent_agent import KEEP_IDLE
 

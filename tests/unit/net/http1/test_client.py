@@ -23,12 +23,11 @@ from twisted.web.http_headers import Headers
 from tests.certificates import self_signed
 from tests.roads import ANSWER, OK, URI, Collected, Network, Peer, PlainRoad, Road, ShortRoad
 from tests.unit.net.http1.test_parser import slices
-from wsaas.callbacks.answers import Answer
 from wsaas.callbacks.treq_client import ApiClient, Body, PlainClient
 from wsaas.errors import NoAnswer, NotSent, TimedOut, Unusable
 from wsaas.net.client_tls import ApiTrust
 from wsaas.net.http1.client import FastAgent
-from wsaas.net.http1.messages import encode_headers
+from wsaas.net.http1.messages import Answer, encode_headers
 from wsaas.net.http1.persistent_agent import KEEP_IDLE, PersistentAgent
 from wsaas.net.http1.pool import Connection
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from wsaas.connections.receipts import Receipts
+from wsaas.connections.outbox import Receipts
 
 
 class ReceiptsTests(SynchronousTestCase):

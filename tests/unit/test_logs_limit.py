@@ -8,9 +8,7 @@ from typing import Any
 from twisted.logger import LogEvent, LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
-from wsaas.log_limit import MOST, LogLimit
-from wsaas.logs import format_text, make_observer
-from wsaas.settings.read import LogSettings
+from wsaas.logs import MOST, LogLimit, LogSettings, format_text, make_observer
 
 
 def event(at: float, text: str, many: str | None = None) -> LogEvent:
@@ -51,7 +49,7 @@ class LogLimitTests(SynchronousTestCase):
             self.lines[3:],
             [
                 "INFO  wsaas.test other",
-                "WARN  wsaas.log_limit 7 more lines about refusals in a second are left out",
+                "WARN  wsaas.logs 7 more lines about refusals in a second are left out",
                 "INFO  wsaas.test stopping",
             ],
         )

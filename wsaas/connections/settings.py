@@ -1,0 +1,14 @@
+"""What connections are told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionSettings:
+    """The bounds of one connection. Times in seconds, sizes in bytes."""
+
+    timeout: float
+    max_message: int
+    max_buffer: int
