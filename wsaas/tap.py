@@ -70,6 +70,16 @@ class Options(usage.Options):
         except usage.UsageError as error:
             sys.exit(f"wsaas: {error}")
 
+    def postOptions(self) -> None:
+        """Leave the pid file out in the foreground, unless one was asked for by another name than twistd's default.
+
+        It outlives a kill; it names PID 1 in every container, which is alive in the next one too; and the folder may
+        not be writable. ``--pidfile=./twistd.pid`` asks for it all the same.
+        """
+        twistd = self.parent
+        if twistd is not None and twistd.get("nodaemon") and twistd.get("pidfile") == "twistd.pid":
+            twistd["pidfile"] = ""
+
     def given(self, environ: Mapping[str, str]) -> dict[str, str]:
         """:returns: the settings that were given, by name; an option wins over the environment"""
         names = {setting.name: setting.option for setting in SETTINGS if not setting.secret}

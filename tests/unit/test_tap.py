@@ -17,6 +17,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python import usage
+from twisted.scripts._twistd_unix import ServerOptions  # what twistd makes of its command line
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
@@ -110,6 +111,31 @@ class OptionsTests(SynchronousTestCase):
             self.assertTrue(code.startswith("wsaas: "), code)
             self.assertIn(named, code)
             self.assertNotIn("\n", code)
+
+
+class PidFileTests(SynchronousTestCase):
+    """twistd's ``--pidfile``, which the plugin sees before twistd uses it."""
+
+    def pid_file(self, *arguments: str) -> object:
+        """:returns: what twistd makes of its options"""
+        options = ServerOptions()
+        options.parseOptions([*arguments, "wsaas"])
+        return options["pidfile"]
+
+    def test_none_in_the_foreground(self) -> None:
+        """It would stay after a kill, and name PID 1 in a container."""
+        self.assertEqual(self.pid_file("--nodaemon"), "")
+
+    def test_as_asked_for(self) -> None:
+        """By any name, twistd's own with a folder before it."""
+        here = Path.cwd()
+        self.assertEqual(self.pid_file("--nodaemon", "--pidfile=gateway.pid"), str(here / "gateway.pid"))
+        self.assertEqual(self.pid_file("--nodaemon", "--pidfile=./twistd.pid"), str(here / "twistd.pid"))
+        self.assertEqual(self.pid_file("--nodaemon", "--pidfile="), "")
+
+    def test_a_daemon_has_one(self) -> None:
+        """It is how one finds it."""
+        self.assertEqual(self.pid_file(), str(Path.cwd() / "twistd.pid"))
 
 
 class RefusedTests(SynchronousTestCase):
