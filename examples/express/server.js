@@ -3,17 +3,17 @@
 // npm install && node server.js                                         the API, on port 3000
 // API_URI=localhost:3000/websocket twistd --nodaemon --pidfile= wsaas   the gateway, on port 8080
 //
-// With API_SECRET it takes signed calls only, with PUSH_TOKEN its pushes carry the token: the gateway's own values.
+// With the gateway's API_SECRET it accepts only signed calls; with the gateway's PUSH_TOKEN its pushes carry the token.
 'use strict';
 const { createHash, createHmac, timingSafeEqual } = require('node:crypto');
 const express = require('express');
 
 const app = express();
-const clients = new Set(); // the ws_uri of everyone who is connected
+const clients = new Set(); // the ws_uri of each connected client
 const [secrets, tokens] = ['API_SECRET', 'PUSH_TOKEN'].map((name) => process.env[name]?.match(/\S+/g) ?? []);
 
 app.use((req, res, next) => (req.get('Ws-Uri') ? next() : res.status(400).json({ code: 'BAD_REQUEST' })));
-app.use(express.raw({ type: () => true, limit: '16mb' })); // every body as the bytes it is
+app.use(express.raw({ type: () => true, limit: '16mb' })); // keep every body as bytes
 app.use((req, res, next) => (!secrets.length || isSigned(req) ? next() : res.status(403).json({ code: 'FORBIDDEN' })));
 
 function isSigned(req) {
@@ -47,7 +47,7 @@ async function push(uri, body, type) {
   const headers = { 'Content-Type': type, ...(tokens.length && { Authorization: `Bearer ${tokens[0]}` }) };
   const call = { method: 'PUT', body, headers, signal: AbortSignal.timeout(5000) };
   try {
-    if ((await fetch(url, call)).status === 404) clients.delete(uri); // gone, and its DELETE is on the way
+    if ((await fetch(url, call)).status === 404) clients.delete(uri); // disconnected; its DELETE is on the way
   } catch (error) {
     console.warn('not pushed:', error.message);
   }

@@ -3,7 +3,7 @@
 pip install flask && flask --app app run                              the API, on port 5000
 API_URI=localhost:5000/websocket twistd --nodaemon --pidfile= wsaas   the gateway, on port 8080
 
-With API_SECRET it takes signed calls only, with PUSH_TOKEN its pushes carry the token: the gateway's own values.
+With the gateway's API_SECRET it accepts only signed calls; with the gateway's PUSH_TOKEN its pushes carry the token.
 """
 
 import hmac
@@ -16,7 +16,7 @@ from flask import Flask, request
 
 app = Flask(__name__)
 app.register_error_handler(KeyError, lambda _: ({"code": "BAD_REQUEST"}, 400))  # a call without Ws-Uri
-clients: set[str] = set()  # the ws_uri of everyone who is connected
+clients: set[str] = set()  # the ws_uri of each connected client
 secrets, tokens = (os.environ.get(name, "").split() for name in ("API_SECRET", "PUSH_TOKEN"))
 
 
@@ -49,8 +49,8 @@ def message():
         url = ws_uri if "://" in ws_uri else f"http://{ws_uri}"
         try:
             urlopen(Request(url, body, content | token, method="PUT"), timeout=5).close()  # nosec B310  # WSAAS's own
-        except OSError as error:  # each error of urllib is one
-            if getattr(error, "code", None) == 404:  # gone, and its DELETE is on the way
+        except OSError as error:  # includes all errors of urllib
+            if getattr(error, "code", None) == 404:  # disconnected; its DELETE is on the way
                 clients.discard(ws_uri)
     kind = "binary" if request.mimetype == "application/octet-stream" else "text"
     return body, content | {"Ws-Reply": kind}

@@ -2,11 +2,11 @@
 // php -S localhost:8000 index.php                                       the API, on port 8000
 // API_URI=localhost:8000/websocket twistd --nodaemon --pidfile= wsaas   the gateway, on port 8080
 //
-// With API_SECRET it takes signed calls only, with PUSH_TOKEN its pushes carry the token: the gateway's own values.
+// With the gateway's API_SECRET it accepts only signed calls; with the gateway's PUSH_TOKEN its pushes carry the token.
 
-/** Changes the list of who is connected. It is kept in a file: PHP forgets, and several workers may share it. */
+/** Changes the list of connected clients. It is in a file: PHP keeps no memory, and several workers may share it. */
 function clients(callable $change): array {
-    umask(0077); // whoever can read a ws_uri can push to it
+    umask(0077); // anyone who can read a ws_uri can push to it
     $file = fopen((getenv('CLIENTS_DIR') ?: sys_get_temp_dir()) . '/wsaas-clients', 'c+');
     flock($file, LOCK_EX);
     $clients = $change(array_filter(explode("\n", stream_get_contents($file))));
@@ -42,7 +42,7 @@ function push(string $ws_uri, string $body, string $type): void {
     $url = preg_match('~^https?://~', $ws_uri) ? $ws_uri : "http://$ws_uri";
     $answer = @fopen($url, 'r', false, stream_context_create(['http' => $call]));
     if ($answer && str_contains(stream_get_meta_data($answer)['wrapper_data'][0], ' 404 '))
-        clients(fn($all) => array_diff($all, [$ws_uri])); // gone, and its DELETE is on the way
+        clients(fn($all) => array_diff($all, [$ws_uri])); // disconnected; its DELETE is on the way
 }
 
 [$method, $me] = [$_SERVER['REQUEST_METHOD'], $_SERVER['HTTP_WS_URI'] ?? ''];

@@ -25,7 +25,7 @@ def surplus(call: Call) -> None:
 class AnswerSmugglingTests(AnswerAttackTestCase):
     """Response smuggling (RFC 9112 §11.2), between the API, proxies in front of it, and us."""
 
-    title = "The API's answers as a weapon: smuggling"
+    title = "Malicious answers of the API: smuggling"
 
     @attack(
         "Two lengths, or a length and chunks",
@@ -46,7 +46,7 @@ class AnswerSmugglingTests(AnswerAttackTestCase):
         )
 
     @attack(
-        "Heads and bodies without end",
+        "Endless heads and bodies",
         sent="a field of 1 MB, a status line of 1 MB, bodies over ``WS_MAX_MESSAGE`` with their length, in "
         "chunks and without an end, a chunk's extension of 1 MB; less than it says",
         answer="502",
@@ -66,7 +66,7 @@ class AnswerSmugglingTests(AnswerAttackTestCase):
         )
 
     @attack(
-        "Statuses that are none, and protocols that were not asked for",
+        "Invalid statuses, and other protocols",
         sent="``101`` with a WebSocket's fields, 099, 999, -200, letters, none; a line of SMTP, TLS, a frame of a "
         "WebSocket, nothing",
         answer="502",
@@ -145,7 +145,7 @@ class AnswerSmugglingTests(AnswerAttackTestCase):
         return "pong"
 
     @attack(
-        "Fields behind the body, and before the answer",
+        "Headers after the body, and before the answer",
         sent="``Ws-Close`` and ``Ws-Reply`` in trailers and in ``103 Early Hints``: not obeyed",
         answer="pong",
         api="POST, PUT, DELETE 1006",

@@ -89,7 +89,7 @@ class FloodTests(FloodTestCase):
 
     @attack(
         "Pings and pongs without end",
-        sent="20,000 pings; as many pongs that nobody asked for; pings of 125 bytes from a client that does not read",
+        sent="20,000 pings; as many unsolicited pongs; pings of 125 bytes from a client that does not read",
         answer="close 1008",
         api="POST, DELETE 1008",
     )
@@ -146,7 +146,7 @@ class FloodTests(FloodTestCase):
         return ", ".join(f"{statuses.count(status)} times {status}" for status in sorted(set(statuses)))
 
     @attack(
-        "Coming and going",
+        "Connecting and leaving at once",
         sent="100 clients that leave behind their handshake, 100 that reset the connection upon the 101, all at once",
         answer="200 POSTs, 200 DELETEs",
         api="POST, DELETE 1006",

@@ -40,7 +40,7 @@ class FrameTests(FrameTestCase):
 
     @attack(
         "Control frames that are too long or come in pieces",
-        sent="ping, pong and Close of 126 bytes, of 2^16, said to be of 2^40; each without FIN",
+        sent="ping, pong and Close of 126 bytes, of 2^16, claiming 2^40; each without FIN",
         answer="close 1002",
         api="POST, DELETE 1002",
     )
@@ -55,8 +55,8 @@ class FrameTests(FrameTestCase):
         )
 
     @attack(
-        "Lengths that nobody has",
-        sent="frames said to be of 2^63, 2^64 - 1 bytes; 5 bytes said with 16 bits, 500 with 64",
+        "Impossible lengths",
+        sent="frames that claim 2^63, 2^64 - 1 bytes; a length of 5 in 16 bits, one of 500 in 64",
         answer="close 1002",
         api="POST, DELETE 1002",
     )
@@ -100,7 +100,7 @@ class FrameTests(FrameTestCase):
         )
 
     @attack(
-        "Fragments that belong to nothing",
+        "Fragments without a message",
         sent="a continuation without a beginning, with FIN and without; a text, a binary frame amid a message; a "
         "continuation behind a message that is complete",
         answer="close 1002",
@@ -135,7 +135,7 @@ class FrameTests(FrameTestCase):
         )
 
     @attack(
-        "Codes that no Close frame has",
+        "Close codes that are not allowed",
         sent="0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535; half a code",
         answer="close 1002",
         api="POST, DELETE 1002",
@@ -146,7 +146,7 @@ class FrameTests(FrameTestCase):
         return await self.sent_frames(*[frame(CLOSE, close_payload(code)) for code in codes], frame(CLOSE, b"\x03"))
 
     @attack(
-        "More behind a Close frame",
+        "Data after a Close frame",
         sent="a message, a ping, another Close with 4000, an oversized frame's head, 64 KiB of anything",
         answer="close 1000",
         api="POST, DELETE 1000",

@@ -12,7 +12,7 @@ class ForgedHeaderTests(ForgeryTestCase):
     """Header lines."""
 
     @attack(
-        "Headers of the gateway's, sent by the client",
+        "The gateway's own headers, sent by the client",
         sent="``Ws-Uri``, ``Ws-State``, ``Ws-Signature``, ``X-Forwarded-For`` and others with ``-`` and ``_``, in any "
         "case, with blanks, NUL, VT or 0xA0 around the name, behind a lone CR or LF, on a folded line, named in "
         "``Connection``",
@@ -33,7 +33,7 @@ class ForgedHeaderTests(ForgeryTestCase):
         return await self.each(lines, self.forged)
 
     @attack(
-        "Headers of the gateway's, taken away",
+        "The gateway's own headers, removed",
         sent="``Connection`` naming ``Ws-Uri``, ``Ws-Signature``, ``Authorization``, ``Host``, ``Content-Length``; "
         "``Keep-Alive``, ``Proxy-Connection`` and ``TE``",
         answer="101",
@@ -49,7 +49,7 @@ class ForgedHeaderTests(ForgeryTestCase):
         )
 
     @attack(
-        "Headers that say something else of the callback's body",
+        "Headers that contradict the callback's body",
         sent="``Content-Type``, ``Content-Encoding``, ``Content_Length``, ``Transfer_Encoding``, ``Expect_``, "
         "``Content-Length: 0``, ``Accept-Encoding``, ``X-HTTP-Method-Override``",
         answer="101",
@@ -65,7 +65,7 @@ class ForgedHeaderTests(ForgeryTestCase):
         )
 
     @attack(
-        "Bytes that end a line or fool who reads it, in values",
+        "Line ends and control characters in header values",
         sent="``User-Agent``, ``Authorization`` and ``Sec-WebSocket-Protocol`` with CR, LF, NUL, VT, ESC, NEL, U+2028 "
         "and 0xFF, a header line behind each of them",
         answer="101 or 400",
@@ -83,7 +83,7 @@ class ForgedHeaderTests(ForgeryTestCase):
         return await self.each(tried, self.forged)
 
     @attack(
-        "A second header of which the API might take the other one",
+        "Duplicate headers",
         sent="two of ``Host``, ``Origin``, ``Authorization``, ``Sec-WebSocket-Key``, ``Sec-WebSocket-Version``",
         answer="400",
     )
@@ -98,7 +98,7 @@ class ForgedHeaderTests(ForgeryTestCase):
         )
 
     @attack(
-        "Addresses of others",
+        "Forged addresses",
         sent="``X-Forwarded-For`` and ``-Proto``, ``Forwarded``, ``X-Real-IP``, ``Client-IP``, ``CF-Connecting-IP``, "
         "``True-Client-IP``, no proxy being trusted",
         answer="101",
@@ -114,7 +114,7 @@ class ForgedHeaderTests(ForgeryTestCase):
         )
 
     @attack(
-        "Addresses of others, before that of the trusted proxy",
+        "Forged addresses before the trusted proxy's",
         sent="with ``TRUST_PROXY=1``, ``X-Forwarded-For`` with addresses, blanks, commas and a second line before what "
         "the proxy added",
         answer="101",
@@ -131,7 +131,7 @@ class ForgedHeaderTests(ForgeryTestCase):
         )
 
     @attack(
-        "A subprotocol that is none",
+        "Invalid subprotocols",
         sent="blanks, quotes, slashes, control characters, UTF-8, empty elements, one offered twice, in "
         "``Sec-WebSocket-Protocol``",
         answer="400",
@@ -145,7 +145,7 @@ class ForgedHeaderTests(ForgeryTestCase):
         )
 
     @attack(
-        "A key or a version that is none",
+        "Invalid key or version",
         sent="``Sec-WebSocket-Key`` empty, too short, too long, not base64, with a header line behind CR; versions 0, "
         "8, 14, 255, ``13, 8`` and ``013``",
         answer="400 or 426",

@@ -19,7 +19,7 @@ class HijackingTests(AttackTestCase):
     title = "Cross-site hijacking"
 
     @attack(
-        "A page of another site connects as the user who looks at it",
+        "A page of another site connects as its visitor",
         sent="handshakes with a cookie and ``Origin: https://evil.example``; the same over ``http``",
         answer="403",
     )
@@ -57,7 +57,7 @@ class HijackingTests(AttackTestCase):
         )
 
     @attack(
-        "Origins that are nobody's: sandboxed frames, files",
+        "Opaque origins: sandboxed frames, files",
         sent="``Origin: null``, ``file://``, ``data:``, ``about:blank``, an extension's, an empty one",
         answer="400 or 403",
     )

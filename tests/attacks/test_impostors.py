@@ -109,7 +109,7 @@ class ImpostorTests(AttackTestCase, TlsTestCase):
         return await self.check_impostor(self_signed(), "it signs itself")
 
     @attack(
-        "A certificate of an authority that nobody trusts",
+        "A certificate of an untrusted authority",
         sent="the API's name, an authority of the same name with another key",
         answer="503",
     )

@@ -24,7 +24,7 @@ class DeflateTests(FrameTestCase):
         await super().begin(WS_COMPRESSION="on", WS_MAX_MESSAGE=LIMIT, **settings)
 
     @attack(
-        "Few bytes that become many",
+        "Inflation bombs",
         sent="the first 9 KB of what becomes 10 MB, as a frame, as text, in fragments that never end; one byte more "
         "than ``WS_MAX_MESSAGE``; twice as many",
         answer="close 1009",
@@ -61,7 +61,7 @@ class DeflateTests(FrameTestCase):
         return f"{len(arrived)} messages"
 
     @attack(
-        "What does not inflate",
+        "Invalid compressed data",
         sent="reserved block types, broken trees, references to the message before this one; text that is not UTF-8",
         answer="close 1007",
         api="POST, DELETE 1007",
@@ -99,7 +99,7 @@ class DeflateTests(FrameTestCase):
         return "what inflates is the message"
 
     @attack(
-        "Compression where there is none",
+        "Compression bits where they are not allowed",
         sent="RSV1 on a control frame and on a continuation, with the extension; RSV1 without it",
         answer="close 1002",
         api="POST, DELETE 1002",
@@ -119,7 +119,7 @@ class DeflateTests(FrameTestCase):
         return " or ".join(sorted(answers))
 
     @attack(
-        "Offers of an extension that are none",
+        "Invalid offers of an extension",
         sent="unknown parameters, windows of 7 and 16 bits, a parameter twice, no number, 3,000 offers",
         answer="400 or 431",
     )

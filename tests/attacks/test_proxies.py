@@ -61,7 +61,7 @@ class ProxyTests(AttackTestCase):
         return got
 
     @attack(
-        "Another address, where nobody asked for proxies",
+        "A forged address without trusted proxies",
         sent="``X-Forwarded-For``, ``X-Forwarded-Proto``, ``X-Real-IP``, ``Forwarded``, ``True-Client-IP``, "
         "``CF-Connecting-IP``, ``Ws-Client``, ``Ws_Client`` without ``TRUST_PROXY``: the API is told the socket's "
         "address",
@@ -78,7 +78,7 @@ class ProxyTests(AttackTestCase):
         return " or ".join(sorted({f"{client} over {scheme}" for _, client, scheme in got}))
 
     @attack(
-        "Another address, by writing more into what a trusted proxy completes",
+        "A forged address in a header that a trusted proxy completes",
         sent="with ``TRUST_PROXY=1``: addresses in front of the proxy's, in one field and in several, empty entries, "
         "ports, brackets, words, 1,000 entries; the last one counts",
         answer="198.51.100.7",
@@ -98,7 +98,7 @@ class ProxyTests(AttackTestCase):
         return " or ".join(sorted({client for _, client, _ in got}))
 
     @attack(
-        "What the trusted proxy would not write",
+        "An invalid last entry",
         sent="with ``TRUST_PROXY=1``: a word, a host's name, markup, 256.1.1.1, an address with a zone, with a zero in "
         "front, nothing, as the last entry; the socket's address counts",
         answer="127.0.0.1",
@@ -156,7 +156,7 @@ class ProxyTests(AttackTestCase):
         return f"{got[-1][0]}, then {(await wire.reply()).status}"
 
     @attack(
-        "A ``PROXY`` header where nobody asked for one",
+        "A ``PROXY`` header where none is expected",
         sent="a header of version 1 and of version 2 before a handshake, before a push",
         answer="400",
     )
@@ -167,8 +167,8 @@ class ProxyTests(AttackTestCase):
         return await self.shaken(V1 + handshake(), header + handshake(), V1 + push, header + push)
 
     @attack(
-        "No ``PROXY`` header, or a bad one, where one is asked for",
-        sent="none, a part of one with a handshake behind it, one of 200 bytes, addresses that are none, ports over "
+        "No ``PROXY`` header, or a bad one, where one is required",
+        sent="none, a part of one with a handshake behind it, one of 200 bytes, invalid addresses, ports over "
         "65535, other families, other case, a line feed alone",
         answer="closed without a word",
     )

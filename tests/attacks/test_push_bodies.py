@@ -15,7 +15,7 @@ class BodyTests(PushAttackTestCase):
     title = "The push side: bodies, and what a push asks for"
 
     @attack(
-        "Pushes with heads without end",
+        "Pushes with endless heads",
         sent="a path of 20,000 bytes, a query of that length, a field of that length, 1,000 fields, an unknown method "
         "of that length",
         answer="414 or 431",
@@ -52,7 +52,7 @@ class BodyTests(PushAttackTestCase):
         )
 
     @attack(
-        "Lengths that are none",
+        "Invalid lengths",
         sent="``Content-Length`` of 10\\ :sup:`30`, of 5,000 digits, negative, with a sign, a point, an exponent, an "
         "underscore, in hexadecimal, in Arabic digits, empty, a list",
         answer="400",
@@ -95,8 +95,8 @@ class BodyTests(PushAttackTestCase):
         )
 
     @attack(
-        "Having the gateway ask for a body that it will not take",
-        sent="``Expect: 100-continue`` on a key of nobody, with a length over the limit, an encoding, a charset, "
+        "Making the gateway ask for a body that it will refuse",
+        sent="``Expect: 100-continue`` on an unknown key, with a length over the limit, an encoding, a charset, "
         "another method, and the body behind it: no ``100 Continue``",
         answer="404 or 405 or 413 or 415",
     )
@@ -131,7 +131,7 @@ class BodyTests(PushAttackTestCase):
         return self.statuses(*[await wire.reply() for wire in wires])
 
     @attack(
-        "A key for repetitions that is none",
+        "An invalid ``Idempotency-Key``",
         sent="``Idempotency-Key`` of 65 characters, of 10,000, empty, with a blank, with bytes beyond ASCII, twice",
         answer="400",
     )
@@ -161,7 +161,7 @@ class BodyTests(PushAttackTestCase):
         return self.statuses(*replies)
 
     @attack(
-        "Times to wait that are none",
+        "An invalid ``Ws-Confirm``",
         sent="``Ws-Confirm`` of 0, 30001, -1, +1, 1.5, 1e3, 99999999999, nothing, a word, twice",
         answer="400",
     )
@@ -174,8 +174,8 @@ class BodyTests(PushAttackTestCase):
         )
 
     @attack(
-        "A client that says it has what it has not read",
-        sent="pongs by heart: empty, the payload of an earlier ping, of a ping with other bits, 125 zero bytes; for "
+        "A client that confirms messages it has not read",
+        sent="guessed pongs: empty, the payload of an earlier ping, of a ping with other bits, 125 zero bytes; for "
         "pushes with ``Ws-Confirm``",
         answer="202",
         api="POST, DELETE 1000",
@@ -203,7 +203,7 @@ class BodyTests(PushAttackTestCase):
         return self.statuses(reply)
 
     @attack(
-        "More waiting for a pong than there is room for",
+        "More pushes waiting for a pong than allowed",
         sent="65 pushes with ``Ws-Confirm: 30000`` for a client that answers no ping: the last of them",
         answer="503",
         api="POST, DELETE 1006",
@@ -218,7 +218,7 @@ class BodyTests(PushAttackTestCase):
         return self.statuses(await wires[-1].reply())
 
     @attack(
-        "Close codes and reasons that may not be sent, or that end the head of something",
+        "Invalid close codes and reasons",
         sent="``DELETE`` with code 0, 999, 1004 to 1006, 1015, 2999, 5000, -1000, 1e3, in Arabic digits, twice; a "
         "reason of 124 bytes, not UTF-8, a surrogate; other parameters",
         answer="400",

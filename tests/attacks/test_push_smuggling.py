@@ -49,7 +49,7 @@ class PushSmugglingTests(PushAttackTestCase):
         return await self.told_once(*(self.hiding(fields, EVIL) for fields in lengths))
 
     @attack(
-        "Transfer codings that a proxy does not take for ``chunked``, or takes for it",
+        "Transfer codings that a proxy may read differently",
         sent="``xchunked``, ``chunked, identity``, ``identity, chunked``, ``gzip, chunked``, ``chunked, chunked``, "
         '``"chunked"``, with a vertical tab or a zero byte, with a blank before the colon, in two fields',
         answer="400",
@@ -78,7 +78,7 @@ class PushSmugglingTests(PushAttackTestCase):
         return await self.told_once(*(self.hiding([CHUNKED], chunk + b"\r\n0\r\n\r\n") for chunk in chunks))
 
     @attack(
-        "Lines that end, or go on, where others do not see it",
+        "Line ends that other programs read differently",
         sent="a line feed or a carriage return alone at the end of a line and within one, a zero byte, a field without "
         "a colon or a name, a blank before the first field, two blanks in the request line",
         answer="400",
@@ -129,7 +129,7 @@ class PushSmugglingTests(PushAttackTestCase):
         return any_of(*map(statuses_in, firsts))
 
     @attack(
-        "Fields behind the body that should have stood before it",
+        "Trailers of a push",
         sent="``Authorization``, ``Ws-Confirm`` and ``Content-Length`` as trailers of a push in chunks without a token",
         answer="401",
     )
@@ -161,7 +161,7 @@ class PushSmugglingTests(PushAttackTestCase):
 
     @attack(
         "Answers that come in another order than the requests",
-        sent="a push that waits for a pong, and behind it, on the same connection, one to nobody: its answer waits",
+        sent="a push that waits for a pong, then one to an unknown key on the same connection: its answer waits",
         answer="202, then 404",
         api="POST, DELETE 1006",
     )
@@ -182,7 +182,7 @@ class PushSmugglingWithoutLanesTests(PushSmugglingTests):
 class AdminTests(PushAttackTestCase):
     """``ADMIN_LISTEN``, in case that somebody can reach it."""
 
-    title = "The third face: ``ADMIN_LISTEN``"
+    title = "The admin listener: ``ADMIN_LISTEN``"
 
     async def begin_admin(self) -> None:
         """Start the gateway with an ``ADMIN_LISTEN``; what is sent goes there."""
@@ -191,7 +191,7 @@ class AdminTests(PushAttackTestCase):
         self.pushes_at = port
 
     @attack(
-        "More than three pages",
+        "Paths beside the three pages",
         sent="``/``, ``/metrics/``, ``//metrics``, ``/metrics/..``, ``/../etc/passwd``, ``/%2e%2e/``, ``/METRICS``, "
         "``/metrics%2f``, ``/debug``, ``/.env``, a ``ws_uri``; with ``PUT`` and as a handshake, too",
         answer="404",
@@ -218,7 +218,7 @@ class AdminTests(PushAttackTestCase):
         return await self.told_each(*asked, *(self.put(method="GET", target=page) for page in pages))
 
     @attack(
-        "Smuggling at the third face",
+        "Smuggling at ``ADMIN_LISTEN``",
         sent="a length and chunks, two lengths, codings, negative and endless lengths, a carriage return alone, each "
         "with a request for a page behind it",
         answer="400",
@@ -234,7 +234,7 @@ class AdminTests(PushAttackTestCase):
         return await self.told_once(*asked)
 
     @attack(
-        "Requests without end at the third face",
+        "Endless requests at ``ADMIN_LISTEN``",
         sent="a path and a query of 20,000 bytes, a field of that length, 1,000 fields, a body of 10 GB",
         answer="400 or 414 or 431",
     )

@@ -81,7 +81,7 @@ class PushTests(PushAttackTestCase):
     @attack(
         "Guessing a key",
         sent="each character of a right key changed, its beginning, more than it, with padding, in other "
-        "case, backwards, the tag in its place, one of nobody, an empty one",
+        "case, backwards, the tag in its place, an unknown key, an empty one",
         answer="404",
     )
     async def test_key(self) -> str:
@@ -116,7 +116,7 @@ class PushTests(PushAttackTestCase):
         )
 
     @attack(
-        "Methods with which something else could happen",
+        "Other methods on a ``ws_uri``",
         sent="``POST`` with ``X-HTTP-Method-Override: DELETE`` and ``_method``, ``TRACE``, ``CONNECT``, ``PATCH``, "
         "``PROPFIND``, ``PURGE``, ``delete``, ``PUTT``, 1,000 letters; nothing of ``TRACE`` comes back",
         answer="405",
@@ -134,8 +134,8 @@ class PushTests(PushAttackTestCase):
 
     @attack(
         "A page of another site pushes through its user's browser",
-        sent="what a page may send without asking (``POST`` as text, as a form, as ``multipart``), and the question "
-        "before ``PUT`` and ``DELETE`` (``OPTIONS``): no CORS field comes back",
+        sent="what a page may send without asking (``POST`` as text, as a form, as ``multipart``), and the preflight "
+        "of ``PUT`` and ``DELETE`` (``OPTIONS``): no CORS field comes back",
         answer="405",
     )
     async def test_browser(self) -> str:
@@ -156,7 +156,7 @@ class PushTests(PushAttackTestCase):
 
     @attack(
         "Pushing through the clients' listener where ``PUSH_LISTEN`` is set",
-        sent="``PUT``, ``DELETE``, ``GET`` and ``HEAD`` with the right key and token, on a key of nobody, in absolute "
+        sent="``PUT``, ``DELETE``, ``GET`` and ``HEAD`` with the right key and token, on an unknown key, in absolute "
         "form",
         answer="405",
     )
@@ -173,7 +173,7 @@ class PushTests(PushAttackTestCase):
 
     @attack(
         "Connecting as a client at the listener of pushes",
-        sent="handshakes on ``/``, on ``/chat`` and on a key of nobody, with ``PUSH_LISTEN`` set",
+        sent="handshakes on ``/``, on ``/chat`` and on an unknown key, with ``PUSH_LISTEN`` set",
         answer="404",
     )
     async def test_client_among_pushers(self) -> str:
@@ -182,7 +182,7 @@ class PushTests(PushAttackTestCase):
         return await self.told_each(*(handshake(path) for path in ("/", "/chat", f"/{NOBODY}")))
 
     @attack(
-        "Markup, control characters and secrets in what is refused come back in the error page",
+        "Reflecting markup, control characters or secrets in the error page",
         sent="``<script>``, ``%0d%0a``, escape sequences and a token in the path, the query, the method, the type, the "
         "parameters of a close: the answers are plain text or JSON, with none of it",
         answer="400 or 404 or 415 or 426",

@@ -59,8 +59,8 @@ class RequestTests(AttackTestCase):
         return f"{any_of(kinds)}, the bystander served among the first tenth"
 
     @attack(
-        "Pushes to nobody as fast as one connection can",
-        sent=f"{REQUESTS:,} ``PUT`` and as many ``GET`` on a key that nobody has, each in one go",
+        "Pushes to an unknown key, as fast as one connection can",
+        sent=f"{REQUESTS:,} ``PUT`` and as many ``GET`` on an unknown key, each in one go",
         answer="404, the bystander served among the first tenth",
     )
     async def test_nobody(self) -> str:
@@ -71,9 +71,9 @@ class RequestTests(AttackTestCase):
         return f"{any_of(statuses)}, the bystander served among the first tenth"
 
     @attack(
-        "Connections that are kept alive without end",
-        sent="200 connections with a request that is answered, and then nothing, with room for 50; then somebody "
-        "honest",
+        "Idle keep-alive connections",
+        sent="200 connections with a request that is answered, and then nothing, with room for 50; then an "
+        "honest client",
         answer="426, the eldest cut off",
     )
     async def test_kept_alive(self) -> str:

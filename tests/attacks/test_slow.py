@@ -22,7 +22,7 @@ SHORT = "200"
 class SlowTestCase(AttackTestCase):
     """Time-outs, made short."""
 
-    title = "Slow ones"
+    title = "Slow clients"
 
     def drip(self, wire: Wire, data: bytes) -> None:
         """Send bytes one by one, 50 in a second, for as long as anybody listens."""
@@ -72,8 +72,8 @@ class SlowTests(SlowTestCase):
         return await self.ends(*wires)
 
     @attack(
-        "Many who dawdle",
-        sent="100 connections that say nothing and 100 with half a handshake, with room for 50; then somebody honest",
+        "Many incomplete requests",
+        sent="100 connections that say nothing and 100 with half a handshake, with room for 50; then an honest client",
         answer="the eldest cut off",
     )
     async def test_many(self) -> str:

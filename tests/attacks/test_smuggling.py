@@ -54,7 +54,7 @@ class SmugglingTests(AttackTestCase):
         )
 
     @attack(
-        "``Transfer-Encoding`` that not everybody sees",
+        "``Transfer-Encoding`` that some programs overlook",
         sent="``xchunked``, ``gzip, chunked``, ``chunked, identity``, ``chunked`` twice, quoted, behind VT, NUL or a "
         "lone CR, a blank before the colon, a folded line",
         answer="400",
@@ -95,7 +95,7 @@ class SmugglingTests(AttackTestCase):
         return await self.said(*[put(f"Content-Length: {value}", "hello") for value in (*values, *more)])
 
     @attack(
-        "A name of the length's that is none",
+        "Invalid names for ``Content-Length``",
         sent="``Content_Length: 5``, ``Content-Length : 5``, and with NUL, VT or a blank around the name; five bytes "
         "of a body",
         answer="400 or 404, 426",
@@ -110,9 +110,9 @@ class SmugglingTests(AttackTestCase):
         return await self.each(names, lambda name: self.said(put(f"{name}: 5", "hello")))
 
     @attack(
-        "Chunks that end elsewhere for others",
+        "Chunks that other programs end elsewhere",
         sent="sizes with sign, ``0x``, blanks, 17 digits, an extension with LF, LF in place of CR LF, no end; all on a "
-        "push to nobody, a handshake behind it",
+        "push to an unknown key, a handshake behind it",
         answer="404",
     )
     async def test_chunks(self) -> str:
@@ -174,7 +174,7 @@ class SmugglingTests(AttackTestCase):
 
     @attack(
         "Requests behind a handshake that is refused",
-        sent="two more handshakes behind one, in one segment, the API saying 403: each is asked about by itself",
+        sent="two more handshakes behind one, in one segment, the API saying 403: the API is asked about each",
         answer="403, 403, 403",
         api="POST",
     )
@@ -239,7 +239,7 @@ class SmugglingTests(AttackTestCase):
         return await self.each({"400": [preface], "426, 400": [upgrade + preface]}, self.said)
 
     @attack(
-        "Protocols of others",
+        "Other protocols",
         sent="TLS, SSH, SMTP, SOCKS and Redis to the port without TLS, PROXY where no proxy is expected, WebSocket "
         "frames without a handshake",
         answer="400 or 408",
@@ -257,7 +257,7 @@ class SmugglingTests(AttackTestCase):
         )
 
     @attack(
-        "Calls that only the gateway makes",
+        "Calls that only the gateway may make",
         sent="``POST``, ``PUT``, ``DELETE`` and ``GET`` on the API's path, with ``Ws-Uri`` of the bystander and the "
         "POST's body",
         answer="404 or 426",

@@ -16,7 +16,7 @@ from tests.wire import CLOSE, Fields, handshake
 class SplittingTests(AnswerAttackTestCase):
     """Values that want to be more than one."""
 
-    title = "The API's answers as a weapon: splitting"
+    title = "Malicious answers of the API: splitting"
 
     @attack(
         "Splitting later callbacks through ``Ws-State``",
@@ -113,7 +113,7 @@ class SplittingTests(AnswerAttackTestCase):
         return f"close {close.code}"
 
     @attack(
-        "Closes, replies and states that cannot be",
+        "Invalid closes, replies and states",
         sent="``Ws-Close`` with code 1006, 0, 70000, with a reason of 124 bytes or not UTF-8, twice; ``Ws-Reply: "
         "html``, text that is not UTF-8, gzip; ``Ws-State`` beyond ASCII; in answers to ``PUT``",
         answer="close 1011",
@@ -169,7 +169,7 @@ class _Elsewhere(Protocol):
 class AnswerTests(AnswerAttackTestCase):
     """Answers that are not what they seem."""
 
-    title = "The API's answers as a weapon: answers that are not what they seem"
+    title = "Malicious answers of the API: other"
 
     @attack(
         "Sending the gateway elsewhere",

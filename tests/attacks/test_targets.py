@@ -21,9 +21,9 @@ class TargetTests(ForgeryTestCase):
         return [str(call.header(name)) for call in posts]
 
     @attack(
-        "Paths that become lines",
+        "Paths that could become header lines",
         sent="``/a%0d%0aWs-State:%20x``, ``%00``, ``%2e%2e/``, ``//evil.example/``, ``/../``, ``;``, ``?`` and ``#`` "
-        "in the path: told as they are",
+        "in the path: passed on unchanged",
         answer="101",
         api="POST, PUT, DELETE 1000",
     )
@@ -43,7 +43,7 @@ class TargetTests(ForgeryTestCase):
         return answer
 
     @attack(
-        "Paths with bytes that are none of a path",
+        "Paths with illegal bytes",
         sent="raw CR, LF, CR LF, NUL, TAB, blank, DEL, ESC, UTF-8 and 0xFF in the target, some with a header line "
         "behind",
         answer="400",
@@ -54,7 +54,7 @@ class TargetTests(ForgeryTestCase):
         return await self.forge(*[handshake(f"/a{text}Ws-State: x") for text in odd], *map(handshake, ["/\xff", "/ "]))
 
     @attack(
-        "Targets that are no path",
+        "Targets that are not a path",
         sent="absolute form with another host, authority form, ``*``, no slash, nothing",
         answer="400",
     )
@@ -64,7 +64,7 @@ class TargetTests(ForgeryTestCase):
         return await self.forge(*map(handshake, targets))
 
     @attack(
-        "A ``Host`` that is none",
+        "Invalid ``Host``",
         sent="none, an empty one, blanks in it, TAB, NUL, UTF-8, a second one, one on a folded line",
         answer="400",
     )
@@ -74,9 +74,9 @@ class TargetTests(ForgeryTestCase):
         return await self.forge(handshake(without=["Host"]), *[handshake(host=host) for host in hosts])
 
     @attack(
-        "A ``Host`` that is somebody else's",
-        sent="``evil.example``, with user information, port 99999, two hosts with a comma, markup: told as they are, "
-        "and no ``ws_uri`` has any of it",
+        "A foreign ``Host``",
+        sent="``evil.example``, with user information, port 99999, two hosts with a comma, markup: passed on "
+        "unchanged, and no ``ws_uri`` contains any of it",
         answer="101",
         api="POST, PUT, DELETE 1000",
     )
@@ -88,7 +88,7 @@ class TargetTests(ForgeryTestCase):
         return answer
 
     @attack(
-        "Heads without end",
+        "Endless heads",
         sent="a target of 2,049 bytes and of 100 KB, forwarded headers of 6 KiB, one header of 100 KB, 400 of 100 "
         "bytes, 4,000 short ones, a method of 100 KB",
         answer="414 or 431",
@@ -120,7 +120,7 @@ class TargetTests(ForgeryTestCase):
         return await self.each(methods, lambda method: self.forge(handshake("/" + "x" * 22, method=method)))
 
     @attack(
-        "A handshake on somebody's ``ws_uri``",
+        "A handshake on another client's ``ws_uri``",
         sent="the bystander's ``ws_uri`` as the path of handshakes, with ``Ws-Uri`` and without: a connection of its "
         "own",
         answer="101",

@@ -138,7 +138,7 @@ class ClientTlsTests(AttackTestCase, TlsTestCase):
         return NO_HTTP
 
     @attack(
-        "Names that are none in SNI",
+        "Invalid names in SNI",
         sent="``../default``, ``/etc/passwd``, ``*``, ``*.example``, ``other.pem``, 255 letters, dots, bytes beyond "
         "ASCII, none: each gets the default certificate",
         answer="the default certificate, 101",

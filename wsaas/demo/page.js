@@ -4,11 +4,11 @@
  *
  * Elements that scripts and tests may rely on:
  *   #status[data-state=connecting|open|lost]   the WebSocket      #lost, #lost-text, #reconnect   shown while there is none
- *   #members > li                              who is here        #open-tab                       link to a second tab
+ *   #members > li                              connected clients  #open-tab                       link to a second tab
  *   #chat-log > li[data-type=chat|pushed|notice]  messages        #message, #send                 the composer
  *   #target                                    whose ws_uri       #ws-uri                         that ws_uri
  *   #push-text, #push, #push-curl, #push-copy  the push           #close, #close-curl, #close-copy  the close
- *   #answer                                    what a push was answered
+ *   #answer                                    the answer to a push
  *   #http-log > li[data-direction=callback|push][data-method][data-status]   one HTTP request each
  *   #view-chat, #view-http, #view-push         switch views on a narrow screen
  */
@@ -40,8 +40,8 @@ function make(tag, properties, ...children) {
 /* ---- names and colours ----------------------------------------------------------------------------------------- */
 
 const me = { name: sessionStorage.getItem("name") || "", wsUri: "" };
-const members = new Map(); // ws_uri -> name, of those who are here, without me
-const names = new Map(); // ws_uri -> name, of all that were ever heard of
+const members = new Map(); // ws_uri -> name, of the other connected clients
+const names = new Map(); // ws_uri -> name, of all clients, connected or not
 
 const keyOf = (wsUri) => wsUri.slice(wsUri.lastIndexOf("/") + 1);
 
@@ -76,7 +76,7 @@ function showMembers() {
       note ? `${name} (${note})` : name))));
   const select = $("target");
   const chosen = select.value;
-  select.replaceChildren(...(here.length ? here : [["", "nobody", ""]]).map(([uri, name, note]) =>
+  select.replaceChildren(...(here.length ? here : [["", "no client", ""]]).map(([uri, name, note]) =>
     make("option", { value: uri }, note ? `me, ${name}` : name)));
   select.disabled = here.length === 0;
   select.value = here.some(([uri]) => uri === chosen) ? chosen : me.wsUri;
@@ -85,7 +85,7 @@ function showMembers() {
 
 /* ---- chat ------------------------------------------------------------------------------------------------------ */
 
-/* Keep a scrolled list at its end, unless its reader has scrolled up. */
+/* Keep a scrolled list at its end, unless the reader has scrolled up. */
 function following(scroller, change) {
   const atEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 48;
   change();
@@ -95,7 +95,7 @@ function following(scroller, change) {
 
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
-/* Let a new item come in softly, if somebody sees it. */
+/* Fade a new item in, if it is visible. */
 function appear(item) {
   if (still.matches || document.hidden || item.offsetParent === null) return;
   item.animate([{ opacity: 0, transform: "translateY(6px)" }, {}], { duration: 250, easing: "ease-out" });
@@ -145,10 +145,10 @@ const RECEIVED = {
     names.set(me.wsUri, me.name);
     document.title = `${me.name} · WSAAS demo`;
     if (members.size) {
-      notice(`You are ${me.name}. ${members.size === 1 ? "One other tab is" : `${members.size} others are`} here.`);
+      notice(`You are ${me.name}. ${members.size === 1 ? "One other client is" : `${members.size} other clients are`} connected.`);
     } else {
-      notice(`You are ${me.name}, and alone.`, make("p", {},
-        make("a", { href: "/", target: "_blank", rel: "noopener" }, "Open a second tab"), " to have somebody to chat with."));
+      notice(`You are ${me.name}. No other client is connected.`, make("p", {},
+        make("a", { href: "/", target: "_blank", rel: "noopener" }, "Open a second tab"), " to chat between the two."));
     }
     $("target").value = "";
     showMembers();
@@ -183,7 +183,7 @@ function received(data) {
   try {
     message = JSON.parse(data);
   } catch {
-    // Not one of the chat's own messages: somebody pushed it.
+    // Not one of the chat's own messages: it was pushed by HTTP.
   }
   const type = message && typeof message === "object" ? message.type : "";
   if (Object.hasOwn(RECEIVED, type)) RECEIVED[type](message);
@@ -220,7 +220,7 @@ function connect() {
   });
 }
 
-/* Say why the connection ended, and come back: soon after a close, with growing pauses while the gateway is away. */
+/* Show why the connection ended, and reconnect: soon after a close, with growing pauses while the gateway is down. */
 function lost(event) {
   const wasOpen = me.wsUri !== "";
   me.wsUri = "";
@@ -234,7 +234,7 @@ function lost(event) {
   const until = Date.now() + pause * 1000;
   const tick = () => {
     const left = Math.ceil((until - Date.now()) / 1000);
-    $("lost-text").textContent = `${wasOpen ? "Closed" : "The gateway does not answer"}. Again in ${Math.max(left, 0)} s.`;
+    $("lost-text").textContent = `${wasOpen ? "Closed" : "The gateway does not answer"}. Reconnecting in ${Math.max(left, 0)} s.`;
     if (left <= 0) connect();
   };
   $("lost").hidden = false;
@@ -269,7 +269,7 @@ function showTarget() {
   $("close-curl").textContent = uri ? `curl -X DELETE ${quoted(uri + closeQuery)}` : "curl -X DELETE …";
 }
 
-/* A ws_uri seen from this page: the gateway is where the page came from, whatever WS_HOSTNAME says. */
+/* The path of a ws_uri: the page came from the gateway, so it sends pushes there, whatever WS_HOSTNAME says. */
 function pathOf(wsUri) {
   return new URL(wsUri.includes("://") ? wsUri : `http://${wsUri}`).pathname;
 }
@@ -298,11 +298,11 @@ async function copy(button) {
   try {
     await navigator.clipboard.writeText(source.textContent);
   } catch {
-    // No clipboard on a page that is neither https nor localhost: the old way, through a selection.
+    // No clipboard on a page that is neither https nor localhost: copy a selection instead.
     getSelection().selectAllChildren(source);
     done = document.execCommand("copy");
   }
-  const said = done ? "Copied" : "Select it";
+  const said = done ? "Copied" : "Not copied";
   $("said").textContent = said;
   button.textContent = said;
   clearTimeout(button.timer);
@@ -395,7 +395,7 @@ function showLast(card) {
   $("ticker-text").replaceChildren(summary(card.exchange)[0]);
 }
 
-/* After a pause changes arrive in the order of the answers; the log keeps the order of the requests. */
+/* After a hidden tab returns, changes arrive in the order of the answers; the log keeps the order of the requests. */
 function place(card) {
   const [run, number] = card.exchange.id.split("-");
   let next = null;
@@ -437,7 +437,7 @@ function addExchange(exchange) {
   showLast($("http-log").lastElementChild);
 }
 
-/* A name may become known after its first request is shown. */
+/* A client's name may arrive after its first request is shown. */
 function renameExchanges() {
   for (const card of cards.values()) fill(card);
 }
@@ -458,7 +458,7 @@ function clearLog() {
   showCounts();
 }
 
-/* A hidden tab gives its stream back: browsers allow six HTTP/1.1 connections to a host, for all tabs together. */
+/* A hidden tab closes its stream: browsers allow six HTTP/1.1 connections to a host, for all tabs together. */
 function watch() {
   if (document.hidden) {
     stream?.close();
@@ -471,16 +471,16 @@ function watch() {
     });
     stream.addEventListener("error", () => {
       if (stream?.readyState !== EventSource.CLOSED) return;
-      stream = null; // refused, which EventSource takes for final
+      stream = null; // refused: EventSource does not try again
       setTimeout(watch, 10000);
     });
   }
 }
 
-/* ---- the picture at the top ------------------------------------------------------------------------------------ */
+/* ---- the diagram at the top ------------------------------------------------------------------------------------ */
 
-function pulse(lane, direction) {
-  const track = document.querySelector(`[data-lane="${lane}"]`);
+function pulse(link, direction) {
+  const track = document.querySelector(`[data-link="${link}"]`);
   if (still.matches || document.hidden || track.querySelectorAll(".pulse").length > 6) return;
   const dot = make("i", { className: `pulse ${direction}` });
   dot.addEventListener("animationend", () => dot.remove());
