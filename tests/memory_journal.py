@@ -8,7 +8,7 @@ from urllib.parse import unquote
 from wsaas.callbacks.journal import Done
 from wsaas.callbacks.journal_file import Batch
 from wsaas.connections.identity import Identity, tag_of
-from wsaas.connections.messages import Close, ClosedBy, Debt, End
+from wsaas.connections.messages import Close, ClosedBy, End, PendingDisconnect
 
 CRASH = End(Close(1006), ClosedBy.CRASH)
 
@@ -21,7 +21,7 @@ class MemoryWriter:
 
     def __init__(self, *, at_once: bool = False) -> None:
         #: What is written, by number.
-        self.rows: dict[int, Debt] = {}
+        self.rows: dict[int, PendingDisconnect] = {}
         #: Every batch that was asked for, in order.
         self.batches: list[Batch] = []
         #: What is being written.
@@ -30,7 +30,7 @@ class MemoryWriter:
         self._at_once = at_once
         self._done: Done | None = None
 
-    def open(self) -> list[tuple[int, Debt]]:
+    def open(self) -> list[tuple[int, PendingDisconnect]]:
         """:returns: what is written"""
         return sorted(self.rows.items())
 
@@ -60,7 +60,7 @@ class MemoryWriter:
             assert number not in self.rows, "a number twice"
             key = ws_uri.rpartition("/")[2]
             identity = Identity(key, tag_of(key), ws_uri)
-            self.rows[number] = Debt(identity, path.encode(), client, None, CRASH, 0, 0.0)
+            self.rows[number] = PendingDisconnect(identity, path.encode(), client, None, CRASH, 0, 0.0)
         for number, state in batch.states.items():
             if number in self.rows:
                 self.rows[number] = replace(self.rows[number], state=state)

@@ -21,13 +21,12 @@ from wsaas.callbacks.state_dir import StateDir
 from wsaas.callbacks.treq_client import ApiClient, CallsApi, PlainClient
 from wsaas.connections.addresses import Addresses
 from wsaas.connections.admission import Admission
-from wsaas.connections.connection import Shared
 from wsaas.connections.identity import new_identity
 from wsaas.connections.interfaces import NO_JOURNAL, Journal
 from wsaas.connections.registry import Registry
 from wsaas.connections.retry import Backoff, Retries
 from wsaas.connections.timer_wheel import WIDTH
-from wsaas.connections.totals import Totals
+from wsaas.connections.totals import Shared, Totals
 from wsaas.demo import Demo
 from wsaas.errors import SettingsError
 from wsaas.limits import Budgets, total_for

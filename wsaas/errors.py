@@ -127,7 +127,7 @@ class CallbackFailed(WsaasError):
     #: Further headers of that answer.
     headers: Sequence[tuple[bytes, bytes]] = ()
     #: Whether the API may have seen the call, so that a DELETE is owed after a POST.
-    owed: bool = True
+    needs_disconnect: bool = True
     #: Whether the API has answered the call, so that a message in it is not lost.
     answered: bool = False
     #: Whether it may be over soon, so that a message is tried again (protocol §2.3).
@@ -149,7 +149,7 @@ class NotSent(CallbackFailed):
     kind = "not_sent"
     status = HTTPStatus.SERVICE_UNAVAILABLE
     headers: Sequence[tuple[bytes, bytes]] = ((b"Retry-After", b"5"),)
-    owed = False
+    needs_disconnect = False
     passing = True
 
 
@@ -241,7 +241,7 @@ class Denied(CallbackFailed):
     """
 
     kind = "denied"
-    owed = False
+    needs_disconnect = False
 
     def __init__(self, reason: str, status: int, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         super().__init__(reason)

@@ -72,14 +72,14 @@ class Queue:
     Who is honest is done soon; so it is those who dawdle that make room, however many they are.
 
     :param most: how many there may be
-    :param give_up: called with the one that has to go; it has left then
+    :param evict: called with the one that has to go; it has left then
     """
 
-    __slots__ = ("_give_up", "_most", "_waiting")
+    __slots__ = ("_evict", "_most", "_waiting")
 
-    def __init__(self, most: int, give_up: Callable[[Any], object]) -> None:
+    def __init__(self, most: int, evict: Callable[[Any], object]) -> None:
         self._most = most
-        self._give_up = give_up
+        self._evict = evict
         # A dict keeps the order in which they came, and lets anyone leave at the cost of one look.
         self._waiting: dict[object, None] = {}
 
@@ -104,6 +104,6 @@ class Queue:
         """
         for who in self._waiting:
             del self._waiting[who]
-            self._give_up(who)
+            self._evict(who)
             return True
         return False

@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from wsaas.callbacks.journal_file import Batch, JournalFile
 from wsaas.callbacks.state_dir import StateDir
 from wsaas.connections.identity import Identity
-from wsaas.connections.messages import Debt, End, Handshake
+from wsaas.connections.messages import End, Handshake, PendingDisconnect
 from wsaas.errors import JournalError, NotTried
 
 #: Seconds that what is not urgent waits for company. Most ends are settled meanwhile and need not be written at all.
@@ -46,7 +46,7 @@ def _refusal() -> NotTried:
 class Writer(Protocol):
     """Writes batches, one at a time."""
 
-    def open(self) -> list[tuple[int, Debt]]:
+    def open(self) -> list[tuple[int, PendingDisconnect]]:
         """Begin, and read what is there; blocks."""
 
     def write(self, batch: Batch, done: Done) -> None:
@@ -74,7 +74,7 @@ class ThreadWriter:
         self._work: SimpleQueue[tuple[Callable[[], None], Done] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def open(self) -> list[tuple[int, Debt]]:
+    def open(self) -> list[tuple[int, PendingDisconnect]]:
         """Take the folder, open the file. Before the reactor runs, there is nobody whom that could keep waiting.
 
         :raises SettingsError: if either cannot be used
@@ -154,7 +154,7 @@ class DiskJournal:
         #: Whether new debts can be taken down.
         self.healthy = True
 
-    def open(self) -> list[Debt]:
+    def open(self) -> list[PendingDisconnect]:
         """Begin.
 
         :returns: what is owed from an earlier life
@@ -174,7 +174,7 @@ class DiskJournal:
         self._soon()
         return debts
 
-    def owe(self, identity: Identity, handshake: Handshake) -> Deferred[None]:
+    def begin(self, identity: Identity, handshake: Handshake) -> Deferred[None]:
         """Take down that a DELETE may be owed."""
         if not self.healthy or self._closing is not None:
             return fail(_refusal())

@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from wsaas.connections.identity import Identity, tag_of
-from wsaas.connections.messages import Close, ClosedBy, Debt, End
+from wsaas.connections.messages import Close, ClosedBy, End, PendingDisconnect
 from wsaas.errors import JournalError
 
 _CRASH = End(Close(1006), ClosedBy.CRASH)
@@ -122,7 +122,7 @@ class JournalFile:
         if said != "ok":
             raise JournalError(" ".join(str(said).split()))
 
-    def load(self) -> list[tuple[int, Debt]]:
+    def load(self) -> list[tuple[int, PendingDisconnect]]:
         """Read what is owed from an earlier life.
 
         :returns: the debts with their numbers, oldest first
@@ -174,7 +174,7 @@ def _plain(text: object) -> str:
     return text
 
 
-def _debt(row: Sequence[object]) -> Debt:
+def _debt(row: Sequence[object]) -> PendingDisconnect:
     """:returns: what a row says"""
     _, ws_uri, path, client, state, code, reason, closed_by, undelivered, ended_at = row
     uri = _plain(ws_uri)
@@ -186,7 +186,7 @@ def _debt(row: Sequence[object]) -> Debt:
         if not (isinstance(code, int) and isinstance(undelivered, int) and isinstance(ended_at, float)):
             raise ValueError("a row holds what was never written")
         end = End(Close(code, unquote(_plain(reason))), ClosedBy(_plain(closed_by)))
-    return Debt(
+    return PendingDisconnect(
         Identity(key, tag_of(key), uri),
         _plain(path).encode("ascii"),
         None if client is None else _plain(client),

@@ -15,7 +15,7 @@ from typing import Any
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from wsaas.net.listen import Door
+from wsaas.net.listen import ListeningPort
 
 #: Descriptors that are neither clients nor calls: listening sockets, the log, the journal, the loop's own.
 _FILES = 64
@@ -94,7 +94,7 @@ class Descriptors:
         self._reactor = reactor
         self._shares = shares
         self._probe: int | None = None
-        self._held: list[tuple[Door, int]] = []
+        self._held: list[tuple[ListeningPort, int]] = []
         self._said_at: float | None = None
         self._looks = LoopingCall(self._look)
         self._looks.clock = reactor
@@ -106,7 +106,7 @@ class Descriptors:
         """Whether somebody who comes now has to wait."""
         return bool(self._held)
 
-    def guard(self, door: Door, *, clients: bool) -> None:
+    def guard(self, door: ListeningPort, *, clients: bool) -> None:
         """Have a port accept only while there is room.
 
         :param clients: whether clients come here; else only pushers do
@@ -142,7 +142,7 @@ class Descriptors:
         os.close(free)
         return free >= mark
 
-    def _hold(self, door: Door, mark: int) -> None:
+    def _hold(self, door: ListeningPort, mark: int) -> None:
         self.shortages += 1
         door.pause()
         self._held.append((door, mark))

@@ -33,7 +33,7 @@ def with_backlog(description: str) -> str:
     return f"{description}:backlog={BACKLOG}"
 
 
-class Door:
+class ListeningPort:
     """A port that listens.
 
     :param port: what an endpoint's ``listen`` gave
@@ -177,19 +177,19 @@ def endpoints(reactor: Any, setting: str, descriptions: Sequence[str]) -> list[E
 
 def listen_all(
     places: Sequence[Endpoint | DefaultEndpoint], factory: IProtocolFactory, buffers: Buffers | None = None
-) -> Deferred[list[Door]]:
+) -> Deferred[list[ListeningPort]]:
     """Listen at every place; at none if one fails.
 
     :param buffers: accept with transports that write at once, and with these sizes; else with Twisted's
     :returns: fires with the doors; fails with :class:`~wsaas.errors.SettingsError`
     """
 
-    async def listen() -> list[Door]:
-        doors: list[Door] = []
+    async def listen() -> list[ListeningPort]:
+        doors: list[ListeningPort] = []
         try:
             for place in places:
                 opened = await place.listen(factory)
-                doors.extend(Door(port, adopted=place.adopted) for port in opened)
+                doors.extend(ListeningPort(port, adopted=place.adopted) for port in opened)
                 if buffers is not None:
                     for port in opened:
                         install(port, buffers)

@@ -67,7 +67,7 @@ class TlsError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class ServerCertificate:
     """A certificate with what it takes to show it.
 
     :param path: the file that it is from
@@ -152,7 +152,7 @@ def _names(certificate: x509.Certificate) -> tuple[bytes, ...]:
     return tuple(name.lower().encode() for name in names.get_values_for_type(x509.DNSName))
 
 
-def _identity(key_path: Path, path: Path, *more: Path) -> Identity:
+def _identity(key_path: Path, path: Path, *more: Path) -> ServerCertificate:
     """Read one.
 
     :param key_path: the file of the private key
@@ -162,7 +162,7 @@ def _identity(key_path: Path, path: Path, *more: Path) -> Identity:
     key = _private_key(key_path)
     certificates = [certificate for file in (path, *more) for certificate in _certificates(file, _read(file))]
     chain = _chain(path, key, certificates)
-    return Identity(path, key, chain, _names(chain[0]))
+    return ServerCertificate(path, key, chain, _names(chain[0]))
 
 
 def _is_default(path: Path) -> bool:
@@ -170,7 +170,7 @@ def _is_default(path: Path) -> bool:
     return path.stem == "default" or path.stem.endswith("_default")
 
 
-def _folder(folder: Path) -> list[Identity]:
+def _folder(folder: Path) -> list[ServerCertificate]:
     """:returns: all in a folder and below it, the default first"""
     try:
         next(folder.iterdir(), None)
@@ -208,7 +208,7 @@ def _set_groups(context: SSL.Context) -> None:
     lib.ERR_clear_error()
 
 
-def _context(identity: Identity, authorities: Sequence[x509.Certificate]) -> SSL.Context:
+def _context(identity: ServerCertificate, authorities: Sequence[x509.Certificate]) -> SSL.Context:
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_options(_OPTIONS)
@@ -258,13 +258,13 @@ class ServerTls:
 
     _log = Logger()
 
-    def __init__(self, where: str, read: Callable[[], Sequence[Identity]], ca: Path | None = None) -> None:
+    def __init__(self, where: str, read: Callable[[], Sequence[ServerCertificate]], ca: Path | None = None) -> None:
         self._where = where
         self._read = read
         self._ca = ca
         self._identities, self._default = self._load()
 
-    def _load(self) -> tuple[Sequence[Identity], SSL.Context]:
+    def _load(self) -> tuple[Sequence[ServerCertificate], SSL.Context]:
         identities = self._read()
         authorities = () if self._ca is None else _authorities(self._ca)
         contexts = [_context(identity, authorities) for identity in identities]
@@ -372,7 +372,7 @@ def unwrap(description: str) -> tuple[str, ServerTls | None]:
         if name in options:
             raise ValueError(f"not {name}=, TLS is 1.2 or 1.3 with ciphers that need none")
     ca = Path(options["caCerts"]) if "caCerts" in options else None
-    read: Callable[[], Sequence[Identity]]
+    read: Callable[[], Sequence[ServerCertificate]]
     if kind == "tls":
         if not options.get("path"):
             raise ValueError("no folder")  # which must not be the current one

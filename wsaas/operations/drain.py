@@ -91,7 +91,7 @@ class Drain:
                 count=self._pending.number,
             )
             for connection in self._registry:
-                connection.leave_to_next()
+                connection.record_end()
 
     async def _close(self, connections: list[Connection], until: float) -> None:
         """Close connections, spread over some time at most: the API gets a DELETE for each."""

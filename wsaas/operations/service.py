@@ -18,7 +18,7 @@ from wsaas.connections.totals import Totals
 from wsaas.errors import SettingsError
 from wsaas.net.descriptors import Descriptors
 from wsaas.net.http1.site import ClientSite
-from wsaas.net.listen import DefaultEndpoint, Door, Endpoint, listen_all
+from wsaas.net.listen import DefaultEndpoint, Endpoint, ListeningPort, listen_all
 from wsaas.net.transport import Buffers
 from wsaas.operations.drain import Drain
 from wsaas.operations.systemd import Notifier
@@ -54,7 +54,7 @@ class Listener:
     pushes: bool = False
     clients: bool = False
 
-    def close(self, door: Door) -> bool:
+    def close(self, door: ListeningPort) -> bool:
         """Let no new client in, if that can be done without keeping pushes out.
 
         :returns: whether it is done
@@ -126,7 +126,7 @@ class Gateway(Service):
         self._notifier = notifier
         self._descriptors = descriptors
         self._read_anew = read_anew
-        self._doors: list[tuple[Listener, Door]] = []
+        self._doors: list[tuple[Listener, ListeningPort]] = []
         self._drain: Drain | None = None
         self._hurried = False
         #: Whether it listens, and takes whoever comes.

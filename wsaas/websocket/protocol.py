@@ -318,7 +318,7 @@ class ClientProtocol(LeanServerProtocol):
             self.budgets.partial.used -= self._partial
             self._partial = 0
 
-    def dawdles(self) -> None:
+    def evict(self) -> None:
         """There is no room for parts of messages any more, and this one has begun before the others."""
         self.message_data = self.frame_data = []
         self._forget_partial()
@@ -354,7 +354,7 @@ class ClientProtocol(LeanServerProtocol):
         else:
             self.sendPong(payload)
             if self._output.buffered:
-                self.connection.look_soon()
+                self.connection.check_soon()
 
     def _onPong(self, payload: bytes) -> None:
         if self._asked:

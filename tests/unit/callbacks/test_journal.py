@@ -24,7 +24,7 @@ from wsaas.callbacks.journal_file import Batch, JournalFile
 from wsaas.callbacks.state_dir import StateDir
 from wsaas.connections.identity import Identity, tag_of
 from wsaas.connections.interfaces import NO_JOURNAL, Journal
-from wsaas.connections.messages import Close, ClosedBy, Debt, End, Handshake
+from wsaas.connections.messages import Close, ClosedBy, End, Handshake, PendingDisconnect
 from wsaas.errors import NotTried, SettingsError
 
 NOW = 1_700_000_000.0
@@ -43,9 +43,11 @@ def handshake(target: bytes = b"/chat", client: str | None = "192.0.2.1") -> Han
     return Handshake(target, b"gateway", True, client, b"https://o.test", b"agent", forwarded, "key", ("p",), "")
 
 
-def debt(key: str, state: str | None = None, end: End = CRASH, undelivered: int = 0, ended_at: float = NOW) -> Debt:
+def pending(
+    key: str, state: str | None = None, end: End = CRASH, undelivered: int = 0, ended_at: float = NOW
+) -> PendingDisconnect:
     """:returns: what the next life finds"""
-    return Debt(identity(key), b"/chat", "192.0.2.1", state, end, undelivered, ended_at)
+    return PendingDisconnect(identity(key), b"/chat", "192.0.2.1", state, end, undelivered, ended_at)
 
 
 class JournalCase(SynchronousTestCase):
@@ -61,13 +63,13 @@ class JournalCase(SynchronousTestCase):
         globalLogPublisher.addObserver(observer)
         self.addCleanup(globalLogPublisher.removeObserver, observer)
 
-    def owe(self, *keys: str) -> list[Deferred[None]]:
+    def begin(self, *keys: str) -> list[Deferred[None]]:
         """Take down debts."""
-        return [self.journal.owe(identity(key), handshake()) for key in keys]
+        return [self.journal.begin(identity(key), handshake()) for key in keys]
 
     def recorded(self, *keys: str) -> None:
         """Take down debts, and let everything be written."""
-        owed = self.owe(*keys)
+        owed = self.begin(*keys)
         while self.writer.batch is not None:
             self.writer.finish()
         for deferred in owed:
@@ -79,7 +81,7 @@ class JournalCase(SynchronousTestCase):
         while self.writer.batch is not None:
             self.writer.finish()
 
-    def next_life(self) -> list[Debt]:
+    def next_life(self) -> list[PendingDisconnect]:
         """:returns: what would be found if the process died now, by a life whose time begins anew"""
         copy, clock = MemoryWriter(), Clock()
         copy.rows = dict(self.writer.rows)
@@ -96,23 +98,23 @@ class WritingTests(JournalCase):
 
     def test_a_debt_is_safe_before_it_is_said_to_be(self) -> None:
         """And the POST waits until then."""
-        [deferred] = self.owe("a")
+        [deferred] = self.begin("a")
         self.assertNoResult(deferred)
         self.assertEqual(self.next_life(), [])
         self.writer.finish()
         self.successResultOf(deferred)
-        self.assertEqual(self.next_life(), [debt("a")])
+        self.assertEqual(self.next_life(), [pending("a")])
 
     def test_what_is_kept_of_a_handshake(self) -> None:
         """Path and address; no header, least of all a forwarded one."""
-        self.journal.owe(identity("a"), handshake(b"/x?y=1", None))
+        self.journal.begin(identity("a"), handshake(b"/x?y=1", None))
         (batch,) = self.writer.batches
         self.assertEqual(batch, Batch(opened=[(1, "http://gateway.test/a", "/x?y=1", None)]))
 
     def test_what_comes_meanwhile_is_one_batch(self) -> None:
         """The first goes at once."""
-        first = self.owe("a")
-        rest = self.owe("b", "c")
+        first = self.begin("a")
+        rest = self.begin("b", "c")
         self.journal.settle("b")
         self.assertEqual(len(self.writer.batches), 1)
         self.writer.finish()
@@ -122,21 +124,21 @@ class WritingTests(JournalCase):
         self.writer.finish()
         for deferred in rest:
             self.successResultOf(deferred)
-        self.assertEqual(self.next_life(), [debt("a"), debt("c")])
+        self.assertEqual(self.next_life(), [pending("a"), pending("c")])
         self.assertEqual(len(self.writer.batches), 2)
 
     def test_a_debt_that_comes_out_of_a_callback(self) -> None:
         """As when a POST is answered at once, and the client connects again."""
         later: list[Deferred[None]] = []
-        first, second = self.owe("a", "b")
-        first.addCallback(lambda _: later.extend(self.owe("c")))
+        first, second = self.begin("a", "b")
+        first.addCallback(lambda _: later.extend(self.begin("c")))
         self.writer.finish()
         self.writer.finish()
         self.successResultOf(second)
         if self.writer.batch is not None:
             self.writer.finish()
         self.successResultOf(later[0])
-        self.assertEqual(self.next_life(), [debt("a"), debt("b"), debt("c")])
+        self.assertEqual(self.next_life(), [pending("a"), pending("b"), pending("c")])
 
     def test_what_is_not_urgent_is_gathered(self) -> None:
         """One batch for many; what is settled meanwhile needs nothing else."""
@@ -153,14 +155,14 @@ class WritingTests(JournalCase):
         (batch,) = self.writer.batches[before:]
         self.assertEqual((batch.states, batch.settled), ({1: "s2", 2: "s"}, [3]))
         self.assertEqual(list(batch.ends), [2])
-        self.assertEqual(self.next_life(), [debt("a", "s2"), debt("b", "s", BYE, 3)])
+        self.assertEqual(self.next_life(), [pending("a", "s2"), pending("b", "s", BYE, 3)])
 
     def test_what_is_not_urgent_goes_with_what_is(self) -> None:
         """There is no batch of its own for it then."""
         self.recorded("a")
         self.journal.settle("a")
         self.recorded("b")
-        self.assertEqual((len(self.writer.batches), self.next_life()), (2, [debt("b")]))
+        self.assertEqual((len(self.writer.batches), self.next_life()), (2, [pending("b")]))
         self.clock.advance(1)
         self.assertIsNone(self.writer.batch)
 
@@ -170,7 +172,7 @@ class WritingTests(JournalCase):
         for state in ("s", ""):
             self.journal.remember("a", state)
             self.flush()
-        self.assertEqual(self.next_life(), [debt("a")])
+        self.assertEqual(self.next_life(), [pending("a")])
 
     def test_what_nobody_owes(self) -> None:
         """A key that was never taken down, or is settled."""
@@ -201,14 +203,14 @@ class EarlierLifeTests(JournalCase):
         self.journal.ended("b", BYE, 2)
         self.journal.remember("a", "s")
         self.flush()
-        self.assertEqual(self.next_life(), [debt("a", "s"), debt("b", None, BYE, 2)])
+        self.assertEqual(self.next_life(), [pending("a", "s"), pending("b", None, BYE, 2)])
 
     def test_the_time_for_paying_begins_once(self) -> None:
         """With the first start that finds the debt, not with each."""
         self.recorded("a")
         self.journal = DiskJournal(self.writer, self.clock)
         self.clock.advance(1000)
-        found = [debt("a", ended_at=NOW + 1000)]
+        found = [pending("a", ended_at=NOW + 1000)]
         self.assertEqual(self.journal.open(), found)
         self.flush()
         self.assertEqual(self.next_life(), found)
@@ -231,13 +233,13 @@ class FailureTests(JournalCase):
         """Check that a debt is not taken down, and the client is to come again."""
         error = self.failureResultOf(deferred, NotTried).value
         self.assertEqual((error.status, [name for name, _ in error.headers]), (503, [b"Retry-After"]))
-        self.assertFalse(error.owed)
+        self.assertFalse(error.needs_disconnect)
 
     def test_those_who_wait_are_refused(self) -> None:
         """Those of the batch, those behind it and all who come; with one error in the log."""
-        waiting = self.owe("a", "b")
+        waiting = self.begin("a", "b")
         self.writer.finish(FULL)
-        for deferred in (*waiting, *self.owe("c", "d")):
+        for deferred in (*waiting, *self.begin("c", "d")):
             self.refused(deferred)
         self.assertFalse(self.journal.healthy)
         self.assertEqual(len(self.said(LogLevel.error)), 1)
@@ -248,7 +250,7 @@ class FailureTests(JournalCase):
 
     def test_it_is_tried_again(self) -> None:
         """Every second, even if there is nothing to be written; when it works, all is as before."""
-        [deferred] = self.owe("a")
+        [deferred] = self.begin("a")
         self.writer.finish(FULL)
         self.refused(deferred)
         for _ in range(3):
@@ -260,7 +262,7 @@ class FailureTests(JournalCase):
         self.assertTrue(self.journal.healthy)
         self.assertEqual(len(self.said(LogLevel.warn)), 1)
         self.recorded("b")
-        self.assertEqual(self.next_life(), [debt("b")])
+        self.assertEqual(self.next_life(), [pending("b")])
 
     def test_an_empty_batch_proves_it(self) -> None:
         """What was refused may be all there was."""
@@ -288,7 +290,7 @@ class FailureTests(JournalCase):
 
     def test_a_write_that_failed_but_did_not(self) -> None:
         """A row that is there all the same is deleted: its POST was never sent."""
-        waiting = self.owe("a", "b")
+        waiting = self.begin("a", "b")
         self.writer.finish(FULL, all_the_same=True)
         for deferred in waiting:
             self.refused(deferred)
@@ -299,9 +301,9 @@ class FailureTests(JournalCase):
 
     def test_a_disk_that_does_not_answer(self) -> None:
         """After some seconds, nobody waits for it any more."""
-        waiting = self.owe("a", "b")
+        waiting = self.begin("a", "b")
         self.clock.advance(5)
-        for deferred in (*waiting, *self.owe("c")):
+        for deferred in (*waiting, *self.begin("c")):
             self.refused(deferred)
         self.assertFalse(self.journal.healthy)
         self.clock.advance(20)
@@ -316,7 +318,7 @@ class FailureTests(JournalCase):
         """Is waited for, however long it has been busy before."""
         self.recorded("a")
         self.clock.advance(4)
-        [deferred] = self.owe("b")
+        [deferred] = self.begin("b")
         self.clock.advance(2)
         self.assertNoResult(deferred)
         self.writer.finish()
@@ -324,7 +326,7 @@ class FailureTests(JournalCase):
 
     def test_a_disk_that_answers_late_with_an_error(self) -> None:
         """Everybody knows already."""
-        [deferred] = self.owe("a")
+        [deferred] = self.begin("a")
         self.clock.advance(5)
         self.refused(deferred)
         self.writer.finish(FULL)
@@ -351,7 +353,7 @@ class EndTests(JournalCase):
 
     def test_what_is_being_written_is_waited_for(self) -> None:
         """And what came meanwhile is written then."""
-        [deferred] = self.owe("a")
+        [deferred] = self.begin("a")
         self.journal.remember("a", "s")
         closed = self.journal.close()
         self.writer.finish()
@@ -367,7 +369,7 @@ class EndTests(JournalCase):
     def test_nobody_new(self) -> None:
         """A debt that comes too late is refused."""
         closed = self.journal.close()
-        self.failureResultOf(self.owe("a")[0], NotTried)
+        self.failureResultOf(self.begin("a")[0], NotTried)
         self.writer.finish()
         self.successResultOf(closed)
         self.journal.settle("a")
@@ -394,7 +396,7 @@ class NoJournalTests(SynchronousTestCase):
         self.assertTrue(NO_JOURNAL.healthy)
         self.assertEqual(NO_JOURNAL.open(), [])
         journal: Journal = NO_JOURNAL
-        self.assertIsNone(journal.owe(identity("a"), handshake()))
+        self.assertIsNone(journal.begin(identity("a"), handshake()))
         NO_JOURNAL.remember("a", "s")
         NO_JOURNAL.ended("a", BYE, 0)
         NO_JOURNAL.settle("a")
@@ -416,7 +418,7 @@ class ThreadTests(TestCase):
         """What one leaves, the next finds, and none but it."""
         journal = self.make()
         self.assertEqual(journal.open(), [])
-        waiting = [journal.owe(identity(str(number)), handshake()) for number in range(100)]
+        waiting = [journal.begin(identity(str(number)), handshake()) for number in range(100)]
         for deferred in waiting:
             await within(deferred, "the journal")
         for number in range(99):
@@ -447,7 +449,7 @@ class ThreadTests(TestCase):
         self.patch(JournalFile, "write", fail)
         self.patch(JournalFile, "prove", lambda file: fail(file, Batch()))
         with self.assertRaises(NotTried):
-            await within(journal.owe(identity("a"), handshake()), "the refusal")
+            await within(journal.begin(identity("a"), handshake()), "the refusal")
         self.assertFalse(journal.healthy)
         fault.clear()
         recovered: Deferred[None] = Deferred()
@@ -460,7 +462,7 @@ class ThreadTests(TestCase):
 
         look()
         await within(recovered, "the journal")
-        await within(journal.owe(identity("b"), handshake()), "the journal")
+        await within(journal.begin(identity("b"), handshake()), "the journal")
         await within(journal.close(), "the end")
 
     def test_a_damaged_file(self) -> None:
@@ -487,7 +489,7 @@ class InlineWriter:
         self._file = JournalFile(path)
         self.task: tuple[Callable[[], None], Done] | None = None
 
-    def open(self) -> list[tuple[int, Debt]]:
+    def open(self) -> list[tuple[int, PendingDisconnect]]:
         """Begin."""
         self._file.open()
         return self._file.load()
@@ -530,7 +532,7 @@ class Lives(RuleBasedStateMachine):
         self.clock.advance(NOW)
         self.begin()
 
-    def begin(self) -> list[Debt]:
+    def begin(self) -> list[PendingDisconnect]:
         """Begin a life in the newest folder."""
         self.folder = self.home / str(self.lives)
         self.folder.mkdir(exist_ok=True)
@@ -556,7 +558,7 @@ class Lives(RuleBasedStateMachine):
             self.waiting.pop(key, None)
             self.maybe.add(key)
 
-        deferred = self.journal.owe(identity(key), handshake())
+        deferred = self.journal.begin(identity(key), handshake())
         self.waiting[key] = deferred
         deferred.addCallbacks(recorded, refused)
 

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.properties import examples
 from wsaas.callbacks.journal_file import Batch, JournalFile
 from wsaas.connections.identity import Identity, tag_of
-from wsaas.connections.messages import Close, ClosedBy, Debt, End
+from wsaas.connections.messages import Close, ClosedBy, End, PendingDisconnect
 from wsaas.errors import JournalError
 
 CRASH = End(Close(1006), ClosedBy.CRASH)
@@ -34,11 +34,11 @@ def debt(
     undelivered: int = 0,
     ended_at: float = 0.0,
     client: str | None = "192.0.2.1",
-) -> Debt:
+) -> PendingDisconnect:
     """:returns: what is read of it"""
     key = f"key{number}"
     identity = Identity(key, tag_of(key), f"http://gateway.test/{key}")
-    return Debt(identity, b"/chat?room=%d" % number, client, state, end, undelivered, ended_at)
+    return PendingDisconnect(identity, b"/chat?room=%d" % number, client, state, end, undelivered, ended_at)
 
 
 class FileCase(SynchronousTestCase):
@@ -61,7 +61,7 @@ class FileCase(SynchronousTestCase):
         """Write one batch."""
         self.file.write(Batch(**parts))  # type: ignore[arg-type]  # the parts of a batch
 
-    def after_a_crash(self) -> list[tuple[int, Debt]]:
+    def after_a_crash(self) -> list[tuple[int, PendingDisconnect]]:
         """:returns: what the next process would read if this one died now"""
         with tempfile.TemporaryDirectory() as name:
             for file in FILES:

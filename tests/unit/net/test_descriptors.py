@@ -19,7 +19,7 @@ from tests.gate import handshake_request
 from tests.processes import PATIENCE, environment, start, twistd
 from tests.welcome_api import WelcomeApi
 from wsaas.net.descriptors import Descriptors, Shares, raise_limit, share_out
-from wsaas.net.listen import Door
+from wsaas.net.listen import ListeningPort
 
 
 class ShareTests(SynchronousTestCase):
@@ -109,7 +109,7 @@ class DescriptorsTests(SynchronousTestCase):
         self.addCleanup(self.descriptors.stop)
         self.port = ManyWait(100)
         self.addCleanup(self.close_all)
-        self.door = Door(self.port)  # type: ignore[arg-type]  # as much of a port as is needed
+        self.door = ListeningPort(self.port)  # type: ignore[arg-type]  # as much of a port as is needed
 
     def close_all(self) -> None:
         """Leave no socket open."""
@@ -184,7 +184,7 @@ class DescriptorsTests(SynchronousTestCase):
 
     def test_other_ports(self) -> None:
         """What has no such method is left alone."""
-        self.descriptors.guard(Door(object()), clients=True)  # type: ignore[arg-type]  # a port of another kind
+        self.descriptors.guard(ListeningPort(object()), clients=True)  # type: ignore[arg-type]  # a port of another kind
 
 
 LIMITED = """

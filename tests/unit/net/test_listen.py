@@ -24,7 +24,7 @@ from tests.descriptions import escaped
 from tests.processes import has_ipv6
 from wsaas.errors import SettingsError
 from wsaas.net import listen
-from wsaas.net.listen import BACKLOG, DefaultEndpoint, Door, Endpoint, endpoints, listen_all, with_backlog
+from wsaas.net.listen import BACKLOG, DefaultEndpoint, Endpoint, ListeningPort, endpoints, listen_all, with_backlog
 
 
 def factory() -> Factory:
@@ -159,7 +159,7 @@ class LoopbackTests(TestCase):
     def listening(self, *places: Endpoint | DefaultEndpoint) -> Deferred[list[IListeningPort]]:
         """:returns: fires with the ports, which the end of the test closes"""
 
-        def opened(doors: list[Door]) -> list[IListeningPort]:
+        def opened(doors: list[ListeningPort]) -> list[IListeningPort]:
             ports = [door.port for door in doors]
             for port in ports:
                 self.addCleanup(port.stopListening)
