@@ -39,7 +39,7 @@ class BuildTests(SynchronousTestCase):
         self.addCleanup(gateway.stopService)
         return machine, gateway
 
-    def test_certificates_to_read_anew(self) -> None:
+    def test_certificates_to_reload(self) -> None:
         """``API_CA`` or ``API_CERT`` alone make SIGHUP the signal for it, also on a terminal."""
         certificate, key = self_signed()
         path = Path(self.mktemp())

@@ -157,7 +157,7 @@ class TrustTests(TestCase):
             for read in (read_authorities, read_certificate):
                 self.assertIn(why, str(self.assertRaises(ValueError, read, path)))
 
-    async def test_read_anew(self) -> None:
+    async def test_reload(self) -> None:
         """New files count from then on; those of no use do not."""
         (old, _), (new, key) = self_signed("api.test"), self_signed("api.test")
         served = PrivateCertificate.loadPEM(new + key)
@@ -173,6 +173,6 @@ class TrustTests(TestCase):
             result, _ = await self.connect(trust, served, b"https://api.test/x")
             self.assertEqual(self.successResultOf(result).code, 200)
 
-    def test_nothing_to_read_anew(self) -> None:
+    def test_nothing_to_reload(self) -> None:
         """The system's roots are no file of ours."""
         self.assertFalse(ApiTrust(None, None).has_files)

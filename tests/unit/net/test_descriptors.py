@@ -109,7 +109,7 @@ class DescriptorsTests(SynchronousTestCase):
         self.addCleanup(self.descriptors.stop)
         self.port = ManyWait(100)
         self.addCleanup(self.close_all)
-        self.door = ListeningPort(self.port)  # type: ignore[arg-type]  # as much of a port as is needed
+        self.listening = ListeningPort(self.port)  # type: ignore[arg-type]  # as much of a port as is needed
 
     def close_all(self) -> None:
         """Leave no socket open."""
@@ -128,7 +128,7 @@ class DescriptorsTests(SynchronousTestCase):
 
     def test_waits_and_goes_on(self) -> None:
         """It never gets a number from the mark on, however often there is room."""
-        self.descriptors.guard(self.door, clients=True)
+        self.descriptors.guard(self.listening, clients=True)
         with capturedLogs() as logs:
             self.turn()
             taken = len(self.port.sockets)
@@ -148,7 +148,7 @@ class DescriptorsTests(SynchronousTestCase):
 
     def test_pushers_have_their_own(self) -> None:
         """Where clients get none any more, they still do."""
-        self.descriptors.guard(self.door, clients=False)
+        self.descriptors.guard(self.listening, clients=False)
         self.turn()
         self.assertGreaterEqual(max(self.port.sockets), self.mark)
         self.assertLess(max(self.port.sockets), self.last)
@@ -157,7 +157,7 @@ class DescriptorsTests(SynchronousTestCase):
         """The loop has other things to do, too."""
         self.descriptors = Descriptors(self.clock, Shares(1 << 20, 1 << 20, 1, 1))
         self.addCleanup(self.descriptors.stop)
-        self.descriptors.guard(self.door, clients=True)
+        self.descriptors.guard(self.listening, clients=True)
         self.turn()
         self.assertEqual(len(self.port.sockets), 64)
         self.turn()
@@ -166,16 +166,16 @@ class DescriptorsTests(SynchronousTestCase):
 
     def test_a_drain_is_not_undone(self) -> None:
         """A port that was paused for good stays so when there is room."""
-        self.descriptors.guard(self.door, clients=True)
+        self.descriptors.guard(self.listening, clients=True)
         self.turn()
-        self.door.pause()
+        self.listening.pause()
         self.close(2)
         self.clock.advance(0.1)
         self.assertFalse(self.port.reading)
 
     def test_no_timer_without_need(self) -> None:
         """Nor after it."""
-        self.descriptors.guard(self.door, clients=True)
+        self.descriptors.guard(self.listening, clients=True)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.turn()
         self.close(3)

@@ -159,8 +159,8 @@ class LoopbackTests(TestCase):
     def listening(self, *places: Endpoint | DefaultEndpoint) -> Deferred[list[IListeningPort]]:
         """:returns: fires with the ports, which the end of the test closes"""
 
-        def opened(doors: list[ListeningPort]) -> list[IListeningPort]:
-            ports = [door.port for door in doors]
+        def opened(listening: list[ListeningPort]) -> list[IListeningPort]:
+            ports = [each.port for each in listening]
             for port in ports:
                 self.addCleanup(port.stopListening)
             return ports

@@ -601,7 +601,7 @@ class ReloadTests(TlsCase):
         before.tls.write(b"still here")
         self.assertEqual(before.does(lambda: before.tls.read(100)), b"still here")
         event = self.events[-1]
-        self.assertIn("read anew", event["log_format"])
+        self.assertIn("reloaded", event["log_format"])
         self.assertEqual(event["where"], f"tls:{self.folder}:443")
 
     def test_in_the_middle_of_a_handshake(self) -> None:
@@ -652,7 +652,7 @@ class ReloadTests(TlsCase):
         self.assertEqual(self.shown(self.reloaded, None), "new.example")
 
     def test_authorities(self) -> None:
-        """Whose certificates are let in is read anew as well."""
+        """Whose certificates are let in is reloaded as well."""
         old, new = Authority("Old"), Authority("New")
         path = self.write("ca", old.certificate)
         served = self.served(f"tls:{self.folder}:443:caCerts={path}")

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: once in good order, twice in a hurry. SIGHUP: certificates anew."""
+"""SIGTERM and SIGINT: once in good order, twice in a hurry. SIGHUP: certificates are reloaded."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class SignalsTests(SynchronousTestCase):
             self.assertEqual(signal.getsignal(signal.SIGHUP), before)
 
     def test_a_terminal_that_is_closed(self) -> None:
-        """Ends what has nothing to read anew, as it does by itself."""
+        """Ends what has nothing to reload, as it does by itself."""
         for self.terminal, ends, installed in ((True, True, False), (True, False, True), (False, True, True)):
             signals = self.make(ends_with_terminal=ends)
             signals.install()
@@ -202,12 +202,12 @@ class ReloadTests(SynchronousTestCase):
         new = self.issue()
         self.assertEqual(self.shown(), old)
         os.kill(self.gateway.pid, signal.SIGHUP)
-        self.gateway.wait_for_line("certificates read anew: 1")
+        self.gateway.wait_for_line("certificates reloaded: 1")
         self.assertEqual(self.shown(), new)
         self.assertNotEqual(new, old)
         self.path.write_bytes(b"nonsense")
         os.kill(self.gateway.pid, signal.SIGHUP)
-        said = self.gateway.wait_for_line("ERROR.*not read anew.*").group()
+        said = self.gateway.wait_for_line("ERROR.*not reloaded.*").group()
         self.assertIn(f"{self.path}: no private key", said)
         self.assertEqual(self.shown(), new)
         self.assertEqual(self.ask(kept), first)
