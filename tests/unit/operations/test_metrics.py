@@ -23,7 +23,7 @@ from wsaas.counts import Histogram
 from wsaas.net.descriptors import Descriptors, Shares
 from wsaas.operations.admin import Readiness
 from wsaas.operations.loop_lag import Lag
-from wsaas.operations.metrics import Metric, Metrics, gateway_metrics, single
+from wsaas.operations.metrics import Measured, Metric, Metrics, gateway_metrics, single
 from wsaas.operations.process import Process
 
 PAGE = ROOT / "docs" / "metrics.rst"
@@ -41,7 +41,7 @@ def table(gate: Gate, readiness: Readiness | None = None) -> list[Metric]:
     """:returns: every metric of a gateway in memory"""
     descriptors = Descriptors(gate.clock, Shares(1, 1, 1, 1))
     parts = (gate.registry, gate.totals, gate.upgrade, gate.pushes, gate.api, descriptors)
-    return gateway_metrics(*parts, [gate.site], Lag(gate.clock), readiness or Readiness(), Process())
+    return gateway_metrics(Measured(*parts, [gate.site], Lag(gate.clock), readiness or Readiness(), Process()))
 
 
 def samples(page: bytes) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The service: what starts in which order, the looks at clients, and the end within DRAIN_TIMEOUT."""
+"""The service: start order, checks of connections, and the stop within DRAIN_TIMEOUT."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from wsaas.connections.timer_wheel import TimerWheel
 from wsaas.errors import SettingsError
 from wsaas.net.listen import Endpoint, endpoints
 from wsaas.operations import service as gateway
-from wsaas.operations.service import Gateway, Listener
+from wsaas.operations.service import Clients, Gateway, Hooks, Host, Listener, Timing
 from wsaas.operations.systemd import Notifier
 
 
@@ -144,24 +144,23 @@ class GatewayTestCase(SynchronousTestCase):
         places = endpoints(self.clock, "WS_LISTEN", clients.split())
         for place in places:
             place.adopted = adopted
-        doors: list[Endpoint] = endpoints(self.clock, "PUSH_LISTEN", pushes.split())
+        places_for_pushes: list[Endpoint] = endpoints(self.clock, "PUSH_LISTEN", pushes.split())
         listeners = [
             Listener(self.gate.site, places, "clients", pushes=shared, clients=True),
-            Listener(self.gate.push_site, doors, "pushes", pushes=True),
+            Listener(self.gate.push_site, places_for_pushes, "pushes", pushes=True),
         ]
         return Gateway(
             self.clock,
             listeners,
-            self.gate.upgrade,
-            self.gate.registry,
-            self.gate.totals,
-            check_every,
-            drain,
-            before=[before or self.note("before")],
-            hurry=self.gate.goodbyes.hurry,
-            after=[after or self.note("after")],
-            write=write or self.note("written"),
-            notifier=notifier,
+            Clients(self.gate.registry, self.gate.totals, self.gate.upgrade),
+            Timing(check_every, drain),
+            Hooks(
+                [before or self.note("before")],
+                self.gate.goodbyes.hurry,
+                [after or self.note("after")],
+                write or self.note("written"),
+            ),
+            Host(notifier),
         )
 
     def note(self, what: str) -> Callable[[], Deferred[None]]:
