@@ -43,7 +43,7 @@ class Signals:
         self._came = False
 
     def install(self) -> None:
-        """Install the handlers in front of the present ones; a signal that is ignored or left to the kernel stays so."""
+        """Install the handlers in front of those there are; a signal that is ignored or left to the kernel stays so."""
         for number in _ENDING:
             installed = signal.getsignal(number)
             if callable(installed):
