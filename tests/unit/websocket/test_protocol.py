@@ -83,7 +83,7 @@ class WebSocketTestCase(SynchronousTestCase):
     def assert_closed(
         self, code: int | None, by: str, *, told: int | None = None, answered: bool = True, in_time: bool = True
     ) -> None:
-        """The client gets this Close, and the API this delete.
+        """The client gets this Close, and the API this DELETE.
 
         :param code: of the Close frame that the client got; :data:`None`: without one
         :param told: the code that the API is told, if another
