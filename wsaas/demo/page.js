@@ -4,7 +4,7 @@
  *
  * Elements that scripts and tests may rely on:
  *   #status[data-state=connecting|open|lost]   the WebSocket      #lost, #lost-text, #reconnect   shown while there is none
- *   #members > li                              who is here        #open-tab                       link to a second tab
+ *   #members > li                              the members        #open-tab                       link to a second tab
  *   #chat-log > li[data-type=chat|pushed|notice]  messages        #message, #send                 the composer
  *   #target                                    whose ws_uri       #ws-uri                         that ws_uri
  *   #push-text, #push, #push-curl, #push-copy  the push           #close, #close-curl, #close-copy  the close
@@ -40,8 +40,8 @@ function make(tag, properties, ...children) {
 /* ---- names and colours ----------------------------------------------------------------------------------------- */
 
 const me = { name: sessionStorage.getItem("name") || "", wsUri: "" };
-const members = new Map(); // ws_uri -> name, of those who are here, without me
-const names = new Map(); // ws_uri -> name, of all that were ever heard of
+const members = new Map(); // ws_uri -> name, of the other members
+const names = new Map(); // ws_uri -> name, of all members so far
 
 const keyOf = (wsUri) => wsUri.slice(wsUri.lastIndexOf("/") + 1);
 
@@ -479,8 +479,8 @@ function watch() {
 
 /* ---- the picture at the top ------------------------------------------------------------------------------------ */
 
-function pulse(lane, direction) {
-  const track = document.querySelector(`[data-lane="${lane}"]`);
+function pulse(link, direction) {
+  const track = document.querySelector(`[data-link="${link}"]`);
   if (still.matches || document.hidden || track.querySelectorAll(".pulse").length > 6) return;
   const dot = make("i", { className: `pulse ${direction}` });
   dot.addEventListener("animationend", () => dot.remove());
