@@ -67,7 +67,7 @@ class TreeTests(SynchronousTestCase):
 
 
 class CarriedTests(SynchronousTestCase):
-    """What exceptions carry to whoever answers."""
+    """What exceptions carry for the answer."""
 
     def test_a_settings_error_is_one_sentence(self) -> None:
         """It names the setting, what was given and what is allowed, in one line."""
@@ -94,7 +94,7 @@ class CarriedTests(SynchronousTestCase):
         self.assertEqual((denied.reason, denied.needs_disconnect), ("the API answered 401", False))
 
     def test_some_only_say_what_happened(self) -> None:
-        """Whoever catches them knows what to do."""
+        """Their callers need no more than the class."""
         for cls in (NotPresentError, TooSlowError, ClientLeftError):
             self.assertIsInstance(cls(), WsaasError)
             self.assertNotIsInstance(cls(), CallbackFailed)

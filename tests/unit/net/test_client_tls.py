@@ -75,7 +75,7 @@ class TrustTests(TestCase):
         return result, b"".join(received)
 
     async def test_trusted(self) -> None:
-        """Whoever API_CA vouches for, by the name in API_URI."""
+        """A certificate of an authority in API_CA, for the name in API_URI."""
         certificate, key = self_signed("api.test")
         served = PrivateCertificate.loadPEM(certificate + key)
         result, received = await self.connect(self.trust(certificate, None), served, b"https://api.test/x")
@@ -98,7 +98,7 @@ class TrustTests(TestCase):
             self.assertIsInstance(self.failureResultOf(result), Failure)
 
     async def test_our_own_certificate(self) -> None:
-        """API_CERT is shown to whoever asks for it, with its chain."""
+        """API_CERT is sent, with its chain, to an API that asks for it."""
         certificate, key = self_signed("api.test")
         mine, my_key = self_signed("gateway.test")
         chain, _ = self_signed("intermediate.test")

@@ -33,7 +33,7 @@ class ShareTests(SynchronousTestCase):
         self.assertEqual(share_out(262_144, 256).awaited, 8192)
 
     def test_few(self) -> None:
-        """Everybody has some, whatever the limit."""
+        """Each share has some, whatever the limit."""
         for limit in (2, 10, 64, 100, 256, 1024, 4096):
             shares = share_out(limit, 256)
             self.assertGreater(shares.awaited, 0)
@@ -199,7 +199,7 @@ class ProcessTests(SynchronousTestCase):
     """A gateway with 100 descriptors."""
 
     def test_more_clients_than_descriptors(self) -> None:
-        """Those who are in are served; the others wait, and are served when there is room; calls to the API go on."""
+        """Open connections are served; new ones wait until descriptors are free; calls to the API go on."""
         api = WelcomeApi()
         thread = threading.Thread(target=api.serve_forever, args=(0.02,))
         thread.start()

@@ -184,7 +184,7 @@ class StrengthTests(TlsCase):
         ]
 
     def only(self, version: ssl.TLSVersion, ciphers: str | None = None) -> ssl.SSLContext:
-        """:returns: the context of a client that speaks one version, even one that nobody should"""
+        """:returns: the context of a client that speaks one version, even an obsolete one"""
         context = self.trusting()
         context.set_ciphers(ciphers or "ALL:@SECLEVEL=0")
         with warnings.catch_warnings():
@@ -416,7 +416,7 @@ class NameTests(TlsCase):
         self.shake(self.served(), ssl.create_default_context(cadata=certificate.decode()))
 
     def test_hidden_files(self) -> None:
-        """Are not read: somebody writes them, or Kubernetes keeps them."""
+        """Are not read: they are being written, or Kubernetes keeps them."""
         self.issue("x.pem", "a.example")
         self.write(".x.pem", b"half of it")
         self.write("..2026/x.pem", b"another way to it")

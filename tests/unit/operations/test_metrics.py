@@ -193,7 +193,7 @@ class GatewayMetricsTests(SynchronousTestCase):
             self.assertNotIn(secret.encode(), page)
 
     def test_trying_again(self) -> None:
-        """A message and a goodbye that the API does not take at first; others that it never takes."""
+        """A message and a DELETE that the API does not take at first; others that it never takes."""
         wire = self.gate.open()
         wire.deliver(frame(TEXT, b"x"))
         self.gate.agent.last.answer(503)
@@ -320,14 +320,14 @@ class PagesTests(ParsedTestCase):
                 self.assertEqual(target["datasource"]["uid"], "${datasource}")
 
     def test_every_metric_of_ours_is_on_the_dashboard(self) -> None:
-        """Nothing is measured that nobody looks at."""
+        """No metric is missing there."""
         asked = " ".join(self.queries(json.loads(DASHBOARD.read_text(encoding="utf-8"))))
         for name in self.labels:
             if name.startswith("wsaas_"):
                 self.assertIn(name, asked)
 
     def test_alerts(self) -> None:
-        """They look at what there is."""
+        """They name metrics that exist."""
         text = ALERTS.read_text(encoding="utf-8")
         queries = re.findall(r"^ +expr: (?:\|\n)?((?:.+\n)+?) +(?:for|labels):", text, re.MULTILINE)
         self.assertEqual(len(queries), text.count("- alert:"))

@@ -163,7 +163,7 @@ class ReloadTests(SynchronousTestCase):
         self.issue()
         self.port = free_port()
         listen = f"tls:{escaped(self.path.parent)}:{self.port}:interface=127.0.0.1"
-        # Nobody is to connect to that port but with TLS.
+        # The port must get no connection without TLS.
         self.gateway = Gateway([*twistd(), "--demo"], environment(WS_LISTEN=listen), self.port)
         self.addCleanup(self.gateway.stop)
         self.gateway.wait_for_line("listening: tcp:127")
@@ -195,7 +195,7 @@ class ReloadTests(SynchronousTestCase):
         return client.recv(65536).partition(b"\r\n")[0]
 
     def test_new_certificates(self) -> None:
-        """They are shown from then on, nobody is disconnected, and bad ones change nothing."""
+        """They are used from then on, no client is disconnected, and bad ones change nothing."""
         kept = self.connect()
         first = self.ask(kept)
         old = self.shown()
@@ -218,7 +218,7 @@ class ProcessTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Start an API, the gateway, and a client that does not answer a Close frame."""
-        # Whoever runs the tests in the background of a shell, or under nohup, ignores it, and a program inherits that.
+        # In the background of a shell, or under nohup, it is ignored, and a program inherits that.
         self.addCleanup(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler))
         api = ThreadingHTTPServer(("127.0.0.1", 0), Welcome)
         thread = threading.Thread(target=api.serve_forever, args=(0.02,))
@@ -247,5 +247,5 @@ class ProcessTests(SynchronousTestCase):
         self.hurried(signal.SIGTERM, signal.SIGTERM)
 
     def test_both(self) -> None:
-        """Ctrl-C, Ctrl-C, and somebody else's SIGTERM."""
+        """Ctrl-C, Ctrl-C, and a SIGTERM."""
         self.hurried(signal.SIGINT, signal.SIGINT, signal.SIGTERM)
