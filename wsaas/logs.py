@@ -210,7 +210,7 @@ class LogLimit:
     """Limits the rate of events by kind, and logs how many were left out.
 
     Only events with a member ``many`` are limited: it names the kind, in the plural. The number of events left out is
-    logged before the next event of any kind, which is the end of the process at the latest.
+    logged before the next event of any kind, such as one at the end of the process.
 
     :param observer: gets the events that pass
     :param most: events of a kind per second

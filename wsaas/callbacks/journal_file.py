@@ -26,6 +26,7 @@ _VERSION = 1
 
 # One statement writes a whole batch. Each step of sqlite3 releases Python's lock, and getting it back from a busy
 # reactor takes up to 5 ms: with a statement for each row, the journal would write only 200 rows a second under load.
+# The pending DELETEs are called debts in the file: its format is fixed.
 _SCHEMA = """
 CREATE TABLE debts (
     id INTEGER PRIMARY KEY, ws_uri TEXT NOT NULL, path TEXT NOT NULL, client TEXT, state TEXT,

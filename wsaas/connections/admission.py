@@ -47,6 +47,7 @@ class Admission:
         if totals.asking >= self._max_asking:
             raise _later(f"{self._max_asking} handshakes wait for the API", 2, "handshakes")
         if len(registry) >= _UNFINISHED * self._max_connections:
+            # "goodbyes" is the value of a label in the metrics, which stays.
             raise _later("the API has not taken the DELETEs of earlier connections yet", 5, "goodbyes")
         if totals.budgets.outgoing.exhausted or totals.budgets.incoming.exhausted:
             raise _later("too much waits for clients or for the API", 2, "memory")

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from wsaas.connections.messages import Handshake
     from wsaas.connections.totals import Shared
 
-#: After these ends, messages that had arrived are still delivered: the API was not told of the end before them.
+#: After these ends, messages that had arrived are still delivered: the end came from the client, not from the API.
 _STILL_DELIVERED = frozenset({ClosedBy.CLIENT, ClosedBy.TIMEOUT, ClosedBy.SLOW})
 
 
