@@ -1,4 +1,4 @@
-"""Both sides of a connection, in memory: a client and an API that do what a test says."""
+"""Fakes of a connection's client, callbacks and journal, in memory and controlled by the test."""
 
 from __future__ import annotations
 
@@ -10,18 +10,16 @@ from twisted.internet.task import Clock
 
 from wsaas.connections.identity import Identity
 from wsaas.connections.interfaces import Waiter
-from wsaas.connections.messages import Close, Debt, End, Grant, Handshake, Message
+from wsaas.connections.messages import Close, End, Grant, Handshake, Message, PendingDisconnect
 from wsaas.connections.retry import Backoff, Retries, Retry
 
 
 class MemoryPeer:
-    """A :class:`~wsaas.connections.interfaces.Peer` that keeps what it is told.
+    """A :class:`~wsaas.connections.interfaces.Peer` that records its calls.
 
-    The test says when bytes reach the kernel.
+    The test says when bytes reach the kernel. Every frame counts as its payload and two bytes of header.
 
-    Every frame counts as its payload and two bytes of header.
-
-    :param fast: whether they do so at once
+    :param fast: whether bytes reach the kernel at once
     """
 
     def __init__(self, *, fast: bool = True) -> None:
@@ -31,9 +29,9 @@ class MemoryPeer:
         self.crowded = False
         self.reading = True
         self.aborted = False
-        #: What the client gets, in order: messages, pings, the Close.
+        #: The frames for the client, in order: messages, pings, the Close.
         self.frames: list[Message | Close | str] = []
-        #: What the pings carried.
+        #: The payloads of the pings.
         self.ping_payloads: list[bytes] = []
         #: Raised by the next call of :meth:`send`.
         self.fault: Exception | None = None
@@ -54,7 +52,7 @@ class MemoryPeer:
         return self.frames.count("ping")
 
     def send(self, message: Message) -> bool:
-        """Keep a message."""
+        """Record a message."""
         fault, self.fault = self.fault, None
         if fault is not None:
             raise fault
@@ -62,12 +60,12 @@ class MemoryPeer:
         return self.buffered > 0
 
     def ping(self, payload: bytes = b"") -> None:
-        """Keep a ping."""
+        """Record a ping."""
         self.ping_payloads.append(payload)
         self._frame("ping", len(payload))
 
     def close(self, close: Close) -> None:
-        """Keep a Close."""
+        """Record a Close."""
         self._frame(close, 2 + len(close.reason.encode("utf-8")))
 
     def _frame(self, frame: Message | Close | str, size: int) -> None:
@@ -83,7 +81,7 @@ class MemoryPeer:
         self.sent += size
 
     def abort(self) -> None:
-        """Note it; the test tells the connection that it is lost."""
+        """Record the call; the test tells the connection that TCP is over."""
         self.aborted = True
 
     def pause(self) -> None:
@@ -91,12 +89,12 @@ class MemoryPeer:
         self.reading = False
 
     def resume(self) -> None:
-        """Read again."""
+        """Resume reading."""
         self.reading = True
 
 
 def no_retries() -> Retries:
-    """:returns: one attempt, whatever comes of it"""
+    """:returns: a schedule without a second attempt"""
     return Retries(Clock(), Backoff(lambda: 0.5), 0.0)
 
 
@@ -109,17 +107,17 @@ class PendingCalls:
     def __init__(self, retries: Retries | None = None) -> None:
         self._retries = retries or no_retries()
         self._began = 0.0
-        #: When the first attempt of the newest PUT began.
+        #: When the first attempt of the latest PUT started.
         self.first_began = 0.0
-        #: Each call that was begun, in order: the method, and for PUTs the number.
+        #: The calls that were started, in order: the method, and for PUTs the number.
         self.begun: list[str] = []
         #: The messages of the PUTs.
         self.messages: list[Message] = []
         #: The ``Ws-State`` of each call.
         self.states: list[str | None] = []
-        #: What the DELETEs said: the end and the number of undelivered messages.
-        self.goodbyes: list[tuple[End, int]] = []
-        #: How often a call was begun before the one before was over.
+        #: What the DELETEs carried: the end and the number of undelivered messages.
+        self.disconnects: list[tuple[End, int]] = []
+        #: How often a call was started before the previous one was over.
         self.overlaps = 0
         #: The answer that is awaited.
         self.pending: Deferred[Any] | None = None
@@ -150,12 +148,12 @@ class PendingCalls:
         self._begin(name, state).addCallbacks(waiter.answered, waiter.unanswered)
 
     def retry(self) -> Retry:
-        """How the message is tried again whose first attempt has just failed."""
+        """The retry schedule of the message whose first attempt has just failed."""
         return self._retries.begin(self._began)
 
     def disconnect(self, end: End, undelivered: int, state: str | None) -> Deferred[None]:
         """DELETE."""
-        self.goodbyes.append((end, undelivered))
+        self.disconnects.append((end, undelivered))
         return self._begin("DELETE", state)
 
     def answer(self, result: object = None) -> None:
@@ -169,45 +167,46 @@ class PendingCalls:
 
 
 class PendingJournal:
-    """A :class:`~wsaas.connections.interfaces.Journal` that keeps what it is told.
+    """A :class:`~wsaas.connections.interfaces.Journal` that records its calls.
 
-    The test says when debts are taken down."""
+    The test says when a connection is recorded.
+    """
 
     healthy = True
 
     def __init__(self) -> None:
-        #: What it was told, in order.
+        #: Its calls, in order.
         self.told: list[tuple[object, ...]] = []
         self._recorded: Deferred[None] = Deferred()
 
-    def open(self) -> list[Debt]:
-        """There was no earlier life."""
+    def open(self) -> list[PendingDisconnect]:
+        """:returns: nothing, as there was no earlier process"""
         return []
 
-    def owe(self, identity: Identity, handshake: Handshake) -> Deferred[None]:
-        """Take a debt down, later."""
-        self.told.append(("owe", identity.key, handshake.target))
+    def begin(self, identity: Identity, handshake: Handshake) -> Deferred[None]:
+        """Record a connection, later."""
+        self.told.append(("begin", identity.key, handshake.target))
         return self._recorded
 
     def record(self, error: Exception | None = None) -> None:
-        """Have taken it down, or failed."""
+        """Report that the connection is recorded, or could not be."""
         if error is None:
             self._recorded.callback(None)
         else:
             self._recorded.errback(error)
 
     def remember(self, key: str, state: str | None) -> None:
-        """Keep a state."""
+        """Record the call."""
         self.told.append(("remember", key, state))
 
     def ended(self, key: str, end: End, undelivered: int) -> None:
-        """Keep an end."""
+        """Record the call."""
         self.told.append(("ended", key, end, undelivered))
 
     def settle(self, key: str) -> None:
-        """Keep it."""
+        """Record the call."""
         self.told.append(("settle", key))
 
     def close(self) -> Deferred[None]:
-        """Nothing is open."""
+        """No connection closes the journal."""
         raise AssertionError("no connection ends it")

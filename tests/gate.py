@@ -29,11 +29,11 @@ from wsaas.callbacks.slots import Slots
 from wsaas.callbacks.treq_client import ApiClient, PlainClient
 from wsaas.connections.addresses import Addresses
 from wsaas.connections.admission import Admission
-from wsaas.connections.connection import Connection, Shared
+from wsaas.connections.connection import Connection
 from wsaas.connections.identity import Identity, new_identity
 from wsaas.connections.registry import Registry
 from wsaas.connections.retry import Backoff, Retries
-from wsaas.connections.totals import Totals
+from wsaas.connections.totals import Shared, Totals
 from wsaas.net.http1.handshake_lane import HandshakeLane
 from wsaas.net.http1.push_lane import PushLane
 from wsaas.net.http1.site import ClientSite

@@ -1,4 +1,4 @@
-"""The API's end of connections that an agent makes in a memory reactor."""
+"""An API in memory: the other end of an agent's connections."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.gate import NOW, Wire
 
 @dataclass
 class ReceivedRequest:
-    """A request, as it stood on the wire. Names of headers in lower case."""
+    """A request as it was on the wire. Names of headers in lower case."""
 
     line: str
     headers: dict[str, list[str]] = field(default_factory=dict)
@@ -27,7 +27,7 @@ class ReceivedRequest:
 
 
 def read_requests(data: bytes) -> list[ReceivedRequest]:
-    """Read nothing but whole requests, none of them chunked."""
+    """Parse complete requests, none of them chunked."""
     requests = []
     while data:
         head, end, data = data.partition(b"\r\n\r\n")
@@ -55,7 +55,7 @@ def answer_bytes(status: int = 200, body: bytes = b"", *headers: str) -> bytes:
 
 
 class MemoryApi:
-    """Meets the connections of an agent.
+    """Accepts or refuses the connections of an agent.
 
     :ivar reactor: for the agent
     """

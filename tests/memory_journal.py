@@ -1,4 +1,4 @@
-"""A journal's file in memory, which writes when the test says so."""
+"""The journal's file in memory; the test says when it writes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import unquote
 from wsaas.callbacks.journal import Done
 from wsaas.callbacks.journal_file import Batch
 from wsaas.connections.identity import Identity, tag_of
-from wsaas.connections.messages import Close, ClosedBy, Debt, End
+from wsaas.connections.messages import Close, ClosedBy, End, PendingDisconnect
 
 CRASH = End(Close(1006), ClosedBy.CRASH)
 
@@ -16,26 +16,26 @@ CRASH = End(Close(1006), ClosedBy.CRASH)
 class MemoryWriter:
     """A :class:`~wsaas.callbacks.journal.Writer`.
 
-    :param at_once: whether it writes as soon as it is asked to
+    :param at_once: whether each batch is written at once
     """
 
     def __init__(self, *, at_once: bool = False) -> None:
-        #: What is written, by number.
-        self.rows: dict[int, Debt] = {}
-        #: Every batch that was asked for, in order.
+        #: The rows in the file, by number.
+        self.rows: dict[int, PendingDisconnect] = {}
+        #: All batches, in order.
         self.batches: list[Batch] = []
-        #: What is being written.
+        #: The batch that is being written.
         self.batch: Batch | None = None
         self.closed = False
         self._at_once = at_once
         self._done: Done | None = None
 
-    def open(self) -> list[tuple[int, Debt]]:
-        """:returns: what is written"""
+    def open(self) -> list[tuple[int, PendingDisconnect]]:
+        """:returns: the rows in the file"""
         return sorted(self.rows.items())
 
     def write(self, batch: Batch, done: Done) -> None:
-        """Begin to write."""
+        """Start to write a batch."""
         assert self._done is None, "two batches at a time"
         assert not self.closed, "written after the end"
         self.batches.append(batch)
@@ -44,9 +44,9 @@ class MemoryWriter:
             self.finish()
 
     def finish(self, error: Exception | None = None, *, all_the_same: bool = False) -> None:
-        """Have written, or failed.
+        """Report that the batch is written, or that writing failed.
 
-        :param all_the_same: whether it is written though it failed
+        :param all_the_same: whether a batch that failed is in the file all the same
         """
         batch, self.batch = self.batch, None
         done, self._done = self._done, None
@@ -60,7 +60,7 @@ class MemoryWriter:
             assert number not in self.rows, "a number twice"
             key = ws_uri.rpartition("/")[2]
             identity = Identity(key, tag_of(key), ws_uri)
-            self.rows[number] = Debt(identity, path.encode(), client, None, CRASH, 0, 0.0)
+            self.rows[number] = PendingDisconnect(identity, path.encode(), client, None, CRASH, 0, 0.0)
         for number, state in batch.states.items():
             if number in self.rows:
                 self.rows[number] = replace(self.rows[number], state=state)
@@ -72,7 +72,7 @@ class MemoryWriter:
             self.rows.pop(number, None)
 
     def close(self, done: Done) -> None:
-        """End."""
+        """Close the file."""
         assert self.batch is None, "closed while it writes"
         self.closed = True
         done(None)

@@ -1,4 +1,4 @@
-"""How much the property tests try, and how they tell what they found."""
+"""Settings of the property tests: how many examples they try, and how a failing example is reported."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from twisted.trial.unittest import FailTest
 
 _P = ParamSpec("_P")
 
-#: Where changes are judged, the same examples each time: none is refused for what it did not do. All others who run the
-#: tests, and ``python -m fuzz``, look for new ones.
+#: In CI the same examples each time, so that no change fails for an old fault; elsewhere, and in ``python -m fuzz``,
+#: new ones.
 _usual = settings(deadline=None, derandomize="CI" in os.environ)
 
 

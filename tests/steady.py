@@ -1,4 +1,4 @@
-"""A reactor's time that stands still while the process does, so that a busy machine makes no client late."""
+"""A clock for the reactor that stops while the process does, so that no client is late on a busy machine."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ MAX_STEP = 0.03
 
 
 class SteadyTime:
-    """Goes on by little from one reading to the next, however late that comes. Readings have to come all the time.
+    """A clock that goes on by :data:`MAX_STEP` at most between two readings; something must read it all the time.
 
-    :param seconds: the time that does not wait, in seconds
+    :param seconds: gives the real time, in seconds
     """
 
     def __init__(self, seconds: Callable[[], float]) -> None:
@@ -27,7 +27,7 @@ class SteadyTime:
         self._lost = 0.0
 
     def seconds(self) -> float:
-        """:returns: the time in seconds, without that in which nobody read it"""
+        """:returns: the time in seconds, less the gaps between readings"""
         now = self._seconds()
         self._lost += max(0.0, now - self._read_at - MAX_STEP)
         self._read_at = now

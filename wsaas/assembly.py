@@ -21,13 +21,12 @@ from wsaas.callbacks.state_dir import StateDir
 from wsaas.callbacks.treq_client import ApiClient, CallsApi, PlainClient
 from wsaas.connections.addresses import Addresses
 from wsaas.connections.admission import Admission
-from wsaas.connections.connection import Shared
 from wsaas.connections.identity import new_identity
 from wsaas.connections.interfaces import NO_JOURNAL, Journal
 from wsaas.connections.registry import Registry
 from wsaas.connections.retry import Backoff, Retries
 from wsaas.connections.timer_wheel import WIDTH
-from wsaas.connections.totals import Totals
+from wsaas.connections.totals import Shared, Totals
 from wsaas.demo import Demo
 from wsaas.errors import SettingsError
 from wsaas.limits import Budgets, total_for
@@ -43,7 +42,7 @@ from wsaas.net.transport import Buffers
 from wsaas.operations.admin import Readiness, admin_site
 from wsaas.operations.loop_lag import Lag
 from wsaas.operations.process import Process
-from wsaas.operations.service import Gateway, Listener
+from wsaas.operations.service import Clients, Gateway, Hooks, Host, Listener, Timing
 from wsaas.operations.systemd import Notifier
 from wsaas.pushes.resource import PushResource
 from wsaas.pushes.tokens import PushTokens
@@ -109,11 +108,15 @@ def _admin(
     """
     places = settings.listen.admin
     try:
-        from wsaas.operations.metrics import Metrics, gateway_metrics  # noqa: PLC0415 - prometheus_client is an extra
+        from wsaas.operations.metrics import (  # noqa: PLC0415 - prometheus_client is an extra
+            Measured,
+            Metrics,
+            gateway_metrics,
+        )
     except ImportError as error:
         allowed = "endpoints, if prometheus_client is installed: pip install prometheus_client"
         raise SettingsError("ADMIN_LISTEN", " ".join(places), allowed) from error
-    metrics = Metrics(gateway_metrics(*parts, sites, lag, readiness, Process()))
+    metrics = Metrics(gateway_metrics(Measured(*parts, sites, lag, readiness, Process())))
     return Listener(admin_site(readiness, metrics, reactor), endpoints(reactor, "ADMIN_LISTEN", places), "admin")
 
 
@@ -136,7 +139,7 @@ def build(
     uri = "" if settings.api_uri is None else settings.api_uri.uri
     trust = api_trust(settings, uri)
     client, agent = api_client(settings, trust, uri, reactor)
-    # A look is late by twice that at most: once in its bucket, and once for the next pass.
+    # A check is late by twice that at most: once for its bucket, and once for the next pass.
     check_every = max(0.005, min(WIDTH, timeout / 20)) if timeout else WIDTH
     shares = share_out(open_files, settings.api.max_requests)
     max_connections = settings.max_connections or shares.connections
@@ -156,7 +159,7 @@ def build(
         goodbyes.stop()
         return succeed(None)
 
-    def read_anew() -> None:
+    def reload() -> None:
         if trust.reload():
             agent.renew()
             breaker.renew()
@@ -245,18 +248,10 @@ def build(
     gateway = Gateway(
         reactor,
         listeners,
-        upgrade,
-        registry,
-        totals,
-        check_every,
-        settings.drain_timeout,
-        before=before,
-        hurry=goodbyes.hurry,
-        after=after,
-        write=journal.close,
-        notifier=Notifier(reactor, environ or {}, lambda: f"{registry.addressed} clients"),
-        descriptors=descriptors,
-        read_anew=read_anew if trust.has_files else None,
+        Clients(registry, totals, upgrade),
+        Timing(check_every, settings.drain_timeout),
+        Hooks(before, goodbyes.hurry, after, journal.close, reload if trust.has_files else None),
+        Host(Notifier(reactor, environ or {}, lambda: f"{registry.addressed} clients"), descriptors),
     )
     readiness.add("starting", lambda: None if gateway.ready or gateway.stopping else "the gateway is starting")
     readiness.add("journal", lambda: None if journal.healthy else "the journal cannot be written (STATE_DIR)")

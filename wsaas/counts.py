@@ -1,6 +1,6 @@
-"""What happened, as plain numbers: counted where it happens, read by the metrics when somebody asks.
+"""Counters as plain numbers, incremented where things happen and read only when the metrics are scraped.
 
-An integer that is added to costs 20 ns; an object of a metrics library ten to fifty times that, with every message.
+Adding to an integer takes 20 ns; a metrics library's object takes ten to fifty times as long, for every message.
 """
 
 from __future__ import annotations
@@ -9,23 +9,23 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
 
-#: Upper ends in seconds, for what the API takes.
+#: Upper bounds in seconds for the duration of calls to the API.
 CALL_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-#: How an attempt without a complete answer failed: the ``kind`` of its error, or a fault of ours.
+#: How an attempt without a complete answer failed: the ``kind`` of its exception, or a fault of the gateway.
 FAILURES = ("not_sent", "no_answer", "timed_out", "unusable", "fault")
 
 
 class Histogram:
-    """How often a value fell between which bounds.
+    """Counts values by range.
 
-    :param bounds: the upper ends, growing; a value on one of them belongs below it
+    :param bounds: the upper bounds in ascending order, each included in its range
     """
 
     __slots__ = ("bounds", "counts", "total")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = tuple(bounds)
-        #: One for each bound, and one for what is above them all.
+        #: One count for each bound, and one for values above them all.
         self.counts = [0] * (len(self.bounds) + 1)
         #: The sum of all values.
         self.total = 0.0
@@ -37,16 +37,16 @@ class Histogram:
 
 
 class Attempts:
-    """The attempts of one method at calling the API."""
+    """Counts the attempts of one method at calling the API."""
 
     __slots__ = ("answers", "failures", "seconds")
 
     def __init__(self) -> None:
-        #: Complete answers, by the first digit of their status.
+        #: Complete answers, by the first digit of the status.
         self.answers = [0] * 10
-        #: Attempts without one, by what happened.
+        #: Attempts without a complete answer, by what happened.
         self.failures = dict.fromkeys(FAILURES, 0)
-        #: How long all of them took.
+        #: How long the attempts took.
         self.seconds = Histogram(CALL_SECONDS)
 
     def answered(self, status: int, seconds: float) -> None:
@@ -54,15 +54,15 @@ class Attempts:
 
         :param seconds: how long it took
         """
-        # A status that begins with 0 is none, but servers are free to say anything.
+        # There is no status that begins with 0, but a server may send one.
         self.answers[status // 100 % 10] += 1
-        # Not add(): this is the hot path.
+        # The body of add(), inlined: this is the hot path.
         histogram = self.seconds
         histogram.counts[bisect_left(CALL_SECONDS, seconds)] += 1
         histogram.total += seconds
 
     def failed(self, error: BaseException | None, seconds: float) -> None:
-        """Count an attempt that brought none.
+        """Count an attempt without a complete answer.
 
         :param error: what happened
         :param seconds: how long it took
@@ -73,5 +73,5 @@ class Attempts:
 
 
 def attempts() -> defaultdict[str, Attempts]:
-    """:returns: what is to count attempts, by method"""
+    """:returns: counters of attempts, by method"""
     return defaultdict(Attempts, {method: Attempts() for method in ("POST", "PUT", "DELETE")})

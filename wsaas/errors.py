@@ -1,31 +1,31 @@
-"""The tree of what can go wrong.
+"""The tree of exceptions.
 
-An exception that reaches an HTTP peer carries the status it is answered with; one that ends a connection carries the
-close code and who closed.
+An exception that reaches an HTTP peer carries the status of the answer; one that ends a connection carries the close
+code and the ``Ws-Closed-By``.
 
 ::
 
     WsaasError
-    ├── SettingsError                  a setting that cannot be used; the process does not start
-    ├── HandshakeRefused               status: what the client is answered instead of 101
-    ├── PushRefused                    status and code: what the pusher is answered
+    ├── SettingsError                  a setting that cannot be used: the process does not start
+    ├── HandshakeRefused               with the status of the answer to the client
+    ├── PushRefused                    with the status and code of the answer to the pusher
     ├── NotPresentError                the connection is closing or over
-    ├── TooSlowError                   its client does not read
+    ├── TooSlowError                   the client does not read
     │   └── TooManyWaitError           … or answers its pings too slowly
-    ├── ClientLeftError                its client left before the API's grant could be used
-    ├── JournalError                   the file in STATE_DIR is of no use
+    ├── ClientLeftError                the client left before the API's grant could be used
+    ├── JournalError                   the file in STATE_DIR cannot be used
     └── CallbackFailed                 a callback that brought no usable answer
-        ├── NotSent                    it is known never to have reached the API
+        ├── NotSent                    the call never reached the API
         │   ├── NotVerified            … because its certificate was not accepted
         │   ├── NoSlot                 … because API_MAX_REQUESTS others were on the wire
-        │   └── NotTried               … because the API is down, or no more can be owed to it
+        │   └── NotTried               … because the API is down, or too many DELETEs are pending
         ├── NoAnswer                   sent, but no complete answer came
         │   └── TimedOut               … within API_TIMEOUT
-        ├── Unsuccessful               a complete answer with a status that promises no success now: 5xx, 429, …
+        ├── Unsuccessful               a complete answer with a status of failure: 5xx, 429, …
         ├── Unusable                   a complete answer that breaks the contract
-        ├── GatewayFault               not the API's doing
+        ├── GatewayFault               a fault of the gateway itself
         ├── Unauthorized               a complete 401 to a message: the credentials no longer hold
-        └── Denied                     a complete answer: the API does not want this client
+        └── Denied                     a complete answer: the API refused the client
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ class SettingsError(WsaasError):
     """A setting that cannot be used.
 
     :param name: the setting, as in the environment
-    :param given: what was given, as the operator wrote it
-    :param allowed: what would be right, as the rest of the sentence "allowed: …"
+    :param given: its value, as the operator wrote it
+    :param allowed: what is allowed, as the rest of the sentence "allowed: …"
     """
 
     def __init__(self, name: str, given: str, allowed: str) -> None:
-        # What is allowed may end with the name of a file, which may have any characters.
+        # It may end with the name of a file, which may contain any characters.
         self.allowed = "".join(each if each.isprintable() else repr(each)[1:-1] for each in allowed)
         super().__init__(f"{name}: {given!r} cannot be used; allowed: {self.allowed}")
         self.name = name
         self.given = given
 
 
-#: What is wrong with a handshake, by the status of the answer, where no better word is given.
+#: The kind of a refusal for the metrics, by status, if none is given.
 _REFUSAL_KINDS = {400: "malformed", 403: "origin", 414: "too_long", 426: "version", 431: "too_long", 503: "draining"}
 
 
@@ -103,7 +103,7 @@ class TooSlowError(WsaasError):
 
 
 class TooManyWaitError(TooSlowError):
-    """As many pushes as may wait for the client's pong do so already."""
+    """Too many pushes wait for the client's pong already."""
 
 
 class ClientLeftError(WsaasError):
@@ -111,30 +111,30 @@ class ClientLeftError(WsaasError):
 
 
 class JournalError(WsaasError):
-    """The journal's file is damaged or not ours, or cannot be opened."""
+    """The journal's file is damaged, of another program, or cannot be opened."""
 
 
 class CallbackFailed(WsaasError):
-    """A callback brought no answer that counts.
+    """A callback brought no usable answer.
 
     :param reason: what happened, for the log
     """
 
     #: One word for the metrics.
     kind = "fault"
-    #: What a client that asked to connect is answered.
+    #: The status of the answer to a client that asked to connect.
     status: int = HTTPStatus.BAD_GATEWAY
     #: Further headers of that answer.
     headers: Sequence[tuple[bytes, bytes]] = ()
-    #: Whether the API may have seen the call, so that a DELETE is owed after a POST.
-    owed: bool = True
-    #: Whether the API has answered the call, so that a message in it is not lost.
+    #: Whether a connection whose POST failed so needs a DELETE, as the API may have seen the POST.
+    needs_disconnect: bool = True
+    #: Whether the API answered the call, so that the message in it was not lost.
     answered: bool = False
-    #: Whether it may be over soon, so that a message is tried again (protocol §2.3).
+    #: Whether the failure may be temporary, so that a message is tried again (protocol §2.3).
     passing: bool = False
     #: The ``Retry-After`` of the answer, if it has one.
     retry_after: bytes | None = None
-    #: The close code and ``Ws-Closed-By`` of a connection that ends by this.
+    #: The close code and ``Ws-Closed-By`` of a connection that ends by this failure.
     close_code: int = 1013
     closed_by: str = "unreachable"
 
@@ -144,12 +144,12 @@ class CallbackFailed(WsaasError):
 
 
 class NotSent(CallbackFailed):
-    """The call is known never to have reached the API: no connection, or an unverified one."""
+    """The call never reached the API: there was no connection, or no verified one."""
 
     kind = "not_sent"
     status = HTTPStatus.SERVICE_UNAVAILABLE
     headers: Sequence[tuple[bytes, bytes]] = ((b"Retry-After", b"5"),)
-    owed = False
+    needs_disconnect = False
     passing = True
 
 
@@ -167,7 +167,7 @@ class NotTried(NotSent):
     """The call was not even tried.
 
     :param reason: what happened, for the log
-    :param seconds: when it is worth another try
+    :param seconds: the ``Retry-After`` for the client
     """
 
     kind = "not_tried"
@@ -192,7 +192,7 @@ class TimedOut(NoAnswer):
 
 
 class Unsuccessful(CallbackFailed):
-    """The API answered that it cannot now.
+    """The API answered with a status of failure that may be temporary.
 
     :param reason: what it answered, for the log
     :param retry_after: the value of its ``Retry-After``
@@ -216,7 +216,7 @@ class Unusable(CallbackFailed):
 
 
 class GatewayFault(CallbackFailed):
-    """A fault of the gateway's own, met while it made a callback."""
+    """A fault of the gateway itself during a callback."""
 
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     close_code = 1011
@@ -233,15 +233,15 @@ class Unauthorized(CallbackFailed):
 
 
 class Denied(CallbackFailed):
-    """The API does not want this client.
+    """The API refused the client.
 
-    :param reason: what the API said, for the log
-    :param status: what the client is answered
-    :param headers: those of the API's headers that pass through
+    :param reason: what the API answered, for the log
+    :param status: the status of the answer to the client
+    :param headers: the headers of the API's answer that are passed on
     """
 
     kind = "denied"
-    owed = False
+    needs_disconnect = False
 
     def __init__(self, reason: str, status: int, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         super().__init__(reason)

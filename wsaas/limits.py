@@ -1,7 +1,7 @@
-"""What is kept in memory for all connections together, and how much of it there may be.
+"""Bounds on what is kept in memory for all connections together: bytes that wait, and incomplete work.
 
-Each connection has its own bounds; a thousand connections at their bounds are too much all the same. What goes straight
-to the kernel or straight to the API is not counted: only what waits.
+Each connection has its own bounds, but a thousand connections at their bounds would still be too much. Only bytes that
+wait are counted, not what goes straight to the kernel or to the API.
 """
 
 from __future__ import annotations
@@ -9,101 +9,102 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-#: Bytes that everything that waits counts for besides its own: what Python needs to keep it.
+#: Bytes that each waiting object counts for besides its content: Python's overhead.
 OVERHEAD = 96
 
 
 class Budget:
-    """Bytes of one kind.
+    """Counts bytes of one kind against a limit.
 
-    It refuses nothing by itself: those who keep bytes ask whether it is exhausted before they take more.
+    It refuses nothing by itself: its users check whether it is exhausted before they keep more.
 
-    :param limit: bytes that may be kept, give or take what one read or one message brings
+    :param limit: bytes that may be kept, exceeded by one read or one message at most
     """
 
     __slots__ = ("limit", "used")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        #: Bytes that are kept.
+        #: Bytes that are kept now.
         self.used = 0
 
     @property
     def exhausted(self) -> bool:
-        """Whether nobody should keep more."""
+        """Whether no more bytes should be kept."""
         return self.used >= self.limit
 
     @property
     def overrun(self) -> bool:
-        """Whether those who kept more all the same have to go."""
+        """Whether so much is kept that connections with a part in it must be closed."""
         return self.used >= 2 * self.limit
 
 
 class Budgets:
-    """All kinds; none can use up another's.
+    """The budgets of all kinds of bytes; none can use up another's.
 
-    :param total: bytes of all together
+    :param total: bytes of all budgets together
     """
 
     __slots__ = ("bodies", "incoming", "outgoing", "partial")
 
     def __init__(self, total: int = 1 << 29) -> None:
-        #: What waits for clients.
+        #: Bytes that wait for clients.
         self.outgoing = Budget(total * 3 // 8)
-        #: Messages that wait for the API: beyond the limit who has some is not read, beyond twice as much it has to go.
+        #: Messages that wait for the API. Beyond the limit, clients that have some are not read; beyond twice the
+        #: limit, they are closed.
         self.incoming = Budget(total * 3 // 16)
-        #: Parts of messages that are not complete.
+        #: Parts of incomplete messages.
         self.partial = Budget(total // 8)
-        #: Bodies of pushes on their way.
+        #: Bodies of pushes that are being received.
         self.bodies = Budget(total // 8)
 
 
 def total_for(max_buffer: int) -> int:
-    """Choose how much may be kept in all: 512 MiB, or more where one connection may keep so much.
+    """Choose the total of all budgets: 512 MiB, or more if a single connection may keep much.
 
-    :param max_buffer: bytes that one connection may keep, in each direction
+    :param max_buffer: bytes that one connection may keep in each direction (``WS_MAX_BUFFER``)
     """
     return max(1 << 29, 64 * max_buffer)
 
 
 class Queue:
-    """Those who have begun something and not finished it, the eldest first. Beyond a bound, the eldest has to go.
+    """A bounded queue of unfinished work, such as incomplete requests. Beyond the bound the oldest entry is evicted.
 
-    Who is honest is done soon; so it is those who dawdle that make room, however many they are.
+    An honest client finishes soon, so that the oldest entries belong to clients that only hold on to resources.
 
-    :param most: how many there may be
-    :param give_up: called with the one that has to go; it has left then
+    :param most: how many entries there may be
+    :param evict: called with an entry that is evicted, after it has left the queue
     """
 
-    __slots__ = ("_give_up", "_most", "_waiting")
+    __slots__ = ("_evict", "_most", "_waiting")
 
-    def __init__(self, most: int, give_up: Callable[[Any], object]) -> None:
+    def __init__(self, most: int, evict: Callable[[Any], object]) -> None:
         self._most = most
-        self._give_up = give_up
-        # A dict keeps the order in which they came, and lets anyone leave at the cost of one look.
+        self._evict = evict
+        # A dict keeps insertion order, and removes any entry in constant time.
         self._waiting: dict[object, None] = {}
 
     def __len__(self) -> int:
-        """:returns: how many there are"""
+        """:returns: how many entries there are"""
         return len(self._waiting)
 
     def enter(self, who: object) -> None:
-        """Begin, at the end of the queue."""
+        """Add an entry at the end of the queue."""
         self._waiting[who] = None
         if len(self._waiting) > self._most:
             self.evict()
 
     def leave(self, who: object) -> None:
-        """Finish; no effect if it has left."""
+        """Remove an entry; no effect if it has left."""
         self._waiting.pop(who, 0)
 
     def evict(self) -> bool:
-        """Give up the eldest.
+        """Evict the oldest entry.
 
         :returns: whether there was one
         """
         for who in self._waiting:
             del self._waiting[who]
-            self._give_up(who)
+            self._evict(who)
             return True
         return False

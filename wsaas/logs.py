@@ -1,4 +1,4 @@
-"""What the log looks like: one line an event, for people or for programs."""
+"""The format of the log: one line per event, as text or as JSON, and rate limits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from zope.interface import implementer
 _LEVELS = {"ERROR": LogLevel.error, "WARN": LogLevel.warn, "INFO": LogLevel.info, "DEBUG": LogLevel.debug}
 _SHOWN = {LogLevel.debug: "DEBUG", LogLevel.info: "INFO", LogLevel.warn: "WARN", LogLevel.error: "ERROR"}
 
-#: What tells at INFO of each factory and each port, in words of its own.
+#: Loggers of Twisted that log every factory and port at INFO.
 _CHATTY = ("log_legacy", "twisted.web.client", "twisted.web.server")
 
 _PLAIN = (str, int, float, bool, type(None))
@@ -65,12 +65,12 @@ def _has_names_only(text: str) -> bool:
 
 
 def _message(event: LogEvent) -> str:
-    """Format an event as Twisted does, which takes ten times as long, as a format may also call what it names."""
+    """Format an event as Twisted does, but ten times as fast if the format contains plain names only."""
     text = event.get("log_format")
     if type(text) is str and "log_flattened" not in event and _has_names_only(text):
         try:
             return text.format_map(event)
-        except Exception:  # noqa: BLE001 - whatever it is, Twisted describes an event that cannot be formatted
+        except Exception:  # noqa: BLE001 - whatever it is, Twisted describes events that cannot be formatted
             return formatEvent(event)
     return formatEvent(event)
 
@@ -80,7 +80,7 @@ def _printable(text: str) -> str:
 
 
 def _indented(text: str) -> str:
-    """Keep what clients send from making up events of its own: no line but the first begins at the margin."""
+    """Indent all lines but the first, so that text from clients cannot forge an event."""
     text = text.rstrip()
     if text.isprintable():
         return text
@@ -88,14 +88,14 @@ def _indented(text: str) -> str:
 
 
 def format_text(event: LogEvent) -> str:
-    """:returns: an event as a line for people, and the traceback behind it"""
+    """:returns: an event as a line of text, followed by the traceback if it has one"""
     line = f"{_time(event)} {_level(event):5} {event.get('log_namespace', '-')} {_message(event)}"
     traceback = _traceback(event)
     return _indented(line if traceback is None else f"{line}\n{traceback}") + "\n"
 
 
 def format_json(event: LogEvent) -> str:
-    """:returns: an event as a JSON object on a line of its own, its values beside its message"""
+    """:returns: an event as a JSON object on one line, with its values beside its message"""
     record: dict[str, Any] = {
         name: value
         for name, value in event.items()
@@ -118,22 +118,22 @@ def format_json(event: LogEvent) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
-    """How much is logged and in what form."""
+    """The settings of the log."""
 
     level: str
     format: str
 
 
 class LeanLogger(Logger):
-    """A logger for what is told of each connection.
+    """A fast logger for lines about each connection.
 
-    Twisted's makes another one at each use, as it is one instance's, and checks each level.
+    Twisted's makes another logger at each access, bound to the instance, and validates each level.
     """
 
     _made: LeanLogger | None = None
 
     def __get__(self, instance: object, owner: type | None = None) -> LeanLogger:
-        """:returns: the logger of a class, with the name that Twisted gives it"""
+        """:returns: the one logger of a class, with the namespace that Twisted would give it"""
         made = self._made
         if made is None:
             assert owner is not None  # noqa: S101 - for the type checker
@@ -141,7 +141,7 @@ class LeanLogger(Logger):
         return made
 
     def info(self, format: str | None = None, **values: object) -> None:  # noqa: A002 - Twisted's signature
-        """Tell of something; see :meth:`twisted.logger.Logger.emit`."""
+        """Log an event; see :meth:`twisted.logger.Logger.emit`."""
         values["log_logger"] = self
         values["log_level"] = LogLevel.info
         values["log_namespace"] = self.namespace
@@ -156,7 +156,7 @@ class LineObserver:
     """Writes events to a stream, one line each.
 
     :param stream: a text stream
-    :param form: makes the line
+    :param form: formats an event as a line
     """
 
     def __init__(self, stream: IO[str], form: Callable[[LogEvent], str]) -> None:
@@ -164,7 +164,7 @@ class LineObserver:
         self._form = form
 
     def __call__(self, event: LogEvent) -> None:
-        """Write an event. A log that cannot be written must not end the service."""
+        """Write an event; errors are ignored, as a log that cannot be written must not end the service."""
         try:
             self._stream.write(self._form(event))
             self._stream.flush()
@@ -172,16 +172,16 @@ class LineObserver:
             pass
 
 
-#: How many answers of the filter are remembered: Twisted looks through all levels and parts of a name at each event.
+#: How many decisions of the filter are cached: Twisted's predicate searches all levels and namespaces at each event.
 _MAX_REMEMBERED = 1024
 
 
 @implementer(ILogObserver)
 class _Filter:
-    """Passes on what is not too unimportant.
+    """Passes on the events that a predicate lets through.
 
-    :param observer: gets the rest
-    :param predicate: decides by level and namespace, and nothing else
+    :param observer: gets those events
+    :param predicate: must decide by level and namespace only, as its results are cached
     """
 
     def __init__(self, observer: ILogObserver, predicate: LogLevelFilterPredicate) -> None:
@@ -190,7 +190,7 @@ class _Filter:
         self._remembered: dict[tuple[object, object], bool] = {}
 
     def __call__(self, event: LogEvent) -> None:
-        """Pass an event on, or not."""
+        """Pass an event on, or drop it."""
         kind = event.get("log_namespace"), event.get("log_level")
         passes = self._remembered.get(kind)
         if passes is None:
@@ -201,19 +201,19 @@ class _Filter:
             self._observer(event)
 
 
-#: Lines of a kind in a second: what clients cause must not fill a disk.
+#: Lines of a kind per second: clients must not be able to fill a disk.
 MOST = 100
 
 
 @implementer(ILogObserver)
 class LogLimit:
-    """Passes on so many events of a kind in a second, and tells how many more there were.
+    """Limits the rate of events by kind, and logs how many were left out.
 
-    Limited are events with a member ``many``, which says in a few words what there may be many of. How many were left
-    out is told with the next event of whatever kind, one of the end of the process at the latest.
+    Only events with a member ``many`` are limited: it names the kind, in the plural. The number of events left out is
+    logged before the next event of any kind, such as one at the end of the process.
 
-    :param observer: gets the rest
-    :param most: events of a kind in a second
+    :param observer: gets the events that pass
+    :param most: events of a kind per second
     """
 
     def __init__(self, observer: ILogObserver, most: int = MOST) -> None:
@@ -223,7 +223,7 @@ class LogLimit:
         self._counts: dict[str, int] = {}
 
     def __call__(self, event: LogEvent) -> None:
-        """Pass an event on, or count it only."""
+        """Pass an event on, or only count it."""
         second = int(event["log_time"])
         if second != self._second:
             if self._counts:
@@ -255,7 +255,7 @@ class LogLimit:
 def make_observer(settings: LogSettings, stream: IO[str] | None = None) -> ILogObserver:
     """Make the process's log observer.
 
-    :param stream: where to; standard output, as twistd has it, if not given
+    :param stream: where lines are written; standard output, as twistd has it, if not given
     """
     level = _LEVELS[settings.level]
     predicate = LogLevelFilterPredicate(defaultLogLevel=level)

@@ -18,7 +18,7 @@ from fuzz.watch import watch
 from tests.certificates import Authority
 from tests.gate import Wire
 from wsaas.net.client_tls import read_authorities, read_certificate
-from wsaas.net.server_tls import ServerTls, TlsError, _folder, _identity
+from wsaas.net.server_tls import ServerTls, TlsError, _folder, _server_certificate
 
 _SCRATCH = TemporaryDirectory(prefix="fuzz-")
 _FOLDER = Path(_SCRATCH.name)
@@ -110,7 +110,7 @@ def _pem(content: bytes) -> Hashable:
     _FILE.write_bytes(content)
     seen: list[Hashable] = []
     for read in (
-        lambda: _identity(_FILE, _FILE),
+        lambda: _server_certificate(_FILE, _FILE),
         lambda: ServerTls("fuzz", lambda: _folder(_FILE.parent)),
         lambda: ServerTls("fuzz", lambda: _folder(_FOLDER / "names"), _FILE),
     ):

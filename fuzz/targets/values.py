@@ -20,7 +20,7 @@ from wsaas.net.http1.handshake_lane import PlainHead
 from wsaas.net.http1.messages import client_of, plain_address
 from wsaas.pushes.resource import is_text
 from wsaas.pushes.tokens import PushTokens
-from wsaas.websocket.close_handshake import read_close
+from wsaas.websocket.frames import read_close
 from wsaas.websocket.handshake import check_handshake, is_handshake
 from wsaas.websocket.origins import Origins, parse_origins
 from wsaas.websocket.settings import HandshakeSettings

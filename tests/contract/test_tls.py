@@ -413,7 +413,7 @@ class ApiTests(TlsTestCase):
         await self.stop_gateway()
         self.check_nothing_owed()
 
-    async def test_read_anew(self) -> None:
+    async def test_reload(self) -> None:
         """SIGHUP: ``API_CA`` and ``API_CERT`` as they are now, or, if one is of no use, both as they were."""
         other = Authority("another")
         self.listen(other.issue(), other.certificate)
@@ -424,12 +424,12 @@ class ApiTests(TlsTestCase):
         self.write("ca.pem", other.certificate)
         self.write("own.pem", *other.issue(("gateway.example",)))
         self.gateway.reload()
-        self.assertRegex(self.logged(), r"INFO .*read anew: API_CA and API_CERT, which expires 20\d\d-\d\d-\d\d")
+        self.assertRegex(self.logged(), r"INFO .*reloaded: API_CA and API_CERT, which expires 20\d\d-\d\d-\d\d")
         self.assertEqual(len((await self.life()).calls), 3)
         self.write("ca.pem", self.authority.certificate)
         self.write("own.pem", b"nonsense")
         self.gateway.reload()
-        self.assertRegex(self.logged(), f"ERROR .*not read anew.* stays: API_CERT: '{own}' .*no certificate in it")
+        self.assertRegex(self.logged(), f"ERROR .*not reloaded.* stays: API_CERT: '{own}' .*no certificate in it")
         self.assertEqual(len((await self.life()).calls), 3)
         # A connection is kept, and would be used. Whose authority is not trusted any more gets nothing on it either.
         self.write("own.pem", *other.issue(("gateway.example",)))

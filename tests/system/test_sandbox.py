@@ -268,7 +268,7 @@ class WorkingTests(ServiceCase):
         first.echo()
         self.certify(authority, "other.example")
         self.reload(gateway)
-        gateway.wait_for_line("certificates read anew: 1")
+        gateway.wait_for_line("certificates reloaded: 1")
         Client(context.wrap_socket(self.connect(port), server_hostname="other.example")).echo()
         first.echo()
         self.assertEqual(gateway.stop(), -signal.SIGTERM)

@@ -17,7 +17,7 @@ from tests.gate import TEXT, close_frame, frame, handshake_request
 from tests.ledger_api import LedgerApi
 from tests.processes import Gateway, environment, start, start_gateway, twistd
 from wsaas.callbacks.journal_file import JournalFile
-from wsaas.connections.messages import Debt
+from wsaas.connections.messages import PendingDisconnect
 
 PATIENCE = 20.0  #: seconds for one answer to arrive
 
@@ -91,7 +91,7 @@ class SurvivalCase(SynchronousTestCase):
                 # A POST that was still on its way when the gateway was killed may not have come.
                 self.assertEqual(entry.headers["ws-uri"], posts.get(tag, entry.headers)["ws-uri"])
 
-    def left(self) -> list[Debt]:
+    def left(self) -> list[PendingDisconnect]:
         """:returns: what is still owed once a gateway is gone"""
         file = JournalFile(self.folder / "journal.sqlite")
         file.open()

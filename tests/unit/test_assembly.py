@@ -39,7 +39,7 @@ class BuildTests(SynchronousTestCase):
         self.addCleanup(gateway.stopService)
         return machine, gateway
 
-    def test_certificates_to_read_anew(self) -> None:
+    def test_certificates_to_reload(self) -> None:
         """``API_CA`` or ``API_CERT`` alone make SIGHUP the signal for it, also on a terminal."""
         certificate, key = self_signed()
         path = Path(self.mktemp())
@@ -69,7 +69,7 @@ class BuildTests(SynchronousTestCase):
         self.assertEqual(machine.places(), {("", 8080), ("::", 8080)})
 
     def test_clients_and_pushes_on_one_listener(self) -> None:
-        """A push finds nobody, a page nothing."""
+        """A push finds no connection, a page nothing."""
         machine, _ = self.started(WS_LISTEN="tcp:1 tcp:2")
         self.assertEqual(machine.places(), {("", 1), ("", 2)})
         for port in (1, 2):
@@ -171,7 +171,7 @@ class BuildTests(SynchronousTestCase):
         self.assertEqual(self.status(machine, 2, "PUT", f"/{KEY}"), 404)
 
     def test_no_such_listener(self) -> None:
-        """Unless it is asked for; then the loop is looked at, too."""
+        """Unless it is asked for; then the lag of the loop is measured, too."""
         machine, _ = self.started(WS_LISTEN="tcp:1")
         self.assertEqual(len(machine.getDelayedCalls()), 1)
         machine, gateway = self.started(WS_LISTEN="tcp:1", ADMIN_LISTEN="tcp:2")
@@ -208,7 +208,7 @@ class BuildTests(SynchronousTestCase):
         self.assertEqual(failing(), ["draining"])
 
     def test_a_journal_that_cannot_be_written(self) -> None:
-        """Nobody new is let in, and it says so."""
+        """New clients are refused, and /readyz says so."""
         journal = type(NO_JOURNAL)()
         self.patch(journal, "healthy", False)
         self.patch(assembly, "make_journal", lambda *_: journal)
@@ -253,7 +253,7 @@ class BuildTests(SynchronousTestCase):
         self.assertEqual(machine.places(), {("", 1), ("127.0.0.1", 40000)})
 
     def test_it_stops(self) -> None:
-        """With nobody there, at once, the demo's API too."""
+        """Without connections it stops at once, the demo's API too."""
         for demo in (False, True):
             machine = Machine()
             gateway = build(read_settings({} if demo else API, demo=demo), machine, bytes)

@@ -37,7 +37,7 @@ class AttemptsTests(SynchronousTestCase):
         self.assertAlmostEqual(attempts.seconds.total, 0.8)
 
     def test_failures(self) -> None:
-        """By what happened; what nobody foresaw is a fault of ours."""
+        """By what happened; an unexpected exception is a fault of the gateway."""
         attempts = Attempts()
         for error in (NotSent(""), NoAnswer(""), TimedOut(""), Unusable(""), ValueError(), NoSlot(""), TimedOut("")):
             attempts.failed(error, 1)
@@ -91,7 +91,7 @@ class GateTestCase(SynchronousTestCase):
 
 
 class StateTests(GateTestCase):
-    """How many connections are where in their lives."""
+    """How many connections are in which state."""
 
     def test_a_life(self) -> None:
         """Asked for, granted, closed by the client, DELETE settled."""
@@ -108,7 +108,7 @@ class StateTests(GateTestCase):
         self.assertEqual(dict(self.gate.upgrade.answers), {101: 1})
 
     def test_refused(self) -> None:
-        """By the API, which owes nothing, or by what happened to the POST, which does."""
+        """By the API, which needs no DELETE, or by a failure of the POST, which does."""
         self.gate.begin()
         self.gate.agent.last.answer(403)
         self.assertNow(0, 0, 0)
@@ -239,7 +239,7 @@ class TrafficTests(GateTestCase):
         self.assertAlmostEqual(attempts["POST"].seconds.total, 0.25)
 
     def test_pushes(self) -> None:
-        """By method and status; a method that nobody takes is not counted by its name."""
+        """By method and status; an unknown method is not counted by its name."""
         self.gate.begin()
         key = self.gate.key
         self.push("PUT", f"/{key}", b"early")

@@ -67,7 +67,7 @@ class TreeTests(SynchronousTestCase):
 
 
 class CarriedTests(SynchronousTestCase):
-    """What exceptions carry to whoever answers."""
+    """What exceptions carry for the answer."""
 
     def test_a_settings_error_is_one_sentence(self) -> None:
         """It names the setting, what was given and what is allowed, in one line."""
@@ -91,10 +91,10 @@ class CarriedTests(SynchronousTestCase):
         """The API's status, and those of its headers that pass through."""
         denied = Denied("the API answered 401", 401, [(b"WWW-Authenticate", b"Basic")])
         self.assertEqual((denied.status, denied.headers), (401, ((b"WWW-Authenticate", b"Basic"),)))
-        self.assertEqual((denied.reason, denied.owed), ("the API answered 401", False))
+        self.assertEqual((denied.reason, denied.needs_disconnect), ("the API answered 401", False))
 
     def test_some_only_say_what_happened(self) -> None:
-        """Whoever catches them knows what to do."""
+        """Their callers need no more than the class."""
         for cls in (NotPresentError, TooSlowError, ClientLeftError):
             self.assertIsInstance(cls(), WsaasError)
             self.assertNotIsInstance(cls(), CallbackFailed)
@@ -103,7 +103,7 @@ class CarriedTests(SynchronousTestCase):
 class CallbackFailedTests(SynchronousTestCase):
     """What becomes of the client when a callback fails."""
 
-    #: Protocol §2.1 to §2.3: status of a handshake, whether a DELETE is owed, close code, Ws-Closed-By.
+    #: Protocol §2.1 to §2.3: status of a handshake, whether a DELETE is needed, close code, Ws-Closed-By.
     CONTRACT = {
         NotSent: (503, False, 1013, "unreachable"),
         NotVerified: (503, False, 1013, "unreachable"),
@@ -119,9 +119,10 @@ class CallbackFailedTests(SynchronousTestCase):
     def test_each_does_what_the_contract_says(self) -> None:
         """Denied, which has its status from the API, and NotTried, which says when to come back, aside."""
         self.assertEqual({*self.CONTRACT, NotTried, Denied}, set(subclasses(CallbackFailed)))
-        for cls, (status, owed, code, by) in self.CONTRACT.items():
+        for cls, (status, needs_disconnect, code, by) in self.CONTRACT.items():
             error = cls("why")
-            self.assertEqual((error.status, error.owed, error.close_code, error.closed_by), (status, owed, code, by))
+            self.assertEqual((error.status, error.needs_disconnect), (status, needs_disconnect))
+            self.assertEqual((error.close_code, error.closed_by), (code, by))
             self.assertEqual((error.reason, str(error)), ("why", "why"))
 
     def test_each_can_be_told_to_client_and_api(self) -> None:
@@ -140,7 +141,7 @@ class CallbackFailedTests(SynchronousTestCase):
     def test_a_call_that_was_not_tried(self) -> None:
         """As one that was not sent; it says when to come back."""
         error = NotTried("why", 7)
-        self.assertEqual((error.status, error.owed, error.headers), (503, False, ((b"Retry-After", b"7"),)))
+        self.assertEqual((error.status, error.needs_disconnect, error.headers), (503, False, ((b"Retry-After", b"7"),)))
 
     def test_what_may_be_over_soon(self) -> None:
         """Then a message is tried again; an answer may say when."""

@@ -40,7 +40,7 @@ class BudgetTests(SynchronousTestCase):
 
 
 class QueueTests(SynchronousTestCase):
-    """Those who have not finished."""
+    """The queue of unfinished work."""
 
     def setUp(self) -> None:
         """Keep who is given up."""
@@ -65,7 +65,7 @@ class QueueTests(SynchronousTestCase):
         self.assertEqual(self.gone, [1])
 
     def test_evict(self) -> None:
-        """On demand, as long as there is somebody."""
+        """On demand, as long as there are entries."""
         self.queue.enter("a")
         self.assertTrue(self.queue.evict())
         self.assertFalse(self.queue.evict())

@@ -1,4 +1,4 @@
-"""What the log looks like (``LOG_LEVEL``, ``LOG_FORMAT``)."""
+"""The format of the log (``LOG_LEVEL``, ``LOG_FORMAT``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""That nobody fills a disk with lines of log, and that nothing is left out in silence."""
+"""The rate limits of the log: clients cannot fill a disk, and omitted lines are counted."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class LogLimitTests(SynchronousTestCase):
         return [format_text(each).split(" ", 1)[1].rstrip() for each in self.passed]
 
     def test_few(self) -> None:
-        """They pass as they are, in each second anew."""
+        """They pass as they are, again in each second."""
         for second in range(3):
             for number in range(3):
                 self.limit(event(100 + second + number / 10, "refused", "refusals"))

@@ -30,7 +30,7 @@ class ServiceTests(SynchronousTestCase):
         self.assertEqual([name for name in excused if name.startswith(sandboxing)], [])
 
     def test_unknown(self) -> None:
-        """A line that nobody has thought of is an error."""
+        """An unknown line is an error."""
         error = self.assertRaises(ValueError, Service, UNIT, "[Service]\nPrivatePIDs=yes")
         self.assertIn("PrivatePIDs=", str(error))
 
@@ -40,7 +40,7 @@ class ServiceTests(SynchronousTestCase):
         self.assertRaises(ValueError, service.is_on, "ProtectClock")
 
     def test_drop_in(self) -> None:
-        """The last value holds; lists grow, and begin anew after an empty one."""
+        """The last value holds; lists grow, and start again after an empty one."""
         service = Service(
             "[Unit]\nUMask=1\n[Service]\nUMask=0077\nSystemCallFilter=a\nSystemCallFilter=~b\nAmbientCapabilities=CAP_NET_BIND_SERVICE",
             "[Service]\nUMask=0027\nSystemCallFilter=c\nAmbientCapabilities=",

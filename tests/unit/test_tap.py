@@ -55,7 +55,7 @@ class OptionsTests(SynchronousTestCase):
             self.assertEqual(options.given({}), {setting.name: "some value"})
 
     def test_secrets_are_no_options(self) -> None:
-        """Everybody on the machine sees those; the environment and the names of files pass through."""
+        """All users of the machine see those; the environment and the names of files pass through."""
         self.assertEqual([setting.name for setting in SETTINGS if setting.secret], ["API_SECRET", "PUSH_TOKEN"])
         for name in ("api-secret", "push-token", "api-secret-file", "api-headers-file"):
             code, _ = self.stopped(f"--{name}=hunter2")
@@ -75,7 +75,7 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual((given["WS_TIMEOUT"], given["API_TIMEOUT"], given["API_CA"]), ("5", "9", ""))
 
     def test_the_environment_is_not_changed(self) -> None:
-        """It is somebody else's."""
+        """It belongs to another program."""
         environ = {"WS_TIMEOUT": "7"}
         options = Options()
         options.parseOptions(["--ws-timeout", "5"])

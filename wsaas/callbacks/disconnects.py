@@ -23,7 +23,7 @@ from wsaas.callbacks.breaker import Breaker
 from wsaas.callbacks.signature import make_signer
 from wsaas.callbacks.slots import Slots
 from wsaas.callbacks.treq_client import CallsApi
-from wsaas.connections.messages import Debt, End
+from wsaas.connections.messages import End, PendingDisconnect
 from wsaas.connections.retry import Backoff, asked_pause
 from wsaas.errors import CallbackFailed
 from wsaas.net.http1.messages import Answer
@@ -57,7 +57,7 @@ def end_lines(end: End, undelivered: int) -> list[bytes]:
     return lines
 
 
-def _kept_lines(debt: Debt) -> bytes:
+def _kept_lines(debt: PendingDisconnect) -> bytes:
     """:returns: the header lines of what was kept of a connection"""
     identity = debt.identity
     lines = [b"Ws-Uri: %b\r\nWs-Path: %b\r\n" % (identity.ws_uri.encode("ascii"), debt.target)]
@@ -241,7 +241,7 @@ class Goodbyes:
 
     # Those that are late
 
-    def repay(self, debts: Sequence[Debt]) -> None:
+    def repay(self, debts: Sequence[PendingDisconnect]) -> None:
         """Owe the DELETEs of connections that an earlier process left behind."""
         if debts:
             self._log.warn(

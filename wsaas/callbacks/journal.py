@@ -1,8 +1,8 @@
-"""Who is still owed a DELETE, kept so that the debt survives the process (protocol §2.1).
+"""The journal of pending DELETEs, which survive the process in ``STATE_DIR`` (protocol §2.1).
 
-The reactor's thread never waits for the disk: what is to be written is gathered while the file's thread writes the
-batch before, and Deferreds fire once it is there. Only a new debt is urgent, as its POST waits for it; the rest goes
-with the next one, or a little later.
+The reactor never waits for the disk: changes are collected while the journal's thread writes the previous batch, and
+Deferreds fire once a batch is on disk. Only a new connection is urgent, as its POST waits for it; other changes are
+written with the next one, or a little later.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ from twisted.logger import Logger
 from wsaas.callbacks.journal_file import Batch, JournalFile
 from wsaas.callbacks.state_dir import StateDir
 from wsaas.connections.identity import Identity
-from wsaas.connections.messages import Debt, End, Handshake
+from wsaas.connections.messages import End, Handshake, PendingDisconnect
 from wsaas.errors import JournalError, NotTried
 
-#: Seconds that what is not urgent waits for company. Most ends are settled meanwhile and need not be written at all.
+#: Seconds that changes which are not urgent wait for others. Most DELETEs are done within them, so that the end need
+#: not be written at all.
 _GATHER = 0.05
-#: Seconds between two tries to write to a file that could not be written.
+#: Seconds between two attempts to write after a failure.
 _RETRY = 1.0
-#: Seconds after which a write that does not return counts as one that failed.
+#: Seconds after which a write that does not return counts as a failure.
 _STALLED = 5.0
 
-#: Seconds after which a client may ask again that was refused meanwhile.
+#: The ``Retry-After`` of clients that are refused meanwhile, in seconds.
 _RETRY_AFTER = 5
 
 Done = Callable[[BaseException | None], None]
@@ -40,31 +41,28 @@ def _refusal() -> NotTried:
     return NotTried("the journal in STATE_DIR cannot be written", _RETRY_AFTER)
 
 
-#: What those have who need none.
-
-
 class Writer(Protocol):
-    """Writes batches, one at a time."""
+    """Writes batches to the file, one at a time."""
 
-    def open(self) -> list[tuple[int, Debt]]:
-        """Begin, and read what is there; blocks."""
+    def open(self) -> list[tuple[int, PendingDisconnect]]:
+        """Open the file and read its records with their numbers; blocks."""
 
     def write(self, batch: Batch, done: Done) -> None:
-        """Write a batch; an empty one is a try whether it can be done.
+        """Write a batch; an empty one tests whether writing works.
 
-        :param done: called in the reactor with what went wrong, if anything did
+        :param done: called in the reactor with the exception, or :data:`None`
         """
 
     def close(self, done: Done) -> None:
-        """End."""
+        """Close the file."""
 
 
 class ThreadWriter:
-    """Writes in a thread of its own.
+    """Writes to the file in a thread of its own.
 
     :param folder: ``STATE_DIR``
     :param file: the journal's file in it
-    :param reactor: in which ``done`` is called
+    :param reactor: calls ``done``
     """
 
     def __init__(self, folder: StateDir, file: JournalFile, reactor: Any) -> None:
@@ -74,8 +72,8 @@ class ThreadWriter:
         self._work: SimpleQueue[tuple[Callable[[], None], Done] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def open(self) -> list[tuple[int, Debt]]:
-        """Take the folder, open the file. Before the reactor runs, there is nobody whom that could keep waiting.
+    def open(self) -> list[tuple[int, PendingDisconnect]]:
+        """Lock the folder and open the file; this may block, as the reactor does not run yet.
 
         :raises SettingsError: if either cannot be used
         """
@@ -88,7 +86,7 @@ class ThreadWriter:
             self._folder.close()
             raise self._folder.refused(
                 f"a folder whose journal.sqlite is sound, which this one's is not ({error}); with journal.sqlite and "
-                f"journal.sqlite-wal moved away it starts, without the DELETEs that they say are owed"
+                f"journal.sqlite-wal moved away it starts, without the DELETEs that are pending in them"
             ) from error
 
     def write(self, batch: Batch, done: Done) -> None:
@@ -96,7 +94,7 @@ class ThreadWriter:
         self._call((lambda: self._file.write(batch)) if batch else self._file.prove, done)
 
     def close(self, done: Done) -> None:
-        """Close the file, leave the folder to others, end the thread."""
+        """Close the file, unlock the folder, end the thread."""
         self._call(self._close, done)
         self._work.put(None)
 
@@ -108,7 +106,8 @@ class ThreadWriter:
 
     def _call(self, work: Callable[[], None], done: Done) -> None:
         if self._thread is None:
-            # Not before it is needed: twistd may fork. What it cannot write in time at the end is paid twice instead.
+            # Started only now, as twistd may fork before. A daemon, as the end of the process must not wait for the
+            # disk: a DELETE whose record stays in the file is sent twice instead.
             self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
             self._thread.start()
         self._work.put((work, done))
@@ -119,7 +118,7 @@ class ThreadWriter:
             error: BaseException | None = None
             try:
                 work()
-            except Exception as caught:  # noqa: BLE001 - whoever waits must hear of it
+            except Exception as caught:  # noqa: BLE001 - whatever it is, done() must be called
                 error = caught
             self._reactor.callFromThread(done, error)
 
@@ -127,10 +126,10 @@ class ThreadWriter:
 class DiskJournal:
     """The journal in ``STATE_DIR``.
 
-    While it cannot be written, new debts are refused, which keeps their POSTs from being sent; what is settled
-    meanwhile is kept in memory and written once that works again.
+    While it cannot be written, new connections are refused before their POSTs; other changes are kept in memory and
+    written once that works again.
 
-    :param writer: has the file
+    :param writer: writes to the file
     :param clock: for times and timers
     """
 
@@ -141,41 +140,44 @@ class DiskJournal:
         self._clock = clock
         self._numbers: dict[str, int] = {}
         self._next = 1
-        #: What is to be written next, and who waits for it.
+        #: The next batch, and the connections that wait for it.
         self._batch = Batch()
         self._waiting: list[tuple[str, Deferred[None]]] = []
-        #: What is being written, since when, and who waits for it.
+        #: The batch that is being written, since when, and the connections that wait for it.
         self._writing: Batch | None = None
         self._since = 0.0
         self._written_for: list[tuple[str, Deferred[None]]] = []
         self._gathering: IDelayedCall | None = None
         self._watching: IDelayedCall | None = None
         self._closing: Deferred[None] | None = None
-        #: Whether new debts can be taken down.
+        #: Whether new connections can be recorded.
         self.healthy = True
 
-    def open(self) -> list[Debt]:
-        """Begin.
+    def open(self) -> list[PendingDisconnect]:
+        """Open the journal.
 
-        :returns: what is owed from an earlier life
+        :returns: the DELETEs that an earlier process left pending
         :raises SettingsError: if the folder or the file cannot be used
         """
         found = self._writer.open()
         now = self._clock.seconds()
-        debts = []
-        for number, debt in found:
+        pending = []
+        for number, record in found:
             self._next = number + 1
-            self._numbers[debt.identity.key] = number
-            if not debt.ended_at:
-                debt = replace(debt, ended_at=now)  # noqa: PLW2901 - the same debt, dated
-                # Written down, so that the time for paying it does not begin again if this life ends the same way.
-                self._batch.end(number, debt.end, debt.undelivered, now)
-            debts.append(debt)
+            self._numbers[record.identity.key] = number
+            if not record.ended_at:
+                record = replace(record, ended_at=now)  # noqa: PLW2901 - the same record, dated
+                # Recorded, so that API_DELETE_FOR does not start again if this process crashes, too.
+                self._batch.end(number, record.end, record.undelivered, now)
+            pending.append(record)
         self._soon()
-        return debts
+        return pending
 
-    def owe(self, identity: Identity, handshake: Handshake) -> Deferred[None]:
-        """Take down that a DELETE may be owed."""
+    def begin(self, identity: Identity, handshake: Handshake) -> Deferred[None]:
+        """Record a connection before its POST is sent.
+
+        :returns: fires once the record is on disk, or fails with :class:`~wsaas.errors.NotTried`
+        """
         if not self.healthy or self._closing is not None:
             return fail(_refusal())
         number = self._next
@@ -190,21 +192,21 @@ class DiskJournal:
         return recorded
 
     def remember(self, key: str, state: str | None) -> None:
-        """The API set ``Ws-State``."""
+        """Record the ``Ws-State`` that the API set."""
         number = self._numbers.get(key)
         if number is not None:
             self._batch.states[number] = state or None
             self._soon()
 
     def ended(self, key: str, end: End, undelivered: int) -> None:
-        """What the DELETE has to say is known."""
+        """Record how a connection ended."""
         number = self._numbers.get(key)
         if number is not None:
             self._batch.end(number, end, undelivered, self._clock.seconds())
             self._soon()
 
     def settle(self, key: str) -> None:
-        """Nothing is owed any more."""
+        """Remove the record of a connection: its DELETE is done, or was never needed."""
         number = self._numbers.pop(key, None)
         if number is not None:
             self._batch.states.pop(number, None)
@@ -213,7 +215,10 @@ class DiskJournal:
             self._soon()
 
     def close(self) -> Deferred[None]:
-        """End; what was told before is written."""
+        """Write the last batch, and close the file.
+
+        :returns: fires once that is done
+        """
         closing: Deferred[None] = Deferred()
         self._closing = closing
         if self._writing is None:
@@ -276,14 +281,14 @@ class DiskJournal:
             self._write()
 
     def _refuse(self, reason: str) -> None:
-        """Let those fail who wait, and all who come, until something could be written."""
+        """Refuse the connections that wait, and all new ones, until a write succeeds."""
         if self.healthy:
             self.healthy = False
             self._log.error(
                 "the journal in STATE_DIR cannot be written: new clients are refused with 503 until it can: {reason}",
                 reason=reason,
             )
-        # Whether a write that failed left nothing behind is not sure: their numbers are settled.
+        # A failed write may have reached the file all the same, so their numbers must be removed from it.
         waiting = self._written_for + self._waiting
         self._written_for, self._waiting = [], []
         self._batch.opened = []

@@ -1,7 +1,7 @@
-"""The journal's file: SQLite, in which each row is a connection whose DELETE is owed. Everything in it blocks.
+"""The journal's SQLite file: each row is a connection whose DELETE is pending. All calls block.
 
-The file is written ahead (WAL) and each batch is one transaction: whatever ends the process, the file holds whole
-batches.
+The file has a write-ahead log (WAL), and each batch is one transaction: however the process ends, the file contains
+complete batches.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from wsaas.connections.identity import Identity, tag_of
-from wsaas.connections.messages import Close, ClosedBy, Debt, End
+from wsaas.connections.messages import Close, ClosedBy, End, PendingDisconnect
 from wsaas.errors import JournalError
 
 _CRASH = End(Close(1006), ClosedBy.CRASH)
 
-#: "WSAA": whose file it is, and which form of it.
+#: "WSAA", which marks the file as ours, and the version of its schema.
 _APPLICATION = 0x57534141
 _VERSION = 1
 
-# One statement writes a whole batch. Each step of sqlite3 lets go of Python's lock, and getting it back from a busy
-# reactor takes up to 5 ms: with a statement for each row, the journal would write 200 rows a second under load.
+# One statement writes a whole batch. Each step of sqlite3 releases Python's lock, and getting it back from a busy
+# reactor takes up to 5 ms: with a statement for each row, the journal would write only 200 rows a second under load.
+# The pending DELETEs are called debts in the file: its format is fixed.
 _SCHEMA = """
 CREATE TABLE debts (
     id INTEGER PRIMARY KEY, ws_uri TEXT NOT NULL, path TEXT NOT NULL, client TEXT, state TEXT,
@@ -50,12 +51,12 @@ _OURS = f"PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {_VERSIO
 
 @dataclass(slots=True)
 class Batch:
-    """What is to be written at once, in this order.
+    """Changes that are written in one transaction, in this order.
 
-    :param opened: rows: number, ``ws_uri``, path, client
-    :param states: by number, the new ``Ws-State``
-    :param ends: by number: close code, encoded reason, who closed, undelivered messages, Unix seconds
-    :param settled: numbers of debts that are no more
+    :param opened: new rows: number, ``ws_uri``, path, client
+    :param states: the new ``Ws-State``, by number
+    :param ends: by number: close code, encoded reason, ``Ws-Closed-By``, undelivered messages, Unix seconds
+    :param settled: numbers of rows to remove
     """
 
     opened: list[tuple[int, str, str, str | None]] = field(default_factory=list)
@@ -68,16 +69,16 @@ class Batch:
         return bool(self.opened or self.states or self.ends or self.settled)
 
     def end(self, number: int, end: End, undelivered: int, ended_at: float) -> None:
-        """Note how a connection ended."""
-        # Encoded, as SQLite's JSON cannot hold the character NUL, which a client's reason may contain.
+        """Add how a connection ended."""
+        # Encoded, as SQLite's JSON cannot represent NUL, which a client's reason may contain.
         reason = quote(end.close.reason, safe="") if end.close.reason else ""
         self.ends[number] = (end.close.code, reason, end.by.value, undelivered, ended_at)
 
 
 class JournalFile:
-    """The file. Opened in one thread, it may be used in another, but never in two at a time.
+    """The file. It may be opened in one thread and used in another, but never in two at a time.
 
-    :param path: where it is
+    :param path: of the file
     """
 
     def __init__(self, path: Path) -> None:
@@ -85,7 +86,7 @@ class JournalFile:
         self._database: sqlite3.Connection | None = None
 
     def open(self) -> None:
-        """Open the file, make it if it is not there, and check that it is sound.
+        """Open the file, create it if it does not exist, and check its integrity.
 
         :raises JournalError: if it is damaged, of another program or version, or cannot be opened
         """
@@ -95,7 +96,7 @@ class JournalFile:
             self._database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
             self._prepare(self._database)
         except (sqlite3.Error, OSError, UnicodeError) as error:
-            # SQLite's message about a damaged schema may quote what is no text.
+            # UnicodeError: SQLite's message about a damaged schema may quote bytes that are not text.
             self.close()
             raise JournalError(str(error)) from error
         except JournalError:
@@ -103,7 +104,7 @@ class JournalFile:
             raise
 
     def _prepare(self, database: sqlite3.Connection) -> None:
-        # Before anything is read: the folder's lock keeps others out, so none need to be told through shared memory.
+        # Before anything is read. The folder is locked, so that SQLite needs no shared memory for other processes.
         database.execute("PRAGMA locking_mode = EXCLUSIVE")
         application, version = (
             database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
@@ -113,8 +114,8 @@ class JournalFile:
         if not is_new and (application, version) != (_APPLICATION, _VERSION):
             raise JournalError("it is not a journal of this version")
         database.execute("PRAGMA journal_mode = WAL")
-        # Each batch is on the disk itself before a POST leaves, so that debts survive a loss of power too. That is one
-        # flush for a whole batch, made while this thread holds none of Python's locks.
+        # Each batch is flushed to disk before its POSTs are sent, so that it survives a loss of power too. That takes
+        # one flush for the whole batch, during which this thread does not hold Python's lock.
         database.execute("PRAGMA synchronous = FULL")
         if is_new:
             database.executescript(f"BEGIN; {_SCHEMA} {_OURS} COMMIT;")
@@ -122,20 +123,20 @@ class JournalFile:
         if said != "ok":
             raise JournalError(" ".join(str(said).split()))
 
-    def load(self) -> list[tuple[int, Debt]]:
-        """Read what is owed from an earlier life.
+    def load(self) -> list[tuple[int, PendingDisconnect]]:
+        """Read the DELETEs that an earlier process left pending.
 
-        :returns: the debts with their numbers, oldest first
+        :returns: their records with their numbers, oldest first
         :raises JournalError: if a row makes no sense
         """
         try:
             rows = self._opened().execute("SELECT * FROM debts ORDER BY id").fetchall()
-            return [(row[0], _debt(row)) for row in rows]
+            return [(row[0], _pending(row)) for row in rows]
         except (sqlite3.Error, ValueError) as error:
             raise JournalError(str(error)) from error
 
     def write(self, batch: Batch) -> None:
-        """Write a batch, all of it or nothing.
+        """Write a batch in one transaction.
 
         :raises sqlite3.Error: if it cannot be written now
         """
@@ -150,7 +151,7 @@ class JournalFile:
         )
 
     def prove(self) -> None:
-        """Write something, to see whether it can be written.
+        """Write to the file without changing it, to test whether that works.
 
         :raises sqlite3.Error: if it cannot
         """
@@ -169,13 +170,16 @@ class JournalFile:
 
 def _plain(text: object) -> str:
     if not (isinstance(text, str) and text.isascii() and text.isprintable()):
-        # It becomes a part of a request's head.
+        # The text becomes part of a request's head.
         raise ValueError("a row holds what was never written")
     return text
 
 
-def _debt(row: Sequence[object]) -> Debt:
-    """:returns: what a row says"""
+def _pending(row: Sequence[object]) -> PendingDisconnect:
+    """Convert a row.
+
+    :raises ValueError: if it makes no sense
+    """
     _, ws_uri, path, client, state, code, reason, closed_by, undelivered, ended_at = row
     uri = _plain(ws_uri)
     key = uri.rpartition("/")[2]
@@ -186,7 +190,7 @@ def _debt(row: Sequence[object]) -> Debt:
         if not (isinstance(code, int) and isinstance(undelivered, int) and isinstance(ended_at, float)):
             raise ValueError("a row holds what was never written")
         end = End(Close(code, unquote(_plain(reason))), ClosedBy(_plain(closed_by)))
-    return Debt(
+    return PendingDisconnect(
         Identity(key, tag_of(key), uri),
         _plain(path).encode("ascii"),
         None if client is None else _plain(client),

@@ -1,4 +1,4 @@
-"""What the callbacks are told."""
+"""The settings of callbacks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
-    """What the API's side is told. Times in seconds, sizes in bytes. No secret shows in its ``repr``."""
+    """How the API is called. Times in seconds, sizes in bytes. Its ``repr`` shows no secrets."""
 
     timeout: float
     retry_for: float

@@ -1,4 +1,4 @@
-"""``STATE_DIR``: a folder for what must survive the process, private to its account, used by one process at a time."""
+"""``STATE_DIR``: a private folder for what must survive the process, locked by one process at a time."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _JOURNAL = "journal.sqlite"
 
 
 class StateDir:
-    """The folder, from its opening to the end of the process.
+    """The folder, locked from :meth:`open` on.
 
-    :param path: where it is
+    :param path: of the folder
     """
 
     def __init__(self, path: Path) -> None:
@@ -25,24 +25,27 @@ class StateDir:
 
     @property
     def journal(self) -> Path:
-        """The file of who is still owed a DELETE."""
+        """The path of the journal."""
         return self._path / _JOURNAL
 
     def refused(self, allowed: str) -> SettingsError:
-        """:returns: the error that says what is wrong with the folder, and what would be right"""
+        """:returns: an error about the folder
+
+        :param allowed: what would be right, and what is wrong
+        """
         return SettingsError("STATE_DIR", str(self._path), allowed)
 
     def open(self) -> None:
-        """Make the folder if it is not there, and take it for this process.
+        """Create the folder if it does not exist, and lock it for this process.
 
-        :raises SettingsError: if others could read in it, or another process has it
+        :raises SettingsError: if other accounts could read it, or another process has locked it
         """
         try:
             self._path.mkdir(mode=0o700, exist_ok=True)
             found = self._path.stat()
         except OSError as error:
             raise self.refused(f"a folder that can be used ({error.strerror})") from error
-        # What is in it lets its reader push to clients.
+        # The journal contains ws_uris: its reader could push to clients.
         if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
             raise self.refused(
                 f"a folder that belongs to the account of this process and that only it may enter "
@@ -56,7 +59,7 @@ class StateDir:
 
     def _take(self, lock: int) -> None:
         try:
-            # Gone with the process, however it ends; nothing stale can stay behind.
+            # The kernel drops the lock when the process ends, however it ends.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             owner = os.read(lock, 20).decode("ascii", "replace").strip() or "unknown"
@@ -66,11 +69,11 @@ class StateDir:
             os.ftruncate(lock, 0)
             os.write(lock, b"%d\n" % os.getpid())
         except OSError:
-            # A full disk: the number is for people only.
+            # A full disk: the number is only for people.
             pass
 
     def close(self) -> None:
-        """Leave the folder to others."""
+        """Unlock the folder."""
         lock, self._lock = self._lock, None
         if lock is not None:
             os.close(lock)

@@ -1,4 +1,4 @@
-"""Whether one more client may ask to connect (protocol §4): decided before anything is owed to the API."""
+"""Admission control: whether one more client may connect (protocol §4), decided before the API is asked."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from wsaas.connections.registry import Registry
 from wsaas.connections.totals import Totals
 from wsaas.errors import HandshakeRefused
 
-#: Handshakes that may wait for the API, for each call that may be on the wire; and at least so many.
+#: How many handshakes may wait for the API: so many for each of ``API_MAX_REQUESTS``, and at least so many.
 _ASKING_PER_SLOT, _ASKING = 4, 256
-#: Connections whose goodbye is not settled, for each one that there may be. While the API is away they pile up.
+#: How many connections there may be whose DELETE is pending or that are open, as a multiple of ``WS_MAX_CONNECTIONS``.
+#: While the API is down, those with a pending DELETE pile up.
 _UNFINISHED = 2
 
 
 class Admission:
-    """The bounds on connections.
+    """Checks the bounds on connections as a whole.
 
-    :param registry: how many connections there are
-    :param totals: what they share
-    :param max_connections: connections that there may be (``WS_MAX_CONNECTIONS``)
+    :param registry: the connections
+    :param totals: their counters and budgets
+    :param max_connections: the most connections at once (``WS_MAX_CONNECTIONS``)
     :param max_requests: callbacks on the wire at once (``API_MAX_REQUESTS``)
     """
 
@@ -30,10 +31,11 @@ class Admission:
         self._max_asking = max(_ASKING, _ASKING_PER_SLOT * max_requests)
 
     def check(self, client: str | None) -> None:
-        """Let a client in, or not.
+        """Refuse a client if there are too many.
 
         :param client: its IP address; :data:`None` on a UNIX socket
-        :raises HandshakeRefused: if there are too many: 429 if they are its own, else 503 with ``Retry-After``
+        :raises HandshakeRefused: with 429 if its address has too many connections, with 503 and ``Retry-After`` if the
+            gateway has
         """
         registry, totals = self._registry, self._totals
         addresses = totals.addresses
@@ -45,7 +47,8 @@ class Admission:
         if totals.asking >= self._max_asking:
             raise _later(f"{self._max_asking} handshakes wait for the API", 2, "handshakes")
         if len(registry) >= _UNFINISHED * self._max_connections:
-            raise _later("the API has not taken the goodbyes of earlier clients yet", 5, "goodbyes")
+            # "goodbyes" is the value of a label in the metrics, which stays.
+            raise _later("the API has not taken the DELETEs of earlier connections yet", 5, "goodbyes")
         if totals.budgets.outgoing.exhausted or totals.budgets.incoming.exhausted:
             raise _later("too much waits for clients or for the API", 2, "memory")
 

@@ -1,4 +1,4 @@
-"""How long a client may take to close (protocol §4): a timer, and more time while what was sent before still moves."""
+"""The close timeout (protocol §4): 5 s for the close handshake, extended while buffered bytes still move."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from wsaas.connections.interfaces import Peer
 
 #: Seconds for the close handshake, and for progress before it (protocol §4).
 CLOSE_TIMEOUT = 5.0
-#: How often in a row the closing may be given more time because buffered bytes still move.
+#: How often the timeout may start again because buffered bytes still move.
 CLOSE_ROUNDS = 6
 
 
-class Closing:
-    """The end of one connection, from the first Close frame on. It aborts who takes too long.
+class CloseTimeout:
+    """Aborts a client that takes too long to close, counted from the first Close frame.
 
     :param peer: the client
-    :param clock: for the time it takes
+    :param clock: for the timer
     """
 
     __slots__ = ("_clock", "_peer", "_rounds", "_sent", "_timer")
@@ -29,9 +29,9 @@ class Closing:
 
     def _wait(self) -> None:
         self._sent = self._peer.sent
-        self._timer = self._clock.callLater(CLOSE_TIMEOUT, self._took_long)
+        self._timer = self._clock.callLater(CLOSE_TIMEOUT, self._timed_out)
 
-    def _took_long(self) -> None:
+    def _timed_out(self) -> None:
         self._rounds += 1
         if self._peer.buffered and self._peer.sent > self._sent and self._rounds < CLOSE_ROUNDS:
             # The close handshake starts when its frame is out (RFC 6455 §7.1.3); what was sent before still moves.
@@ -40,6 +40,6 @@ class Closing:
             self._peer.abort()
 
     def over(self) -> None:
-        """The TCP connection is over."""
+        """Stop the timer: the TCP connection is over."""
         if self._timer.active():
             self._timer.cancel()

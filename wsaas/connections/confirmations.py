@@ -1,9 +1,8 @@
 """``Ws-Confirm``: proof that a client has what was pushed to it (protocol §3).
 
-A ping follows the message. Whoever answers it has read what stood before it, and a pong may answer "only the most
-recently processed Ping frame" (RFC 6455 §5.5.3); so a pong proves its own ping and all before it. A ping carries its
-number and a code that only this gateway can make: no pong that was not asked for, and none sent by heart, is taken for
-a proof.
+A ping follows the message. A client that answers it has read everything before it, and a pong may answer "only the
+most recently processed Ping frame" (RFC 6455 §5.5.3); so a pong confirms its own ping and all earlier ones. A ping
+carries its number and a code that only this gateway can make, so that a client cannot make up a pong.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ _NUMBER, _CODE = 8, 8
 def read_time(values: Sequence[bytes]) -> float | None:
     """Read ``Ws-Confirm``.
 
-    :param values: one for each line in which it stands
-    :returns: seconds to wait for the pong; :data:`None` if nobody asks for one
+    :param values: one for each header line
+    :returns: seconds to wait for the pong; :data:`None` without the header
     :raises PushRefused: if it is malformed
     """
     if not values:
@@ -43,10 +42,10 @@ def read_time(values: Sequence[bytes]) -> float | None:
 
 
 class Confirmations:
-    """Those who wait for one client's pongs.
+    """The pushes that wait for one client's pongs.
 
-    :param secret: of the connection: what the codes are made with
-    :param clock: for the times they wait
+    :param secret: the connection's, for the codes in its pings
+    :param clock: for the timeouts
     """
 
     __slots__ = ("_clock", "_number", "_secret", "_waiting")
@@ -55,19 +54,19 @@ class Confirmations:
         self._secret = secret
         self._clock = clock
         self._number = 0
-        #: By the numbers of their pings, in order.
+        #: By the number of the ping, in order.
         self._waiting: dict[int, tuple[Deferred[bool], IDelayedCall]] = {}
 
     @property
     def is_full(self) -> bool:
-        """Whether nobody else may wait."""
+        """Whether :data:`MAX_WAITING` pushes wait already."""
         return len(self._waiting) >= MAX_WAITING
 
     def wait(self, seconds: float) -> Deferred[bool]:
         """Wait for the pong to the next ping.
 
-        :param seconds: at most
-        :returns: fires with whether it came in time; may be cancelled
+        :param seconds: the timeout
+        :returns: fires with whether the pong came in time; may be cancelled
         """
         self._number = number = self._number + 1
 
@@ -85,7 +84,7 @@ class Confirmations:
         deferred.callback(False)
 
     def ping(self) -> bytes | None:
-        """:returns: what the ping carries that proves all that was sent so far; :data:`None` if nobody waits"""
+        """:returns: the payload of a ping that confirms all that was sent so far; :data:`None` if no push waits"""
         return self._payload(self._number) if self._waiting else None
 
     def _payload(self, number: int) -> bytes:
@@ -93,9 +92,9 @@ class Confirmations:
         return digits + blake2b(digits, digest_size=_CODE, key=self._secret, person=b"wsaas confirm").digest()
 
     def pong(self, payload: bytes) -> None:
-        """A pong came, asked for or not.
+        """Take a pong, asked for or not, and answer the pushes that it confirms.
 
-        :param payload: what it carries
+        :param payload: of the pong
         """
         if not self._waiting or len(payload) != _NUMBER + _CODE:
             return
@@ -104,7 +103,7 @@ class Confirmations:
             self._end([each for each in self._waiting if each <= number], confirmed=True)
 
     def give_up(self) -> None:
-        """No pong will come any more."""
+        """Tell every push that waits that no pong will come."""
         self._end(list(self._waiting), confirmed=False)
 
     def _end(self, numbers: list[int], *, confirmed: bool) -> None:
@@ -112,6 +111,6 @@ class Confirmations:
         for _, timer in ended:
             timer.cancel()
         for deferred, _ in ended:
-            # What one is told may lead to another's being cancelled.
+            # The callback of one may cancel another.
             if not deferred.called:
                 deferred.callback(confirmed)

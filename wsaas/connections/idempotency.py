@@ -11,18 +11,18 @@ from twisted.python.failure import Failure
 
 from wsaas.errors import PushRefused
 
-#: How many keys of one connection are remembered, the last ones.
+#: How many keys of one connection are remembered: the latest ones.
 MAX_KEYS = 64
 
 _KEY = re.compile(rb"[\x21-\x7e]{1,64}")
 
 
 class Result(Protocol):
-    """What came of a push."""
+    """The answer to a push."""
 
     @property
     def accepted(self) -> bool:
-        """Whether it was carried out; what was not may be tried again under the same key."""
+        """Whether the push was carried out; if not, the pusher may repeat it under the same key."""
 
 
 R = TypeVar("R", bound=Result)
@@ -31,8 +31,8 @@ R = TypeVar("R", bound=Result)
 def read_key(values: Sequence[bytes]) -> bytes | None:
     """Read ``Idempotency-Key``.
 
-    :param values: one for each line in which it stands
-    :returns: the key, as it was sent; :data:`None` if there is none
+    :param values: one for each header line
+    :returns: the key as it was sent; :data:`None` without the header
     :raises PushRefused: if it is malformed
     """
     if not values:
@@ -43,7 +43,7 @@ def read_key(values: Sequence[bytes]) -> bytes | None:
 
 
 class _Pending(Generic[R]):
-    """An answer that is not known yet, and all those who are to get it."""
+    """An answer that is not known yet, and the pushes that wait for it."""
 
     __slots__ = ("_waiting",)
 
@@ -51,19 +51,19 @@ class _Pending(Generic[R]):
         self._waiting: list[Deferred[R]] = []
 
     def wait(self) -> Deferred[R]:
-        """:returns: fires with the answer; cancelling it is nothing to the others"""
+        """:returns: fires with the answer; cancelling it does not affect other waiters"""
         deferred: Deferred[R] = Deferred(self._waiting.remove)
         self._waiting.append(deferred)
         return deferred
 
     def settle(self, result: R | Failure) -> None:
-        """It is known, or there is none."""
+        """Give the answer, or the failure, to every push that waits."""
         while self._waiting:
             self._waiting.pop(0).callback(result)
 
 
 class Answers(Generic[R]):
-    """The answers to the last pushes of one connection that had a key."""
+    """The answers to the latest pushes with a key on one connection."""
 
     __slots__ = ("_answers",)
 
@@ -72,12 +72,12 @@ class Answers(Generic[R]):
         self._answers: dict[bytes, R | _Pending[R]] = {}
 
     def once(self, key: bytes, push: Callable[[], R | Deferred[R]]) -> R | Deferred[R]:
-        """Carry out a push, unless it was before.
+        """Carry out a push, unless one with this key was carried out before.
 
-        :param key: what the pusher named it
+        :param key: the push's ``Idempotency-Key``
         :param push: carries it out
-        :returns: its answer, or that of the push that had this key before. One that is still to come is kept even if
-            nobody waits for it any more: a pusher that lost patience may repeat the push.
+        :returns: the answer to this push, or to the earlier one with this key. An answer that is still to come is kept
+            even if its pusher has left: a pusher that timed out may repeat the push.
         """
         known = self._answers.get(key)
         if known is not None:
@@ -92,7 +92,7 @@ class Answers(Generic[R]):
         waiting = pending.wait()
 
         def settle(result: R | Failure) -> None:
-            # The key may be another push's by now, or forgotten.
+            # By now the key may be forgotten, or belong to another push.
             if self._answers.get(key) is pending:
                 if not isinstance(result, Failure) and result.accepted:
                     self._answers[key] = result

@@ -1,4 +1,4 @@
-"""Who a connection is: its key, which is a secret, and its tag, which is not."""
+"""The names of a connection: its key, which is a secret, and its tag, which is not."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def tag_of(key: str) -> str:
 
 
 def new_identity(hostname: str, token_bytes: Callable[[int], bytes]) -> Identity:
-    """Make up a connection's names.
+    """Make the names of a new connection.
 
     :param hostname: ``WS_HOSTNAME``, without a trailing slash
     :param token_bytes: the source of unguessable bytes; :func:`secrets.token_bytes` outside tests

@@ -1,4 +1,4 @@
-"""The way of one client's messages to the API: in order, one PUT at a time, and only so many waiting."""
+"""The inbox: one client's messages on their way to the API, in order, one PUT at a time, within bounds."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from wsaas.connections.retry import Retry
 from wsaas.errors import CallbackFailed
 from wsaas.limits import Budget
 
-#: How many messages of one client may wait for the API. Bytes are bounded too; this bounds what empty ones cost.
+#: How many messages of one client may wait for the API. Bytes are bounded too, but even empty messages cost memory.
 MAX_WAITING = 64
-#: Bytes of one client that do not count for what is kept in all: plain traffic costs no counting.
+#: Up to so many bytes of one client are not counted in the budget, which saves the counting for ordinary traffic.
 UNCOUNTED = 4096
 
 
 class Sender(Protocol):
-    """Whose messages they are."""
+    """The connection whose messages these are: it is told what becomes of them."""
 
     @property
     def ws_state(self) -> str | None:
@@ -27,34 +27,34 @@ class Sender(Protocol):
 
     @property
     def is_blocked(self) -> bool:
-        """Whether the next PUT has to wait, because a reply does."""
+        """Whether the next PUT has to wait, because an earlier reply waits for room."""
 
     def answered(self, number: int, outcome: Outcome) -> None:
         """The API answered a message."""
 
     def unanswered(self, number: int, failure: Failure) -> None:
-        """A message brought no answer that counts."""
+        """A message brought no usable answer."""
 
     def retrying(self, number: int, error: CallbackFailed) -> None:
-        """The first attempt of a message failed; it is going to be tried again."""
+        """The first attempt of a message failed; it will be tried again."""
 
     def overwhelmed(self) -> None:
-        """There is no room for messages any more, and here are some."""
+        """The budget of all clients is overrun, and this one has messages in it."""
 
     def idle(self) -> None:
-        """Nothing waits and nothing is on its way."""
+        """No message waits and none is on its way."""
 
     def faulted(self, failure: Failure) -> None:
-        """Something of the above failed."""
+        """One of the methods above raised an exception."""
 
 
-class Delivery:
-    """A queue in front of the API.
+class Inbox:
+    """A queue of one client's messages in front of the API.
 
-    :param sender: is told what comes of its messages
-    :param calls: its callbacks
-    :param room: bytes that may wait, the message on its way included, before the client is not read any more
-    :param budget: of what waits for the API in all
+    :param sender: told what becomes of each message
+    :param calls: the connection's callbacks
+    :param room: bytes that may wait, the message on its way included, before the client is no longer read
+    :param budget: of the messages of all clients
     """
 
     __slots__ = (
@@ -85,16 +85,16 @@ class Delivery:
         self._bytes = 0
         self._number = 0
         self._proceeding = False
-        #: While the message on its way is tried again, or waits for that.
+        #: Set while the message on its way is tried again.
         self._retry: Retry | None = None
-        #: Whether nothing is tried again any more.
+        #: Whether no message is tried again any more.
         self._last_try = False
         #: How many messages were dropped.
         self.undelivered = 0
 
     @property
     def is_full(self) -> bool:
-        """Whether the client's next message could be too much."""
+        """Whether there may be no room for the client's next message: stop reading."""
         return (
             len(self._waiting) >= MAX_WAITING
             or self._bytes > self._room
@@ -103,9 +103,9 @@ class Delivery:
 
     @property
     def is_roomy(self) -> bool:
-        """Whether half of the room is free again; reading on at the first free byte would stop at once.
+        """Whether half of the room is free again: resume reading.
 
-        Not while a message is tried again.
+        Half, as reading that resumes at the first free byte would pause at once. Never while a message is tried again.
         """
         return (
             self._retry is None
@@ -116,11 +116,11 @@ class Delivery:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing waits and nothing is on its way."""
+        """Whether no message waits and none is on its way."""
         return self._in_flight is None and not self._waiting
 
     def add(self, message: Message) -> None:
-        """Take a message, and begin its PUT if it is its turn."""
+        """Queue a message, and start its PUT if it is its turn."""
         self._waiting.append(message)
         self._bytes += len(message.payload)
         self.proceed()
@@ -130,17 +130,17 @@ class Delivery:
                 self._sender.overwhelmed()
 
     def _count(self) -> None:
-        """Have the budget know of what waits here, if it is much."""
+        """Update the budget with what waits here, unless it is little."""
         counted = self._bytes if self._bytes > UNCOUNTED else 0
         self._budget.used += counted - self._counted
         self._counted = counted
 
     def drop(self) -> bool:
-        """Give up the messages that no PUT was begun for and the one that waits for another attempt, and count them.
+        """Drop the messages whose PUT has not started, and one that waits for a retry; count them as undelivered.
 
-        A PUT on its way gets its answer, and is not repeated.
+        A PUT on its way still gets its answer, but is not repeated.
 
-        :returns: whether a message was waiting for another attempt; then :meth:`proceed` is to be called
+        :returns: whether a message waited for a retry; then call :meth:`proceed`
         """
         self.undelivered += len(self._waiting)
         self._bytes -= sum(len(message.payload) for message in self._waiting)
@@ -155,13 +155,13 @@ class Delivery:
         return True
 
     def end(self) -> None:
-        """Forget whose messages they were: each names the other, and both would stay until a full collection."""
+        """Break the reference cycle with the sender: it would last until a full garbage collection."""
         self._budget.used -= self._counted
         self._counted = 0
         self._sender = None
 
     def proceed(self) -> None:
-        """Begin the next PUT, if its turn has come. A loop, so that answers that come at once do not nest."""
+        """Start the next PUT, if its turn has come. A loop, so that answers that come at once do not nest."""
         if self._proceeding or self._sender is None:
             return
         self._proceeding = True
@@ -171,7 +171,7 @@ class Delivery:
                 message = self._in_flight = self._waiting.pop(0)
                 try:
                     self._calls.message(self._number, message, self._sender.ws_state, self)
-                except Exception:  # noqa: BLE001 - the client's next message would wait for ever
+                except Exception:  # noqa: BLE001 - otherwise the client's next message would wait for ever
                     self.unanswered(Failure())
         finally:
             self._proceeding = False
@@ -192,12 +192,12 @@ class Delivery:
         sender = self._done()
         try:
             sender.answered(self._number, outcome)
-        except Exception:  # noqa: BLE001 - a message that waits must not wait for ever
+        except Exception:  # noqa: BLE001 - otherwise the next message would wait for ever
             sender.faulted(Failure())
         self.proceed()
 
     def unanswered(self, failure: Failure) -> None:
-        """The message on its way brought no answer that counts."""
+        """The message on its way brought no usable answer."""
         sender = self._sender
         assert sender is not None  # noqa: S101 - for the type checker
         try:

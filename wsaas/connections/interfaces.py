@@ -1,4 +1,4 @@
-"""The two sides of a connection, as the middle sees them."""
+"""The interfaces that a connection needs: its client, the callbacks to the API, and the journal."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from wsaas.connections.identity import Identity
-from wsaas.connections.messages import Close, Debt, End, Grant, Handshake, Message, Outcome
+from wsaas.connections.messages import Close, End, Grant, Handshake, Message, Outcome, PendingDisconnect
 from wsaas.connections.retry import Retry
 
 
 class Peer(Protocol):
-    """The client, as a connection sees it."""
+    """A connection's client: frames go out, and reading can be paused."""
 
     @property
     def buffered(self) -> int:
@@ -25,18 +25,18 @@ class Peer(Protocol):
 
     @property
     def crowded(self) -> bool:
-        """Whether nothing more may wait: too many frames do already, or too much does for all clients together."""
+        """Whether nothing more may be buffered: too many frames wait, or too many bytes for all clients together."""
 
     def send(self, message: Message) -> bool:
         """Send one message.
 
-        :returns: whether anything may be buffered now
+        :returns: whether some of it may still be buffered
         """
 
     def ping(self, payload: bytes = b"") -> None:
         """Send a ping, after everything sent before.
 
-        :param payload: at most 125 bytes; a pong brings them back
+        :param payload: at most 125 bytes; the client's pong carries the same (RFC 6455 §5.5.3)
         """
 
     def close(self, close: Close) -> None:
@@ -49,95 +49,101 @@ class Peer(Protocol):
         """Stop reading."""
 
     def resume(self) -> None:
-        """Read again."""
+        """Resume reading."""
 
 
 class Waiter(Protocol):
-    """Who waits for the answer to a message. One is told once, and nothing that it does fails."""
+    """Gets the result of one PUT: exactly one of its methods is called, once, and must not raise."""
 
     def answered(self, outcome: Outcome) -> None:
-        """The answer is there."""
+        """The API answered."""
 
     def unanswered(self, failure: Failure) -> None:
-        """There is none that counts."""
+        """The attempt failed: there is no usable answer."""
 
 
 class Calls(Protocol):
     """The callbacks of one connection."""
 
     def connect(self) -> Deferred[Grant]:
-        """POST; fails with :class:`~wsaas.errors.CallbackFailed`."""
+        """Send the POST.
+
+        :returns: fires with the grant, or fails with :class:`~wsaas.errors.CallbackFailed`
+        """
 
     def message(self, number: int, message: Message, state: str | None, waiter: Waiter) -> None:
-        """PUT, one attempt; fails with :class:`~wsaas.errors.CallbackFailed`. One at a time.
+        """Send one message by PUT: one attempt, and only one at a time.
 
-        :param waiter: told what comes of it
+        :param waiter: gets the outcome, or a failure with :class:`~wsaas.errors.CallbackFailed`
         """
 
     def retry(self) -> Retry:
-        """:returns: how the message is tried again whose first attempt has just failed"""
+        """:returns: the schedule of further attempts for the message whose first attempt has just failed"""
 
     def disconnect(self, end: End, undelivered: int, state: str | None) -> Deferred[None]:
-        """DELETE; never fails. Fires when the connection need not be kept for it any more."""
+        """Send the DELETE, again and again if need be.
+
+        :returns: never fails; fires when the connection need not be kept in memory for its DELETE any more
+        """
 
 
 class Journal(Protocol):
-    """What connections and the gateway ask of a journal."""
+    """Records which DELETEs are pending, so that the next process can send them after a crash."""
 
     @property
     def healthy(self) -> bool:
-        """Whether new debts can be taken down."""
+        """Whether new connections can be recorded."""
 
-    def open(self) -> list[Debt]:
-        """Begin.
+    def open(self) -> list[PendingDisconnect]:
+        """Open the journal.
 
-        :returns: what is owed from an earlier life
+        :returns: the DELETEs that an earlier process left pending
         :raises SettingsError: if the journal cannot be used
         """
 
-    def owe(self, identity: Identity, handshake: Handshake) -> Deferred[None] | None:
-        """Take down that a DELETE may be owed, before the POST is sent.
+    def begin(self, identity: Identity, handshake: Handshake) -> Deferred[None] | None:
+        """Record a connection before its POST is sent: from then on its DELETE is pending.
 
-        :returns: fires when it is safe, or fails with :class:`~wsaas.errors.NotTried`; :data:`None` if there is
-            nothing to wait for
+        :returns: fires once the record is on disk, or fails with :class:`~wsaas.errors.NotTried`; :data:`None` if
+            there is nothing to wait for
         """
 
     def remember(self, key: str, state: str | None) -> None:
-        """The API set ``Ws-State``."""
+        """Record the ``Ws-State`` that the API set."""
 
     def ended(self, key: str, end: End, undelivered: int) -> None:
-        """What the DELETE has to say is known."""
+        """Record how a connection ended: its DELETE will say so."""
 
     def settle(self, key: str) -> None:
-        """Nothing is owed any more."""
+        """Remove a connection: its DELETE is done, or was never needed."""
 
     def close(self) -> Deferred[None]:
-        """End; what was told before is written."""
+        """Write what was recorded before, and close the journal."""
 
 
 class NoJournal:
-    """Without ``STATE_DIR``: debts end with the process."""
+    """The journal without ``STATE_DIR``: pending DELETEs end with the process."""
 
     healthy = True
 
-    def open(self) -> list[Debt]:
-        """Nothing is owed."""
+    def open(self) -> list[PendingDisconnect]:
+        """:returns: nothing, as nothing was recorded"""
         return []
 
-    def owe(self, identity: Identity, handshake: Handshake) -> None:
-        """Connections remember it themselves."""
+    def begin(self, identity: Identity, handshake: Handshake) -> None:
+        """No-op: without ``STATE_DIR`` nothing is persisted."""
 
     def remember(self, key: str, state: str | None) -> None:
-        """So they do this."""
+        """No-op: without ``STATE_DIR`` nothing is persisted."""
 
     def ended(self, key: str, end: End, undelivered: int) -> None:
-        """And this."""
+        """No-op: without ``STATE_DIR`` nothing is persisted."""
 
     def settle(self, key: str) -> None:
-        """Nothing is kept here."""
+        """No-op: without ``STATE_DIR`` nothing is persisted."""
 
     def close(self) -> Deferred[None]:
-        """There is nothing to write."""
+        """:returns: has fired, as there is nothing to write"""
         return succeed(None)
 
 

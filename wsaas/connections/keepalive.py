@@ -1,4 +1,4 @@
-"""Whether a client is there: silence, pings, and bytes that do not move (protocol §4, ``WS_TIMEOUT``)."""
+"""Keepalive: ping silent clients; detect dead ones and those that do not read (protocol §4, ``WS_TIMEOUT``)."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from wsaas.connections.messages import ClosedBy
 MAX_SILENCE = 25.0
 
 
-def silence(timeout: float) -> float:
+def ping_interval(timeout: float) -> float:
     """:returns: seconds of silence after which a ping goes out (protocol §4)
 
-    :param timeout: ``WS_TIMEOUT`` in seconds; 0: nobody is given up
+    :param timeout: ``WS_TIMEOUT`` in seconds; 0 means no time limit
     """
     return min(timeout / 2, MAX_SILENCE) if timeout else MAX_SILENCE
 
 
-def pause(timeout: float) -> float:
-    """:returns: seconds between two looks at a client for whom something is buffered
+def check_interval(timeout: float) -> float:
+    """:returns: seconds between two checks of a client for which bytes are buffered
 
-    :param timeout: as above
+    :param timeout: ``WS_TIMEOUT`` in seconds; 0 means no time limit
     """
     return min(1.0, timeout / 10) if timeout else 1.0
 
 
-class Pulse:
-    """The signs of life of one client. Times in seconds of one clock.
+class Keepalive:
+    """When one client was last heard, pinged, and seen to read. Times in seconds of one clock.
 
-    :param now: when it was last heard: now
+    :param now: the time; the client counts as heard at it
     """
 
     __slots__ = ("_listening_since", "_moved_at", "_moved_sent", "_pinged_at", "heard_at")
 
     def __init__(self, now: float) -> None:
-        #: When bytes last came; set by whoever gets them.
+        #: When bytes last came from the client; the connection sets it.
         self.heard_at = now
         self._listening_since = now
         self._pinged_at = now
@@ -42,30 +42,30 @@ class Pulse:
         self._moved_at = now
 
     def listening(self, now: float) -> None:
-        """From now on the client is read; that nothing came before does not count."""
+        """Start the silence at this time: the client is read from now on, and was not before."""
         self._listening_since = now
 
     def about_to_send(self, now: float) -> None:
-        """Nothing was buffered, and now something may be: from here on it has to move."""
+        """Start the time for progress: nothing was buffered before, and from now on something may be."""
         self._moved_at = now
 
-    def look(
+    def check(
         self, peer: Peer, now: float, timeout: float, *, listening: bool, working_since: float = 0.0
     ) -> float | ClosedBy:
-        """Ping a silent client; tell whether one is to be given up.
+        """Ping the client if it is silent; find out whether it is dead or stuck.
 
-        :param timeout: ``WS_TIMEOUT`` in seconds; 0: nobody is given up
-        :param listening: whether the gateway reads the client; time in which it does not is no silence
-        :param working_since: before that, the gateway read and wrote nobody for a while; the same holds for that time
-        :returns: when to look again, or what is wrong; looks in between find nothing to do
+        :param timeout: ``WS_TIMEOUT`` in seconds; 0 means no time limit
+        :param listening: whether the gateway reads the client; time in which it does not is not silence
+        :param working_since: the end of the last long pause of the gateway itself; time before it is not silence either
+        :returns: when the next check is due, or why to close the connection; checks in between would find nothing
         """
         buffered = peer.buffered
         if not buffered:
             self._moved_at = now
         elif self._is_stuck(peer, now, timeout, working_since):
             return ClosedBy.SLOW
-        # One that is not read begins its silence when it is read again: later than now. Compared one by one, as
-        # max() takes longer than all the rest here.
+        # A client that is not read starts its silence when it is read again: later than now. Compared one by one, as
+        # max() takes longer than all the rest of this method.
         quiet_since = self.heard_at if listening else now
         if quiet_since < self._listening_since:
             quiet_since = self._listening_since
@@ -74,20 +74,20 @@ class Pulse:
         if timeout and now - quiet_since >= timeout:
             return ClosedBy.TIMEOUT
         pinged = self._pinged_at > quiet_since
-        until_ping = silence(timeout)
+        until_ping = ping_interval(timeout)
         ping_at = (self._pinged_at if pinged else quiet_since) + until_ping
         if ping_at <= now:
-            # A ping that is still buffered needs no company: nothing else bounds their number without a time limit.
+            # No second ping while the last one may still be buffered: without a time limit nothing else bounds them.
             if not (pinged and buffered):
                 peer.ping()
             self._pinged_at = now
             ping_at = now + until_ping
         at = min(ping_at, quiet_since + timeout) if timeout else ping_at
-        return min(at, now + pause(timeout)) if buffered else at
+        return min(at, now + check_interval(timeout)) if buffered else at
 
     def _is_stuck(self, peer: Peer, now: float, timeout: float, working_since: float) -> bool:
         sent = peer.sent
-        # Less than before is no movement: TLS makes what is buffered longer.
+        # Less than before is not progress: TLS makes what is buffered longer.
         if sent > self._moved_sent:
             self._moved_at = now
         self._moved_sent = sent

@@ -1,4 +1,4 @@
-"""What the log says of connections: by their tags, and only so many lines of what clients can cause at will."""
+"""Log lines about connections: named by their tags, and rate-limited where clients can cause them at will."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 class ConnectionLog:
-    """The lines; one object for all connections.
+    """Writes the log lines about connections; one object for all of them.
 
-    Each begins with the tag. ``many``: see :class:`~wsaas.logs.LogLimit`.
+    Each line begins with the tag. ``many`` limits the rate: see :class:`~wsaas.logs.LogLimit`.
     """
 
     _log = LeanLogger()
 
     def no_grant(self, tag: str, reason: str) -> None:
-        """The API did not let a client in, nor refuse it."""
+        """The POST brought neither a grant nor a refusal."""
         self._log.warn(
             "{tag} no grant from the API: {reason}", tag=tag, reason=reason, many="handshakes without a grant"
         )
@@ -37,7 +37,7 @@ class ConnectionLog:
         )
 
     def unanswered(self, tag: str, number: int, reason: str) -> None:
-        """A message brought no answer that counts."""
+        """A message brought no usable answer."""
         self._warn_of_message(tag, number, reason, "messages without an answer")
 
     def retrying(self, tag: str, number: int, reason: str) -> None:
@@ -48,13 +48,13 @@ class ConnectionLog:
         self._log.warn("{tag} message {number}: {reason}", tag=tag, number=number, reason=reason, many=many)
 
     def no_room(self, tag: str) -> None:
-        """What waits for the API became too much."""
+        """Too much waits for the API, so this client is closed."""
         self._log.warn("{tag} no room for what waits for the API", tag=tag, many="clients without room")
 
     def closed(self, tag: str, end: End, undelivered: int, *, was_open: bool) -> None:
         """A connection is over.
 
-        :param was_open: whether its client was let in: then it has its line, however many there are
+        :param was_open: whether its client was let in: then its line is not rate-limited
         """
         self._log.info(
             "{tag} closed: {code} by {by}",
@@ -67,8 +67,8 @@ class ConnectionLog:
         )
 
     def fault(self, tag: str, failure: Failure, where: str = "") -> None:
-        """The gateway failed.
+        """A fault of the gateway itself.
 
-        :param where: at what, behind a blank
+        :param where: what failed, with a leading blank
         """
         self._log.failure(f"{{tag}} a fault of the gateway{where}", failure, tag=tag)

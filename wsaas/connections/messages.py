@@ -1,4 +1,4 @@
-"""The small values that travel between the two sides of the gateway."""
+"""The values that pass between the clients' side and the API's side: messages, grants, closes, ends."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class End:
     """Why a connection is over.
 
     :param close: code and reason; 1005 and 1006 stand for "none" and "no Close frame" (RFC 6455 §7.4.1)
-    :param by: the first cause
+    :param by: who or what caused it first
     """
 
     close: Close
@@ -66,12 +66,12 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """The API's yes to a client.
+    """The API accepts a client.
 
     :param protocol: the subprotocol in use, if any
     :param state: the first ``Ws-State``
-    :param close: accept, then close with this
-    :param closed_by: whose wish that is: the gateway's own if the API's could not be read
+    :param close: accept the client, then close with this
+    :param closed_by: who asked for that close: the gateway itself if the API's answer could not be read
     """
 
     protocol: str | None = None
@@ -85,8 +85,8 @@ class Delivered:
     """The API took a message.
 
     :param state: the new ``Ws-State``; empty removes it, :data:`None` leaves it
-    :param reply: goes to the client
-    :param close: then this
+    :param reply: a message for the client
+    :param close: close the connection with this, after the reply
     """
 
     state: str | None = None
@@ -106,13 +106,13 @@ class Rejected:
 
 Outcome = Delivered | Rejected
 
-#: The API took a message and asks for nothing: what nearly every message comes to.
+#: The API took a message and asks for nothing: by far the most common outcome.
 TAKEN = Delivered()
 
 
 @dataclass(slots=True)
 class Traffic:
-    """What went through a connection, for ``GET ws_uri``. ``connected_at`` in seconds of the clock."""
+    """Counts what went through a connection, for ``GET ws_uri``. ``connected_at`` in seconds of the clock."""
 
     connected_at: float | None = None
     messages_in: int = 0
@@ -125,7 +125,7 @@ def checked_close(code: str, reason: str) -> Close:
     """Check a close code and reason that an API asked for.
 
     :param code: the code as text
-    :raises ValueError: saying what is wrong with either
+    :raises ValueError: saying what is wrong with one of them
     """
     # Not int(): it takes signs, blanks, underscores and digits of other scripts.
     if not (len(code) == 4 and code.isascii() and code.isdigit()):
@@ -156,7 +156,7 @@ class Handshake:
     :param client: its IP address; :data:`None` on a UNIX socket
     :param origin: the ``Origin``, as sent
     :param user_agent: the ``User-Agent``, as sent
-    :param forwarded: those of ``FORWARD_HEADERS`` that it has, in their order, repeated ones repeated
+    :param forwarded: the headers of ``FORWARD_HEADERS`` that it has, in that order, repeated ones repeated
     :param key: the ``Sec-WebSocket-Key``
     :param protocols: the subprotocols offered, in order of preference
     :param extensions: the ``Sec-WebSocket-Extensions``, joined
@@ -175,21 +175,21 @@ class Handshake:
     extensions: str
 
     def remembered(self) -> Handshake:
-        """:returns: what is still of use once the connection is open; the rest is memory"""
+        """:returns: the part that is still needed once the connection is open, to save memory"""
         return Handshake(self.target, b"", self.secure, self.client, None, None, (), "", (), "")
 
 
 @dataclass(frozen=True, slots=True)
-class Debt:
-    """A connection of an earlier life of the process, whose DELETE is owed.
+class PendingDisconnect:
+    """A connection of an earlier process whose DELETE is still pending.
 
     :param identity: its names
     :param target: path and query of its handshake
     :param client: its IP address; :data:`None` if it came through a UNIX socket
-    :param state: the ``Ws-State`` that was written last
-    :param end: how it ended; as far as is known, by a crash
-    :param undelivered: how many of its messages were dropped before
-    :param ended_at: when it ended, in Unix seconds; 0 if that was never written down
+    :param state: the ``Ws-State`` that was recorded last
+    :param end: how it ended; by a crash, if that was not recorded
+    :param undelivered: how many of its messages were dropped
+    :param ended_at: when it ended, in Unix seconds; 0 if that was not recorded
     """
 
     identity: Identity

@@ -1,8 +1,7 @@
-"""What goes to one client, on this side of its peer's buffer: in order, and only as much as there is room for.
+"""The outbox: pushes and replies to one client, in order and within bounds, before they reach the peer's buffer.
 
 Pushes and replies leave in the order in which they were completely received (protocol §3). During the handshake they
-are held; later, what finds no room is refused if it is a push, and waits if it is a reply, which holds up everything
-behind it.
+are held. Later, a push without room is refused; a reply without room waits, and holds up everything behind it.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from wsaas.limits import OVERHEAD
 if TYPE_CHECKING:
     from wsaas.connections.identity import Identity
     from wsaas.connections.interfaces import Peer
-    from wsaas.connections.keepalive import Pulse
+    from wsaas.connections.keepalive import Keepalive
     from wsaas.connections.totals import Totals
 
 #: How many pushes may wait for the end of the handshake.
@@ -31,8 +30,8 @@ MAX_HELD = 64
 class Receipts:
     """What a connection keeps for pushes with ``Idempotency-Key`` or ``Ws-Confirm``; most connections need none.
 
-    :param secret: of the connection
-    :param clock: for times
+    :param secret: the connection's, for the pings of ``Ws-Confirm``
+    :param clock: for timeouts
     """
 
     __slots__ = ("answers", "confirmations")
@@ -45,20 +44,20 @@ class Receipts:
 
 
 class Watcher(Protocol):
-    """Who looks whether what is buffered moves."""
+    """Checks soon whether buffered bytes move."""
 
-    def look_soon(self) -> None:
+    def check_soon(self) -> None:
         """Something may be buffered for the client."""
 
 
 class Outbox:
-    """One client's messages, from here to its peer.
+    """Sends messages to one client, or holds or refuses them.
 
-    :param identity: the connection's
-    :param traffic: what goes out is counted there
-    :param pulse: told when something may have to move
+    :param identity: the connection's names
+    :param traffic: counts what is sent
+    :param keepalive: told when bytes may begin to wait
     :param room: bytes that may wait (``WS_MAX_BUFFER``)
-    :param totals: for what is kept and counted for all connections
+    :param totals: counters and budgets of all connections
     :param clock: for times
     """
 
@@ -67,8 +66,8 @@ class Outbox:
         "_held",
         "_held_bytes",
         "_identity",
+        "_keepalive",
         "_peer",
-        "_pulse",
         "_receipts",
         "_room",
         "_totals",
@@ -82,14 +81,14 @@ class Outbox:
         self,
         identity: Identity,
         traffic: Traffic,
-        pulse: Pulse,
+        keepalive: Keepalive,
         room: int,
         totals: Totals,
         clock: IReactorTime,
     ) -> None:
         self._identity = identity
         self._traffic = traffic
-        self._pulse = pulse
+        self._keepalive = keepalive
         self._room = room
         self._totals = totals
         self._clock = clock
@@ -98,7 +97,7 @@ class Outbox:
         self._held: list[Message] | None = None
         self._held_bytes = 0
         self._receipts: Receipts | None = None
-        #: Whether pushes are taken no more.
+        #: Whether pushes are refused because the connection is closing.
         self.shut = False
         #: The reply that waits for room.
         self.waiting: Message | None = None
@@ -109,9 +108,9 @@ class Outbox:
         return self._held_bytes if self._peer is None else self._peer.buffered
 
     def open(self, peer: Peer, watcher: Watcher) -> None:
-        """The client has its 101: send what was held.
+        """Send what was held: the client has its 101.
 
-        :param watcher: told of what may be buffered, until :meth:`lost`
+        :param watcher: told when bytes may be buffered, until :meth:`lost`
         """
         self._peer = peer
         self._watcher = watcher
@@ -125,7 +124,7 @@ class Outbox:
     def push(self, message: Message) -> bool:
         """Send one message to the client.
 
-        :returns: whether it is on its way; else it waits for the end of the handshake
+        :returns: whether it was sent; else it is held until the handshake is done
         :raises NotPresentError: if the connection is closing
         :raises TooSlowError: if there is no room for it
         """
@@ -136,7 +135,7 @@ class Outbox:
             self._hold(message)
             return False
         waited = peer.buffered
-        # A reply that waits for room has its place in the order; nothing may overtake it.
+        # No push may overtake a reply that waits for room.
         if self.waiting is not None or waited + len(message.payload) > self._room or (waited and peer.crowded):
             raise TooSlowError
         self._send(peer, message, waited)
@@ -155,7 +154,7 @@ class Outbox:
         outgoing.used += size + OVERHEAD
 
     def _take_held(self) -> list[Message]:
-        """:returns: what was pushed during the handshake; it is not kept any more"""
+        """:returns: the messages pushed during the handshake; they are no longer held"""
         held, self._held = self._held or [], None
         self._totals.budgets.outgoing.used -= self._held_bytes + OVERHEAD * len(held)
         self._held_bytes = 0
@@ -170,16 +169,16 @@ class Outbox:
         counts.messages_out += 1
         counts.bytes_out += size
         if peer.send(message) and not waited:
-            # From now on there may be something that has to move.
-            self._pulse.about_to_send(self._clock.seconds())
+            # From now on there may be bytes that have to move.
+            self._keepalive.about_to_send(self._clock.seconds())
             if self._watcher is not None:
-                self._watcher.look_soon()
+                self._watcher.check_soon()
 
-    # Pushes that want proof
+    # Pushes with Idempotency-Key or Ws-Confirm
 
     @property
     def receipts(self) -> Receipts:
-        """What pushers may ask for later; made when the first one does."""
+        """The state behind ``Idempotency-Key`` and ``Ws-Confirm``, made when it is first needed."""
         if self._receipts is None:
             self._receipts = Receipts(self._identity.key.encode("ascii"), self._clock)
         return self._receipts
@@ -187,13 +186,14 @@ class Outbox:
     def push_confirmed(self, message: Message, seconds: float) -> Deferred[bool]:
         """Send one message, and a ping behind it.
 
-        A message that waits for the end of the handshake takes its time from now on too; then one ping is enough for
-        all that waited.
+        The timeout of a message that is held during the handshake runs from now on too; one ping confirms all that
+        were held.
 
-        :param seconds: to wait for the pong, at most
-        :returns: fires with whether it came, in time and before the end of the connection; may be cancelled
+        :param seconds: the timeout for the pong
+        :returns: fires with whether the pong came, in time and before the connection ended; may be cancelled
         :raises NotPresentError: if the connection is closing
-        :raises TooSlowError: if there is no room for it; :class:`TooManyWaitError` if it is one among too many
+        :raises TooSlowError: if there is no room for it
+        :raises TooManyWaitError: if too many pushes wait for pongs already
         """
         receipts = self.receipts
         if receipts.confirmations.is_full:
@@ -210,12 +210,12 @@ class Outbox:
             peer.ping(payload)
 
     def pong(self, payload: bytes) -> None:
-        """A pong came from the client, asked for or not."""
+        """Take a pong of the client, asked for or not."""
         if self._receipts is not None:
             self._receipts.confirmations.pong(payload)
 
     def give_up(self) -> None:
-        """No pong will come any more. Pushers may push again as soon as they are told: always the last step."""
+        """Tell pushers that no pong will come. Always the last step, as they may push again at once."""
         if self._receipts is not None:
             self._receipts.confirmations.give_up()
 
@@ -224,7 +224,7 @@ class Outbox:
     def reply(self, message: Message) -> None:
         """Send a reply, now or when there is room for it.
 
-        One that waits is sent by :meth:`drained` or :meth:`flush`; until then no other may come.
+        :meth:`drained` or :meth:`flush` sends a reply that waits; until then there must be no other.
         """
         peer = self._peer
         if peer is None:
@@ -237,7 +237,7 @@ class Outbox:
             self._send(peer, message, waited)
 
     def _take_waiting(self) -> Message | None:
-        """:returns: the reply that waits for room; it is not kept any more"""
+        """:returns: the reply that waits for room; it no longer waits"""
         reply, self.waiting = self.waiting, None
         if reply is not None:
             self._totals.budgets.outgoing.used -= len(reply.payload)
@@ -246,7 +246,7 @@ class Outbox:
     def drained(self) -> bool:
         """Send the reply that waits, if there is room for it now.
 
-        :returns: whether it went, so that the next may come
+        :returns: whether a reply waited and was sent, so that the next PUT may start
         """
         reply = self._take_waiting()
         if reply is None:
@@ -257,18 +257,18 @@ class Outbox:
     # The end
 
     def flush(self) -> None:
-        """Send the reply that waits, room or not: it is in memory either way."""
+        """Send the reply that waits, even without room: it is in memory either way."""
         reply = self._take_waiting()
         if reply is not None and self._peer is not None:
             self._send(self._peer, reply, self._peer.buffered)
 
     def forget(self) -> None:
-        """Nothing that waits here goes to the client any more."""
+        """Drop what is held and the reply that waits."""
         self._take_held()
         self._take_waiting()
 
     def lost(self) -> None:
-        """The TCP connection is over."""
+        """Drop everything: the TCP connection is over."""
         self._peer = None
         self._watcher = None
         self.forget()

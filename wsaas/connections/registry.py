@@ -1,6 +1,6 @@
-"""From a key to its connection.
+"""Finds connections by their keys.
 
-Groups, and pushes that arrive at another instance, start from here; keys are opaque to all other modules.
+Keys are opaque to all other modules.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class Registry:
-    """The connections of this process.
+    """The connections of this process, by key.
 
     A connection is *addressed* from before its POST is sent until a Close is asked for or received: pushes find it. It
-    is *unfinished* until its DELETE is settled, or a small record of that DELETE is all that is left.
+    is *unfinished* until the API has its DELETE, or only a small record of that DELETE is kept.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Registry:
         return len(self._unfinished)
 
     def __iter__(self) -> Iterator[Connection]:
-        """Iterate over the unfinished connections as they are now."""
+        """Iterate over a snapshot of the unfinished connections."""
         return iter(list(self._unfinished.values()))
 
     @property
@@ -37,19 +37,19 @@ class Registry:
         return len(self._addressed)
 
     def get(self, key: str) -> Connection | None:
-        """:returns: the connection that pushes for this key go to"""
+        """:returns: the addressed connection with this key"""
         return self._addressed.get(key)
 
     def add(self, connection: Connection) -> None:
-        """Take a connection in, before its POST is sent."""
+        """Add a connection, before its POST is sent."""
         self._addressed[connection.identity.key] = connection
         self._unfinished[connection.identity.key] = connection
 
     def unlist(self, connection: Connection) -> None:
-        """Let pushes no longer find a connection."""
+        """Hide a connection from pushes."""
         self._addressed.pop(connection.identity.key, None)
 
     def remove(self, connection: Connection) -> None:
-        """Forget a connection that has nothing left to say to the API."""
+        """Remove a connection: the API needs nothing more from it."""
         self.unlist(connection)
         self._unfinished.pop(connection.identity.key, None)

@@ -1,4 +1,4 @@
-"""Trying again: how long to pause, and for how long at all (protocol §2.3)."""
+"""Retries: how long to pause between attempts, and when to give up (protocol §2.3)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 10.0
 
 _SECONDS = re.compile(rb"[0-9]{1,9}")
-#: More doublings would only make large numbers.
+#: More doublings change nothing but the size of the numbers.
 _MAX_DOUBLINGS = 30
 
 
@@ -23,18 +23,18 @@ def asked_pause(value: bytes | None, now: float) -> float:
     """Read a ``Retry-After`` (RFC 9110 §10.2.3): seconds, or a date.
 
     :param now: Unix seconds
-    :returns: seconds to wait; 0 if there is none that can be read, or its time is over
+    :returns: seconds to wait; 0 if it is missing, unreadable or in the past
     """
     if value is None:
         return 0.0
     value = value.strip()
     if value.isdigit():
-        # More digits than that are a very long time as well.
+        # More digits mean a very long time, too.
         return float(value) if _SECONDS.fullmatch(value) else 1e9
     try:
         date = parsedate_to_datetime(value.decode("ascii"))
         if date.tzinfo is None:
-            # asctime() names none and means UTC (RFC 9110 §5.6.7).
+            # The asctime() format has no time zone and means UTC (RFC 9110 §5.6.7).
             date = date.replace(tzinfo=UTC)
         return max(0.0, date.timestamp() - now)
     except (ValueError, TypeError, IndexError, OverflowError):
@@ -42,9 +42,9 @@ def asked_pause(value: bytes | None, now: float) -> float:
 
 
 class Backoff:
-    """Pauses that grow exponentially, with full jitter: those who failed together do not come back together.
+    """Pauses that grow exponentially, with full jitter, so that calls that failed together are not repeated together.
 
-    :param random: a number from 0 to 1
+    :param random: gives a number from 0 to 1
     :param first: seconds of the first pause at most
     :param longest: seconds of any pause at most
     """
@@ -55,38 +55,41 @@ class Backoff:
         self._longest = longest
 
     def pause(self, tries: int) -> float:
-        """:returns: seconds to wait after so many attempts before the last one"""
+        """:returns: seconds to pause
+
+        :param tries: how many pauses there were before
+        """
         return self._random() * float(min(self._longest, self._first * 2 ** min(tries, _MAX_DOUBLINGS)))
 
 
 class Retries:
-    """How messages are tried again, for all connections.
+    """How messages of all connections are tried again.
 
     :param clock: for times and timers
-    :param backoff: how long to pause
-    :param limit: seconds from the beginning of the first attempt in which another may begin: ``API_RETRY_FOR``
+    :param backoff: gives the pauses
+    :param limit: seconds from the start of the first attempt within which another may start (``API_RETRY_FOR``)
     """
 
     def __init__(self, clock: IReactorTime, backoff: Backoff, limit: float) -> None:
         self.clock = clock
         self.backoff = backoff
         self.limit = limit
-        #: How many further attempts were begun.
+        #: How many further attempts were started.
         self.begun = 0
 
     def begin(self, began: float) -> Retry:
-        """Have a message tried again whose first attempt failed.
+        """Make the retry schedule of a message whose first attempt failed.
 
-        :param began: when that began, in seconds of the clock
+        :param began: when that attempt started, in seconds of the clock
         """
         return Retry(self, began + self.limit)
 
 
 class Retry:
-    """The further attempts of one message. Made once its first attempt has failed, so that others cost nothing.
+    """The further attempts of one message, made only when its first attempt has failed.
 
-    :param retries: how
-    :param deadline: the time after which no attempt may begin
+    :param retries: what all messages share
+    :param deadline: the time after which no attempt may start
     """
 
     __slots__ = ("_deadline", "_retries", "_timer", "_tries")
@@ -99,22 +102,22 @@ class Retry:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether no attempt is being made now."""
+        """Whether the next attempt waits for its pause to end."""
         return self._timer is not None
 
     def later(self, asked: bytes | None, attempt: Callable[[], None]) -> bool:
-        """Make another attempt after a pause, the last one when the time is just over.
+        """Schedule another attempt after a pause; the last one at the deadline.
 
         :param asked: the ``Retry-After`` of the answer, if it has one
-        :param attempt: makes it
-        :returns: whether there is time for one; else nothing happens
+        :param attempt: makes the attempt
+        :returns: whether one is scheduled; not if the deadline has passed
         """
         clock = self._retries.clock
         now = clock.seconds()
         left = self._deadline - now
         if left <= 0:
             return False
-        # The jitter goes on top of what the API asks for: it asks everybody for the same.
+        # The jitter goes on top of the Retry-After, as the API asks every call for the same.
         pause = min(asked_pause(asked, now) + self._retries.backoff.pause(self._tries), left)
         self._tries += 1
         self._timer = clock.callLater(pause, self._begin, attempt)
@@ -126,7 +129,7 @@ class Retry:
         attempt()
 
     def stop(self) -> None:
-        """Make no further attempt."""
+        """Cancel the next attempt."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

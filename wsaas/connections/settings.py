@@ -1,4 +1,4 @@
-"""What connections are told."""
+"""The settings of connections."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""When each connection is next to be looked at: buckets of time, so that a pass touches only what is due.
+"""A timer wheel: connections sorted into buckets by when their next check is due.
 
-A client that is heard moves nothing: when the time for which it was put down comes, whoever looks at it sees that it
-was heard meanwhile, and puts it down for later. So hearing costs nothing, and a look falls due once in each silence.
+A pass touches only the buckets that are due. Bytes from a client move nothing in the wheel: the next check sees that
+the client was heard meanwhile, and schedules the one after it. So a client costs one check per interval.
 """
 
 from __future__ import annotations
@@ -9,42 +9,41 @@ from __future__ import annotations
 from math import ceil
 from typing import Any, Generic, Protocol, TypeVar
 
-#: Seconds of time that share a bucket, unless told otherwise.
+#: Seconds that one bucket covers by default.
 WIDTH = 0.25
 
 
-class Watched(Protocol):
-    """Something that is looked at. It may stand in one bucket."""
+class Scheduled(Protocol):
+    """Something whose checks a timer wheel schedules. It stands in one bucket at most."""
 
-    #: Where it stands: the timer wheel's business.
+    #: The bucket it stands in; only the timer wheel sets it.
     bucket: set[Any] | None
 
 
-Item = TypeVar("Item", bound=Watched)
+Item = TypeVar("Item", bound=Scheduled)
 
 
 class TimerWheel(Generic[Item]):
-    """Who is due when. Times in seconds of one clock.
+    """Schedules one next check for each item. Times in seconds of one clock.
 
-    :param width: seconds of time that share a bucket: a look is late by so much at most, besides what it waits for
-        the next pass
+    :param width: seconds that one bucket covers: a check is late by that much at most, plus the wait for the next pass
     """
 
     __slots__ = ("_buckets", "_per_second")
 
     def __init__(self, width: float = WIDTH) -> None:
         self._per_second = 1 / width
-        #: By number; few, as nothing is put down for more than half a minute ahead.
+        #: By number. There are few: no check is scheduled more than half a minute ahead.
         self._buckets: dict[int, set[Item]] = {}
 
     def __len__(self) -> int:
-        """:returns: how many are put down"""
+        """:returns: how many items are scheduled"""
         return sum(map(len, self._buckets.values()))
 
     def put(self, item: Item, at: float) -> None:
-        """Put down when to look at something; what was put down before no longer counts.
+        """Schedule the next check of an item, in place of the one scheduled before.
 
-        :param at: the time; what is past means the next pass
+        :param at: the time; one in the past means the next pass
         """
         if item.bucket is not None:
             item.bucket.discard(item)
@@ -56,16 +55,16 @@ class TimerWheel(Generic[Item]):
         item.bucket = bucket
 
     def drop(self, item: Item) -> None:
-        """Look at something no more."""
+        """Unschedule an item."""
         if item.bucket is not None:
             item.bucket.discard(item)
             item.bucket = None
 
     def take(self, now: float, most: int) -> list[Item]:
-        """Take out what is due, the earliest first. What is still to be looked at later must be put down again.
+        """Take out the items that are due, the earliest first; :meth:`put` schedules them again.
 
         :param now: the time
-        :param most: how many, at most
+        :param most: how many items to take at most
         """
         taken: list[Item] = []
         current = int(now * self._per_second)

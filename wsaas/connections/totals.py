@@ -1,4 +1,4 @@
-"""What all connections of a process share: room, counters, and who is due for a look."""
+"""What all connections of a process share: budgets, counters, pending DELETEs, and the timer wheel."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
 
 from wsaas.connections.addresses import Addresses
+from wsaas.connections.interfaces import NO_JOURNAL
 from wsaas.connections.messages import End
 from wsaas.connections.timer_wheel import WIDTH, TimerWheel
 from wsaas.limits import Budgets
 
 if TYPE_CHECKING:
     from wsaas.connections.connection import Connection
+    from wsaas.connections.interfaces import Journal
+    from wsaas.connections.registry import Registry
+    from wsaas.connections.settings import ConnectionSettings
 
 #: Close codes that have a name (RFC 6455 §7.4.1 and IANA's registry).
 _CODES = frozenset({*range(1000, 1004), *range(1005, 1016)})
@@ -22,17 +27,17 @@ _CODES = frozenset({*range(1000, 1004), *range(1005, 1016)})
 
 @dataclass(slots=True)
 class Counts:
-    """All connections of a process together: how many there are now, and what they did since the start."""
+    """Counters over all connections of a process: how many there are now, and what they did since the start."""
 
     #: Now: the client has its 101, and no Close was asked for or received.
     open: int = 0
-    #: Now: not read, so that TCP slows the client down.
+    #: Now: not read, so that TCP slows the client down (back-pressure).
     paused: int = 0
     messages_in: int = 0
     messages_out: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
-    #: Messages that the API refused for good.
+    #: Messages that the API refused for good (a status that is not tried again).
     rejected: int = 0
     #: Messages that the API may not have got.
     undelivered: int = 0
@@ -44,14 +49,14 @@ class Counts:
 
         :param undelivered: how many of its messages were dropped
         """
-        # 3000 to 4999 are free for all (RFC 6455 §7.4.2): nobody is to make up thousands of time series.
+        # Clients may choose any code from 3000 to 4999 (RFC 6455 §7.4.2), and must not create thousands of time series.
         code = str(end.close.code) if end.close.code in _CODES else "other"
         self.ends[code, end.by.value] += 1
         self.undelivered += undelivered
 
 
 class Pending:
-    """How many DELETEs the API still has to get: one for each connection that was begun and is not settled."""
+    """Counts the DELETEs that the API still has to get: one for each connection from before its POST on."""
 
     __slots__ = ("_waiting", "number")
 
@@ -60,11 +65,11 @@ class Pending:
         self._waiting: list[Deferred[None]] = []
 
     def add(self) -> None:
-        """One more has to be sent."""
+        """Count one more."""
         self.number += 1
 
     def settle(self) -> None:
-        """One was taken by the API, or dropped."""
+        """Count one less: the API took it, or it was given up, or was never needed."""
         self.number -= 1
         if not self.number:
             waiting, self._waiting = self._waiting, []
@@ -87,9 +92,9 @@ class Pending:
 class Totals:
     """What all connections of a process share.
 
-    :param width: seconds of time that share a bucket of :attr:`due`
-    :param budgets: what is kept in memory for all of them together
-    :param addresses: how many of them each address has
+    :param width: seconds that one bucket of :attr:`due` covers
+    :param budgets: bounds on memory for all of them together
+    :param addresses: counts connections by client address
     """
 
     __slots__ = ("addresses", "asking", "budgets", "counts", "due", "pending")
@@ -97,7 +102,7 @@ class Totals:
     def __init__(
         self, width: float = WIDTH, budgets: Budgets | None = None, addresses: Addresses | None = None
     ) -> None:
-        #: When each connection is due for its next keepalive check.
+        #: When each connection is due for its next check.
         self.due: TimerWheel[Connection] = TimerWheel(width)
         self.budgets = budgets or Budgets()
         self.addresses = Addresses() if addresses is None else addresses
@@ -105,5 +110,23 @@ class Totals:
         self.asking = 0
         #: DELETEs that the API still has to get.
         self.pending = Pending()
-        #: What all of them did.
+        #: Counters over all of them.
         self.counts = Counts()
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What a connection has in common with all others.
+
+    :param settings: the bounds of each connection
+    :param registry: finds connections by key
+    :param totals: counters and budgets over all of them
+    :param clock: for timers and times
+    :param journal: records which DELETEs are pending
+    """
+
+    settings: ConnectionSettings
+    registry: Registry
+    totals: Totals
+    clock: IReactorTime
+    journal: Journal = NO_JOURNAL

@@ -1,4 +1,4 @@
-"""The demo: a small chat API behind the gateway, and a web page that shows what happens between the two."""
+"""The demo: a small chat API behind the gateway, and a web page that shows the HTTP requests between the two."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ __all__ = ["Demo"]
 
 
 class _ApiSite(Site):
-    """Says nothing in the log: the page shows what is called."""
+    """A site without an access log, as the page shows each call."""
 
     noisy = False
 
     def log(self, request: Request) -> None:
-        """No access log."""
+        """No-op: no access log."""
 
 
 class Demo:
-    """The chat API, the page, and the record of HTTP exchanges that the one writes and the other shows.
+    """The chat API, the page, and the record of HTTP exchanges between gateway and API.
 
-    :param reactor: listens for the API's port, and tells the time
-    :param agent: makes the chat API's pushes
-    :param endpoint: where the chat API listens; a free port of the loopback interface if not given
-    :param random: chooses the names of the chat's members
+    :param reactor: opens the API's port, and is the clock
+    :param agent: sends the chat API's pushes
+    :param endpoint: where the chat API listens; a free port on the loopback interface if not given
+    :param random: for the names of the chat's members
     """
 
     def __init__(
@@ -55,13 +55,13 @@ class Demo:
         self._traffic = Traffic(reactor)
         self._api = ChatApi(PlainClient(agent), self._traffic, reactor, random or SystemRandom())
         self._site = _ApiSite(self._api, reactor=reactor)
-        #: What the gateway answers to requests that are neither a handshake nor a push.
+        #: The pages that the gateway serves for requests that are neither a handshake nor a push.
         self.pages: IResource = demo_pages(self._traffic)
 
     def start(self) -> Deferred[str]:
         """Listen for the gateway's callbacks.
 
-        :returns: fires with the ``API_URI`` that the gateway is to call.
+        :returns: fires with the ``API_URI`` that the gateway is to call
         """
 
         def listening(port: IListeningPort) -> str:
@@ -72,18 +72,20 @@ class Demo:
         return self._endpoint.listen(self._site).addCallback(listening)
 
     def pushes(self, registry: Registry, max_message: int) -> PushResource:
-        """Answer pushes so that the pages show them.
+        """Make the resource that answers pushes and records them for the pages.
 
         :param registry: finds connections by their keys
         :param max_message: bytes of the longest message
-        :returns: what the gateway is to mount in place of its own :class:`~wsaas.pushes.resource.PushResource`
+        :returns: a replacement for the gateway's own :class:`~wsaas.pushes.resource.PushResource`
         """
         return RecordedPushes(registry, max_message, self._traffic)
 
     def stop(self) -> Deferred[None]:
-        """Stop listening, end the streams of all pages and give up what is still to be pushed.
+        """Stop listening, end the streams of all pages and cancel pending pushes.
 
-        :returns: fires when nothing listens any more. To be called after the gateway made its last callback.
+        Call it after the gateway's last callback.
+
+        :returns: fires when the port is closed
         """
         self._api.close()
         self._traffic.close()

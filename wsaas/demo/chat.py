@@ -1,8 +1,8 @@
-"""The demo's API: a chat behind the gateway, as a back end of any kind would be written.
+"""The demo's API: a chat behind the gateway, written like any other back end.
 
-It is told of clients by POST, PUT and DELETE and reaches them by ``PUT ws_uri``. It knows nothing of WebSocket.
-Clients get JSON, one object a message, with a ``type``: ``welcome`` to a newcomer; ``joined``, ``left`` and
-``chat`` to all.
+It gets POST, PUT and DELETE from the gateway, and sends messages to clients with ``PUT ws_uri``. It knows nothing of
+WebSocket. Clients get JSON, one object per message, with a ``type``: ``welcome`` for a newcomer; ``joined``, ``left``
+and ``chat`` for all.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ _ANIMALS: Final = (
     "Newt", "Otter", "Owl", "Panda", "Puffin", "Raven", "Robin", "Seal", "Wren",
 )  # fmt: skip
 
-#: What a client may call itself (``/chat?name=``): it travels in Ws-State, which is printable ASCII.
+#: A name that a client may choose (``/chat?name=``): it is kept in Ws-State, which must be printable ASCII.
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,23}")
 
-#: Characters of one chat message. Escaped as JSON it stays far below the smallest sensible WS_MAX_MESSAGE.
+#: Characters of one chat message. Even escaped as JSON it is far below any sensible WS_MAX_MESSAGE.
 MAX_TEXT: Final = 2000
 
-#: How many members a newcomer is told of.
+#: How many members the welcome lists.
 _MAX_LISTED: Final = 50
 
-#: Ws-Ids of so many callbacks are remembered, to recognise one that is repeated.
+#: How many Ws-Ids are remembered, to recognise repeated callbacks.
 _MAX_RECENT: Final = 1000
 
-#: Bytes of a push's answer that are read; the gateway's answers are one short JSON object.
+#: The most bytes of an answer to a push; the gateway's answers are one short JSON object.
 _MAX_ANSWER: Final = 4096
 
 
@@ -59,7 +59,7 @@ _MAX_ANSWER: Final = 4096
 class _Member:
     """One client of the chat.
 
-    :ivar turn: lets one push to this client out at a time: it hears things in the order in which they happened.
+    :ivar turn: serialises the pushes to this client, so that it gets messages in order
     """
 
     name: str
@@ -68,14 +68,14 @@ class _Member:
 
 
 class ChatApi(Resource):
-    """Answers the gateway's callbacks and pushes what the members of the chat are to know.
+    """Answers the gateway's callbacks, and pushes messages to the members of the chat.
 
     :param http: sends the pushes
-    :param traffic: where callbacks are recorded, and pushes that did not arrive
-    :param clock: for the time limit of pushes.
-    :param random: chooses names.
-    :param push_timeout: seconds that one push may take.
-    :param max_pushes: how many pushes are on the wire at once.
+    :param traffic: records callbacks, and pushes that did not arrive
+    :param clock: for the time limit of pushes
+    :param random: chooses names
+    :param push_timeout: seconds that one push may take
+    :param max_pushes: how many pushes are on the wire at once
     """
 
     isLeaf = True
@@ -108,15 +108,15 @@ class ChatApi(Resource):
         return {member.ws_uri: member.name for member in self._members.values()}
 
     def close(self) -> None:
-        """Give up what is still to be pushed."""
+        """Cancel pending pushes."""
         for running in list(self._running):
             running.cancel()
 
     def render_POST(self, request: Request) -> bytes | int:
-        """A client asks to connect: everybody is welcome.
+        """Let a client in: it asks to connect.
 
-        :param request: the callback.
-        :returns: the answer.
+        :param request: the callback
+        :returns: the answer
         """
         exchange, ws_uri, _ = self._begin(request)
         if ws_uri is None:
@@ -124,7 +124,7 @@ class ChatApi(Resource):
         if not self._is_repeated(request):
             newcomer = self._join(ws_uri, _wanted_name(request))
             others = [member for member in self._members.values() if member is not newcomer]
-            # The pages show ws_uri because this demo is about it. It is a credential: whoever has it can push to the
+            # The pages show ws_uri because this demo is about it. It is a credential: anyone who has it can push to the
             # client and close it. A real API never sends it to a client.
             listed = [{"name": m.name, "ws_uri": m.ws_uri} for m in others[:_MAX_LISTED]]
             welcome = {"type": "welcome", "name": newcomer.name, "ws_uri": ws_uri, "members": listed}
@@ -135,13 +135,13 @@ class ChatApi(Resource):
         return self._answer(request, exchange, state=member.name if member else None)
 
     def render_PUT(self, request: Request) -> bytes | int:
-        """A client sent a message: everybody gets it.
+        """Send a client's message to all members.
 
-        The answer waits until the message went to all. The gateway sends the next message of the same client only
-        then, so that a client's messages cannot overtake each other, nor come faster than all receive them.
+        The answer waits until the message was sent to all. The gateway sends the client's next message only then, so
+        that its messages cannot overtake each other, nor come faster than all members receive them.
 
-        :param request: the callback.
-        :returns: that the answer follows, or the answer.
+        :param request: the callback
+        :returns: the answer, or ``NOT_DONE_YET``
         """
         exchange, ws_uri, body = self._begin(request)
         if ws_uri is None:
@@ -149,7 +149,7 @@ class ChatApi(Resource):
         if self._is_repeated(request):
             return self._answer(request, exchange)
         sender = self._members.get(ws_uri)
-        if sender is None:  # this API was started anew, or believed the client gone
+        if sender is None:  # this API was restarted, or believed the client gone
             sender = self._join(ws_uri, request.getHeader("Ws-State") or "")
         chat = {"type": "chat", "name": sender.name, "text": _text(request, body)}
         sent = self._start(self._fan_out(list(self._members.values()), chat))
@@ -166,12 +166,12 @@ class ChatApi(Resource):
         return NOT_DONE_YET
 
     def render_DELETE(self, request: Request) -> bytes | int:
-        """A client is gone: tell the others.
+        """Tell the others that a client is gone.
 
-        A DELETE may come for a client of whom nothing is known (protocol §2.1): a push may have found it gone.
+        A DELETE may come for an unknown client (protocol §2.1): an earlier push may have found it gone.
 
-        :param request: the callback.
-        :returns: the answer.
+        :param request: the callback
+        :returns: the answer
         """
         exchange, ws_uri, _ = self._begin(request)
         if ws_uri is None:
@@ -229,7 +229,7 @@ class ChatApi(Resource):
         return body
 
     def _is_repeated(self, request: Request) -> bool:
-        """The gateway repeats a call whose answer it did not get, under the same Ws-Id (protocol §2)."""
+        """:returns: whether the gateway repeats a call, under the same Ws-Id, as it got no answer (protocol §2)"""
         ws_id = request.getHeader("Ws-Id")
         if ws_id is None:
             return False
@@ -252,7 +252,7 @@ class ChatApi(Resource):
     # -- pushes ----------------------------------------------------------------------------------------------
 
     def _start(self, work: Coroutine[Deferred[Any], Any, None]) -> Deferred[None]:
-        """Run something that goes on after the callback is answered; :meth:`close` ends it."""
+        """Run a coroutine that may outlive its callback; :meth:`close` cancels it."""
         running = Deferred.fromCoroutine(work)
         self._running.add(running)
 
@@ -281,13 +281,13 @@ class ChatApi(Resource):
             member.turn.release()
 
     async def _put(self, member: _Member, body: bytes) -> None:
-        # WS_HOSTNAME may be set without a scheme; a ws_uri begins with it as it is.
+        # A ws_uri begins with WS_HOSTNAME, which may have no scheme.
         url = member.ws_uri if "://" in member.ws_uri else f"http://{member.ws_uri}"
         client = ApiClient(self._http, self._clock, url, self._push_timeout, _MAX_ANSWER)
         try:
             answer = await client.call("PUT", Headers({b"Content-Type": [b"application/json"]}), body)
         except CallbackFailed as error:
-            # What arrives is recorded where it arrives; this did not, or nobody knows.
+            # RecordedPushes records the pushes that arrive; this one did not, or that is unknown.
             exchange = self._traffic.begin("push", "PUT", member.ws_uri, [("Content-Type", "application/json")], body)
             self._traffic.failed(exchange, error.reason)
             return
@@ -300,13 +300,13 @@ def _pairs(raw: Iterable[tuple[bytes, Sequence[bytes]]]) -> HeaderList:
 
 
 def _wanted_name(request: Request) -> str:
-    """A page that comes back asks for the name it had: ``/chat?name=…``."""
+    """:returns: the name that a returning page asks for (``/chat?name=…``)"""
     query = urlsplit(request.getHeader("Ws-Path") or "").query
     return parse_qs(query).get("name", [""])[0]
 
 
 def _text(request: Request, body: bytes) -> str:
-    """The client's message as something to read."""
+    """:returns: the client's message as text"""
     if (request.getHeader("Content-Type") or "").startswith("application/octet-stream"):
         return f"(a binary message of {len(body)} bytes)"
     return body.decode("utf-8", "replace")[:MAX_TEXT]

@@ -1,4 +1,4 @@
-"""What the demo's web page is made of: static files and the stream of exchanges."""
+"""The demo's web page: static files and the stream of HTTP exchanges."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 from wsaas.demo.traffic import Traffic, TrafficStream
 from wsaas.net.http1.messages import text_response
 
-#: Everything comes from the gateway itself. Not all browsers take ``ws:`` to the same host for ``'self'``.
+#: All content comes from the gateway itself. In some browsers ``'self'`` does not include ``ws:`` to the same host.
 _POLICY: Final = (
     "default-src 'self'; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
@@ -26,9 +26,9 @@ _TYPES: Final = {
 
 
 class StaticFile(Resource):
-    """One file of this package, read once.
+    """A file of this package, read once.
 
-    :param name: of the file; its suffix decides its media type.
+    :param name: of the file; its suffix determines the media type
     """
 
     isLeaf = True
@@ -39,9 +39,10 @@ class StaticFile(Resource):
         self._type = _TYPES[name[name.rindex(".") :]]
 
     def render_GET(self, request: Request) -> bytes:
-        """
-        :param request: GET, or HEAD.
-        :returns: the file.
+        """Answer GET and HEAD.
+
+        :param request: the request
+        :returns: the file
         """
         request.setHeader("Content-Type", self._type)
         request.setHeader("Content-Security-Policy", _POLICY)
@@ -53,7 +54,7 @@ class StaticFile(Resource):
 
 
 class _Nothing(Resource):
-    """What is not there."""
+    """The answer 404."""
 
     isLeaf = True
 
@@ -63,7 +64,7 @@ class _Nothing(Resource):
 
 
 class _Folder(Resource):
-    """Knows what it was given; anything else is not found."""
+    """A folder with fixed children; everything else is 404."""
 
     def __init__(self, children: Mapping[bytes, Resource]) -> None:
         super().__init__()
@@ -78,9 +79,10 @@ class _Folder(Resource):
 
 
 def demo_pages(traffic: Traffic) -> IResource:
-    """
-    :param traffic: the exchanges that the page shows.
-    :returns: the root of ``/``, of the files that the page loads from ``/demo/``, and of ``/demo/traffic``.
+    """Make the resources of the demo's page.
+
+    :param traffic: the exchanges that the page shows
+    :returns: the root, with ``/``, the files that the page loads from ``/demo/``, and ``/demo/traffic``
     """
     demo: dict[bytes, Resource] = {
         name.encode("ascii"): StaticFile(name) for name in ("page.css", "page.js", "icon.svg")

@@ -1,8 +1,8 @@
 """The HTTP exchanges of the demo, kept for a while in memory and streamed to its pages.
 
-An exchange is recorded when its request begins and again when its answer is known, so that a page shows requests in
-the order in which they were made. The stream is ``text/event-stream`` (WHATWG HTML §9.2, Server-Sent Events). No page
-has a queue of its own: it has a cursor into the one bounded record, and if it reads slowly it misses what has left it.
+An exchange is recorded when its request begins and again when its answer is known, so that a page shows requests in the
+order in which they were made. The stream is ``text/event-stream`` (WHATWG HTML §9.2, Server-Sent Events). A page has no
+queue of its own but a cursor into the one bounded record: if it reads slowly, it misses exchanges.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from zope.interface import implementer
 Direction = Literal["callback", "push"]
 HeaderList = list[tuple[str, str]]
 
-#: Seconds between the comments that keep proxies and browsers from taking a quiet stream for a dead one.
+#: Seconds between the comments in the stream, so that proxies and browsers do not take a quiet stream for a dead one.
 HEARTBEAT: Final = 15.0
 
-#: Headers whose value is a credential: what one page's client sent is not for the other pages to see.
+#: Headers whose value is a credential, which the other pages must not see.
 _HIDDEN: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
 
 
 @dataclass(frozen=True)
 class Body:
-    """A body as it is shown.
+    """A body as the pages show it.
 
-    :ivar text: its beginning as text, empty if the body is binary.
-    :ivar size: its whole length in bytes.
-    :ivar binary: whether it is not UTF-8.
-    :ivar truncated: whether ``text`` is less than the whole.
+    :ivar text: its beginning as text, empty if the body is binary
+    :ivar size: its whole length in bytes
+    :ivar binary: whether it is not UTF-8
+    :ivar truncated: whether ``text`` is less than the whole
     """
 
     text: str = ""
@@ -48,10 +48,10 @@ class Body:
 
     @classmethod
     def of(cls, data: bytes, limit: int) -> Body:
-        """
-        :param data: the body.
-        :param limit: how many characters of it to keep.
-        :returns: what is shown of it.
+        """Cut a body to what is shown of it.
+
+        :param data: the body
+        :param limit: how many characters to keep
         """
         try:
             text = data.decode()
@@ -64,13 +64,13 @@ class Body:
 class Exchange:
     """One HTTP request and, later, its answer.
 
-    :ivar number: its place in the order of requests, from 1.
-    :ivar direction: ``callback`` from the gateway to the API, ``push`` to a ``ws_uri``.
-    :ivar began: when the request began, in seconds of the clock.
-    :ivar revision: changes each time the exchange does; grows over all exchanges.
-    :ivar status: of the answer, None as long as there is none.
-    :ivar error: why there will be no answer.
-    :ivar elapsed: from the request to its answer, in milliseconds.
+    :ivar number: its place in the order of requests, from 1
+    :ivar direction: ``callback`` from the gateway to the API, ``push`` to a ``ws_uri``
+    :ivar began: when the request began, in seconds of the clock
+    :ivar revision: of the last change; grows over all exchanges
+    :ivar status: of the answer; :data:`None` as long as there is none
+    :ivar error: why there will be no answer
+    :ivar elapsed: from the request to its answer, in milliseconds
     """
 
     number: int
@@ -91,10 +91,10 @@ class Exchange:
 class Traffic:
     """The last HTTP exchanges, and the pages that watch them.
 
-    :param clock: gives the times and the heartbeat.
-    :param limit: how many exchanges are kept.
-    :param body_limit: how many characters of a body are kept.
-    :param max_subscribers: how many pages may watch at once.
+    :param clock: gives the times and the heartbeat
+    :param limit: how many exchanges are kept
+    :param body_limit: how many characters of a body are kept
+    :param max_subscribers: how many pages may watch at once
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Traffic:
         self._limit = limit
         self._body_limit = body_limit
         self._max_subscribers = max_subscribers
-        #: Tells this record from that of an earlier run, whose numbers began at 1 as well.
+        #: Distinguishes this record from that of an earlier run, whose numbers began at 1, too.
         self.run = f"{int(clock.seconds() * 1000):x}"
         self._numbers = 0
         self._revisions = 0
@@ -118,12 +118,12 @@ class Traffic:
     ) -> Exchange:
         """Record that a request began.
 
-        :param direction: ``callback`` or ``push``.
-        :param method: of the request.
-        :param target: path or URI, as it is to be shown.
-        :param headers: of the request.
-        :param body: of the request.
-        :returns: the exchange, for :meth:`answered` or :meth:`failed`.
+        :param direction: ``callback`` or ``push``
+        :param method: of the request
+        :param target: path or URI, as it is to be shown
+        :param headers: of the request
+        :param body: of the request
+        :returns: the exchange, for :meth:`answered` or :meth:`failed`
         """
         self._numbers += 1
         exchange = Exchange(
@@ -141,10 +141,10 @@ class Traffic:
     def answered(self, exchange: Exchange, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> None:
         """Record the answer to a request.
 
-        :param exchange: what :meth:`begin` returned.
-        :param status: of the answer.
-        :param headers: of the answer.
-        :param body: of the answer.
+        :param exchange: what :meth:`begin` returned
+        :param status: of the answer
+        :param headers: of the answer
+        :param body: of the answer
         """
         exchange.status = status
         exchange.answer_headers = _shown(headers)
@@ -154,23 +154,23 @@ class Traffic:
     def failed(self, exchange: Exchange, error: str) -> None:
         """Record that a request gets no answer.
 
-        :param exchange: what :meth:`begin` returned.
-        :param error: why, in words that can be shown.
+        :param exchange: what :meth:`begin` returned
+        :param error: why, in words that can be shown
         """
         exchange.error = error
         self._ended(exchange)
 
     def since(self, revision: int) -> Iterator[Exchange]:
-        """
-        :param revision: the last one already seen; 0 for none.
-        :returns: the exchanges that changed later, the earliest change first.
+        """List the exchanges that changed since a revision, the earliest change first.
+
+        :param revision: the last one already seen; 0 for none
         """
         return (exchange for exchange in list(self._exchanges.values()) if exchange.revision > revision)
 
     def event(self, exchange: Exchange) -> bytes:
-        """
-        :param exchange: to be sent to a page.
-        :returns: it as one Server-Sent Event, its id the place from which a page asks to go on.
+        """Encode an exchange as a Server-Sent Event, with an id from which a page can resume.
+
+        :param exchange: the exchange
         """
         data = {
             "id": f"{self.run}-{exchange.number}",
@@ -186,15 +186,15 @@ class Traffic:
             "answer_headers": exchange.answer_headers,
             "answer_body": vars(exchange.answer_body),
         }
-        # JSON as json.dumps writes it has no line break in it, so one data line is enough.
+        # json.dumps writes no line breaks, so one data line is enough.
         return f"id: {self.run}-{exchange.revision}\ndata: {json.dumps(data)}\n\n".encode("ascii")
 
     def subscribe(self, request: Request, seen: str) -> bool:
         """Stream the record to a page from now on.
 
-        :param request: whose answer becomes the stream; its head is not written yet.
-        :param seen: the id of the last event that the page has, or anything else to begin at the beginning.
-        :returns: False if too many pages watch already.
+        :param request: the stream is its answer; nothing of that is written yet
+        :param seen: the id of the last event that the page has; anything else starts at the beginning
+        :returns: whether it does; not if too many pages watch already
         """
         if len(self._subscriptions) >= self._max_subscribers:
             return False
@@ -210,7 +210,7 @@ class Traffic:
     def unsubscribe(self, subscription: _Subscription) -> None:
         """Forget a page.
 
-        :param subscription: of a page that is gone; one that is forgotten already changes nothing.
+        :param subscription: of the page; no effect if it is forgotten already
         """
         if subscription in self._subscriptions:
             self._subscriptions.remove(subscription)
@@ -218,7 +218,7 @@ class Traffic:
             self._heartbeat.stop()
 
     def close(self) -> None:
-        """End all streams, for example because the gateway shuts down."""
+        """End all streams."""
         for subscription in list(self._subscriptions):
             subscription.finish()
 
@@ -243,7 +243,7 @@ class Traffic:
 
 @implementer(IPushProducer)
 class _Subscription:
-    """One page that watches: a cursor into the record and the answer that carries the events."""
+    """A page that watches: a cursor into the record, and the request whose answer is the stream."""
 
     def __init__(self, traffic: Traffic, request: Request, cursor: int) -> None:
         self._traffic = traffic
@@ -253,14 +253,14 @@ class _Subscription:
         self._beats_missed = 0
 
     def start(self) -> None:
-        """Write what the page has not seen yet and go on from there."""
+        """Write what the page has not seen yet, and from then on each change."""
         self._request.notifyFinish().addBoth(lambda _: self._traffic.unsubscribe(self))
         self._request.registerProducer(self, True)
         self._request.write(b"retry: 1000\n\n")
         self.flush()
 
     def flush(self) -> None:
-        """Write what changed, as long as the page takes it."""
+        """Write the changes, as long as the page reads."""
         for exchange in self._traffic.since(self._cursor):
             if self._paused:
                 return
@@ -268,7 +268,7 @@ class _Subscription:
             self._request.write(self._traffic.event(exchange))
 
     def beat(self) -> None:
-        """Keep the stream alive, or end it if the page has not read since the last beat but one."""
+        """Keep the stream alive; abort it if the page has not read for two beats."""
         if not self._paused:
             self._beats_missed = 0
             self._request.write(b":\n\n")
@@ -286,27 +286,27 @@ class _Subscription:
         self._request.finish()
 
     def pauseProducing(self) -> None:
-        """The page does not read: leave what follows in the record."""
+        """Stop writing: the page does not read."""
         self._paused = True
 
     def resumeProducing(self) -> None:
-        """The page reads again."""
+        """Write again: the page reads."""
         self._paused = False
         self._beats_missed = 0
         self.flush()
 
     def stopProducing(self) -> None:
-        """The page is gone."""
+        """Forget the page: it is gone."""
         self._traffic.unsubscribe(self)
 
 
 class TrafficStream(Resource):
-    """``GET`` answers with the stream of exchanges.
+    """Answers ``GET`` with the stream of exchanges.
 
-    A page that comes back says what it has: ``EventSource`` by ``Last-Event-ID`` when it reconnects by itself, the page
-    by ``?since=`` when it opens a new one.
+    A returning page tells the last event that it has: by ``Last-Event-ID`` if ``EventSource`` reconnects by itself, by
+    ``?since=`` if the page opens a new one.
 
-    :param traffic: the record to stream.
+    :param traffic: the record to stream
     """
 
     isLeaf = True
@@ -317,17 +317,19 @@ class TrafficStream(Resource):
         self._traffic = traffic
 
     def render_HEAD(self, request: Request) -> bytes:
-        """
-        :param request: asks what a GET would answer.
-        :returns: no body.
+        """Answer HEAD.
+
+        :param request: the request
+        :returns: no body
         """
         self._set_head(request)
         return b""
 
     def render_GET(self, request: Request) -> bytes | int:
-        """
-        :param request: of a page.
-        :returns: that the answer goes on, or why there is none.
+        """Start the stream.
+
+        :param request: of a page
+        :returns: ``NOT_DONE_YET``, or why there is no stream
         """
         self._set_head(request)
         since = request.getHeader("Last-Event-ID") or request.args.get(b"since", [b""])[0].decode("ascii", "replace")

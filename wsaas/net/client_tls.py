@@ -1,4 +1,4 @@
-"""TLS with the API: whom the gateway trusts, what it shows of itself, and why there is none."""
+"""Client TLS to the API: trusted authorities, our own certificate, and clear errors."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from zope.interface import implementer
 from wsaas.errors import SettingsError
 from wsaas.net.pem import private_key, reasons, x509_of
 
-#: Characters of a certificate's that are told.
+#: Characters of a certificate's subject that an error shows.
 _LONGEST = 120
-#: Why a certificate is not trusted, in words; OpenSSL has more of them, but pyOpenSSL does not tell.
+#: Why a certificate is not trusted, in words; OpenSSL's own are not accessible through pyOpenSSL.
 _UNTRUSTED = {
     SSL.X509VerificationCodes.ERR_CERT_HAS_EXPIRED: "it has expired",
     SSL.X509VerificationCodes.ERR_CERT_NOT_YET_VALID: "it is not valid yet",
@@ -49,11 +49,11 @@ _UNTRUSTED = {
 
 
 class Untrusted(Exception):
-    """The certificate that a server shows is not accepted."""
+    """The server's certificate is not accepted."""
 
 
 class NoHandshake(SSL.Error):
-    """TLS did not come about, so nothing of a request has left. As from OpenSSL, but told from what comes later."""
+    """The TLS handshake failed, so no byte of a request was sent. Distinguishes it from OpenSSL's later errors."""
 
 
 class _Shaking(SSL.Connection):
@@ -61,30 +61,28 @@ class _Shaking(SSL.Connection):
         try:
             super().do_handshake()
         except SSL.Error as error:
-            if type(error) is SSL.Error:  # others ask for more bytes, or are of the socket
+            if type(error) is SSL.Error:  # subclasses ask for more bytes, or report the socket's errors
                 raise NoHandshake(*error.args) from error
             raise
 
 
 def _short(text: str) -> str:
-    """Cut what somebody else wrote, before it goes to the log."""
+    """Shorten text from outside before it is logged."""
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
 def _subject(certificate: X509) -> str:
     try:
         return _short(certificate.to_cryptography().subject.rfc4514_string()) or "no subject"
-    except Exception:  # noqa: BLE001 - of which cryptography has many kinds
+    except Exception:  # noqa: BLE001 - cryptography raises many kinds
         return "a subject that cannot be read"
 
 
 @implementer(IOpenSSLClientConnectionCreator)
 class _Verified:
-    """TLS that accepts a certificate for one name, and says why it does not accept another.
+    """Verifies the certificate for one host, and tells why it does not accept one, which Twisted's own does not.
 
-    Twisted's own says no more than that it does not.
-
-    :param options: gives what does the rest
+    :param options: gives Twisted's TLS options, which do the rest
     :param host: the name or the IP address (RFC 9525)
     """
 
@@ -94,12 +92,12 @@ class _Verified:
 
     def clientConnectionForTLS(self, protocol: Any) -> SSL.Connection:
         connection: SSL.Connection = self._options().clientConnectionForTLS(protocol)
-        connection.__class__ = _Shaking  # the options make none but pyOpenSSL's own
+        connection.__class__ = _Shaking  # it is pyOpenSSL's own class before
         connection.set_verify(SSL.VERIFY_PEER, self._verify)
         return connection
 
     def _verify(self, connection: SSL.Connection, certificate: X509, number: int, depth: int, ok: int) -> bool:
-        """Look at one certificate of the chain."""
+        """Verify one certificate of the chain."""
         why = ""
         if not ok:
             why = _UNTRUSTED.get(number, f"OpenSSL's error {number}")
@@ -110,12 +108,12 @@ class _Verified:
             wanted = IPAddress_ID(self._host) if is_address else DNS_ID(self._host)
             try:
                 verify_service_identity(extract_patterns(certificate.to_cryptography()), [wanted], [])
-            except (VerificationError, CertificateError):  # the latter where it has no names at all
+            except (VerificationError, CertificateError):  # the latter if it has no names at all
                 why = f"it is not for {self._host} ({_subject(certificate)})"
-            except Exception as error:  # noqa: BLE001 - OpenSSL takes some that cryptography cannot read
+            except Exception as error:  # noqa: BLE001 - OpenSSL accepts some that cryptography cannot parse
                 why = f"it cannot be read: {_short(str(error))}"
         if why:
-            # The protocol, which tells who waits for the connection.
+            # The app data is the protocol, which fails the connection attempt with it.
             connection.get_app_data().failVerification(Failure(Untrusted(why)))
         return not why
 
@@ -127,11 +125,11 @@ def _usable(read: Callable[[bytes], dict[str, Any]], path: Path) -> dict[str, An
         raise ValueError(error.strerror) from error
     try:
         options = read(content)
-        # OpenSSL looks at some of it no sooner.
+        # OpenSSL checks some of it only here.
         optionsForClientTLS("localhost", **options)
     except ValueError:
         raise
-    except Exception as error:  # of which OpenSSL has many kinds
+    except Exception as error:  # OpenSSL raises many kinds
         raise ValueError(f"not usable: {reasons(error)}") from error
     return options
 
@@ -175,9 +173,9 @@ def read_certificate(path: Path) -> dict[str, Any]:
 
 @implementer(IPolicyForHTTPS)
 class ApiTrust:
-    """Whom the gateway trusts as API, and what it shows of itself.
+    """The TLS settings of connections to the API, which can be reloaded.
 
-    :param ca: PEM file of the trusted certificates; :data:`None`: the system's roots
+    :param ca: PEM file of the trusted certificates; :data:`None` for the system's roots
     :param certificate: PEM file of our certificate, its chain and its private key, if the API asks for one
     :raises SettingsError: if either cannot be used
     """
@@ -192,13 +190,13 @@ class ApiTrust:
 
     @property
     def has_files(self) -> bool:
-        """Whether there is anything to read anew."""
+        """Whether there are files to reload."""
         return bool(self._files)
 
     def check(self) -> None:
-        """Find out whether TLS can be used at all: OpenSSL calls back, by way of memory that is written, then executed.
+        """Check that TLS works at all: a callback from OpenSSL needs memory that is both writable and executable.
 
-        :raises MemoryError: if this process may have none, as with ``MemoryDenyWriteExecute=`` of systemd
+        :raises MemoryError: if this process may not have such memory, as with ``MemoryDenyWriteExecute=`` of systemd
         """
         SSL.Context(SSL.TLS_CLIENT_METHOD).set_verify(SSL.VERIFY_PEER, lambda *_: False)
 
@@ -212,26 +210,26 @@ class ApiTrust:
         return options
 
     def reload(self) -> bool:
-        """Read the files anew, for connections to come. If one is of no use, what was read before stays.
+        """Reload the files, for new connections. If one cannot be used, the old ones stay in use.
 
-        :returns: whether they are of use
+        :returns: whether they could be used
         """
         try:
             self._options = self._load()
         except SettingsError as error:
-            self._log.error("not read anew, and what was read before stays: {why}", why=str(error))
+            self._log.error("not reloaded, and what was read before stays: {why}", why=str(error))
             return False
         self._by_host = {}
         ours: PrivateCertificate | None = self._options.get("clientCertificate")
         self._log.info(
-            "read anew: {names}{when}",
+            "reloaded: {names}{when}",
             names=" and ".join(name for name, _, _ in self._files),
             when="" if ours is None else f", which expires {_expiry(ours)}",
         )
         return True
 
     def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:  # noqa: ARG002 - the interface has a port
-        """Verify this name, and this name only (RFC 9525). What is read anew later holds for what this makes, too."""
+        """Verify this host, and this host only (RFC 9525). Files reloaded later apply to the result, too."""
         host = hostname.decode("ascii")
         return cast(IOpenSSLClientConnectionCreator, _Verified(partial(self._options_for, host), host))
 
@@ -243,7 +241,7 @@ class ApiTrust:
 
 
 def _expiry(certificate: PrivateCertificate) -> str:
-    # By OpenSSL, which reads what cryptography does not; YYYYMMDDhhmmssZ.
+    # By OpenSSL, which parses some that cryptography does not: YYYYMMDDhhmmssZ.
     original: X509 = certificate.original
     when = (original.get_notAfter() or b"").decode("ascii")
     return f"{when[:4]}-{when[4:6]}-{when[6:8]}"

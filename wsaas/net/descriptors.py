@@ -1,8 +1,9 @@
-"""File descriptors: how many the process may have, who gets them, and what happens when they run out.
+"""File descriptors: how many the process may have, what they are reserved for, and what happens when they run out.
 
 The kernel gives each new descriptor the lowest number that is free. So a connection is accepted only while the lowest
-free number is below a mark: then it gets that number, and those above the mark stay for who may not fail (calls to the
-API, the journal, the log). Nothing has to be counted for that, and nobody is cut off: who comes waits in the backlog.
+free number is below a mark: then it gets that number, and the numbers above the mark stay reserved for what must not
+fail (calls to the API, the journal, the log). That needs no counting and cuts off no connection: new ones wait in the
+backlog.
 """
 
 from __future__ import annotations
@@ -15,31 +16,31 @@ from typing import Any
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from wsaas.net.listen import Door
+from wsaas.net.listen import ListeningPort
 
-#: Descriptors that are neither clients nor calls: listening sockets, the log, the journal, the loop's own.
+#: Descriptors reserved for files: listening sockets, the log, the journal, the event loop's own.
 _FILES = 64
-#: … that pushers have for themselves.
+#: Descriptors reserved for pushers.
 _PUSHERS = 64
-#: … of clients that are not connections: they have not asked for anything yet, or are told to come back later.
+#: Descriptors of clients that are no WebSocket yet: their request is incomplete, or is being refused.
 _BEFORE = 256
-#: Connections that may owe a request at the same time; and where there are descriptors for many: these take 50 MB, or
-#: 300 MB with TLS. More than are accepted in one turn, before any of them was read.
+#: How many connections may have an incomplete request, at least and at most (the latter take 50 MB, or 300 MB with
+#: TLS). More than are accepted in one turn of the reactor, as none of these has been read yet.
 _AWAITED, _MAX_AWAITED = 1024, 8192
-#: Beyond this many, no more are asked for: a limit of a billion is nothing to plan with.
+#: The highest limit that is asked for, as a hard limit may be a billion.
 _MOST = 1 << 20
 #: Connections that are accepted in one turn of the reactor.
 _ACCEPTS = 64
-#: Seconds between two looks whether there is room again.
-_LOOK_EVERY = 0.05
-#: Seconds for which what was said about it is not said again.
-_SAY_EVERY = 60.0
+#: Seconds between two checks whether a descriptor is free again.
+_CHECK_EVERY = 0.05
+#: Seconds between two warnings in the log.
+_WARN_EVERY = 60.0
 
 
 def raise_limit() -> int:
     """Raise the soft limit of open files to the hard one, where that is allowed.
 
-    :returns: the limit that is in effect then
+    :returns: the limit in effect
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST if hard == resource.RLIM_INFINITY else min(hard, _MOST)
@@ -55,12 +56,12 @@ def raise_limit() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """Who gets descriptors.
+    """How the descriptors are divided.
 
-    :param clients: numbers below this are given to clients, pushers on the same listener included
-    :param pushers: … to pushers on a listener of their own
-    :param connections: connections that there may be, if ``WS_MAX_CONNECTIONS`` does not say
-    :param awaited: connections that may owe a request or its rest
+    :param clients: the mark for clients, and for pushers on the same listener: they get numbers below it
+    :param pushers: the mark for pushers on a listener of their own
+    :param connections: the most connections, unless ``WS_MAX_CONNECTIONS`` is set
+    :param awaited: the most connections whose request is incomplete
     """
 
     clients: int
@@ -70,10 +71,10 @@ class Shares:
 
 
 def share_out(limit: int, max_requests: int) -> Shares:
-    """Divide what there is. With few of them, everybody gets a share all the same.
+    """Divide the descriptors; even of few, each purpose gets a share.
 
-    :param limit: of open files
-    :param max_requests: calls to the API at once
+    :param limit: the limit of open files
+    :param max_requests: the most calls to the API at once
     """
     pushers = limit - min(max_requests + _FILES, limit // 2)
     clients = pushers - min(_PUSHERS, pushers // 8)
@@ -82,10 +83,10 @@ def share_out(limit: int, max_requests: int) -> Shares:
 
 
 class Descriptors:
-    """Keeps ports from accepting more than there are descriptors for.
+    """Pauses listening ports while no descriptor is free below their mark.
 
-    :param reactor: for the looks whether there is room again
-    :param shares: who gets how many
+    :param reactor: for the checks whether one is free again
+    :param shares: the marks
     """
 
     _log = Logger()
@@ -94,24 +95,24 @@ class Descriptors:
         self._reactor = reactor
         self._shares = shares
         self._probe: int | None = None
-        self._held: list[tuple[Door, int]] = []
-        self._said_at: float | None = None
-        self._looks = LoopingCall(self._look)
-        self._looks.clock = reactor
+        self._held: list[tuple[ListeningPort, int]] = []
+        self._warned_at: float | None = None
+        self._checks = LoopingCall(self._check)
+        self._checks.clock = reactor
         #: How often a port had to wait.
         self.shortages = 0
 
     @property
     def is_holding(self) -> bool:
-        """Whether somebody who comes now has to wait."""
+        """Whether a port is paused, so that new connections wait."""
         return bool(self._held)
 
-    def guard(self, door: Door, *, clients: bool) -> None:
-        """Have a port accept only while there is room.
+    def guard(self, listening: ListeningPort, *, clients: bool) -> None:
+        """Have a port accept only while descriptors are free.
 
-        :param clients: whether clients come here; else only pushers do
+        :param clients: whether clients connect here; else only pushers do
         """
-        port = door.port
+        port = listening.port
         accept = getattr(port, "doRead", None)
         if accept is None:
             return
@@ -120,9 +121,9 @@ class Descriptors:
         def read() -> None:
             for _ in range(_ACCEPTS):
                 if self.is_short(mark):
-                    self._hold(door, mark)
+                    self._hold(listening, mark)
                     return
-                # One at a time gets the number that was looked at.
+                # One at a time, so that it gets the number that was just checked.
                 port.numberAccepts = 1
                 before = port.sessionno
                 accept()
@@ -142,33 +143,33 @@ class Descriptors:
         os.close(free)
         return free >= mark
 
-    def _hold(self, door: Door, mark: int) -> None:
+    def _hold(self, listening: ListeningPort, mark: int) -> None:
         self.shortages += 1
-        door.pause()
-        self._held.append((door, mark))
+        listening.pause()
+        self._held.append((listening, mark))
         now = self._reactor.seconds()
-        if self._said_at is None or now - self._said_at >= _SAY_EVERY:
-            self._said_at = now
+        if self._warned_at is None or now - self._warned_at >= _WARN_EVERY:
+            self._warned_at = now
             self._log.warn(
-                "no file descriptor is left for another connection; who comes has to wait (ulimit -n, LimitNOFILE=)"
+                "no file descriptor is left for another connection; new ones have to wait (ulimit -n, LimitNOFILE=)"
             )
-        if not self._looks.running:
-            self._looks.start(_LOOK_EVERY, now=False)
+        if not self._checks.running:
+            self._checks.start(_CHECK_EVERY, now=False)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         held, self._held = self._held, []
-        for door, mark in held:
+        for listening, mark in held:
             if self.is_short(mark):
-                self._held.append((door, mark))
+                self._held.append((listening, mark))
             else:
-                door.resume()
+                listening.resume()
         if not self._held:
-            self._looks.stop()
+            self._checks.stop()
 
     def stop(self) -> None:
-        """Look no longer."""
-        if self._looks.running:
-            self._looks.stop()
+        """Stop checking."""
+        if self._checks.running:
+            self._checks.stop()
         if self._probe is not None:
             os.close(self._probe)
             self._probe = None

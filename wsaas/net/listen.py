@@ -1,4 +1,4 @@
-"""Where it listens: endpoint descriptions become listening ports, or one clear error each."""
+"""Listening: endpoint descriptions become listening ports, or one clear error each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from wsaas.net.transport import Buffers, install
 #: How many connections the kernel completes before they are accepted. Twisted's 50 drop handshakes in a burst.
 BACKLOG = 1024
 DEFAULT_PORT = 8080
-#: What stands before the description of a place where proxies connect that speak the PROXY protocol.
+#: The prefix of an endpoint description whose clients are proxies that speak the PROXY protocol.
 PROXIED = "haproxy:"
 
 _WITH_BACKLOG = re.compile(r"(tcp|tcp6|unix):")
@@ -33,11 +33,11 @@ def with_backlog(description: str) -> str:
     return f"{description}:backlog={BACKLOG}"
 
 
-class Door:
-    """A port that listens.
+class ListeningPort:
+    """A port that listens, can pause, and stops once.
 
     :param port: what an endpoint's ``listen`` gave
-    :param adopted: whether somebody else opened it and keeps it open when this process has ended
+    :param adopted: whether another process opened the socket and keeps it open after this one has ended
     """
 
     def __init__(self, port: IListeningPort, *, adopted: bool = False) -> None:
@@ -47,19 +47,19 @@ class Door:
         self._stopping: Deferred[Any] | None = None
 
     def pause(self) -> None:
-        """Accept nobody for now: who comes waits in the backlog. Each pause takes a resume of its own."""
+        """Accept no connection for now: clients wait in the backlog. Each pause needs a resume of its own."""
         self._pauses += 1
         if self._stopping is None:
             self.port.pauseProducing()
 
     def resume(self) -> None:
-        """Accept who waits and who comes."""
+        """Accept connections again, unless there were more pauses than resumes."""
         self._pauses -= 1
         if not self._pauses and self._stopping is None:
             self.port.resumeProducing()
 
     def stop(self) -> Deferred[Any]:
-        """Listen no longer.
+        """Stop listening.
 
         :returns: fires when it is done
         """
@@ -69,10 +69,10 @@ class Door:
 
 
 class Endpoint:
-    """One place to listen at.
+    """An endpoint to listen on.
 
-    :param reactor: listens
-    :param setting: the setting it comes from
+    :param reactor: opens the socket
+    :param setting: the setting that the description comes from
     :param description: Twisted's endpoint description
     :raises SettingsError: if the description makes no endpoint, as with a certificate that cannot be read
     """
@@ -81,11 +81,11 @@ class Endpoint:
         self._reactor = reactor
         self._setting = setting
         self._description = description
-        #: Whether the socket is handed over, and stays open when this process has ended.
         inner = description.removeprefix(PROXIED)
+        #: Whether the socket is handed over, and stays open after this process has ended.
         self.adopted = inner.startswith("systemd:")
         if inner != description:
-            # In front of TLS, too, which Twisted's own would look into.
+            # The header stands in front of TLS; Twisted's own haproxy: would expect it inside.
             reactor = ProxiedReactor(reactor)
         try:
             beneath, self._tls = unwrap(inner)
@@ -104,7 +104,7 @@ class Endpoint:
         return self._tls is not None
 
     def reload(self) -> None:
-        """Read its certificates anew, if it has any."""
+        """Reload its certificates, if it has any."""
         if self._tls is not None:
             self._tls.reload()
 
@@ -122,10 +122,10 @@ class Endpoint:
 
 
 class DefaultEndpoint:
-    """Port 8080, IPv4 and, where the machine has it, IPv6.
+    """Port 8080 on IPv4 and, where the machine has it, IPv6.
 
-    :param reactor: listens
-    :param local: at the loopback addresses only, in place of all
+    :param reactor: opens the sockets
+    :param local: listen on the loopback addresses only
     """
 
     adopted = False
@@ -136,7 +136,7 @@ class DefaultEndpoint:
         self._local = local
 
     def reload(self) -> None:
-        """Nothing: it has no certificates."""
+        """No-op: it has no certificates."""
 
     async def listen(self, factory: IProtocolFactory) -> list[IListeningPort]:
         """Listen.
@@ -167,7 +167,7 @@ def _free(error: Exception) -> str:
 
 
 def endpoints(reactor: Any, setting: str, descriptions: Sequence[str]) -> list[Endpoint]:
-    """Prepare to listen, without listening yet.
+    """Parse endpoint descriptions, without listening yet.
 
     :param setting: the setting that the descriptions come from
     :raises SettingsError: if one of them makes no endpoint
@@ -177,31 +177,31 @@ def endpoints(reactor: Any, setting: str, descriptions: Sequence[str]) -> list[E
 
 def listen_all(
     places: Sequence[Endpoint | DefaultEndpoint], factory: IProtocolFactory, buffers: Buffers | None = None
-) -> Deferred[list[Door]]:
-    """Listen at every place; at none if one fails.
+) -> Deferred[list[ListeningPort]]:
+    """Listen on every endpoint, or on none if one fails.
 
-    :param buffers: accept with transports that write at once, and with these sizes; else with Twisted's
-    :returns: fires with the doors; fails with :class:`~wsaas.errors.SettingsError`
+    :param buffers: use transports that write at once, with these sizes; :data:`None` for Twisted's own
+    :returns: fires with the listening ports; fails with :class:`~wsaas.errors.SettingsError`
     """
 
-    async def listen() -> list[Door]:
-        doors: list[Door] = []
+    async def listen() -> list[ListeningPort]:
+        listening: list[ListeningPort] = []
         try:
             for place in places:
                 opened = await place.listen(factory)
-                doors.extend(Door(port, adopted=place.adopted) for port in opened)
+                listening.extend(ListeningPort(port, adopted=place.adopted) for port in opened)
                 if buffers is not None:
                     for port in opened:
                         install(port, buffers)
         except SettingsError:
-            _stop([door.port for door in doors])
+            _stop([each.port for each in listening])
             raise
-        return doors
+        return listening
 
     return Deferred.fromCoroutine(listen())
 
 
 def _stop(ports: Sequence[IListeningPort]) -> None:
-    """Stop listening; not waited for, so that whoever starts the service hears of its failure at once."""
+    """Stop listening, without waiting for it: the start of the service must fail at once."""
     for port in ports:
         maybeDeferred(port.stopListening)

@@ -1,6 +1,6 @@
-"""Certificates and private keys in PEM files, read without ever asking anybody for a passphrase.
+"""Certificates and private keys in PEM files, read without ever asking for a passphrase.
 
-OpenSSL's own reading of PEM asks at the terminal, or whoever is at the standard input, and waits.
+OpenSSL's own reader asks for one at the terminal or on standard input, and waits.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def split_pem(pem: bytes) -> list[bytes]:
 
 
 def x509_of(pem: bytes) -> list[X509]:
-    """Read the certificates in a PEM file as OpenSSL has them.
+    """Parse the certificates in a PEM file with OpenSSL.
 
     :raises ValueError: if there is none, or one is damaged
     """
@@ -32,7 +32,7 @@ def x509_of(pem: bytes) -> list[X509]:
     for number, block in enumerate(split_pem(pem), 1):
         try:
             found.append(load_certificate(FILETYPE_ASN1, PEM_cert_to_DER_cert(block.decode("ascii"))))
-        except Exception as error:  # of many kinds, OpenSSL's among them
+        except Exception as error:  # OpenSSL raises many kinds
             raise ValueError(f"certificate {number} in it is damaged") from error
     if not found:
         raise ValueError("no certificate in it")
@@ -51,7 +51,7 @@ def private_key(pem: bytes) -> PrivateKey:
         key = load_pem_private_key(blocks[0], password=None)
     except TypeError as error:
         raise ValueError("its private key has a passphrase") from error
-    except Exception as error:  # of which cryptography has many kinds
+    except Exception as error:  # cryptography raises many kinds
         raise ValueError("its private key is damaged") from error
     if not isinstance(key, PrivateKey):
         raise ValueError("its private key is of a kind that cannot be used: RSA, ECDSA or EdDSA")
@@ -59,6 +59,6 @@ def private_key(pem: bytes) -> PrivateKey:
 
 
 def reasons(error: Exception) -> str:
-    """:returns: what OpenSSL says in an error, in words"""
+    """:returns: the reasons in an error of OpenSSL, as text"""
     said = [str(part[-1]) for part in error.args[0]] if error.args and isinstance(error.args[0], list) else []
     return "; ".join(filter(None, said)) or str(error) or "OpenSSL does not take it"

@@ -1,8 +1,8 @@
-"""The PROXY protocol, versions 1 and 2: a proxy says, before anything else on a connection, who connected to it.
+"""The PROXY protocol, versions 1 and 2: a proxy sends the client's address as the first bytes of a connection.
 
 Specification: https://www.haproxy.org/download/3.2/doc/proxy-protocol.txt, section 2. The header stands in front of
-TLS, as all proxies send it. Twisted's own ``haproxy:`` looks for it inside of TLS, takes none that comes in pieces, and
-does not look whether addresses are any.
+TLS, as all proxies send it. Twisted's own ``haproxy:`` expects it inside TLS, does not accept it in pieces, and does
+not validate the addresses.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFacto
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 
-#: Bytes of a header of version 1 at most, its end included.
+#: The most bytes of a header of version 1, CRLF included.
 MAX_V1 = 107
-#: Bytes of a header of version 2 that are read, further fields (TLVs) included. It could say 65,551; nginx reads 4,096.
+#: The most bytes of a header of version 2, TLVs included. The format allows 65,551; nginx reads 4,096.
 MAX_V2 = 4096
 
 _V1, _V2 = b"PROXY ", b"\r\n\r\n\x00\r\nQUIT\n"
-#: Family, source, destination and their ports; nothing of them for somebody unknown.
+#: Family, source and destination address, source and destination port; none of them for UNKNOWN.
 _LINE = re.compile(
     rb"PROXY (?:UNKNOWN(?: [^\r\n]*)?"
     rb"|(TCP[46]) ([0-9A-Fa-f.:]+) ([0-9A-Fa-f.:]+) (0|[1-9][0-9]{0,4}) (0|[1-9][0-9]{0,4}))"
 )
-#: Bytes of the fixed part of version 2.
+#: Bytes of the fixed part of a header of version 2.
 _FIXED = 16
 _LOCAL, _PROXY = 0x20, 0x21
-#: What version 2 knows of families and transports, and how many bytes the two addresses have.
+#: By family and transport of version 2: how many bytes the two addresses have.
 _SIZES = {0x00: 0, 0x11: 12, 0x12: 12, 0x21: 36, 0x22: 36, 0x31: 216, 0x32: 216}
 
 
@@ -38,9 +38,9 @@ def read_header(data: bytes) -> tuple[IAddress | None, int] | None:
     """Read a PROXY header.
 
     :param data: the first bytes of a connection
-    :returns: who connected to the proxy, :data:`None` for the proxy itself, as at its checks of health (or for somebody
-        of whom it does not tell), and how many bytes the header has; :data:`None` if more is to come
-    :raises ValueError: if it is none
+    :returns: the client's address and the length of the header; :data:`None` if it is incomplete. The address is
+        :data:`None` for the proxy itself, as in health checks, and for an unknown client.
+    :raises ValueError: if it is not a PROXY header
     """
     if data[: len(_V1)] == _V1[: len(data)]:
         return _read_v1(data)
@@ -100,20 +100,20 @@ def _address(family: int, addresses: bytes) -> IAddress | None:
 
 
 class ProxiedConnection(ProtocolWrapper):
-    """A connection from a proxy: the protocol inside sees what follows the header, and the client as its peer.
+    """A connection from a proxy: the wrapped protocol gets the bytes after the header, and sees the client as its peer.
 
-    That protocol is connected from the beginning, so that its deadline and its bounds hold for the header too.
+    The wrapped protocol is connected at once, so that its deadline and bounds apply to the header too.
     """
 
     transport: Any
     _log = Logger()
-    #: What of the header is there; :data:`None` once it is complete.
+    #: The part of the header that has come; :data:`None` once it is complete.
     _header: bytes | None = b""
     _refused = False
     _client: IAddress | None = None
 
     def dataReceived(self, data: bytes) -> None:
-        """Bytes came."""
+        """Take bytes of the header, or pass them on."""
         if self._header is None:
             self.wrappedProtocol.dataReceived(data)
         elif not self._refused:
@@ -141,7 +141,7 @@ class ProxiedConnection(ProtocolWrapper):
                 self.wrappedProtocol.dataReceived(data[size:])
 
     def getPeer(self) -> IAddress:
-        """:returns: the client's address as the proxy told it, or the proxy's own"""
+        """:returns: the client's address from the header, or the proxy's own"""
         if self._client is not None:
             return self._client
         peer: IAddress = self.transport.getPeer()
@@ -151,7 +151,7 @@ class ProxiedConnection(ProtocolWrapper):
 class ProxiedFactory(WrappingFactory[ProxiedConnection]):
     """Expects a PROXY header on each connection.
 
-    :param wrappedFactory: makes the protocols of what follows, be it TLS
+    :param wrappedFactory: makes the protocols for the bytes after the header, TLS or not
     """
 
     protocol = ProxiedConnection
@@ -162,9 +162,9 @@ class ProxiedFactory(WrappingFactory[ProxiedConnection]):
 
 
 class ProxiedReactor:
-    """A reactor at whose ports a PROXY header comes first, whatever an endpoint puts around its factory.
+    """A reactor whose listening ports expect a PROXY header in front of everything else, TLS included.
 
-    :param reactor: does everything else, too
+    :param reactor: the reactor that does the rest
     """
 
     def __init__(self, reactor: Any) -> None:
@@ -174,17 +174,17 @@ class ProxiedReactor:
         return getattr(self._reactor, name)
 
     def listenTCP(self, port: int, factory: IProtocolFactory, *args: Any, **options: Any) -> IListeningPort:
-        """Listen as :class:`~twisted.internet.interfaces.IReactorTCP` has it."""
+        """Listen; see :class:`~twisted.internet.interfaces.IReactorTCP`."""
         listening: IListeningPort = self._reactor.listenTCP(port, ProxiedFactory(factory), *args, **options)
         return listening
 
     def listenUNIX(self, address: str, factory: IProtocolFactory, *args: Any, **options: Any) -> IListeningPort:
-        """Listen as :class:`~twisted.internet.interfaces.IReactorUNIX` has it."""
+        """Listen; see :class:`~twisted.internet.interfaces.IReactorUNIX`."""
         listening: IListeningPort = self._reactor.listenUNIX(address, ProxiedFactory(factory), *args, **options)
         return listening
 
     def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: IProtocolFactory) -> IListeningPort:
-        """Listen as :class:`~twisted.internet.interfaces.IReactorSocket` has it."""
+        """Listen; see :class:`~twisted.internet.interfaces.IReactorSocket`."""
         listening: IListeningPort = self._reactor.adoptStreamPort(
             fileDescriptor, addressFamily, ProxiedFactory(factory)
         )

@@ -1,8 +1,8 @@
-"""TLS where others connect: which certificate they see, whose certificates are asked for, and both read anew.
+"""Server TLS: certificates by host name, client certificates, and reloading both.
 
-``tls:`` and ``ssl:`` endpoints differ in how their files are named, and in nothing else. Both are taken apart here, so
-that the versions, ciphers and options of TLS are ours, and certificates can be replaced while connections stay: what is
-beneath TLS is an ordinary endpoint, and :meth:`ServerTls.wrap` puts TLS on top of what it accepts.
+``tls:`` and ``ssl:`` endpoints differ only in how their files are named. This module parses both, so that it sets the
+versions, ciphers and options of TLS, and can replace certificates while connections stay open. Beneath TLS is an
+ordinary endpoint, and :meth:`ServerTls.wrap` puts TLS on top of what it accepts.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from wsaas.net.pem import PrivateKey, private_key, reasons, split_pem
 
 _log = Logger()
 
-#: Those of TLS 1.2 in Mozilla's intermediate configuration (Server Side TLS 5.7), less DHE, which would need parameters
-#: and which no client of TLS 1.2 is known to insist on. The ones of TLS 1.3 are all good.
+#: The ciphers of TLS 1.2 in Mozilla's intermediate configuration (Server Side TLS 5.7), without DHE, which would need
+#: parameters, and which no known client of TLS 1.2 insists on. The ciphers of TLS 1.3 are all good.
 CIPHERS = (
     b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
     b"ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
 )
-#: Key exchanges: those of the same configuration after one that a quantum computer does not break, as OpenSSL has it by
-#: itself; without the slow ones that OpenSSL has besides (X448, P-521, finite fields). The second: before OpenSSL 3.5.
+#: Key exchange groups: first one that a quantum computer does not break (OpenSSL's default), then those of the same
+#: configuration; without OpenSSL's slow ones (X448, P-521, finite fields). The second list is for OpenSSL before 3.5.
 GROUPS = (b"X25519MLKEM768 / X25519:P-256:P-384", b"X25519:P-256:P-384")
-#: No session tickets: their key would live as long as the process, and decrypt what was recorded before with TLS 1.2.
-#: No preference among good ciphers: the client knows which of them its hardware does.
+#: No session tickets: their key would live as long as the process, and decrypt recorded traffic of TLS 1.2.
+#: No preference among good ciphers: the client knows which of them its hardware supports.
 _OPTIONS = SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET
 
 _FIELD = re.compile(r"(?:^|:)((?:\\.|[^:\\])*)")
@@ -54,7 +54,7 @@ _ALLOWED = "PEM files that this process can read, with a certificate, its chain,
 
 
 class TlsError(Exception):
-    """Files of which no TLS can be made.
+    """A certificate file that cannot be used.
 
     :param path: the file or folder
     :param reason: what is wrong with it
@@ -67,13 +67,13 @@ class TlsError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """A certificate with what it takes to show it.
+class ServerCertificate:
+    """A certificate with its private key and chain.
 
-    :param path: the file that it is from
+    :param path: the file of the certificate
     :param key: its private key
-    :param chain: the certificate, what signed it, and so on, without the root
-    :param names: the host names that it is for, as a client asks for them; ``*`` stands for one label
+    :param chain: the certificate and its issuers in order, without the root
+    :param names: the host names that it is valid for, in lower case; ``*`` stands for one label
     """
 
     path: Path
@@ -99,12 +99,15 @@ def _private_key(path: Path) -> PrivateKey:
 
 
 def _certificate(pem: bytes) -> x509.Certificate:
-    """:raises Exception: of many kinds, if it is damaged"""
+    """Parse a certificate completely.
+
+    :raises Exception: of many kinds, if it is damaged
+    """
     certificate = x509.load_pem_x509_certificate(pem)
-    # Most of it is parsed when it is asked for.
+    # cryptography parses most of it only on access.
     certificate.public_key()
     _ = (certificate.subject, certificate.issuer, certificate.not_valid_after_utc, certificate.extensions)
-    # OpenSSL, whose opinion counts in the end, minds what cryptography does not.
+    # OpenSSL, which serves it in the end, refuses some that cryptography accepts.
     X509.from_cryptography(certificate)
     return certificate
 
@@ -112,7 +115,7 @@ def _certificate(pem: bytes) -> x509.Certificate:
 def _certificates(path: Path, pem: bytes) -> list[x509.Certificate]:
     found = []
     for number, block in enumerate(split_pem(pem), 1):
-        # Python would say it once, and of a line of ours.
+        # Python would show a warning only once, and name a line of this module.
         with warnings.catch_warnings(record=True) as complaints:
             warnings.simplefilter("always")
             try:
@@ -125,7 +128,7 @@ def _certificates(path: Path, pem: bytes) -> list[x509.Certificate]:
 
 
 def _chain(path: Path, key: PrivateKey, certificates: Sequence[x509.Certificate]) -> tuple[x509.Certificate, ...]:
-    """Put certificates in the order in which they are sent (RFC 5246 §7.4.2), whatever theirs in the file."""
+    """Put certificates in the order in which they are sent (RFC 5246 §7.4.2), whatever the order in the file."""
     public = key.public_key()
     own = [certificate for certificate in certificates if certificate.public_key() == public]
     if not own:
@@ -152,26 +155,26 @@ def _names(certificate: x509.Certificate) -> tuple[bytes, ...]:
     return tuple(name.lower().encode() for name in names.get_values_for_type(x509.DNSName))
 
 
-def _identity(key_path: Path, path: Path, *more: Path) -> Identity:
-    """Read one.
+def _server_certificate(key_path: Path, path: Path, *more: Path) -> ServerCertificate:
+    """Read a certificate, its chain and its private key.
 
     :param key_path: the file of the private key
-    :param path: that of the certificate
-    :param more: those of the rest of the chain
+    :param path: the file of the certificate
+    :param more: the files of the rest of the chain
     """
     key = _private_key(key_path)
     certificates = [certificate for file in (path, *more) for certificate in _certificates(file, _read(file))]
     chain = _chain(path, key, certificates)
-    return Identity(path, key, chain, _names(chain[0]))
+    return ServerCertificate(path, key, chain, _names(chain[0]))
 
 
 def _is_default(path: Path) -> bool:
-    # systemd puts the folder's name in front, in that of credentials.
+    # In a folder of credentials, systemd puts the folder's name in front.
     return path.stem == "default" or path.stem.endswith("_default")
 
 
-def _folder(folder: Path) -> list[Identity]:
-    """:returns: all in a folder and below it, the default first"""
+def _folder(folder: Path) -> list[ServerCertificate]:
+    """:returns: all certificates in a folder and below it, the default first"""
     try:
         next(folder.iterdir(), None)
     except (OSError, ValueError) as error:
@@ -179,12 +182,12 @@ def _folder(folder: Path) -> list[Identity]:
     files = [
         path
         for path in folder.rglob("*.pem")
-        # What begins with a dot is being written, or is another way to the same file.
+        # A name with a leading dot is a temporary file, or another path to the same file.
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
     if not files:
         raise TlsError(folder, "no .pem file in it")
-    return [_identity(path, path) for path in sorted(files, key=lambda path: (not _is_default(path), path))]
+    return [_server_certificate(path, path) for path in sorted(files, key=lambda path: (not _is_default(path), path))]
 
 
 def _authorities(path: Path) -> list[x509.Certificate]:
@@ -195,12 +198,12 @@ def _authorities(path: Path) -> list[x509.Certificate]:
 
 
 def _http(_: SSL.Connection, offered: list[bytes]) -> Any:
-    """Choose HTTP/1.1, the only protocol that is spoken here (RFC 7301). Others are passed over in silence."""
+    """Choose HTTP/1.1 by ALPN (RFC 7301); ignore a client that offers only other protocols."""
     return b"http/1.1" if b"http/1.1" in offered else SSL.NO_OVERLAPPING_PROTOCOLS
 
 
 def _set_groups(context: SSL.Context) -> None:
-    # pyOpenSSL has no other way but one that leaves a single group, with which most handshakes take a round trip more.
+    # pyOpenSSL's own method sets a single group, with which most handshakes take another round trip.
     lib: Any = vars(SSL)["_lib"]
     mine: Any = vars(context)["_context"]
     if not any(lib.SSL_CTX_set1_curves_list(mine, groups) == 1 for groups in GROUPS):
@@ -208,11 +211,11 @@ def _set_groups(context: SSL.Context) -> None:
     lib.ERR_clear_error()
 
 
-def _context(identity: Identity, authorities: Sequence[x509.Certificate]) -> SSL.Context:
+def _context(certificate: ServerCertificate, authorities: Sequence[x509.Certificate]) -> SSL.Context:
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_options(_OPTIONS)
-    # An idle connection has no buffers.
+    # Free the buffers of idle connections.
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_session_id(b"wsaas")
@@ -220,26 +223,26 @@ def _context(identity: Identity, authorities: Sequence[x509.Certificate]) -> SSL
     _set_groups(context)
     context.set_alpn_select_callback(_http)
     try:
-        context.use_certificate(identity.chain[0])
-        context.use_privatekey(identity.key)
-        for certificate in identity.chain[1:]:
-            context.add_extra_chain_cert(certificate)
+        context.use_certificate(certificate.chain[0])
+        context.use_privatekey(certificate.key)
+        for issuer in certificate.chain[1:]:
+            context.add_extra_chain_cert(issuer)
         context.check_privatekey()
     except (SSL.Error, CryptoError) as error:  # such as a key of 1024 bits
-        raise TlsError(identity.path, reasons(error)) from error
+        raise TlsError(certificate.path, reasons(error)) from error
     if authorities:
         store = cast(X509Store, context.get_cert_store())
-        for certificate in authorities:
-            store.add_cert(X509.from_cryptography(certificate))
-            context.add_client_ca(certificate)
-        # What the file names is trusted, be it a root or not.
+        for authority in authorities:
+            store.add_cert(X509.from_cryptography(authority))
+            context.add_client_ca(authority)
+        # Trust each certificate in the file, even one that is not a root.
         store.set_flags(X509StoreFlags.PARTIAL_CHAIN)
         context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
     return context
 
 
 def _switch(by_name: Mapping[bytes, SSL.Context | None], connection: SSL.Connection) -> None:
-    """Show the certificate for the name that a client asks for (RFC 6066 §3); else the default stays."""
+    """Use the certificate for the server name that the client sends (RFC 6066 §3), if there is one."""
     name = (connection.get_servername() or b"").lower().removesuffix(b".")
     context = by_name[name] if name in by_name else by_name.get(b"*." + name.partition(b".")[2])
     if context is not None:
@@ -251,69 +254,70 @@ class ServerTls:
     """The TLS of an endpoint.
 
     :param where: the endpoint, for the log
-    :param read: gives what can be shown; the first is for clients that ask for no name, or one of which there is none
-    :param ca: PEM file of those whose certificates, or who with theirs, are let in; :data:`None` lets everyone in
-    :raises TlsError: if the files are of no use
+    :param read: reads the certificates; the first is the default, for clients that send no name or an unknown one
+    :param ca: PEM file of the certificates, or their issuers, that clients must show; :data:`None`: clients need none
+    :raises TlsError: if the files cannot be used
     """
 
     _log = Logger()
 
-    def __init__(self, where: str, read: Callable[[], Sequence[Identity]], ca: Path | None = None) -> None:
+    def __init__(self, where: str, read: Callable[[], Sequence[ServerCertificate]], ca: Path | None = None) -> None:
         self._where = where
         self._read = read
         self._ca = ca
-        self._identities, self._default = self._load()
+        self._certificates, self._default = self._load()
 
-    def _load(self) -> tuple[Sequence[Identity], SSL.Context]:
-        identities = self._read()
+    def _load(self) -> tuple[Sequence[ServerCertificate], SSL.Context]:
+        certificates = self._read()
         authorities = () if self._ca is None else _authorities(self._ca)
-        contexts = [_context(identity, authorities) for identity in identities]
+        contexts = [_context(certificate, authorities) for certificate in certificates]
         default = contexts[0]
-        # Of two for the same name, the one that is valid longer. The default's are there to be found, not to be set.
+        # Of two for the same name, use the one that is valid longer. None stands for the default, which is set already.
         by_name: dict[bytes, SSL.Context | None] = {}
-        for identity, context in sorted(
-            zip(identities, contexts, strict=True), key=lambda pair: pair[0].chain[0].not_valid_after_utc
+        for certificate, context in sorted(
+            zip(certificates, contexts, strict=True), key=lambda pair: pair[0].chain[0].not_valid_after_utc
         ):
-            by_name.update(dict.fromkeys(identity.names, None if context is default else context))
-            # OpenSSL may call the default's function once more when a connection has another: RFC 8446 §4.1.4.
+            by_name.update(dict.fromkeys(certificate.names, None if context is default else context))
+            # OpenSSL may call the default's callback again after the switch (RFC 8446 §4.1.4), so keep the default
+            # alive.
             if context is not default:
                 context.set_app_data(default)
         if len(contexts) > 1:
             default.set_tlsext_servername_callback(partial(_switch, by_name))
-        return identities, default
+        return certificates, default
 
     def reload(self) -> bool:
-        """Read the files anew, for connections to come. If they are of no use, what was read before stays.
+        """Reload the files, for new connections. If they cannot be used, the old certificates stay in use.
 
-        :returns: whether they are of use
+        :returns: whether they could be used
         """
         try:
-            self._identities, self._default = self._load()
+            self._certificates, self._default = self._load()
         except TlsError as error:
             self._log.error(
-                "{where}: the certificates were not read anew, and the old ones stay: {why}",
+                "{where}: the certificates were not reloaded, and the old ones stay: {why}",
                 where=self._where,
                 why=str(error),
             )
             return False
         self._log.info(
-            "{where}: certificates read anew: {count}, the first expires {when}",
+            "{where}: certificates reloaded: {count}, the first expires {when}",
             where=self._where,
-            count=len(self._identities),
-            when=min(identity.chain[0].not_valid_after_utc for identity in self._identities).date().isoformat(),
+            count=len(self._certificates),
+            when=min(each.chain[0].not_valid_after_utc for each in self._certificates).date().isoformat(),
         )
         return True
 
     def serverConnectionForTLS(self, protocol: object) -> SSL.Connection:  # noqa: ARG002 - the interface has it
-        """Make the TLS side of a connection that was accepted."""
+        """Make the TLS side of an accepted connection."""
         return SSL.Connection(self._default)
 
     def wrap(self, factory: IProtocolFactory, reactor: Any) -> IProtocolFactory:
         """Put TLS beneath protocols.
 
-        :param factory: makes protocols for what is decrypted
+        :param factory: makes the protocols that get the decrypted bytes
         :param reactor: for timers
-        :returns: makes protocols for what is encrypted, for any stream transport
+        :returns: a factory of protocols for the encrypted bytes, over any stream transport
         """
         wrapped: IProtocolFactory = TLSMemoryBIOFactory(self, False, factory, reactor)
         return wrapped
@@ -324,10 +328,10 @@ def _unquote(text: str) -> str:
 
 
 def _options(description: str) -> tuple[str, dict[str, str]]:
-    """Take a description apart, as Twisted does.
+    """Parse an endpoint description, as Twisted does.
 
     :returns: the kind of endpoint, and its options by name
-    :raises ValueError: if it cannot be, or not without doubt
+    :raises ValueError: if it is malformed or ambiguous
     """
     fields = [match[1] for match in _FIELD.finditer(description)]
     if len(":".join(fields)) != len(description):
@@ -349,7 +353,7 @@ def _is_tls(description: str) -> bool:
 
 
 def asks_for_certificates(description: str) -> bool:
-    """:returns: whether nobody gets in at an endpoint without a client certificate"""
+    """:returns: whether an endpoint requires a client certificate"""
     description = description.removeprefix("haproxy:")
     try:
         return _is_tls(description) and "caCerts" in _options(description)[1]
@@ -358,12 +362,12 @@ def asks_for_certificates(description: str) -> bool:
 
 
 def unwrap(description: str) -> tuple[str, ServerTls | None]:
-    """Take the TLS out of an endpoint description.
+    """Split an endpoint description into TLS and what is beneath it.
 
     :param description: without ``haproxy:`` in front
-    :returns: the description of what is beneath TLS, and the TLS, if there is any
-    :raises ValueError: if an option is missing, unknown or no longer possible
-    :raises TlsError: if a file is of no use
+    :returns: the description of the endpoint beneath TLS, and the TLS, if there is any
+    :raises ValueError: if an option is missing, unknown or not supported
+    :raises TlsError: if a file cannot be used
     """
     if not _is_tls(description):
         return description, None
@@ -372,7 +376,7 @@ def unwrap(description: str) -> tuple[str, ServerTls | None]:
         if name in options:
             raise ValueError(f"not {name}=, TLS is 1.2 or 1.3 with ciphers that need none")
     ca = Path(options["caCerts"]) if "caCerts" in options else None
-    read: Callable[[], Sequence[Identity]]
+    read: Callable[[], Sequence[ServerCertificate]]
     if kind == "tls":
         if not options.get("path"):
             raise ValueError("no folder")  # which must not be the current one
@@ -384,7 +388,7 @@ def unwrap(description: str) -> tuple[str, ServerTls | None]:
         files = [Path(options.get("certKey") or key)]
         if "extraCertChain" in options:
             files.append(Path(options["extraCertChain"]))
-        read = lambda: [_identity(key, *files)]  # noqa: E731 - typed above, for both branches
+        read = lambda: [_server_certificate(key, *files)]  # noqa: E731 - typed above, for both branches
     beneath = {
         "port": options.get("port", "443"),
         "interface": options.get("interface", "::" if kind == "tls" else ""),

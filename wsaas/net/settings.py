@@ -1,4 +1,4 @@
-"""Where the gateway listens, as it was told."""
+"""The settings of the listeners."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ListenSettings:
-    """Endpoint descriptions; no ``clients`` means the default port, no ``pushes`` that clients and pushes share one."""
+    """Endpoint descriptions. No ``clients``: the default port; no ``pushes``: pushes arrive where clients connect."""
 
     clients: tuple[str, ...]
     pushes: tuple[str, ...]

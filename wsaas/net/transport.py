@@ -1,13 +1,13 @@
-"""Sockets that are written to at once.
+"""TCP and UNIX transports that send at once, with bounded buffers.
 
-Twisted keeps what is written, has epoll tell it in the next turn of the reactor that the socket takes it, sends it, and
-has epoll stop telling: for a message of a few bytes, that costs more than the message. The transports here send at once
-when nothing waits. Whatever is not as simple as that goes the way that it always goes.
+Twisted buffers what is written, registers the socket with epoll, sends in the next turn of the reactor, and unregisters
+the socket: for a message of a few bytes that costs more than the message. The transports here send at once when nothing
+waits in their buffers. In every other case they do what Twisted's transports do.
 
-An error of such a send is not told to who writes: the bytes are kept, and the reactor meets the error as it would have
-met it without this module.
+A caller of ``write`` sees no error of such a send: the bytes are buffered, and the reactor meets the error as it would
+have without this module.
 
-Private names of Twisted's transports stand in this module and nowhere else but in :func:`.unsent`.
+Private names of Twisted's transports stand in this module and in :func:`.unsent` only.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 
-#: After these, the same send may succeed later.
+#: After these errors, the same send may succeed later.
 _TEMPORARY = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.EINTR})
 
 
 @dataclass(frozen=True, slots=True)
 class Buffers:
-    """How much is on its way between a socket and its protocol.
+    """The sizes of a transport's buffers, in bytes.
 
-    :param receive: bytes read at a time, at most. What is read is parsed in one go, while nobody else is served: 64 KiB
+    :param receive: the most bytes per read. They are parsed in one go, while the reactor serves no other socket: 64 KiB
         of frames with one byte each take tens of milliseconds.
-    :param send: bytes that the kernel keeps for a peer that does not read, about; :data:`None` leaves it to the kernel,
-        which lets them grow to megabytes. For a distant peer, this much can be sent in each round trip. With less than
-        128 KiB, a bulk of bytes stalls over loopback: its packets have 64 KiB, and one is not acknowledged at once.
-    :param full: bytes that wait in this process before a streaming producer is paused
+    :param send: about how much the kernel buffers for a peer that does not read; :data:`None` leaves it to the kernel,
+        which goes up to megabytes. A distant peer gets this much in each round trip. With less than 128 KiB, bulk data
+        stalls over loopback: its packets have 64 KiB, and a single one is not acknowledged at once.
+    :param full: how much waits in this process before a streaming producer is paused
     """
 
     receive: int = 65536
@@ -45,35 +45,35 @@ class Buffers:
 
 
 class EagerServer(tcp.Server):
-    """A TCP connection that was accepted.
+    """An accepted TCP connection that sends at once.
 
-    :param buffers: its sizes
+    :param buffers: the sizes of its buffers
     """
 
-    #: A send failed, and its bytes wait for the reactor to find out.
+    #: A send failed, and its bytes are buffered for the reactor to meet the error.
     _failed = False
-    #: What UNIX sockets also may have to send: descriptors, which go with bytes that wait.
+    #: Descriptors that a UNIX socket sends along with buffered bytes.
     _sendmsgQueue: list[int] | tuple[()] = ()
 
     def __init__(self, sock: socket.socket, *arguments: Any, buffers: Buffers) -> None:
         if buffers.send is not None:
             try:
-                # The kernel doubles it, for what it needs itself: socket(7).
+                # The kernel doubles the value for its own bookkeeping: socket(7).
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffers.send // 2)
             except OSError:
-                pass  # Whatever is wrong with the socket, reading from it will show.
+                pass  # If the socket is broken, reading from it will show that.
         self.bufferSize = buffers.receive
         self._buffers = buffers
         super().__init__(sock, *arguments)
 
     def write(self, data: bytes) -> None:
-        """Send bytes, or as many of them as the kernel takes, and keep the rest."""
+        """Send as many of the bytes as the kernel takes, and buffer the rest."""
         self.send(data)
 
     def send(self, data: bytes) -> bool:
-        """Do the same as :meth:`write`.
+        """Send bytes like :meth:`write`.
 
-        :returns: whether all of them are in the kernel, and nothing waits
+        :returns: whether the kernel took all of them and nothing is buffered
         """
         if (
             self.dataBuffer
@@ -84,9 +84,9 @@ class EagerServer(tcp.Server):
             # abortConnection() leaves it connected until the next turn.
             or self._aborting
             or self._writeDisconnecting
-            # What it would send is not encrypted yet.
+            # The bytes are not encrypted yet.
             or self.TLS
-            # A pull producer is asked for more when the reactor has written.
+            # A pull producer is asked for more only after the reactor has written.
             or (self.producer is not None and not self.streamingProducer)
             or type(data) is not bytes
             or not data
@@ -96,7 +96,7 @@ class EagerServer(tcp.Server):
         try:
             sent = self.socket.send(data)
         except OSError as error:
-            # An error is told once. If it is told here, reading would find what looks like an orderly end.
+            # The kernel reports an error once. After that, reading would look like an orderly end.
             self._failed = error.errno not in _TEMPORARY
             super().write(data)
             return False
@@ -109,11 +109,11 @@ class EagerServer(tcp.Server):
         return False
 
     def _isSendBufferFull(self) -> bool:
-        # Twisted would take bufferSize for both directions, and count what was sent already.
+        # Twisted would compare with bufferSize, the size for reading, and count bytes that are sent already.
         return len(self.dataBuffer) - self.offset + self._tempDataLen > self._buffers.full
 
     def doRead(self) -> ConnectionDone | ConnectionLost | None:  # type: ignore[override]  # as below
-        """Read what came, and give it to the protocol."""
+        """Read, and pass the bytes to the protocol."""
         try:
             data = self.socket.recv(self.bufferSize)
         except OSError as error:
@@ -128,10 +128,10 @@ class EagerServer(tcp.Server):
 
 
 class EagerUnixServer(EagerServer, unix.Server):
-    """The same for a UNIX socket."""
+    """An accepted connection on a UNIX socket that sends at once."""
 
     _sendmsgQueue: list[int]
-    #: Which also takes descriptors that were sent along.
+    #: Also receives descriptors that are sent along.
     doRead = unix.Server.doRead
 
     def _isSendBufferFull(self) -> bool:
@@ -142,17 +142,17 @@ _EAGER: dict[object, type[EagerServer]] = {tcp.Server: EagerServer, unix.Server:
 
 
 def install(port: IListeningPort, buffers: Buffers) -> bool:
-    """Have a port make such transports of what it accepts from now on.
+    """Make a port use these transports for the connections that it accepts from now on.
 
-    TLS and PROXY are protocols on top of them, and sockets that were adopted are like others. A port with transports
-    of its own keeps them.
+    TLS and PROXY work on top of them, and adopted sockets work like others. A port with transports of another kind
+    keeps those.
 
-    :param port: what an endpoint's ``listen`` gave
-    :returns: whether it does
+    :param port: what an endpoint's ``listen`` returned
+    :returns: whether the port uses them
     """
     kind = _EAGER.get(getattr(port, "transport", None))
     if kind is None:
         return False
-    # tcp.Port has promised for twenty years that this may be replaced.
+    # A documented attribute of tcp.Port, made to be replaced.
     vars(port)["transport"] = partial(kind, buffers=buffers)
     return True

@@ -1,4 +1,4 @@
-"""What operators and their machines look at: ``ADMIN_LISTEN`` with ``/healthz``, ``/readyz`` and ``/metrics``."""
+"""The admin pages of ``ADMIN_LISTEN``: ``/healthz``, ``/readyz`` and ``/metrics``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wsaas.net.http1.judged_request import JudgedRequest
 from wsaas.net.http1.messages import RequestHead, Response, json_response
 from wsaas.net.http1.site import ClientSite
 
-#: Tells what is wrong, in a few words that say nothing of the inside; :data:`None` if nothing is.
+#: Tells what is wrong, in a few words without internals; :data:`None` if nothing is.
 Check = Callable[[], str | None]
 
 #: Seconds for a request's head.
@@ -24,16 +24,16 @@ _ALLOW = (b"Allow", b"GET, HEAD")
 
 
 class Pages(Protocol):
-    """What writes metrics: :class:`wsaas.operations.metrics.Metrics`."""
+    """Writes the metrics page: :class:`wsaas.operations.metrics.Metrics`."""
 
     def page(self, accept: str) -> tuple[str, bytes]:
-        """:returns: a media type of those that are accepted, and the page"""
+        """:returns: an accepted media type, and the page"""
 
 
 class Readiness:
-    """Whether new connections are taken.
+    """Whether the gateway accepts new connections.
 
-    Parts that know of a reason why not add a check; each is asked whenever somebody wants to know.
+    Each part that may know a reason why not adds a check; each request of ``/readyz`` makes all checks.
     """
 
     _log = Logger()
@@ -42,20 +42,20 @@ class Readiness:
         self._checks: dict[str, Check] = {}
 
     def add(self, name: str, check: Check) -> None:
-        """Have one more thing looked at.
+        """Add a check.
 
-        :param name: one word for programs: what is wrong when the check finds something
+        :param name: one word that names what is wrong, for programs
         :param check: tells what is wrong, if anything
         """
         self._checks[name] = check
 
     def failing(self) -> dict[str, str]:
-        """:returns: what is wrong, by name; a check that cannot be made counts as wrong"""
+        """:returns: what is wrong, by name; a check that raises an exception counts as wrong"""
         found = {}
         for name, check in self._checks.items():
             try:
                 said = check()
-            except Exception:  # noqa: BLE001 - whatever it is, this is not known to be in order
+            except Exception:  # noqa: BLE001 - whatever it is, this part is not known to work
                 self._log.failure("a fault of the gateway: {name} cannot be checked", name=name)
                 said = "cannot be checked"
             if said is not None:
@@ -64,10 +64,10 @@ class Readiness:
 
 
 class AdminResource(Resource):
-    """The three pages.
+    """Serves the three admin pages.
 
-    :param readiness: is asked for ``/readyz``
-    :param metrics: writes ``/metrics``
+    :param readiness: for ``/readyz``
+    :param metrics: for ``/metrics``
     """
 
     isLeaf = True
@@ -89,13 +89,13 @@ class AdminResource(Resource):
         return None
 
     def render(self, request: Request) -> int:
-        """Show a page."""
+        """Answer with a page."""
         assert isinstance(request, JudgedRequest)  # noqa: S101 - for the type checker
         self._pages[request.head.path](request.head).write_to(request)
         return NOT_DONE_YET
 
     def _health(self, _: RequestHead) -> Response:
-        """The process answers: it is alive."""
+        """The process answers, so it is alive."""
         return json_response(200, "OK")
 
     def _ready(self, _: RequestHead) -> Response:
@@ -114,7 +114,7 @@ class AdminResource(Resource):
 def admin_site(readiness: Readiness, metrics: Pages, reactor: IReactorTime) -> ClientSite:
     """:returns: the site of ``ADMIN_LISTEN``
 
-    :param reactor: for time-outs
+    :param reactor: for timeouts
     """
     resource = AdminResource(readiness, metrics)
     return ClientSite(resource, resource, reactor, HEAD_TIMEOUT, 0)

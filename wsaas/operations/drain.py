@@ -1,4 +1,4 @@
-"""The end of all connections: closed, spread over some time; then cut off; and each DELETE paid if there is time."""
+"""The drain: close all connections, spread over some time; then cut off the rest; send each DELETE if time allows."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ from wsaas.connections.connection import Connection, State
 from wsaas.connections.registry import Registry
 from wsaas.connections.totals import Pending
 
-#: Connections are closed this many seconds apart, or closer if there are too many for half the time.
+#: Seconds between two closes; less if there are too many connections for half of the time.
 _CLOSE_EVERY = 0.002
-#: The share of the time after which a client that does not answer its Close frame is cut off, so that its DELETE still
-#: has time.
+#: The share of the time after which clients that do not answer their Close frame are cut off, which leaves time for
+#: their DELETEs.
 _CUT_AT = 0.75
-#: Seconds between two looks.
+#: Seconds between two checks.
 _TURN = 0.01
-#: Seconds for requests whose head is on its way when nobody new is accepted any more: they are not refused.
+#: Seconds for accepted connections to send their request, once no new ones are accepted: those are not refused.
 _GRACE = 1.0
-#: The share of the time, and seconds at most, that stay for what comes after all this: what is left has to be written.
+#: The share of the time that is kept for the steps after the drain, such as the last write to disk; and the most
+#: seconds of it.
 _REST = 0.05
 _LONGEST_REST = 0.25
-#: Seconds for DELETEs when the end is hurried.
+#: Seconds for DELETEs once the drain is hurried.
 LAST_CHANCE = 1.0
 
 
 class Drain:
-    """One end, used once.
+    """Closes all connections, once.
 
     :param reactor: for timers
     :param registry: the connections
     :param pending: the DELETEs that the API still has to get
-    :param timeout: seconds that all of it may take (``DRAIN_TIMEOUT``)
+    :param timeout: seconds that the drain may take (``DRAIN_TIMEOUT``)
     """
 
     _log = Logger()
@@ -45,14 +46,14 @@ class Drain:
         self._pending = pending
         self._timeout = timeout
         self._began = reactor.seconds()
-        #: When the process is to be over.
+        #: When the process must end.
         self.deadline: float = self._began + timeout
         self._rest = min(timeout * _REST, _LONGEST_REST)
         self._hurried = False
         self._waking: Deferred[None] | None = None
 
     def hurry(self) -> None:
-        """Take no more time than it takes to send what is ready to be sent."""
+        """Cut off all connections, and leave only :data:`LAST_CHANCE` for their DELETEs."""
         if self._hurried:
             return
         self._hurried = True
@@ -62,39 +63,39 @@ class Drain:
         self._wake()
 
     async def await_heads(self, waiting: Callable[[], int]) -> None:
-        """Wait a little for those that were accepted and have not said yet what they want.
+        """Wait a little for accepted connections that have not sent their request yet.
 
-        :param waiting: how many they are
+        :param waiting: tells how many there are
         """
         until = self._began + min(_GRACE, self._timeout / 10)
         while waiting() and not self._hurried and self._reactor.seconds() < until:
             await self._sleep(self._reactor.seconds() + _TURN)
 
     async def close_all(self) -> None:
-        """Close every connection; cut off who does not leave; wait for what the API is owed.
+        """Close every connection, cut off the clients that stay, and wait for the pending DELETEs.
 
-        A handshake that the API is thinking about gets its answer, and then its Close.
+        A handshake that waits for the API gets its answer, and then its Close.
         """
         half = self._began + self._timeout / 2
         connections = list(self._registry)
-        thinking = [found for found in connections if found.state is State.AUTHORISING]
+        asking = [found for found in connections if found.state is State.AUTHORISING]
         await self._close([found for found in connections if found.state is not State.AUTHORISING], half)
-        await self._close_as_they_open(thinking, half)
+        await self._close_as_they_open(asking, half)
         if not self._hurried:
             await self._emptied(lambda: self._began + self._timeout * _CUT_AT)
         for connection in self._registry:
             connection.abort()
-        # Asked anew: it may be hurried while it waits.
+        # A function, as hurry() moves the deadline while this waits.
         if not await self._emptied(lambda: self.deadline - self._rest, again=True):
             self._log.error(
                 "{count} connections are left whose DELETE the API may not have got (DRAIN_TIMEOUT)",
                 count=self._pending.number,
             )
             for connection in self._registry:
-                connection.leave_to_next()
+                connection.record_end()
 
     async def _close(self, connections: list[Connection], until: float) -> None:
-        """Close connections, spread over some time at most: the API gets a DELETE for each."""
+        """Close connections, spread over some time, as the API gets a DELETE for each."""
         left = until - self._reactor.seconds()
         turns = max(1, int(min(left, len(connections) * _CLOSE_EVERY) / _TURN))
         for turn in range(turns):
@@ -103,28 +104,30 @@ class Drain:
             for connection in connections[turn::turns]:
                 self._shut_down(connection)
 
-    async def _close_as_they_open(self, thinking: list[Connection], until: float) -> None:
-        while thinking:
+    async def _close_as_they_open(self, asking: list[Connection], until: float) -> None:
+        """Close connections as their handshakes end; at the time, the rest."""
+        while asking:
             late = self._hurried or self._reactor.seconds() >= until
-            for connection in thinking:
+            for connection in asking:
                 if late or connection.state is not State.AUTHORISING:
                     self._shut_down(connection)
             if late:
                 return
-            thinking = [found for found in thinking if found.state is State.AUTHORISING]
-            if thinking:
+            asking = [found for found in asking if found.state is State.AUTHORISING]
+            if asking:
                 await self._sleep(self._reactor.seconds() + _TURN)
 
     def _shut_down(self, connection: Connection) -> None:
         try:
             connection.shut_down()
-        except Exception:  # noqa: BLE001 - one connection's fault must not keep the others
+        except Exception:  # noqa: BLE001 - a fault in one connection must not keep the others open
             self._log.failure("{tag} a fault of the gateway", tag=connection.identity.tag)
 
     async def _emptied(self, deadline: Callable[[], float], *, again: bool = False) -> bool:
-        """:returns: whether nothing is owed any more; waits for it no longer than until the deadline
+        """Wait until no DELETE is pending, or the deadline.
 
-        :param again: whether to go on waiting, until the new deadline, when the end is hurried meanwhile
+        :param again: whether to go on waiting, until the new deadline, if the drain is hurried meanwhile
+        :returns: whether no DELETE is pending
         """
         while self._pending.number and self._reactor.seconds() < deadline():
             hurried = self._hurried
@@ -134,7 +137,10 @@ class Drain:
         return not self._pending.number
 
     async def _sleep(self, until: float, *, or_empty: bool = False) -> None:
-        """Wait until a time, or the hurry; or until nobody is here."""
+        """Wait until a time, or until the drain is hurried.
+
+        :param or_empty: also wake up when no DELETE is pending
+        """
         waking: Deferred[None] = Deferred()
         self._waking = waking
         timer = self._reactor.callLater(max(0.0, until - self._reactor.seconds()), self._wake)

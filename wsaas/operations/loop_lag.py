@@ -1,4 +1,4 @@
-"""How late the event loop is: everybody waits for whoever keeps it busy."""
+"""The lag of the event loop: how late its timers are while something keeps it busy."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from wsaas.counts import Histogram
 
-#: Seconds between two looks.
+#: Seconds between two measurements.
 EVERY = 0.1
-#: Upper ends in seconds.
+#: Upper bounds of the histogram, in seconds.
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
 class Lag:
-    """Measures by how much a call comes later than it was asked for.
+    """Measures how late scheduled calls are made.
 
-    :param clock: is asked for calls
-    :param every: seconds between two of them
+    :param clock: schedules the calls
+    :param every: seconds between two calls
     """
 
     def __init__(self, clock: IReactorTime, every: float = EVERY) -> None:
@@ -25,11 +25,11 @@ class Lag:
         self._every = every
         self._due = 0.0
         self._call: IDelayedCall | None = None
-        #: What was found so far.
+        #: The lags measured so far.
         self.seconds = Histogram(BOUNDS)
 
     def start(self) -> Deferred[None]:
-        """Begin to look.
+        """Start measuring.
 
         :returns: has fired
         """
@@ -38,7 +38,7 @@ class Lag:
         return succeed(None)
 
     def stop(self) -> Deferred[None]:
-        """Look no longer.
+        """Stop measuring.
 
         :returns: has fired
         """
@@ -48,11 +48,11 @@ class Lag:
         return succeed(None)
 
     def _next(self) -> None:
-        # From now on, not from when the last one was due: a loop that was late once must not seem late twice.
+        # Counted from now, not from when the last one was due: one delay must not be measured twice.
         self._due = self._clock.seconds() + self._every
-        self._call = self._clock.callLater(self._every, self._look)
+        self._call = self._clock.callLater(self._every, self._measure)
 
-    def _look(self) -> None:
-        # Never less than nothing, whatever the machine does to its clock.
+    def _measure(self) -> None:
+        # Never negative, even if the machine's clock is set back.
         self.seconds.add(max(0.0, self._clock.seconds() - self._due))
         self._next()

@@ -1,14 +1,13 @@
-"""Metrics in the formats of Prometheus: every name, and where its value comes from.
+"""Metrics for Prometheus: every name, and where its value comes from.
 
-The parts of the gateway count in plain integers where things happen (:mod:`wsaas.counts`); nothing here is called until
-somebody asks. One more metric takes two lines: an integer in the part that knows, and a :class:`Metric` in
-:func:`gateway_metrics` (or beside it, where the part is optional) that reads it. ``docs/metrics.rst`` describes each,
-and a test holds it against this table.
+The parts of the gateway count in plain integers where things happen (:mod:`wsaas.counts`); nothing here runs until the
+metrics are scraped. To add a metric, add an integer in the part that knows it, and a :class:`Metric` in
+:func:`gateway_metrics` that reads it. ``docs/metrics.rst`` describes each metric; a test compares it with this table.
 
-What reads must be quick, whatever the number of connections: it runs while nobody is served. No label may come from
-outside: a client or an API must neither be recognised by one nor be able to make up new ones (keys, paths, addresses).
+Reading must be quick for any number of connections, as it blocks the reactor. No label value may come from outside
+(keys, paths, addresses): it could identify a client, and clients could create time series at will.
 
-This module needs prometheus_client, which is an extra; nothing else does.
+This module needs prometheus_client, which is an optional dependency; no other module does.
 """
 
 from __future__ import annotations
@@ -50,12 +49,12 @@ if TYPE_CHECKING:
     from wsaas.pushes.resource import PushResource
     from wsaas.websocket.upgrade import UpgradeResource
 
-#: The values of a metric: those of its labels, in their order, and a number or a histogram.
+#: The values of a metric: each with its label values, in the order of the labels.
 Values = Iterable[tuple[Sequence[str], float | Histogram]]
 
-#: What slots are held for; LATE are DELETEs that the API did not take at first.
+#: What slots are held for; LATE: DELETEs whose first attempt failed.
 _SHARES = ("POST", "PUT", "DELETE", "LATE")
-#: Statuses of answers to handshakes that stand for themselves; an API may refuse with any 4xx.
+#: Statuses with a label value of their own; others are reported by class, as an API may refuse with any 4xx.
 _STATUSES = frozenset({101, 400, 401, 403, 404, 405, 408, 413, 414, 415, 426, 429, 431, 500, 502, 503, 504})
 
 
@@ -64,8 +63,8 @@ class Metric:
     """One metric.
 
     :param name: with the unit, and ``_total`` if it only grows (Prometheus's conventions)
-    :param help: one sentence
-    :param read: tells its values
+    :param help: one sentence that describes it
+    :param read: reads its values
     :param labels: the names of its labels
     """
 
@@ -75,7 +74,7 @@ class Metric:
     labels: Sequence[str] = ()
 
     def family(self) -> Family:
-        """:returns: what prometheus_client makes a page of"""
+        """:returns: the metric in the form of prometheus_client"""
         values = list(self.read())
         if values and isinstance(values[0][1], Histogram):
             histograms = HistogramMetricFamily(self.name, self.help, labels=self.labels)
@@ -93,18 +92,18 @@ class Metric:
 
 
 def single(read: Callable[[], float]) -> Callable[[], Values]:
-    """:returns: what reads a metric without labels
+    """:returns: a ``read`` for a metric without labels
 
-    :param read: tells the number
+    :param read: reads the number
     """
     return lambda: [((), read())]
 
 
 class Metrics(Collector):
-    """All metrics.
+    """Collects all metrics and writes the metrics page.
 
     :param metrics: the gateway's own
-    :param registry: takes them, and those of Python's garbage collector
+    :param registry: of prometheus_client, for them and those of Python's garbage collector
     """
 
     _log = Logger()
@@ -116,59 +115,81 @@ class Metrics(Collector):
         GCCollector(self._registry)
 
     def describe(self) -> list[Family]:
-        """Nothing: what is registered need not be read for it."""
+        """:returns: nothing, so that registering does not read the metrics"""
         return []
 
     def collect(self) -> Iterator[Family]:
-        """Read all metrics; one that cannot be read does not keep back the others."""
+        """Read all metrics; if one cannot be read, the others still are."""
         for metric in self._metrics:
             try:
                 family = metric.family()
-            except Exception:  # noqa: BLE001 - whatever it is, it is the fault of one metric
+            except Exception:  # noqa: BLE001 - whatever it is, it concerns one metric only
                 self._log.failure("a fault of the gateway: {name} cannot be read", name=metric.name)
             else:
                 yield family
 
     def page(self, accept: str) -> tuple[str, bytes]:
-        """Write all of them.
+        """Write the page.
 
-        :param accept: the formats that are asked for, as in a header ``Accept``
+        :param accept: the header ``Accept`` of the request
         :returns: the media type, and the page
         """
         try:
             encode, media_type = choose_encoder(accept)
-        except Exception:  # noqa: BLE001 - it compares versions that are none, and whatever it does the next time
+        except Exception:  # noqa: BLE001 - it fails on malformed versions in the header, in unspecified ways
             encode, media_type = choose_encoder("")
         return media_type, encode(self._registry)
 
 
-def gateway_metrics(
-    registry: Registry,
-    totals: Totals,
-    upgrade: UpgradeResource,
-    pushes: PushResource,
-    api: Api,
-    descriptors: Descriptors,
-    sites: Sequence[ClientSite],
-    lag: Lag,
-    readiness: Readiness,
-    process: Process,
-) -> list[Metric]:
-    """:returns: every metric of ours, read from the parts that count
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The parts of the gateway that its metrics are read from.
 
-    :param sites: where clients and pushers come in
+    :param registry: the connections
+    :param totals: their counters and budgets
+    :param upgrade: answers handshakes
+    :param pushes: answers pushes
+    :param api: calls the API
+    :param descriptors: counts shortages of file descriptors
+    :param sites: where clients and pushers connect
+    :param lag: measures the lag of the event loop
+    :param readiness: knows whether the gateway is ready
+    :param process: tells the resources of the process
     """
-    counts, budgets = totals.counts, totals.budgets
-    kinds = {"outgoing": budgets.outgoing, "incoming": budgets.incoming, "bodies": budgets.bodies}
+
+    registry: Registry
+    totals: Totals
+    upgrade: UpgradeResource
+    pushes: PushResource
+    api: Api
+    descriptors: Descriptors
+    sites: Sequence[ClientSite]
+    lag: Lag
+    readiness: Readiness
+    process: Process
+
+
+def gateway_metrics(measured: Measured) -> list[Metric]:
+    """:returns: every metric of the gateway's own"""
+    lag, readiness = measured.lag, measured.readiness
     return [
         Metric("wsaas_build_info", "What runs, as labels; always 1.", _build, ("version", "python", "twisted")),
-        *_process_metrics(process),
+        *_process_metrics(measured.process),
         Metric("wsaas_event_loop_lag_seconds", "How late the event loop is.", lambda: [((), lag.seconds)]),
         Metric("wsaas_ready", "1 if /readyz says so, else 0.", single(lambda: not readiness.failing())),
-        # Connections
+        *_connection_metrics(measured.registry, measured.totals),
+        *_request_metrics(measured),
+        *_message_metrics(measured.totals),
+        *_callback_metrics(measured.api),
+    ]
+
+
+def _connection_metrics(registry: Registry, totals: Totals) -> list[Metric]:
+    counts = totals.counts
+    return [
         Metric(
             "wsaas_connections",
-            "Connections, by where in their life they are; closing lasts until the DELETE is settled, or owed.",
+            "Connections, by state; closing lasts until the DELETE is done, or pending as a record.",
             lambda: [
                 (("authorising",), totals.asking),
                 (("open",), counts.open),
@@ -182,6 +203,18 @@ def gateway_metrics(
             single(lambda: counts.paused),
         ),
         Metric(
+            "wsaas_closes_total",
+            "Connections that ended, by close code and Ws-Closed-By.",
+            lambda: list(counts.ends.items()),
+            ("code", "closed_by"),
+        ),
+    ]
+
+
+def _request_metrics(measured: Measured) -> list[Metric]:
+    upgrade, pushes, sites, descriptors = measured.upgrade, measured.pushes, measured.sites, measured.descriptors
+    return [
+        Metric(
             "wsaas_handshakes_total",
             "Handshakes, by the status of the answer; none: the client left before it.",
             lambda: _statuses(upgrade.answers),
@@ -192,12 +225,6 @@ def gateway_metrics(
             "Handshakes that brought no WebSocket, by what was wrong.",
             lambda: [((reason,), count) for reason, count in upgrade.refusals.items()],
             ("reason",),
-        ),
-        Metric(
-            "wsaas_closes_total",
-            "Connections that ended, by close code and Ws-Closed-By.",
-            lambda: list(counts.ends.items()),
-            ("code", "closed_by"),
         ),
         Metric(
             "wsaas_requests_refused_total",
@@ -212,19 +239,35 @@ def gateway_metrics(
         ),
         Metric(
             "wsaas_descriptor_shortages_total",
-            "How often a listener had to leave clients waiting, because no file descriptor was left.",
+            "How often a listener paused because no file descriptor was left.",
             single(lambda: descriptors.shortages),
         ),
-        # Messages
+        Metric(
+            "wsaas_pushes_total",
+            "Requests to a ws_uri, by method and status of the answer.",
+            lambda: [
+                ((method.decode("ascii"), str(status)), count)
+                for method, answers in pushes.answers.items()
+                for status, count in answers.items()
+            ],
+            ("method", "status"),
+        ),
+    ]
+
+
+def _message_metrics(totals: Totals) -> list[Metric]:
+    counts, budgets = totals.counts, totals.budgets
+    kinds = {"outgoing": budgets.outgoing, "incoming": budgets.incoming, "bodies": budgets.bodies}
+    return [
         Metric(
             "wsaas_buffered_bytes",
-            "What waits: for clients (outgoing), from clients (incoming), of pushes on their way (bodies).",
+            "Bytes that wait: for clients (outgoing), from clients (incoming), of pushes being received (bodies).",
             lambda: [((kind,), budget.used) for kind, budget in kinds.items()],
             ("kind",),
         ),
         Metric(
             "wsaas_buffered_limit_bytes",
-            "How much of it there may be before nobody new is let in.",
+            "How many bytes of each kind may wait before new clients are refused.",
             lambda: [((kind,), budget.limit) for kind, budget in kinds.items()],
             ("kind",),
         ),
@@ -250,17 +293,6 @@ def gateway_metrics(
             "Messages from clients that the API refused for good.",
             single(lambda: counts.rejected),
         ),
-        Metric(
-            "wsaas_pushes_total",
-            "Requests to a ws_uri, by method and status of the answer.",
-            lambda: [
-                ((method.decode("ascii"), str(status)), count)
-                for method, answers in pushes.answers.items()
-                for status, count in answers.items()
-            ],
-            ("method", "status"),
-        ),
-        *_callback_metrics(api),
     ]
 
 
@@ -283,7 +315,7 @@ def _callback_metrics(api: Api) -> list[Metric]:
         ),
         Metric(
             "wsaas_callback_retries_total",
-            "Attempts that were not the first of their call; for DELETE, those that are paid late.",
+            "Attempts that were not the first of their call.",
             lambda: [(("PUT",), api.retries.begun), (("DELETE",), api.goodbyes.begun)],
             ("method",),
         ),
@@ -304,10 +336,10 @@ def _callback_metrics(api: Api) -> list[Metric]:
             "DELETEs that the API did not take at first, and that are tried again.",
             single(lambda: api.goodbyes.owed),
         ),
-        Metric("wsaas_goodbyes_owed_bytes", "What these take in memory.", single(lambda: api.goodbyes.bytes)),
+        Metric("wsaas_goodbyes_owed_bytes", "Memory that these take.", single(lambda: api.goodbyes.bytes)),
         Metric(
             "wsaas_goodbyes_lost_total",
-            "DELETEs that were given up: the API does not know that these connections are over.",
+            "DELETEs that were given up: the API was not told that these connections are over.",
             single(lambda: api.goodbyes.lost),
         ),
         Metric(
@@ -319,7 +351,7 @@ def _callback_metrics(api: Api) -> list[Metric]:
 
 
 def _process_metrics(process: Process) -> list[Metric]:
-    """Under the names that prometheus_client's own collector gives them; that one lists descriptors at each scrape."""
+    """:returns: metrics with the names of prometheus_client's own collector, which lists descriptors at each scrape"""
     return [
         Metric(
             "process_start_time_seconds",
@@ -338,7 +370,7 @@ def _build() -> Values:
 
 
 def _statuses(answers: dict[int, int]) -> Values:
-    """:returns: how many answers had which status; 0 stands for none"""
+    """:returns: the number of answers by status; status 0 means no answer"""
     counts: Counter[str] = Counter()
     for status, count in answers.items():
         counts[str(status) if status in _STATUSES else f"{status // 100}xx" if status else "none"] += count
@@ -347,7 +379,7 @@ def _statuses(answers: dict[int, int]) -> Values:
 
 def _results(attempts: Attempts) -> Iterator[tuple[str, int]]:
     for digit, count in enumerate(attempts.answers):
-        # A class that has not come up yet has its series all the same, so that its first increase is seen.
+        # Each class has its series from the start, so that its first increase is seen.
         if 2 <= digit <= 5:
             yield f"{digit}xx", count
     yield "other", sum(attempts.answers[:2]) + sum(attempts.answers[6:])

@@ -1,4 +1,4 @@
-"""What the process takes of the machine, read from Linux's ``/proc`` (proc(5)) at little cost."""
+"""Resources of the process, read cheaply from Linux's ``/proc`` (proc(5))."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-#: Seconds for which a number of descriptors holds that was found by listing them.
+#: Seconds for which the number of descriptors is cached where they have to be listed.
 LISTED_FOR = 60.0
 
 
 class Process:
-    """This process, as the machine sees it.
+    """Tells the resources that this process uses.
 
-    :param seconds: a clock that never goes back
-    :param proc: where the kernel tells about it
+    :param seconds: a monotonic clock
+    :param proc: the folder of the process in procfs
     """
 
     def __init__(self, seconds: Callable[[], float] = time.monotonic, proc: Path = Path("/proc/self")) -> None:
@@ -23,15 +23,15 @@ class Process:
         self._proc = proc
         self._listed_at: float | None = None
         self._listed = 0
-        #: When it started, more or less, in seconds since 1970.
+        #: When the process started, approximately, in Unix seconds.
         self.started_at = time.time()
 
     def cpu_seconds(self) -> float:
-        """:returns: the time it has been running on a processor"""
+        """:returns: the CPU time used"""
         return time.process_time()
 
     def memory(self) -> int:
-        """:returns: its memory, in bytes; 0 if the machine does not tell"""
+        """:returns: the resident memory in bytes; 0 if unknown"""
         try:
             pages = int((self._proc / "statm").read_text(encoding="ascii").split()[1])
         except (OSError, ValueError, IndexError):
@@ -41,10 +41,10 @@ class Process:
     def descriptors(self) -> int:
         """Count the open file descriptors.
 
-        Linux tells since version 6.2. Before, they have to be listed, which takes 60 ms where there are 20,000, while
-        nobody is served: so it is done once a minute.
+        Linux tells the number since version 6.2. Before, they have to be listed, which blocks the reactor for 60 ms if
+        there are 20,000: so that is done once a minute.
 
-        :returns: how many there are; 0 if the machine does not tell
+        :returns: how many there are; 0 if unknown
         """
         folder = self._proc / "fd"
         try:
@@ -60,5 +60,5 @@ class Process:
         return self._listed
 
     def max_descriptors(self) -> int:
-        """:returns: how many there may be"""
+        """:returns: the limit of open file descriptors"""
         return resource.getrlimit(resource.RLIMIT_NOFILE)[0]

@@ -1,4 +1,4 @@
-"""The gateway as one service: what starts in which order, and how it ends (protocol §5, ``DRAIN_TIMEOUT``)."""
+"""The gateway as one service: start order, periodic checks, drain and stop (protocol §5, ``DRAIN_TIMEOUT``)."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from wsaas.connections.totals import Totals
 from wsaas.errors import SettingsError
 from wsaas.net.descriptors import Descriptors
 from wsaas.net.http1.site import ClientSite
-from wsaas.net.listen import DefaultEndpoint, Door, Endpoint, listen_all
+from wsaas.net.listen import DefaultEndpoint, Endpoint, ListeningPort, listen_all
 from wsaas.net.transport import Buffers
 from wsaas.operations.drain import Drain
 from wsaas.operations.systemd import Notifier
 from wsaas.websocket.upgrade import UpgradeResource
 
-#: So many clients are looked at in one go, which takes a few milliseconds; then others are served.
+#: How many connections are checked in one turn of the reactor, which takes a few milliseconds.
 _AT_ONCE = 100
-#: Seconds for the disk when the time is over. It takes some milliseconds, but of a process that stood still, or with a
-#: busy disk, the next one would say that it crashed, and not how many messages were undelivered.
+#: Seconds for the last write to disk even if the time is over. It takes some milliseconds; without it, after a stall or
+#: with a busy disk, the next process would report a crash and not know how many messages were undelivered.
 _TO_WRITE = 1.0
-#: A pass so many seconds late means that the process stood still, or was not let run.
+#: If a pass is so many seconds late, the process was stopped or starved of CPU.
 _STALLED = 2.0
-#: Seconds until the next look at a connection whose look failed.
+#: Seconds until the next check of a connection whose check raised an exception.
 _AFTER_A_FAULT = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A site and where it listens.
+    """A site and the endpoints it listens on.
 
-    :param site: makes protocols for what connects
-    :param places: where
-    :param serves: for the log: who connects here
-    :param buffers: for transports that write at once; :data:`None` for Twisted's
-    :param pushes: whether pushes arrive here, alone or beside clients
-    :param clients: whether clients do
+    :param site: makes the protocols for connections
+    :param places: the endpoints
+    :param serves: who connects here, for the log
+    :param buffers: for transports that write at once; :data:`None` for Twisted's own transports
+    :param pushes: whether pushes arrive here
+    :param clients: whether clients connect here
     """
 
     site: IProtocolFactory
@@ -54,38 +54,90 @@ class Listener:
     pushes: bool = False
     clients: bool = False
 
-    def close(self, door: Door) -> bool:
-        """Let no new client in, if that can be done without keeping pushes out.
+    def close(self, port: ListeningPort) -> bool:
+        """Accept no more connections, if that does not keep pushes out.
 
-        :returns: whether it is done
+        :returns: whether the port is closed or paused
         """
-        if door.adopted:
-            # Whoever comes waits in the backlog for the next process: a new push would find nobody here much longer.
-            door.pause()
+        if port.adopted:
+            # New connections wait in the backlog for the next process; this one has no clients for pushes much longer.
+            port.pause()
         elif self.pushes:
             return False
         else:
-            door.stop()
+            port.stop()
         return True
 
 
+#: Something to do at the start or at the end; its Deferred is waited for.
+Step = Callable[[], Deferred[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """The clients' side of the gateway.
+
+    :param registry: the connections
+    :param totals: their counters, pending DELETEs and timer wheel
+    :param upgrade: refuses new clients once the gateway drains
+    """
+
+    registry: Registry
+    totals: Totals
+    upgrade: UpgradeResource
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The times of the gateway, in seconds.
+
+    :param check_every: between two passes over the connections that are due for a check
+    :param drain_timeout: from the stop to the end, at most (``DRAIN_TIMEOUT``)
+    """
+
+    check_every: float
+    drain_timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What the gateway calls when it starts, stops and reloads.
+
+    :param before: before anything listens
+    :param stopping: when the stop begins: pending DELETEs are sent soon
+    :param after: at the end, when no more callbacks are made
+    :param write: after that, even if the time is over: writes to disk what is left
+    :param reload: reloads the certificates for the API; :data:`None` if there are none
+    """
+
+    before: Sequence[Step] = ()
+    stopping: Callable[[], None] = lambda: None
+    after: Sequence[Step] = ()
+    write: Step = lambda: succeed(None)
+    reload: Callable[[], object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What the gateway needs from the machine it runs on; both are optional.
+
+    :param notifier: tells systemd the state of the service
+    :param descriptors: pauses listeners when file descriptors run out
+    """
+
+    notifier: Notifier | None = None
+    descriptors: Descriptors | None = None
+
+
 class Gateway(Service):
-    """Everything that runs.
+    """The gateway as a Twisted service: starts, checks connections, drains and stops.
 
     :param reactor: for timers
-    :param listeners: where clients and pushers come in
-    :param upgrade: told when nobody new is let in any more
-    :param registry: the connections
-    :param totals: what they share
-    :param check_every: seconds between two passes over those clients who are due for a look
-    :param drain_timeout: seconds from the stop to the end, at most
-    :param before: called before anything listens, and waited for
-    :param hurry: called when the stop begins: what is owed is to be paid soon
-    :param after: called in the end, when no callback is to be made any more, and waited for
-    :param write: called after that, and waited for even if all the time is over: what is left is written to disk
-    :param notifier: tells systemd
-    :param descriptors: whether there is one for another connection; without it, nobody counts
-    :param read_anew: reads the certificates for the API anew; :data:`None` where there are none
+    :param listeners: where clients and pushers connect
+    :param clients: the clients' side
+    :param timing: its times
+    :param hooks: what it calls when it starts, stops and reloads
+    :param host: systemd and file descriptors
     """
 
     name = "wsaas"
@@ -95,59 +147,43 @@ class Gateway(Service):
         self,
         reactor: Any,
         listeners: Sequence[Listener],
-        upgrade: UpgradeResource,
-        registry: Registry,
-        totals: Totals,
-        check_every: float,
-        drain_timeout: float,
-        before: Sequence[Callable[[], Deferred[None]]] = (),
-        hurry: Callable[[], None] = lambda: None,
-        after: Sequence[Callable[[], Deferred[None]]] = (),
-        write: Callable[[], Deferred[None]] = lambda: succeed(None),
-        notifier: Notifier | None = None,
-        descriptors: Descriptors | None = None,
-        read_anew: Callable[[], object] | None = None,
+        clients: Clients,
+        timing: Timing,
+        hooks: Hooks | None = None,
+        host: Host | None = None,
     ) -> None:
         self._reactor = reactor
         self._listeners = listeners
-        self._upgrade = upgrade
-        self._registry = registry
-        self._totals = totals
-        self._check_every = check_every
-        self._drain_timeout = drain_timeout
-        self._before = before
-        self._hurry = hurry
-        self._after = after
-        self._write = write
+        self._clients = clients
+        self._timing = timing
+        self._hooks = hooks or Hooks()
+        self._host = host or Host()
         self._next_check: IDelayedCall | None = None
         self._check_due = 0.0
-        #: Since when the event loop has turned without a long pause.
+        #: The end of the last long pause of the event loop.
         self._working_since = 0.0
-        self._notifier = notifier
-        self._descriptors = descriptors
-        self._read_anew = read_anew
-        self._doors: list[tuple[Listener, Door]] = []
+        self._listening: list[tuple[Listener, ListeningPort]] = []
         self._drain: Drain | None = None
         self._hurried = False
-        #: Whether it listens, and takes whoever comes.
+        #: Whether it listens and accepts connections.
         self.ready = False
-        #: Whether the end has begun.
+        #: Whether the stop has begun.
         self.stopping = False
-        #: What listens, in the order of the settings.
+        #: The listening ports, in the order of the settings.
         self.ports: list[IListeningPort] = []
 
     def privilegedStartService(self) -> None:
         """Listen, while low ports may still be bound.
 
-        :raises SettingsError: if a place to listen at is not to be had
+        :raises SettingsError: if it cannot listen on an endpoint
         """
         self._listen()
 
     def startService(self) -> None:
-        """Begin to look after clients."""
+        """Start the periodic checks of connections."""
         self._listen()
         super().startService()
-        self._check_in(self._check_every)
+        self._check_in(self._timing.check_every)
 
     def _listen(self) -> None:
         if self.ports:
@@ -159,32 +195,32 @@ class Gateway(Service):
             failures[0].raiseException()
 
     async def _start(self) -> None:
-        for call in self._before:
+        for call in self._hooks.before:
             await call()
         try:
             for listener in self._listeners:
-                for door in await listen_all(listener.places, listener.site, listener.buffers):
-                    self._doors.append((listener, door))
-                    self.ports.append(door.port)
-                    if self._descriptors is not None:
-                        self._descriptors.guard(door, clients=listener.clients)
-                    self._log.info("listening: {where} ({serves})", where=_where(door.port), serves=listener.serves)
+                for port in await listen_all(listener.places, listener.site, listener.buffers):
+                    self._listening.append((listener, port))
+                    self.ports.append(port.port)
+                    if self._host.descriptors is not None:
+                        self._host.descriptors.guard(port, clients=listener.clients)
+                    self._log.info("listening: {where} ({serves})", where=_where(port.port), serves=listener.serves)
         except SettingsError:
-            # Not waited for: whoever starts the service must hear of it now.
+            # Not waited for: the start must fail at once.
             self._stop_listening()
             raise
-        # When the reactor runs: before, nobody is accepted yet.
+        # Ready only when the reactor runs: before, no connection is accepted.
         self._reactor.callWhenRunning(self._serve)
 
     def _serve(self) -> None:
         if not self.stopping:
             self.ready = True
-            if self._notifier is not None:
-                self._notifier.ready()
+            if self._host.notifier is not None:
+                self._host.notifier.ready()
 
     def _stop_listening(self) -> Deferred[Any]:
-        doors, self._doors, self.ports = self._doors, [], []
-        return gatherResults([door.stop() for _, door in doors], consumeErrors=True)
+        listening, self._listening, self.ports = self._listening, [], []
+        return gatherResults([port.stop() for _, port in listening], consumeErrors=True)
 
     def _check_in(self, seconds: float) -> None:
         self._check_due = self._reactor.seconds() + seconds
@@ -193,21 +229,21 @@ class Gateway(Service):
     def _check(self) -> None:
         now = self._reactor.seconds()
         if now - self._check_due > _STALLED:
-            # Nobody was read and nobody pinged meanwhile: that is nothing to hold against clients.
+            # No client was read or pinged meanwhile, so that none counts as silent for that time.
             self._working_since = now
-        due = self._totals.due
+        due = self._clients.totals.due
         connections = due.take(now, _AT_ONCE)
         for connection in connections:
             try:
                 connection.check(now, self._working_since)
-            except Exception:  # noqa: BLE001 - one connection's fault must not end the looks at the others
+            except Exception:  # noqa: BLE001 - a fault in one check must not prevent the others
                 self._log.failure("{tag} a fault of the gateway", tag=connection.identity.tag)
                 due.put(connection, now + _AFTER_A_FAULT)
-        # Many who came at the same time are due at the same time: those who are left over have the next turn.
-        self._check_in(0 if len(connections) == _AT_ONCE else self._check_every)
+        # Clients that connected at the same time are due at the same time: check the rest in the next turn.
+        self._check_in(0 if len(connections) == _AT_ONCE else self._timing.check_every)
 
     def stopService(self) -> Deferred[None]:
-        """Refuse new clients, close those that are here, tell the API, end."""
+        """Refuse new clients, close all connections, send their DELETEs, and stop."""
         super().stopService()
         if self._next_check is not None:
             self._next_check.cancel()
@@ -218,61 +254,63 @@ class Gateway(Service):
 
     @property
     def has_certificates(self) -> bool:
-        """Whether there are files of certificates: for TLS where it listens, or with the API."""
-        return self._read_anew is not None or any(
+        """Whether there are certificate files, for the listeners or for the API."""
+        return self._hooks.reload is not None or any(
             place.encrypted for listener in self._listeners for place in listener.places
         )
 
     def reload(self) -> None:
-        """Read certificates anew, for connections to come."""
+        """Reload certificates, for new connections."""
         if not self.has_certificates:
-            self._log.info("no certificates to read anew")
-        if self._read_anew is not None:
-            self._read_anew()
+            self._log.info("no certificates to reload")
+        if self._hooks.reload is not None:
+            self._hooks.reload()
         for listener in self._listeners:
             for place in listener.places:
                 place.reload()
 
     def hurry(self) -> None:
-        """Take as little time for the end as possible, now or when it begins."""
+        """Stop as fast as possible: cuts short a drain that is running, or the one to come."""
         self._hurried = True
         if self._drain is not None:
             self._drain.hurry()
 
     async def _stop(self) -> None:
-        self._log.info("shutting down: {count} connections", count=len(self._registry))
-        self._hurry()
-        if self._notifier is not None:
-            self._notifier.stopping()
-        drain = self._drain = Drain(self._reactor, self._registry, self._totals.pending, self._drain_timeout)
+        clients = self._clients
+        self._log.info("shutting down: {count} connections", count=len(clients.registry))
+        self._hooks.stopping()
+        if self._host.notifier is not None:
+            self._host.notifier.stopping()
+        drain = Drain(self._reactor, clients.registry, clients.totals.pending, self._timing.drain_timeout)
+        self._drain = drain
         if self._hurried:
             drain.hurry()
-        closed = [listener.close(door) for listener, door in self._doors if listener.clients]
+        closed = [listener.close(port) for listener, port in self._listening if listener.clients]
         if closed and all(closed):
-            # Nobody new comes. Who was accepted before is not refused.
+            # No new connections arrive, and those accepted before are not refused.
             await drain.await_heads(self._heads)
-        self._upgrade.draining = True
+        clients.upgrade.draining = True
         await drain.close_all()
         await self._stop_listening()
-        for call in self._after:
+        for call in self._hooks.after:
             await self._wait_for(call, drain.deadline)
-        await self._wait_for(self._write, max(drain.deadline, self._reactor.seconds() + _TO_WRITE))
-        if self._descriptors is not None:
-            self._descriptors.stop()
-        if self._notifier is not None:
-            self._notifier.stop()
+        await self._wait_for(self._hooks.write, max(drain.deadline, self._reactor.seconds() + _TO_WRITE))
+        if self._host.descriptors is not None:
+            self._host.descriptors.stop()
+        if self._host.notifier is not None:
+            self._host.notifier.stop()
 
-    async def _wait_for(self, call: Callable[[], Deferred[None]], deadline: float) -> None:
-        """Call something, and wait for it until the deadline."""
+    async def _wait_for(self, call: Step, deadline: float) -> None:
+        """Call a step, and wait for it until the deadline."""
         try:
             await maybeDeferred(call).addTimeout(max(0.0, deadline - self._reactor.seconds()), self._reactor)
         except (WaitedTooLongError, CancelledError):
-            # The process ends anyway.
+            # The process ends all the same.
             self._log.warn("the end was not waited for any longer (DRAIN_TIMEOUT)")
 
     def _heads(self) -> int:
-        """:returns: how many requests are awaited"""
-        return sum(listener.site.awaited for listener, _ in self._doors if isinstance(listener.site, ClientSite))
+        """:returns: how many connections have not sent a whole request yet"""
+        return sum(listener.site.awaited for listener, _ in self._listening if isinstance(listener.site, ClientSite))
 
 
 def _where(port: IListeningPort) -> str:

@@ -1,7 +1,7 @@
-"""SIGTERM and SIGINT: the first one ends the process in an orderly way, the next one hurries it. SIGHUP: certificates.
+"""Signals: the first SIGTERM or SIGINT stops the process in good order, the next one hurries it; SIGHUP reloads.
 
-Twisted installs a callable for each of them that stops the reactor, once; a second call would only log a traceback,
-since a reactor that stops cannot be stopped again.
+Twisted installs a callable for SIGTERM and SIGINT that stops the reactor. A second call would only log a traceback, as
+a reactor that is stopping cannot be stopped again.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ _ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 class Signals:
-    """What signals to a process do.
+    """Handles the signals of the process.
 
-    :param reactor: whose signals they are; it must run when they are installed
-    :param is_stopping: whether the end has begun, by a signal or otherwise
-    :param hurry: called in the reactor's turn for each signal that comes when it has
-    :param reload: called in the reactor's turn for each SIGHUP
-    :param ends_with_terminal: whether SIGHUP is left as it is in a process that has a terminal, which sends it when it
-        is closed
+    :param reactor: must run when the handlers are installed
+    :param is_stopping: tells whether the process is stopping, because of a signal or otherwise
+    :param hurry: called in the reactor's thread for each further SIGTERM or SIGINT
+    :param reload: called in the reactor's thread for each SIGHUP
+    :param ends_with_terminal: leave SIGHUP alone if the process has a terminal, which sends it when it is closed
     """
 
     def __init__(
@@ -44,29 +43,29 @@ class Signals:
         self._came = False
 
     def install(self) -> None:
-        """Stand in front of whatever is installed. What is ignored or left to the kernel stays so."""
+        """Install the handlers in front of those there are; a signal that is ignored or left to the kernel stays so."""
         for number in _ENDING:
             installed = signal.getsignal(number)
             if callable(installed):
                 self._first[number] = installed
                 signal.signal(number, self._caught)
         if not (self._ends_with_terminal and os.isatty(0)):
-            # Also where it is ignored, as with nohup: that is for terminals, too.
+            # Even if SIGHUP is ignored, as under nohup: that, too, is about terminals.
             self._first[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._hung_up) or signal.SIG_DFL
 
     def uninstall(self) -> None:
-        """Put back what was installed before."""
+        """Restore the previous handlers."""
         for number, installed in self._first.items():
             signal.signal(number, installed)
         self._first = {}
 
     def _caught(self, number: int, frame: FrameType | None) -> None:
-        # The service hears of the first one in a later turn of the reactor only; so the first is remembered here.
+        # The service stops only in a later turn of the reactor, so is_stopping() is not enough.
         if self._came or self._is_stopping():
             self._reactor.callFromThread(self._hurry)
         else:
             self._came = True
             self._first[number](number, frame)
 
-    def _hung_up(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the arguments of all of them
+    def _hung_up(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature of signal handlers
         self._reactor.callFromThread(self._reload)

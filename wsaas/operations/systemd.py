@@ -1,4 +1,4 @@
-"""What systemd is told of the process: that it serves, that it stops, that its loop still turns (sd_notify(3))."""
+"""Notifications to systemd: ready, stopping, and the watchdog (sd_notify(3))."""
 
 from __future__ import annotations
 
@@ -10,45 +10,45 @@ from typing import Any
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-#: Seconds between two notes of the status, where no watchdog asks for them more often.
+#: Seconds between two status notifications, unless the watchdog needs them more often.
 _STATUS_EVERY = 10.0
-#: While it stops, the process asks for this many seconds more …
+#: While it stops, the process asks for so many seconds more …
 _EXTENSION = 15.0
-#: … each time that this many have passed: a loop that is stuck does not ask, and is killed.
+#: … every so many seconds: a stuck event loop does not ask, and is killed.
 _EXTEND_EVERY = 5.0
 
 
 def _address(path: str) -> str | None:
-    """:returns: the address of a socket, the abstract name behind an ``@`` included; :data:`None` for other kinds"""
+    """:returns: the address of a UNIX socket, where ``@`` begins an abstract name; :data:`None` for other kinds"""
     if path.startswith("@"):
         return "\0" + path[1:]
     return path if path.startswith("/") else None
 
 
 def watchdog_interval(environ: Mapping[str, str], pid: int) -> float | None:
-    """Tell how often the watchdog wants to hear of this process (sd_watchdog_enabled(3)).
+    """Read how often the watchdog must be notified (sd_watchdog_enabled(3)).
 
     :param pid: of this process
-    :returns: seconds, half of what it waits for; :data:`None` if it does not watch
+    :returns: half of its timeout, in seconds; :data:`None` if there is no watchdog for this process
     """
     watched = environ.get("WATCHDOG_PID", "")
     if watched and watched != str(pid):
         return None
     microseconds = environ.get("WATCHDOG_USEC", "")
-    # Python refuses to read thousands of digits, with an exception that nobody expects.
+    # Bounded, as int() raises an exception for thousands of digits.
     if not (microseconds.isascii() and microseconds.isdigit() and len(microseconds) <= 20) or not int(microseconds):
         return None
     return int(microseconds) / 2e6
 
 
 class Notifier:
-    """Writes to the socket that ``NOTIFY_SOCKET`` names; without one, it does nothing.
+    """Sends notifications to ``NOTIFY_SOCKET``; does nothing without it.
 
-    Nothing is waited for: a note that the socket does not take is lost, and another one follows.
+    It never blocks: a notification that the socket does not take is lost, and the next one follows.
 
-    :param reactor: for timers; what it does not get to is what the watchdog is to notice
-    :param environ: where ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and ``WATCHDOG_PID`` stand
-    :param status: one line for ``systemctl status``
+    :param reactor: for timers; if it is stuck, they stop, which the watchdog notices
+    :param environ: with ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` and ``WATCHDOG_PID``
+    :param status: gives one line for ``systemctl status``
     :param pid: of this process
     """
 
@@ -68,21 +68,21 @@ class Notifier:
         self._beats.clock = self._extensions.clock = reactor
 
     def ready(self) -> None:
-        """It serves from now on."""
+        """Notify that the service is ready."""
         if self._address is None or self._beats.running:
             return
         self._send(f"READY=1\nSTATUS={self._status()}")
         self._beats.start(_STATUS_EVERY if self._watchdog is None else min(self._watchdog, _STATUS_EVERY), now=False)
 
     def stopping(self) -> None:
-        """The end has begun; it takes as long as it takes, which is asked for bit by bit."""
+        """Notify that the service stops, and keep extending the time for that."""
         if self._address is None or self._extensions.running:
             return
         self._send("STOPPING=1")
         self._extensions.start(_EXTEND_EVERY)
 
     def stop(self) -> None:
-        """There is nothing more to tell."""
+        """Stop the notifications."""
         for call in (self._beats, self._extensions):
             if call.running:
                 call.stop()

@@ -1,4 +1,4 @@
-"""What an operator should know about settings that are allowed (protocol §5)."""
+"""Warnings about settings that are allowed, but risky or probably a mistake (protocol §5)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from wsaas.settings.values import without_secrets
 
 _NAMES = frozenset(setting.name for setting in SETTINGS)
 _KNOWN = _NAMES | {f"{setting.name}_FILE" for setting in SETTINGS if setting.in_file}
-#: How much alike two names are of which one is meant to be the other: an S too many is 0.95.
+#: The similarity from which on a name counts as a misspelled setting: with one letter too many it is about 0.95.
 _ALIKE = 0.85
 _INTERFACE = re.compile(r":interface=((?:\\.|[^:\\])+)")
 
@@ -40,7 +40,7 @@ def _is_local(description: str) -> bool:
 
 
 def warnings(settings: Settings, open_files: int = sys.maxsize) -> list[str]:
-    """:returns: what an operator should know about settings that are allowed (protocol §5)
+    """:returns: warnings about settings that are allowed (protocol §5)
 
     :param open_files: how many descriptors the process may have
     """
@@ -61,7 +61,7 @@ def warnings(settings: Settings, open_files: int = sys.maxsize) -> list[str]:
     elsewhere = settings.api_uri is not None and not _is_loopback(settings.api_uri.host)
     if elsewhere and not settings.api.secrets:
         found.append(
-            "API_URI is on another machine, and callbacks are not signed: whoever reaches the API can pass for this "
+            "API_URI is on another machine, and callbacks are not signed: any client of the API can pass for this "
             "gateway; API_SECRET lets the API tell"
         )
     if settings.api_uri is not None and elsewhere and _is_loopback(hostname):
@@ -73,13 +73,13 @@ def warnings(settings: Settings, open_files: int = sys.maxsize) -> list[str]:
 
 
 def misnamed(given: Iterable[str]) -> list[str]:
-    """Look for names that are nearly those of settings.
+    """Find misspelled settings in the environment.
 
-    An unknown option is an error; but an environment is everybody's, and what keeps others out must not be missing
-    because of an S too many.
+    An unknown option is an error, but an environment also contains variables of other programs. A setting that protects
+    the gateway must not be missing because of a typo.
 
-    :param given: names of settings that were given, and of everything else in the environment
-    :returns: a warning for each that is probably meant to be a setting that is not there
+    :param given: the names of the given settings, and of everything else in the environment
+    :returns: a warning for each name that is probably meant to be a setting
     """
     found = []
     names = frozenset(given)
@@ -88,7 +88,7 @@ def misnamed(given: Iterable[str]) -> list[str]:
         if plain not in _KNOWN and plain.removesuffix("_FILE") in _NAMES:
             meant = plain.removesuffix("_FILE")
         else:
-            # That begin alike: PIP_CERT is not meant to be API_CERT.
+            # Only settings with the same two first letters: PIP_CERT is not meant to be API_CERT.
             names_like_it = [known for known in _KNOWN if known[:2] == plain[:2]]
             meant = next(iter(get_close_matches(plain, names_like_it, 1, _ALIKE)), "")
         if meant and meant not in names:

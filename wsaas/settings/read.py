@@ -1,4 +1,4 @@
-"""The settings as values: small and frozen, one for each part, and read from what was given (protocol §5)."""
+"""Reads the settings: parses and checks what was given, and makes each package's settings of it (protocol §5)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from wsaas.websocket.settings import HandshakeSettings
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All of it, for :mod:`wsaas.assembly` to hand out. No ``api_uri`` means the embedded demo API."""
+    """All settings, for :mod:`wsaas.assembly`. Without ``api_uri`` the embedded demo API is used."""
 
     hostname: str
     max_connections: int | None
@@ -44,7 +44,7 @@ _HIDDEN = "…"
 
 
 def _names_only(lines: str) -> str:
-    """:returns: header lines without their values, which may be secrets; of what is no such line, nothing"""
+    """:returns: header lines without their values, which may be secrets; ``…`` for other lines"""
     return re.sub(
         r"(?m)^(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+): ?)?[^\n]+$", lambda line: f"{line[1]}: …" if line[1] else "…", lines
     )
@@ -53,7 +53,7 @@ def _names_only(lines: str) -> str:
 def _shown(setting: Setting, text: str) -> str:
     """:returns: what an error shows of a value"""
     if setting.secret or "-----BEGIN " in text:
-        # The second is what should be in a file, with a private key maybe.
+        # The latter is the content of a file given in place of its path, perhaps with a private key.
         return _HIDDEN
     if setting.parse is field_lines:
         return _names_only(text)
@@ -61,16 +61,16 @@ def _shown(setting: Setting, text: str) -> str:
 
 
 def _shown_path(path: str) -> str:
-    """:returns: what an error shows of the path of a secret's file, which may be the secret itself by mistake"""
-    # Path.exists() raises for what can be no path.
+    """:returns: what an error shows of the path of a secret's file, which may by mistake be the secret itself"""
+    # Path.exists() raises an exception for an impossible path.
     named = path.startswith(("/", "./", "../")) or os.path.exists(path)  # noqa: PTH110 - see above
     return path if named and "-----BEGIN " not in path else _HIDDEN
 
 
 def _read_files(values: dict[str, str]) -> dict[str, str]:
-    """Put what files hold in the place of the settings that name them.
+    """Replace each ``<NAME>_FILE`` by the content of the file.
 
-    :returns: the path that each setting came from
+    :returns: the path of the file, by setting
     """
     paths = {}
     for setting in SETTINGS:
@@ -121,9 +121,9 @@ def _check_together(values: Mapping[str, str], parsed: Mapping[str, Any], demo: 
 
 
 def read_settings(given: Mapping[str, str], *, demo: bool = False) -> Settings:
-    """Check what was given and sort it by who needs it.
+    """Parse and check all settings.
 
-    :param given: settings by name, options and environment already merged; a blank value counts as not given
+    :param given: the settings by name, options and environment merged; a blank value counts as not given
     :param demo: whether an embedded API stands in for ``API_URI``
     :raises SettingsError: for the first setting that cannot be used
     """

@@ -1,4 +1,4 @@
-"""The table of settings: names, defaults and rules, in the order in which people are shown them."""
+"""The table of settings: names, defaults and rules, in the order of ``--help``."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from wsaas.websocket.origins import parse_origins
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A row of the table.
+    """One setting.
 
     :param name: the environment variable
     :param default: as text; :data:`None` means "not set"
-    :param parse: from text to value, raising :class:`ValueError`
-    :param allowed: the rest of the sentence "allowed: …"
+    :param parse: converts text to a value; raises :class:`ValueError`
+    :param allowed: what is allowed, as the rest of the sentence "allowed: …"
     :param summary: for ``--help``
-    :param secret: whether it is no option, because everybody sees those of a process, and never shown
-    :param in_file: whether ``<NAME>_FILE`` may name a file with the value in its place
+    :param secret: never shown, and not an option, as all users of the machine see a process's options
+    :param in_file: whether ``<NAME>_FILE`` may name a file with the value
     """
 
     name: str
@@ -48,25 +48,25 @@ class Setting:
 
     @property
     def option(self) -> str:
-        """The option of the twistd plugin: ``API_URI`` is ``--api-uri``."""
+        """The name of the twistd option, without dashes in front: ``api-uri`` for ``API_URI``."""
         return self.name.lower().replace("_", "-")
 
 
 def _authorities(text: str) -> Path:
-    """See whether ``API_CA`` can be read."""
-    path = Path(text).absolute()  # a daemon may go elsewhere before it reads them anew
+    """Check that ``API_CA`` can be read."""
+    path = Path(text).absolute()  # a daemon may change its working directory before a reload
     read_authorities(path)
     return path
 
 
 def _certificate(text: str) -> Path:
-    """See whether ``API_CERT`` can be read."""
+    """Check that ``API_CERT`` can be read."""
     path = Path(text).absolute()
     read_certificate(path)
     return path
 
 
-#: Parsers whose errors say more than what is allowed.
+#: Parsers whose errors are shown in addition to what is allowed.
 TELLING = (_authorities, _certificate, parse_origins)
 
 _ENDPOINTS_ALLOWED = (
@@ -177,7 +177,7 @@ SETTINGS: tuple[Setting, ...] = (
         None,
         _authorities,
         "a readable PEM file of certificates",
-        "whom to trust for an https API [default: the system's roots]",
+        "trusted authorities of an https API [default: the system's roots]",
     ),
     Setting(
         "API_CERT",
@@ -251,7 +251,7 @@ SETTINGS: tuple[Setting, ...] = (
         None,
         folder,
         "the absolute path of a folder",
-        "a private folder for who is still owed a DELETE; without it that ends with the process",
+        "a private folder for DELETEs that are still pending; without it they end with the process",
     ),
     Setting(
         "DRAIN_TIMEOUT",

@@ -1,4 +1,4 @@
-"""How the values of settings are written: from text to value, or :class:`ValueError`."""
+"""Parsers of the values of settings: each converts text to a value, or raises :class:`ValueError`."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _DESCRIPTION = re.compile(r"(?:\\.|\S)+", re.DOTALL)
 _FIELD_VALUE = re.compile(r"[\x20-\x7e\t]*")
-#: Bytes of a file with a secret.
+#: The most bytes of a file with a secret.
 _MAX_FILE = 65536
 _SCHEME = re.compile(r"([^:/?#]*)://")
 _HTTP = re.compile(r"(https?://)?(.*)", re.IGNORECASE | re.DOTALL)
 _BEHIND_THE_PATH = re.compile(r"([?#]).*", re.DOTALL)
 
-#: Headers that FORWARD_HEADERS and API_HEADERS may not name, because they belong to one hop (RFC 9110 §7.6.1) or to
-#: this gateway.
+#: Headers that FORWARD_HEADERS and API_HEADERS may not name, as they belong to one hop (RFC 9110 §7.6.1) or to this
+#: gateway.
 _RESERVED = frozenset(
     {
         "accept-encoding",
@@ -44,7 +44,7 @@ _RESERVED_PREFIXES = ("ws-", "x-forwarded-", "content-")
 
 
 def is_reserved(name: str) -> bool:
-    """:returns: whether a header is the gateway's own, so that neither a client nor an operator may set it
+    """:returns: whether a header belongs to the gateway, so that neither a client nor an operator may set it
 
     Underscores count as dashes: WSGI and CGI cannot tell ``Ws_Uri`` from ``Ws-Uri``.
     """
@@ -83,13 +83,13 @@ def number(low: int, high: int) -> Callable[[str], int]:
 
 
 def milliseconds(low: int, high: int) -> Callable[[str], float]:
-    """Make a parser of milliseconds, which gives seconds."""
+    """Make a parser of milliseconds from ``low`` to ``high`` that returns seconds."""
     whole = number(low, high)
     return lambda text: whole(text) / 1000
 
 
 def choice(*words: str) -> Callable[[str], str]:
-    """Make a parser of one of some words, in any case."""
+    """Make a parser of one of these words, case-insensitive."""
 
     def parse(text: str) -> str:
         for word in words:
@@ -101,7 +101,7 @@ def choice(*words: str) -> Callable[[str], str]:
 
 
 def _scheme(text: str) -> str | None:
-    """:returns: the scheme before a host, in lower case; :data:`None` if the text begins with the host"""
+    """:returns: the scheme in lower case; :data:`None` if the text begins with the host"""
     match = _SCHEME.match(text)
     return None if match is None else match[1].lower()
 
@@ -119,13 +119,13 @@ def parse_api_uri(text: str) -> ApiUri:
     if scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or "#" in whole:
         raise ValueError
     if parts.netloc.endswith(":"):
-        # Twisted's Agent would take the colon for a part of the name.
+        # Twisted's Agent would treat the colon as part of the name.
         raise ValueError
     port = parts.port
     if port == 0:
         raise ValueError
     if not (isIPAddress(parts.hostname) or isIPv6Address(parts.hostname)):
-        # No call would find a host whose name cannot be one: with an underscore, with a label of 64 characters.
+        # Fails here for an impossible host name (with an underscore, or a label of 64 characters), not at each call.
         _idnaBytes(parts.hostname)
     secure = scheme == "https"
     path = parts.path or "/"
@@ -134,7 +134,7 @@ def parse_api_uri(text: str) -> ApiUri:
 
 
 def without_secrets(text: str) -> str:
-    """:returns: what was meant to be a URI, without user, password, query and fragment, which may be secrets"""
+    """:returns: a (perhaps malformed) URI without user, password, query and fragment, which may be secrets"""
     scheme, rest = _HTTP.fullmatch(text).groups()  # type: ignore[union-attr]  # matches anything
     _, at, place = rest.rpartition("@")
     place = _BEHIND_THE_PATH.sub(r"\1…", place)
@@ -142,20 +142,20 @@ def without_secrets(text: str) -> str:
 
 
 def hostname(text: str) -> str:
-    """Read ``WS_HOSTNAME``, which is kept byte for byte, a trailing slash aside."""
+    """Read ``WS_HOSTNAME``; it is kept byte for byte, except for a trailing slash."""
     if not _VISIBLE.fullmatch(text) or "?" in text or "#" in text or '"' in text or "\\" in text:
         raise ValueError
     scheme = _scheme(text)
-    parts = urlsplit(f"//{text}" if scheme is None else text)  # which refuses half a pair of brackets
+    parts = urlsplit(f"//{text}" if scheme is None else text)  # raises ValueError for unbalanced brackets
     if not parts.netloc or scheme not in (None, "http", "https"):
         raise ValueError
     return text.removesuffix("/")
 
 
 def endpoints(text: str) -> tuple[str, ...]:
-    r"""Read endpoint descriptions; whether they can be listened at shows later.
+    r"""Read endpoint descriptions, separated by blanks; whether they can be listened on shows later.
 
-    A backslash before a blank makes it one of the description's own, as Twisted itself reads it.
+    A blank after a backslash is part of the description, as in Twisted.
     """
     descriptions = tuple(_DESCRIPTION.findall(text))
     kinds = ("tcp", "tcp6", "tls", "ssl", "unix", "systemd")
@@ -163,7 +163,7 @@ def endpoints(text: str) -> tuple[str, ...]:
         if description.partition(":")[0] not in kinds:
             raise ValueError
         if description.startswith("systemd:") and "domain=UNIX" in description:
-            # Twisted makes an adopted UNIX socket writable for everyone and unlinks it on stop.
+            # Twisted makes an adopted UNIX socket world-writable, and unlinks it on stop.
             raise ValueError
     return descriptions
 
@@ -194,7 +194,7 @@ def field_names(text: str) -> tuple[str, ...]:
 
 
 def statuses(text: str) -> frozenset[int]:
-    """Read HTTP statuses of failure. A 401 is none of them: it has a meaning of its own."""
+    """Read HTTP statuses of failure, except 401, which has a meaning of its own."""
     words = text.split()
     if not all(re.fullmatch(r"[45][0-9][0-9]", word) and word != "401" for word in words):
         raise ValueError
@@ -219,7 +219,7 @@ def folder(text: str) -> Path:
 def words(least: int) -> Callable[[str], tuple[bytes, ...]]:
     """Make a parser of secrets in visible ASCII, separated by blanks.
 
-    :param least: characters that each has at least
+    :param least: the minimum length of each
     """
 
     def parse(text: str) -> tuple[bytes, ...]:
@@ -234,11 +234,11 @@ def words(least: int) -> Callable[[str], tuple[bytes, ...]]:
 def file_text(path: str) -> str:
     """Read a file with the value of a setting.
 
-    :raises ValueError: saying why it cannot be read, and never what is in it
+    :raises ValueError: says why it cannot be read, without its content
     """
     try:
         with Path(path).open("rb") as file:
-            # Whatever somebody names here by mistake, a device even, is not read to its end.
+            # Bounded, as it may by mistake be a huge file, or a device.
             content = file.read(_MAX_FILE + 1)
     except (OSError, ValueError) as error:
         raise ValueError(getattr(error, "strerror", None) or "no path") from None

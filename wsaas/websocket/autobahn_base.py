@@ -1,8 +1,8 @@
-"""Autobahn's server protocol, less what it keeps for each connection.
+"""Autobahn's server protocol, without the memory that it takes for each connection.
 
-Autobahn copies some thirty options from its factory into every protocol, and gives each its own statistics, timers,
-signals, two Deferreds and a validator. Here options are class attributes, what never changes stands there too, and
-what few connections need is made when they need it.
+Autobahn copies some thirty options from its factory into every protocol, and gives each one its own statistics, timers,
+signals, two Deferreds and a validator. Here the options and initial values are class attributes, and what few
+connections need is made on demand.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ _log = Logger(namespace="wsaas.websocket.protocol")
 
 
 class _Quiet:
-    """Autobahn's log: one line of debug for each step of each frame, and warnings about what clients do wrong."""
+    """Replaces Autobahn's logger, which logs each step of each frame, and warns about what clients do wrong."""
 
     def debug(self, *_: Any, **__: Any) -> None:
-        """Drop it: the arguments alone would cost more than the frame."""
+        """Drop the line: formatting its arguments would take longer than the frame."""
 
     trace = info = warn = debug
 
     def error(self, message: str = "", **values: Any) -> None:
-        """Pass it on: an error of Autobahn's is one of ours."""
+        """Log an error: an error in Autobahn is an error of the gateway."""
         _log.error(message, **values)
 
 
-class _NobodyWaits:
-    """What Autobahn fires when a connection opens and closes; nobody waits for either."""
+class _Unused:
+    """Replaces the Deferreds that Autobahn fires when a connection opens and closes; neither is used."""
 
     def callback(self, result: object) -> None:
-        """Nobody is told. A Deferred would keep the protocol as its result: a cycle."""
+        """No-op: a Deferred would keep the protocol as its result, a reference cycle."""
 
 
 class LeanServerProtocol(WebSocketServerProtocol):
-    """A connection whose handshake is over before this protocol sees it."""
+    """A WebSocket protocol that starts after the handshake, which is done elsewhere."""
 
     # Options, as Autobahn's factory has them.
     CONFIG_ATTRS: list[str] = []
@@ -47,25 +47,25 @@ class LeanServerProtocol(WebSocketServerProtocol):
     utf8validateIncoming = applyMask = requireMaskedClientFrames = True
     maskServerFrames = False
     autoFragmentSize = maxFramePayloadSize = maxMessagePayloadSize = 0
-    #: Send a Close frame that says what was wrong, instead of ending the TCP connection.
+    #: Send a Close frame that says what was wrong, instead of dropping the TCP connection.
     failByDrop = False
     #: RFC 6455 §5.5.1: "it typically echos the status code it received".
     echoCloseCodeReason = True
-    #: Timers are the connection's; Autobahn's would use the global reactor.
+    #: No timers: those of the connection are used, and Autobahn's would need the global reactor.
     openHandshakeTimeout = closeHandshakeTimeout = 0
     autoPingInterval = autoPingTimeout = 0
     autoPingRestartOnAnyTraffic = False
     tcpNoDelay = True
 
-    # What a protocol begins with, as Autobahn's _connectionMade() sets it.
+    # The initial state, as Autobahn's _connectionMade() sets it.
     state = WebSocketServerProtocol.STATE_CONNECTING
     send_state = WebSocketServerProtocol.SEND_STATE_GROUND
     data = b""
-    is_open = is_closed = _NobodyWaits()
+    is_open = is_closed = _Unused()
     send_queue: Any = ()
     triggered = False
     trackedTimings: Any = None
-    #: Nobody reads it, so that one can count for all.
+    #: One object for all connections, as it is never read.
     trafficStats = TrafficStats()
     wasMaxFramePayloadSizeExceeded = wasMaxMessagePayloadSizeExceeded = False
     closedByMe = failedByMe = droppedByMe = wasClean = False
@@ -85,17 +85,17 @@ class LeanServerProtocol(WebSocketServerProtocol):
     _validator: Any = None
 
     def __init__(self) -> None:
-        """Nothing: everything has its default, and the signals that Autobahn's constructor prepares are not used."""
+        """No-op: all values are class attributes, and the signals that Autobahn's constructor prepares are not used."""
 
     def _connectionMade(self) -> None:
-        """Nothing, for the same reason."""
+        """No-op: Autobahn would set here what the class attributes hold."""
 
     def _connectionLost(self, reason: Any) -> None:  # noqa: ARG002 - Autobahn's signature
         self.state = self.STATE_CLOSED
 
     @property
-    def utf8validator(self) -> Any:  # type: ignore[override]  # Autobahn sets it itself; nobody else does
-        """The incremental validator of text; made with the first text message."""
+    def utf8validator(self) -> Any:  # type: ignore[override]  # an attribute in Autobahn
+        """The incremental UTF-8 validator, made for the first text message."""
         validator = self._validator
         if validator is None:
             validator = self._validator = Utf8Validator()

@@ -1,4 +1,4 @@
-"""permessage-deflate (RFC 7692, ``WS_COMPRESSION``): what is offered, what is taken of it, what inflates too far."""
+"""permessage-deflate (RFC 7692, ``WS_COMPRESSION``): offers, the one accepted, and a bound on inflated messages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from autobahn.websocket.compress import PerMessageDeflate, PerMessageDeflateOffe
 
 from wsaas.errors import HandshakeRefused
 
-#: Characters of what is wrong with an offer that the client and the log are told: it repeats what was sent.
+#: Characters of an error about an offer that are shown, as it quotes what the client sent.
 _MAX_SHOWN = 200
 
 
@@ -29,12 +29,12 @@ def read_offers(extensions: str) -> list[PerMessageDeflateOffer]:
 
 
 def accept_first(offers: list[PerMessageDeflateOffer], max_message: int) -> PerMessageDeflateOfferAccept | None:
-    """Choose the first offer.
+    """Accept the first offer.
 
-    Without context takeover in either direction: a context is 300 KB that an idle connection would keep.
+    Without context takeover in either direction, as an idle connection would keep a context of 300 KB.
 
-    :param max_message: bytes that a message may have inflated
-    :returns: :data:`None` if there is none
+    :param max_message: bytes that an inflated message may have
+    :returns: :data:`None` if there is no offer
     """
     for offer in offers:
         return PerMessageDeflateOfferAccept(
@@ -47,11 +47,11 @@ def accept_first(offers: list[PerMessageDeflateOffer], max_message: int) -> PerM
 
 
 class WholeMessages:
-    """permessage-deflate, less a gap in Autobahn's bound on what a message inflates to.
+    """permessage-deflate, with a fix for Autobahn's bound on the length of inflated messages.
 
-    When zlib has taken all of its input it may still hold output back, up to the rest of one match. Autobahn asks for
-    no more than the limit and then takes a message that is a little longer for one that ends there. So more is let
-    through here, and Autobahn's comparison of the whole length with the limit decides.
+    When zlib has consumed all of its input it may still hold back output, up to the rest of one match. Autobahn asks
+    for no more than the limit, so that it would cut a message that is a little longer, and accept it. So the limit is
+    raised by the longest match here, and Autobahn's check of the total length refuses such a message.
 
     :param accept: what both sides agreed on
     """
@@ -66,5 +66,5 @@ class WholeMessages:
         return getattr(self._extension, name)
 
     def decompress_message_data(self, data: bytes, max_output_len: int | None = None) -> Any:  # noqa: ARG002 - Autobahn's signature
-        """Inflate a part of a message, bounded by the extension's own ``max_message_size``."""
+        """Inflate a part of a message, bounded by the ``max_message_size`` of the extension."""
         return self._extension.decompress_message_data(data)

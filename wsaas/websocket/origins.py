@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-#: Origins that are remembered. With a ``*`` there may be any number.
+#: How many matching origins are cached. With a ``*`` in a pattern there may be any number.
 _MAX_KNOWN = 256
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _ORIGIN = re.compile(
@@ -40,7 +40,7 @@ class _Pattern:
 class Origins:
     """The origins that may connect.
 
-    :param everyone: ``*`` was given
+    :param everyone: any origin is allowed (``*``)
     :param same: the handshake's own host is allowed
     :param null: the opaque origin ``null`` is allowed
     :param patterns: the listed origins
@@ -50,13 +50,13 @@ class Origins:
     same: bool = False
     null: bool = False
     patterns: tuple[_Pattern, ...] = ()
-    #: Those that a pattern was found to match: most handshakes come from the same few pages.
+    #: Origins that matched a pattern: most handshakes come from the same few pages.
     _known: set[str] = field(default_factory=set, compare=False, repr=False)
 
     def allows(self, origin: str | None, host: str) -> bool:
-        """Tell whether a page may connect.
+        """Check whether a page may connect.
 
-        :param origin: the handshake's ``Origin``; :data:`None` if it has none, which no browser does: allowed
+        :param origin: the handshake's ``Origin``; without one it comes from no browser, and is allowed
         :param host: the handshake's ``Host``
         """
         if self.everyone or origin is None or origin in self._known:

@@ -1,6 +1,6 @@
-"""The client's side: Autobahn's protocol, translated for :class:`~wsaas.connections.connection.Connection`.
+"""The WebSocket protocol of a client: adapts Autobahn to :class:`~wsaas.connections.connection.Connection`.
 
-Autobahn speaks the frames (RFC 6455 §5 to §7); everything that is a decision is the connection's.
+Autobahn reads and writes frames (RFC 6455 §5 to §7); the connection makes the decisions.
 """
 
 from __future__ import annotations
@@ -17,25 +17,24 @@ from wsaas.connections.connection import Connection
 from wsaas.connections.messages import MAX_REASON, Close, Message
 from wsaas.limits import Budgets, Queue
 from wsaas.websocket.autobahn_base import LeanServerProtocol
-from wsaas.websocket.close_handshake import read_close
-from wsaas.websocket.frames import PING, PONG, PONG_LENGTH, message_frame, read_message
+from wsaas.websocket.frames import PING, PONG, PONG_LENGTH, message_frame, read_close, read_message
 from wsaas.websocket.send_queue import Output
 
 #: RFC 6455 §7.4.1: "no status code was present".
 _NO_CODE = 1005
-#: A message may come in so many fragments of any size; if in more, they must have so many bytes on average. Each costs
-#: as much as a message of its own, so that a few clients with frames of one byte would keep everybody else waiting.
+#: A message may have this many fragments of any size; if it has more, they must have so many bytes on average. Each
+#: takes as long as a message of its own, so that a few clients with fragments of one byte would delay all others.
 FREE_FRAGMENTS = 64
 MEAN_FRAGMENT = 16
-#: Pings, and pongs that nobody asked for, of one client within a second.
+#: The most pings and unsolicited pongs of one client per second.
 FREE_CONTROLS = 64
-#: Pings and pongs that are not counted, as they may have come while the client was not read: so many for each second of
-#: that, up to so many.
+#: The most pings and pongs that are not counted after a pause in reading, as they may have come in the meantime:
+#: :data:`FREE_CONTROLS` for each second of the pause, up to this.
 MAX_SAVED = 256
-#: Frames that come after our Close frame, having been on their way, are read on for the client's own: so many at once,
-#: and then so many after each pause (seconds).
+#: How many frames are read after our Close frame, on the way to the client's own: so many at once, and then so many
+#: after each pause (in seconds).
 FREE_LATE, LATE_AT_ONCE, LATE_PAUSE = 256, 32, 0.1
-#: As many fragments in a row are joined, and slices of one.
+#: So many fragments of a message in a row are joined, and so many slices of a fragment.
 _JOINED = 1024
 
 _log = Logger()
@@ -47,34 +46,34 @@ class ClientProtocol(LeanServerProtocol):
     transport: Any
     connection: Connection
     _output: Output
-    #: Whether messages that are not compressed become frames without Autobahn's help.
+    #: Whether plain frames are read and written without Autobahn (:mod:`wsaas.websocket.frames`).
     plain_frames = False
     _reading = True
     _broken = False
     _parsing = False
-    #: The client's Close frame is being looked at.
+    #: The client's Close frame is being processed.
     _leaving = False
     _pong: bytes | None = None
     budgets: Budgets
-    #: Those whose message has begun and is not complete.
+    #: The clients with an incomplete message.
     partial: Queue
-    #: Fragments of a message that came so far, and bytes of it.
+    #: Fragments and bytes of the incomplete message.
     _fragments = 0
     _partial = 0
-    #: How many slices of the frame are joined ones.
+    #: How many slices of the current frame are joined ones.
     _slabs = 0
-    #: Pings with a payload that were sent and whose pongs may still come.
+    #: How many pings with a payload were sent whose pongs may still come.
     _asked = 0
-    #: Other pongs, and pings, that came within a second, and which second that was.
+    #: Pings and unsolicited pongs within the current second, and which second that is.
     _controls = 0
     _second = 0
-    #: Since when the client is not read, by the clock; and how many pings and pongs are not counted therefore.
+    #: Since when the client is not read; and how many pings and pongs are not counted because of that.
     _paused_at: float | None = None
     _saved = 0
-    #: Frames that may still be read after our Close frame, and what reads on after a pause.
+    #: How many frames may still be read after our Close frame before a pause, and the timer of that pause.
     _late = FREE_LATE
     _reading_late: IDelayedCall | None = None
-    #: There were too many frames: the client is not read any more.
+    #: The client sent too many frames: it is not read any more.
     _flooded = False
 
     # As a Peer
@@ -86,7 +85,7 @@ class ClientProtocol(LeanServerProtocol):
 
     @property
     def crowded(self) -> bool:
-        """Whether nothing more may wait."""
+        """Whether nothing more may be buffered."""
         return self._output.crowded
 
     @property
@@ -110,7 +109,7 @@ class ClientProtocol(LeanServerProtocol):
             self._output.write(PING)
 
     def close(self, close: Close) -> None:
-        """Send a Close frame; the client's answer ends the TCP connection."""
+        """Send a Close frame; the TCP connection ends after the client's answer."""
         self.sendCloseFrame(close.code, close.reason.encode("utf-8"))
 
     def abort(self) -> None:
@@ -127,7 +126,7 @@ class ClientProtocol(LeanServerProtocol):
     def resume(self) -> None:
         """Parse what was read already, then read again."""
         if self._flooded:
-            return  # also the answer to our Close frame; the time limit of the closing ends it
+            return  # not even for the answer to our Close frame: the close timeout ends the connection
         if self._paused_at is not None:
             seconds = self.factory.reactor.seconds() - self._paused_at
             self._paused_at = None
@@ -140,35 +139,35 @@ class ClientProtocol(LeanServerProtocol):
     # From the transport
 
     def connectionMade(self) -> None:
-        """Take the transport over; what Autobahn finds out about it is known from the handshake."""
+        """Take over the transport, without what Autobahn would find out about it: the handshake knows that."""
         self._connectionMade()
         self._output = Output(self.transport, self._drained, self.budgets.outgoing)
 
     def dataReceived(self, data: bytes) -> None:
-        """Bytes came."""
+        """Take bytes from the client."""
         self.connection.heard()
         if len(data) == PONG_LENGTH and data.startswith(PONG) and self._is_at_frame:
-            return  # the answer to a ping: it was heard, and that is all it is for
+            return  # the answer to a keepalive ping, whose only purpose is that it was heard
         if self._broken:
             return
         self.data = self.data + data if self.data else data
         try:
             self.consumeData()
-        except Exception:  # noqa: BLE001 - whatever it is, the API must be told that the connection is over
+        except Exception:  # noqa: BLE001 - whatever it is, the connection must end, and the API get its DELETE
             self._fault()
 
     @property
     def _is_at_frame(self) -> bool:
-        """Whether what comes next is the beginning of a frame, to be read without Autobahn if that is possible."""
+        """Whether the next byte begins a frame that may be read without Autobahn."""
         return self.plain_frames and not self.data and self.current_frame is None
 
     def consumeData(self) -> None:
-        """Parse frames, as long as the connection wants them. Asked for while it does so, it just goes on."""
+        """Parse frames as long as the connection is read. A nested call returns at once."""
         if self._parsing or self._broken:
             return
         self._parsing = True
         try:
-            # A frame without a payload ends with no byte more.
+            # A frame without a payload is complete without another byte.
             while (
                 (self.data or self.current_frame is not None)
                 and self._reading
@@ -183,7 +182,7 @@ class ClientProtocol(LeanServerProtocol):
             self._parsing = False
 
     def _is_late(self) -> bool:
-        """:returns: whether so much came after our Close frame that others have their turn first"""
+        """:returns: whether to pause reading, as the client sent many frames after our Close frame"""
         self._late -= self.current_frame is None
         if self._late > 0:
             return False
@@ -198,9 +197,9 @@ class ClientProtocol(LeanServerProtocol):
         self.resume()
 
     def _take_plain(self) -> bool:
-        """Take the plain messages at the beginning of what is to be parsed; if there are none, a plain Close frame.
+        """Take plain messages from the start of the unparsed bytes; if there are none, a plain Close frame.
 
-        :returns: whether there was anything
+        :returns: whether there were any
         """
         if (
             self.current_frame is not None
@@ -224,13 +223,13 @@ class ClientProtocol(LeanServerProtocol):
         return begin > 0 or self._take_close()
 
     def _take_close(self) -> bool:
-        """:returns: whether the client's Close frame was there, and is answered as Autobahn would answer it"""
+        """:returns: whether a plain Close frame was there; it is answered as Autobahn would answer it"""
         read = read_close(self.data)
         if read is None:
             return False
         code, reason, answer, used = read
         self.data = self.data[used:]
-        # Nobody will read what still waits; the answer must not wait behind it.
+        # The client will not read what is queued, and the answer must not wait behind it.
         self._output.clear()
         self.wasClean = self.droppedByMe = True
         self._output.write(answer)
@@ -241,7 +240,7 @@ class ClientProtocol(LeanServerProtocol):
         return True
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The transport is gone. What had arrived counts as received."""
+        """Clean up after the transport. Messages that had arrived count as received."""
         self._reading = True
         try:
             self.consumeData()
@@ -254,18 +253,18 @@ class ClientProtocol(LeanServerProtocol):
         self._connectionLost(reason)
         self.connection.lost()
         self._output.clear()
-        # The transport keeps the protocol too: a cycle, which would stay until a full collection.
+        # The transport refers to the protocol: the cycle would last until a full garbage collection.
         self.transport = None
         del self.connection, self._output
 
     def _fault(self) -> None:
-        # The parser stopped anywhere: what it would make of the next bytes is a second fault.
+        # The parser is in an undefined state, and must not see further bytes.
         self._broken = True
         _log.failure("{tag} a fault of the gateway", tag=self.connection.identity.tag)
         self.connection.broke()
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:  # noqa: ARG002 - Autobahn's signature
-        """Everything that goes to the client goes through its one queue."""
+        """Send through the queue, like everything else for the client."""
         self._output.write(data)
 
     def _drained(self) -> None:
@@ -277,7 +276,7 @@ class ClientProtocol(LeanServerProtocol):
     # From Autobahn
 
     def onMessageFrameBegin(self, length: int) -> None:
-        """A fragment began. Each costs time, however short it is, so that their number is bounded as well."""
+        """Count a fragment. Each takes time, however short it is, so that their number is bounded, too."""
         self._fragments += 1
         super().onMessageFrameBegin(length)
         if (
@@ -289,7 +288,7 @@ class ClientProtocol(LeanServerProtocol):
             self._fail_connection(1008, "too many small fragments")
 
     def onMessageFrameData(self, payload: bytes) -> None:
-        """A part of a message came. Empty ones are not kept: no limit on sizes would ever end them."""
+        """Keep a part of a message. Empty parts are dropped, as no limit on bytes would bound them."""
         if payload and not self.failedByMe:
             if not self._partial:
                 self.partial.enter(self)
@@ -297,7 +296,7 @@ class ClientProtocol(LeanServerProtocol):
             budget = self.budgets.partial
             budget.used += len(payload)
             if budget.exhausted:
-                # It may be this one.
+                # The oldest may be this very client.
                 self.partial.evict()
             super().onMessageFrameData(payload)
             if len(self.frame_data) - self._slabs >= _JOINED:
@@ -305,7 +304,7 @@ class ClientProtocol(LeanServerProtocol):
                 self._slabs += 1
 
     def onMessageFrameEnd(self) -> None:
-        """A fragment is complete. Many short ones become few long ones: each would have 33 bytes besides its own."""
+        """Join many short fragments into few long ones: each bytes object has an overhead of 33 bytes."""
         super().onMessageFrameEnd()
         self._slabs = 0
         if not self._fragments % _JOINED:
@@ -318,21 +317,21 @@ class ClientProtocol(LeanServerProtocol):
             self.budgets.partial.used -= self._partial
             self._partial = 0
 
-    def dawdles(self) -> None:
-        """There is no room for parts of messages any more, and this one has begun before the others."""
+    def evict(self) -> None:
+        """Close the connection: incomplete messages take too much memory, and this one is the oldest."""
         self.message_data = self.frame_data = []
         self._forget_partial()
         self._fail_connection(1008, "the message took too long")
 
     def onMessageEnd(self) -> None:
-        """A message is complete. Autobahn's own method would tell listeners of its signals too; there are none."""
+        """Pass on a complete message. Autobahn's own method would also fire signals, which are not used."""
         parts, self.message_data = self.message_data, []
         self._forget_partial()
         if not self.failedByMe:
             self.connection.received(Message(b"".join(parts), self.message_is_binary))
 
     def _is_flood(self) -> bool:
-        """:returns: whether this ping or pong is one too many; each takes as long as a message that goes nowhere"""
+        """:returns: whether this ping or pong is one too many, as each takes as long as a message"""
         now = int(self.factory.reactor.seconds())
         if now != self._second:
             self._second, self._controls = now, 0
@@ -349,12 +348,12 @@ class ClientProtocol(LeanServerProtocol):
         if self._is_flood():
             return
         if self._output.paused:
-            # RFC 6455 §5.5.3: only the most recent ping need be answered; a client that does not read gets no queue.
+            # RFC 6455 §5.5.3: only the most recent ping needs an answer, so no pongs are queued for a slow client.
             self._pong = payload
         else:
             self.sendPong(payload)
             if self._output.buffered:
-                self.connection.look_soon()
+                self.connection.check_soon()
 
     def _onPong(self, payload: bytes) -> None:
         if self._asked:
@@ -364,10 +363,10 @@ class ClientProtocol(LeanServerProtocol):
         self.connection.outbox.pong(payload)
 
     def onCloseFrame(self, code: int | None, reasonRaw: bytes | None) -> bool | None:
-        """The client's Close frame, or its answer to ours."""
+        """Take the client's Close frame, or its answer to ours."""
         first = self.state == self.STATE_OPEN
         if first:
-            # Nobody will read what still waits; the answer must not wait behind it.
+            # The client will not read what is queued, and the answer must not wait behind it.
             self._output.clear()
             self._leaving = True
         stop: bool | None = super().onCloseFrame(code, reasonRaw)  # type: ignore[arg-type]  # either may be None
@@ -376,7 +375,7 @@ class ClientProtocol(LeanServerProtocol):
         return stop
 
     def _fail_connection(self, code: int = 1002, reason: str = "") -> None:
-        """The client broke the protocol or a limit. When the Close frame goes is the connection's to decide."""
+        """Report that the client broke the protocol or a limit; the connection decides when the Close frame is sent."""
         if self.state == self.STATE_OPEN:
             self._forget_partial()
             if not self.failedByMe:
@@ -387,5 +386,5 @@ class ClientProtocol(LeanServerProtocol):
             super()._fail_connection(code, reason)
 
     def _closeConnection(self, abort: bool = False) -> None:  # noqa: ARG002 - Autobahn's signature
-        # After both Close frames an orderly end: a reset could overtake our frame. The connection's timers abort.
+        # Close in good order after both Close frames, as a reset could overtake ours. The close timeout aborts.
         self.transport.loseConnection()

@@ -1,4 +1,4 @@
-"""What waits for a client: one queue of whole frames in front of a transport, and exact counts of it."""
+"""The send queue: whole frames that wait in front of a client's transport, and exact counts of them."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from zope.interface import implementer
 from wsaas.limits import OVERHEAD, Budget
 from wsaas.net.transport import EagerServer
 
-#: How many frames may be held back. Bytes are bounded too; this bounds what empty ones cost.
+#: How many frames may wait. Bytes are bounded too, but even empty frames cost memory.
 MAX_FRAMES = 16384
-#: Bytes that are given to the transport at a time, when it has room again.
+#: Bytes that are written to the transport at a time, when it has room again.
 _BATCH = 65536
 
 
 def unsent(transport: Any) -> int:
     """Count the bytes that a transport has taken and not yet given to the kernel.
 
-    Twisted has no public name for it, and its pause and resume are too coarse to tell whether a slow client reads.
-    All private names are in this function; what it does not know counts as empty.
+    Twisted has no public API for it, and its pause and resume are too coarse to tell whether a slow client reads. This
+    function reads private attributes; those that are missing count as empty.
 
     :param transport: a TCP or UNIX transport, or TLS or PROXY around one
     """
     waiting = 0
     while isinstance(transport, ProtocolWrapper):
-        # TLS keeps what was written before its handshake is done, or while a renegotiation waits.
+        # TLS buffers what is written before its handshake is done, or during a renegotiation,
         waiting += sum(map(len, getattr(transport, "_appSendBuffer", ())))
-        # … and gathers small writes until the next turn of the reactor.
+        # and collects small writes until the next turn of the reactor.
         waiting += sum(map(len, getattr(getattr(transport, "_aggregator", None), "_buffer", ())))
         transport = transport.transport
     length: int = len(getattr(transport, "dataBuffer", b"")) - getattr(transport, "offset", 0)
@@ -41,13 +41,13 @@ def unsent(transport: Any) -> int:
 
 @implementer(IPushProducer)
 class Output:
-    """Writes frames in order, holding them back while the transport's own buffer is full.
+    """Writes frames in order, and queues them while the transport's own buffer is full.
 
     It registers itself as the transport's producer.
 
-    :param transport: where frames go
+    :param transport: the client's transport
     :param drained: called when the transport has room again
-    :param budget: of what waits for all clients
+    :param budget: of the bytes that wait for all clients
     """
 
     __slots__ = (
@@ -67,14 +67,14 @@ class Output:
         self._transport = transport
         self._drained = drained
         self._budget = budget
-        #: What the budget knows of.
+        #: Bytes that are counted in the budget.
         self._counted = 0
-        #: Made when first needed: an empty one has 600 bytes.
+        #: Made when first needed, as an empty deque has 600 bytes.
         self._queue: deque[bytes] | None = None
         self._queued = 0
         self._written = 0
         self._paused = False
-        #: Whether the transport tells if it could send.
+        #: Whether the transport tells if it could send at once.
         self._eager = isinstance(transport, EagerServer)
         #: Whether anything may be waiting.
         self._waits = True
@@ -82,12 +82,12 @@ class Output:
 
     @property
     def paused(self) -> bool:
-        """Whether frames are held back."""
+        """Whether frames are queued instead of written."""
         return self._paused
 
     @property
     def crowded(self) -> bool:
-        """Whether nothing more should be held back, here or anywhere."""
+        """Whether no more frames should be queued: too many wait here, or too many bytes for all clients."""
         return self._budget.exhausted or (self._queue is not None and len(self._queue) >= MAX_FRAMES)
 
     @property
@@ -102,11 +102,11 @@ class Output:
 
     @property
     def sent(self) -> int:
-        """Bytes that are, ever since."""
+        """Bytes that have reached the kernel since the start."""
         return self._written - unsent(self._transport) if self._waits else self._written
 
     def write(self, frame: bytes) -> bool:
-        """Send a frame, or keep it until there is room. How much may be kept is the caller's to decide.
+        """Send a frame, or queue it until there is room. The caller decides how much may be queued.
 
         :returns: whether anything may be waiting now
         """
@@ -127,7 +127,7 @@ class Output:
         return True
 
     def clear(self) -> None:
-        """Forget the frames that were held back: nobody will read them. Later ones are written at once."""
+        """Drop the queued frames, as the client will not read them. Later frames are written at once."""
         self._queue = None
         self._queued = 0
         self._paused = False
@@ -156,7 +156,7 @@ class Output:
                 size += len(frame)
             self._queued -= size
             self._written += size
-            # If it pauses again, it counts what it has not sent.
+            # If the transport pauses again, pauseProducing() counts what it has not sent.
             self._count(self._queued + OVERHEAD * len(self._queue) - self._counted)
             self._transport.write(b"".join(frames))
         if not self._queue and not self._paused:

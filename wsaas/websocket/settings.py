@@ -1,4 +1,4 @@
-"""What the clients' side is told."""
+"""The settings of handshakes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from wsaas.websocket.origins import Origins
 
 @dataclass(frozen=True, slots=True)
 class HandshakeSettings:
-    """What a handshake must be like and what of it the API gets to see."""
+    """What a handshake must be like, and which of its headers the API gets."""
 
     origins: Origins
     forward_headers: tuple[str, ...]

@@ -65,7 +65,7 @@ class ClientFactory(WebSocketServerFactory):
             "maxMessagePayloadSize": max_message,
             "plain_frames": plain_frames,
             "budgets": budgets or Budgets(),
-            "partial": Queue(_MAX_PARTIAL, ClientProtocol.dawdles),
+            "partial": Queue(_MAX_PARTIAL, ClientProtocol.evict),
         }
         self.protocol = cast(type[ClientProtocol], type(ClientProtocol.__name__, (ClientProtocol,), same))
 

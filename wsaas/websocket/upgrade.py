@@ -17,10 +17,11 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from wsaas.connections.connection import Connection, Shared
+from wsaas.connections.connection import Connection
 from wsaas.connections.identity import Identity, without_keys
 from wsaas.connections.interfaces import Calls
 from wsaas.connections.messages import Grant, Handshake
+from wsaas.connections.totals import Shared
 from wsaas.errors import CallbackFailed, ClientLeftError, HandshakeRefused
 from wsaas.logs import LeanLogger
 from wsaas.net.http1.judged_request import JudgedRequest

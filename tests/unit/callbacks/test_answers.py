@@ -91,13 +91,13 @@ class GrantTests(SynchronousTestCase):
         ):
             error = self.assertRaises(Denied, read_grant, answer(200, body), ())
             self.assertEqual(error.status, 403, body[:40])
-            self.assertFalse(error.owed)
+            self.assertFalse(error.needs_disconnect)
 
     def test_a_4xx_is_what_the_client_gets(self) -> None:
         """That status, whatever the body says."""
         for status in (400, 401, 404, 408, 425, 429, 451, 499):
             error = self.assertRaises(Denied, read_grant, answer(status), ())
-            self.assertEqual((error.status, error.owed, tuple(error.headers)), (status, False, ()))
+            self.assertEqual((error.status, error.needs_disconnect, tuple(error.headers)), (status, False, ()))
             self.assertIn(str(status), error.reason)
 
     def test_two_headers_of_a_refusal_pass_through(self) -> None:
@@ -121,18 +121,18 @@ class GrantTests(SynchronousTestCase):
         """And the goodbye is owed: the API may have let the client in before it failed."""
         for status in (500, 502, 503, 504, 599):
             error = self.assertRaises(Unsuccessful, read_grant, answer(status), ())
-            self.assertEqual((error.status, error.owed), (502, True))
+            self.assertEqual((error.status, error.needs_disconnect), (502, True))
 
     def test_a_redirect_is_502(self) -> None:
         """It is not followed; nor does any other odd status let anyone in."""
         for status in (100, 101, 300, 301, 302, 304, 307, 308):
             error = self.assertRaises(Unusable, read_grant, answer(status, OK, ("Location", "/")), ())
-            self.assertEqual((error.status, error.owed), (502, True))
+            self.assertEqual((error.status, error.needs_disconnect), (502, True))
 
     def test_an_encoded_answer_is_502(self) -> None:
         """Only identity was asked for; what is inside is not known, so it is no refusal either."""
         error = self.assertRaises(Unusable, read_grant, answer(200, b"\x1f\x8b", ("Content-Encoding", "gzip")), ())
-        self.assertEqual((error.status, error.owed), (502, True))
+        self.assertEqual((error.status, error.needs_disconnect), (502, True))
         self.assertEqual(read_grant(answer(200, OK, ("Content-Encoding", "Identity ")), ()), Grant())
 
     def test_the_subprotocol_is_one_that_the_client_offered(self) -> None:
@@ -172,7 +172,7 @@ class GrantTests(SynchronousTestCase):
         """With 502; and the goodbye is owed, since the API believes that the client is in."""
         for value in ("é", "a" * 1025, "a\tb"):
             error = self.assertRaises(Unusable, read_grant, answer(200, OK, ("Ws-State", value)), ())
-            self.assertEqual((error.status, error.owed), (502, True))
+            self.assertEqual((error.status, error.needs_disconnect), (502, True))
 
     def test_an_unusable_close_closes_all_the_same(self) -> None:
         """With 1011 (protocol §2.4): the API wanted to accept, then close; the fault is not the client's."""
@@ -198,10 +198,10 @@ class GrantTests(SynchronousTestCase):
             grant = read_grant(drawn, offered)
         except CallbackFailed as error:
             if isinstance(error, Denied):
-                self.assertFalse(error.owed)
+                self.assertFalse(error.needs_disconnect)
                 self.assertTrue(error.status == 403 or error.status == drawn.status)
             else:
-                self.assertTrue(error.owed)
+                self.assertTrue(error.needs_disconnect)
                 self.assertEqual(error.status, 502)
             return
         self.assertTrue(200 <= drawn.status < 300 and is_grant(drawn))

@@ -23,7 +23,7 @@ from wsaas.callbacks.disconnects import MAX_BYTES, PAUSES, RECORD, Goodbye, Good
 from wsaas.callbacks.settings import ApiSettings
 from wsaas.callbacks.slots import Slots
 from wsaas.connections.identity import Identity, tag_of
-from wsaas.connections.messages import Close, ClosedBy, Debt, End
+from wsaas.connections.messages import Close, ClosedBy, End, PendingDisconnect
 from wsaas.connections.retry import Backoff
 from wsaas.connections.totals import Pending
 from wsaas.counts import attempts
@@ -35,9 +35,9 @@ NOW = 1_700_000_000.0
 CRASH = End(Close(1006), ClosedBy.CRASH)
 
 
-def debt(key: str, ended_at: float = NOW) -> Debt:
+def debt(key: str, ended_at: float = NOW) -> PendingDisconnect:
     """:returns: a debt of which hardly anything is known"""
-    return Debt(Identity(key, tag_of(key), f"h/{key}"), b"/", None, None, CRASH, 0, ended_at)
+    return PendingDisconnect(Identity(key, tag_of(key), f"h/{key}"), b"/", None, None, CRASH, 0, ended_at)
 
 
 class Calls:
@@ -474,7 +474,7 @@ class CrashTests(GoodbyesTestCase):
     def test_what_it_says(self) -> None:
         """Who it was, what is known of it, and that it was a crash."""
         identity = Identity("some-key", tag_of("some-key"), "http://h/some-key")
-        self.goodbyes.repay([Debt(identity, b"/chat?a=b", "192.0.2.1", "s 1", CRASH, 0, NOW)])
+        self.goodbyes.repay([PendingDisconnect(identity, b"/chat?a=b", "192.0.2.1", "s 1", CRASH, 0, NOW)])
         self.assertEqual((self.goodbyes.owed, self.pending.number, self.calls.heads), (1, 1, []))
         self.clock.advance(1)
         tag = tag_of("some-key").encode()

@@ -24,7 +24,7 @@ from wsaas.callbacks.journal_file import Batch, JournalFile
 from wsaas.callbacks.state_dir import StateDir
 from wsaas.connections.identity import Identity, tag_of
 from wsaas.connections.interfaces import NO_JOURNAL, Journal
-from wsaas.connections.messages import Close, ClosedBy, Debt, End, Handshake
+from wsaas.connections.messages import Close, ClosedBy, End, Handshake, PendingDisconnect
 from wsaas.errors import NotTried, SettingsError
 
 NOW = 1_700_000_000.0
@@ -43,9 +43,11 @@ def handshake(target: bytes = b"/chat", client: str | None = "192.0.2.1") -> Han
     return Handshake(target, b"gateway", True, client, b"https://o.test", b"agent", forwarded, "key", ("p",), "")
 
 
-def debt(key: str, state: str | None = None, end: End = CRASH, undelivered: int = 0, ended_at: float = NOW) -> Debt:
+def pending(
+    key: str, state: str | None = None, end: End = CRASH, undelivered: int = 0, ended_at: float = NOW
+) -> PendingDisconnect:
     """:returns: what the next life finds"""
-    return Debt(identity(key), b"/chat", "192.0.2.1", state, end, undelivered, ended_at)
+    return PendingDisconnect(identity(key), b"/chat", "192.0.2.1", state, end, undelivered, ended_at)
 
 
 class JournalCase(SynchronousTestCase):
@@ -61,16 +63,16 @@ class JournalCase(SynchronousTestCase):
         globalLogPublisher.addObserver(observer)
         self.addCleanup(globalLogPublisher.removeObserver, observer)
 
-    def owe(self, *keys: str) -> list[Deferred[None]]:
-        """Take down debts."""
-        return [self.journal.owe(identity(key), handshake()) for key in keys]
+    def begin(self, *keys: str) -> list[Deferred[None]]:
+        """Record connections."""
+        return [self.journal.begin(identity(key), handshake()) for key in keys]
 
     def recorded(self, *keys: str) -> None:
-        """Take down debts, and let everything be written."""
-        owed = self.owe(*keys)
+        """Record connections, and let everything be written."""
+        recorded = self.begin(*keys)
         while self.writer.batch is not None:
             self.writer.finish()
-        for deferred in owed:
+        for deferred in recorded:
             self.successResultOf(deferred)
 
     def flush(self) -> None:
@@ -79,8 +81,8 @@ class JournalCase(SynchronousTestCase):
         while self.writer.batch is not None:
             self.writer.finish()
 
-    def next_life(self) -> list[Debt]:
-        """:returns: what would be found if the process died now, by a life whose time begins anew"""
+    def next_process(self) -> list[PendingDisconnect]:
+        """:returns: what another process would find if this one crashed now; its clock starts again"""
         copy, clock = MemoryWriter(), Clock()
         copy.rows = dict(self.writer.rows)
         clock.advance(NOW)
@@ -96,23 +98,23 @@ class WritingTests(JournalCase):
 
     def test_a_debt_is_safe_before_it_is_said_to_be(self) -> None:
         """And the POST waits until then."""
-        [deferred] = self.owe("a")
+        [deferred] = self.begin("a")
         self.assertNoResult(deferred)
-        self.assertEqual(self.next_life(), [])
+        self.assertEqual(self.next_process(), [])
         self.writer.finish()
         self.successResultOf(deferred)
-        self.assertEqual(self.next_life(), [debt("a")])
+        self.assertEqual(self.next_process(), [pending("a")])
 
     def test_what_is_kept_of_a_handshake(self) -> None:
         """Path and address; no header, least of all a forwarded one."""
-        self.journal.owe(identity("a"), handshake(b"/x?y=1", None))
+        self.journal.begin(identity("a"), handshake(b"/x?y=1", None))
         (batch,) = self.writer.batches
         self.assertEqual(batch, Batch(opened=[(1, "http://gateway.test/a", "/x?y=1", None)]))
 
     def test_what_comes_meanwhile_is_one_batch(self) -> None:
         """The first goes at once."""
-        first = self.owe("a")
-        rest = self.owe("b", "c")
+        first = self.begin("a")
+        rest = self.begin("b", "c")
         self.journal.settle("b")
         self.assertEqual(len(self.writer.batches), 1)
         self.writer.finish()
@@ -122,21 +124,21 @@ class WritingTests(JournalCase):
         self.writer.finish()
         for deferred in rest:
             self.successResultOf(deferred)
-        self.assertEqual(self.next_life(), [debt("a"), debt("c")])
+        self.assertEqual(self.next_process(), [pending("a"), pending("c")])
         self.assertEqual(len(self.writer.batches), 2)
 
     def test_a_debt_that_comes_out_of_a_callback(self) -> None:
         """As when a POST is answered at once, and the client connects again."""
         later: list[Deferred[None]] = []
-        first, second = self.owe("a", "b")
-        first.addCallback(lambda _: later.extend(self.owe("c")))
+        first, second = self.begin("a", "b")
+        first.addCallback(lambda _: later.extend(self.begin("c")))
         self.writer.finish()
         self.writer.finish()
         self.successResultOf(second)
         if self.writer.batch is not None:
             self.writer.finish()
         self.successResultOf(later[0])
-        self.assertEqual(self.next_life(), [debt("a"), debt("b"), debt("c")])
+        self.assertEqual(self.next_process(), [pending("a"), pending("b"), pending("c")])
 
     def test_what_is_not_urgent_is_gathered(self) -> None:
         """One batch for many; what is settled meanwhile needs nothing else."""
@@ -153,14 +155,14 @@ class WritingTests(JournalCase):
         (batch,) = self.writer.batches[before:]
         self.assertEqual((batch.states, batch.settled), ({1: "s2", 2: "s"}, [3]))
         self.assertEqual(list(batch.ends), [2])
-        self.assertEqual(self.next_life(), [debt("a", "s2"), debt("b", "s", BYE, 3)])
+        self.assertEqual(self.next_process(), [pending("a", "s2"), pending("b", "s", BYE, 3)])
 
     def test_what_is_not_urgent_goes_with_what_is(self) -> None:
         """There is no batch of its own for it then."""
         self.recorded("a")
         self.journal.settle("a")
         self.recorded("b")
-        self.assertEqual((len(self.writer.batches), self.next_life()), (2, [debt("b")]))
+        self.assertEqual((len(self.writer.batches), self.next_process()), (2, [pending("b")]))
         self.clock.advance(1)
         self.assertIsNone(self.writer.batch)
 
@@ -170,10 +172,10 @@ class WritingTests(JournalCase):
         for state in ("s", ""):
             self.journal.remember("a", state)
             self.flush()
-        self.assertEqual(self.next_life(), [debt("a")])
+        self.assertEqual(self.next_process(), [pending("a")])
 
     def test_what_nobody_owes(self) -> None:
-        """A key that was never taken down, or is settled."""
+        """A key that was never recorded, or is settled."""
         self.recorded("a")
         self.journal.settle("a")
         for key in ("a", "b"):
@@ -201,43 +203,43 @@ class EarlierLifeTests(JournalCase):
         self.journal.ended("b", BYE, 2)
         self.journal.remember("a", "s")
         self.flush()
-        self.assertEqual(self.next_life(), [debt("a", "s"), debt("b", None, BYE, 2)])
+        self.assertEqual(self.next_process(), [pending("a", "s"), pending("b", None, BYE, 2)])
 
     def test_the_time_for_paying_begins_once(self) -> None:
-        """With the first start that finds the debt, not with each."""
+        """With the first start that finds the record, not with each."""
         self.recorded("a")
         self.journal = DiskJournal(self.writer, self.clock)
         self.clock.advance(1000)
-        found = [debt("a", ended_at=NOW + 1000)]
+        found = [pending("a", ended_at=NOW + 1000)]
         self.assertEqual(self.journal.open(), found)
         self.flush()
-        self.assertEqual(self.next_life(), found)
+        self.assertEqual(self.next_process(), found)
 
     def test_numbers_go_on(self) -> None:
-        """Where the earlier life ended; its debts are settled like others."""
+        """After those of the earlier process, whose records are settled like others."""
         self.recorded("a", "b")
         self.journal = DiskJournal(self.writer, self.clock)
         self.journal.open()
         self.recorded("c")
         self.journal.settle("a")
         self.flush()
-        self.assertEqual([found.identity.key for found in self.next_life()], ["b", "c"])
+        self.assertEqual([found.identity.key for found in self.next_process()], ["b", "c"])
 
 
 class FailureTests(JournalCase):
     """When the disk does not do its part."""
 
     def refused(self, deferred: Deferred[None]) -> None:
-        """Check that a debt is not taken down, and the client is to come again."""
+        """Check that a connection is not recorded, and the client gets ``Retry-After``."""
         error = self.failureResultOf(deferred, NotTried).value
         self.assertEqual((error.status, [name for name, _ in error.headers]), (503, [b"Retry-After"]))
-        self.assertFalse(error.owed)
+        self.assertFalse(error.needs_disconnect)
 
     def test_those_who_wait_are_refused(self) -> None:
         """Those of the batch, those behind it and all who come; with one error in the log."""
-        waiting = self.owe("a", "b")
+        waiting = self.begin("a", "b")
         self.writer.finish(FULL)
-        for deferred in (*waiting, *self.owe("c", "d")):
+        for deferred in (*waiting, *self.begin("c", "d")):
             self.refused(deferred)
         self.assertFalse(self.journal.healthy)
         self.assertEqual(len(self.said(LogLevel.error)), 1)
@@ -248,7 +250,7 @@ class FailureTests(JournalCase):
 
     def test_it_is_tried_again(self) -> None:
         """Every second, even if there is nothing to be written; when it works, all is as before."""
-        [deferred] = self.owe("a")
+        [deferred] = self.begin("a")
         self.writer.finish(FULL)
         self.refused(deferred)
         for _ in range(3):
@@ -260,7 +262,7 @@ class FailureTests(JournalCase):
         self.assertTrue(self.journal.healthy)
         self.assertEqual(len(self.said(LogLevel.warn)), 1)
         self.recorded("b")
-        self.assertEqual(self.next_life(), [debt("b")])
+        self.assertEqual(self.next_process(), [pending("b")])
 
     def test_an_empty_batch_proves_it(self) -> None:
         """What was refused may be all there was."""
@@ -278,30 +280,30 @@ class FailureTests(JournalCase):
         self.journal.remember("b", "late")
         self.writer.finish(FULL)
         self.journal.ended("c", BYE, 1)
-        self.assertEqual([one.identity.key for one in self.next_life()], ["a", "b", "c"])
+        self.assertEqual([one.identity.key for one in self.next_process()], ["a", "b", "c"])
         self.clock.advance(1)
         self.writer.finish()
-        found = self.next_life()
+        found = self.next_process()
         self.assertEqual([one.identity.key for one in found], ["b", "c"])
         self.assertEqual([(one.state, one.end) for one in found], [("late", CRASH), ("s", BYE)])
         self.assertEqual(self.clock.getDelayedCalls()[1:], [])
 
     def test_a_write_that_failed_but_did_not(self) -> None:
         """A row that is there all the same is deleted: its POST was never sent."""
-        waiting = self.owe("a", "b")
+        waiting = self.begin("a", "b")
         self.writer.finish(FULL, all_the_same=True)
         for deferred in waiting:
             self.refused(deferred)
-        self.assertEqual([one.identity.key for one in self.next_life()], ["a"])
+        self.assertEqual([one.identity.key for one in self.next_process()], ["a"])
         self.clock.advance(1)
         self.writer.finish()
-        self.assertEqual(self.next_life(), [])
+        self.assertEqual(self.next_process(), [])
 
     def test_a_disk_that_does_not_answer(self) -> None:
-        """After some seconds, nobody waits for it any more."""
-        waiting = self.owe("a", "b")
+        """After some seconds it counts as failed."""
+        waiting = self.begin("a", "b")
         self.clock.advance(5)
-        for deferred in (*waiting, *self.owe("c")):
+        for deferred in (*waiting, *self.begin("c")):
             self.refused(deferred)
         self.assertFalse(self.journal.healthy)
         self.clock.advance(20)
@@ -309,22 +311,22 @@ class FailureTests(JournalCase):
         self.writer.finish()
         self.assertTrue(self.journal.healthy)
         self.flush()
-        self.assertEqual(self.next_life(), [])
+        self.assertEqual(self.next_process(), [])
         self.recorded("d")
 
     def test_a_slow_disk(self) -> None:
         """Is waited for, however long it has been busy before."""
         self.recorded("a")
         self.clock.advance(4)
-        [deferred] = self.owe("b")
+        [deferred] = self.begin("b")
         self.clock.advance(2)
         self.assertNoResult(deferred)
         self.writer.finish()
         self.successResultOf(deferred)
 
     def test_a_disk_that_answers_late_with_an_error(self) -> None:
-        """Everybody knows already."""
-        [deferred] = self.owe("a")
+        """That is known already."""
+        [deferred] = self.begin("a")
         self.clock.advance(5)
         self.refused(deferred)
         self.writer.finish(FULL)
@@ -346,28 +348,28 @@ class EndTests(JournalCase):
         self.writer.finish()
         self.successResultOf(closed)
         self.assertTrue(self.writer.closed)
-        self.assertEqual([one.identity.key for one in self.next_life()], ["b"])
+        self.assertEqual([one.identity.key for one in self.next_process()], ["b"])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_what_is_being_written_is_waited_for(self) -> None:
         """And what came meanwhile is written then."""
-        [deferred] = self.owe("a")
+        [deferred] = self.begin("a")
         self.journal.remember("a", "s")
         closed = self.journal.close()
         self.writer.finish()
         self.successResultOf(deferred)
         self.journal.settle("a")
         self.writer.finish()
-        self.assertEqual([one.state for one in self.next_life()], ["s"])
+        self.assertEqual([one.state for one in self.next_process()], ["s"])
         self.assertFalse(self.writer.closed)
         self.writer.finish()
         self.successResultOf(closed)
-        self.assertEqual(self.next_life(), [])
+        self.assertEqual(self.next_process(), [])
 
     def test_nobody_new(self) -> None:
-        """A debt that comes too late is refused."""
+        """A connection that comes too late is refused."""
         closed = self.journal.close()
-        self.failureResultOf(self.owe("a")[0], NotTried)
+        self.failureResultOf(self.begin("a")[0], NotTried)
         self.writer.finish()
         self.successResultOf(closed)
         self.journal.settle("a")
@@ -390,11 +392,11 @@ class NoJournalTests(SynchronousTestCase):
     """Without ``STATE_DIR``."""
 
     def test_it_keeps_nothing(self) -> None:
-        """And nobody waits for it."""
+        """And nothing waits for it."""
         self.assertTrue(NO_JOURNAL.healthy)
         self.assertEqual(NO_JOURNAL.open(), [])
         journal: Journal = NO_JOURNAL
-        self.assertIsNone(journal.owe(identity("a"), handshake()))
+        self.assertIsNone(journal.begin(identity("a"), handshake()))
         NO_JOURNAL.remember("a", "s")
         NO_JOURNAL.ended("a", BYE, 0)
         NO_JOURNAL.settle("a")
@@ -416,7 +418,7 @@ class ThreadTests(TestCase):
         """What one leaves, the next finds, and none but it."""
         journal = self.make()
         self.assertEqual(journal.open(), [])
-        waiting = [journal.owe(identity(str(number)), handshake()) for number in range(100)]
+        waiting = [journal.begin(identity(str(number)), handshake()) for number in range(100)]
         for deferred in waiting:
             await within(deferred, "the journal")
         for number in range(99):
@@ -447,20 +449,20 @@ class ThreadTests(TestCase):
         self.patch(JournalFile, "write", fail)
         self.patch(JournalFile, "prove", lambda file: fail(file, Batch()))
         with self.assertRaises(NotTried):
-            await within(journal.owe(identity("a"), handshake()), "the refusal")
+            await within(journal.begin(identity("a"), handshake()), "the refusal")
         self.assertFalse(journal.healthy)
         fault.clear()
         recovered: Deferred[None] = Deferred()
 
-        def look() -> None:
+        def check() -> None:
             if journal.healthy:
                 recovered.callback(None)
             else:
-                reactor.callLater(0.05, look)
+                reactor.callLater(0.05, check)
 
-        look()
+        check()
         await within(recovered, "the journal")
-        await within(journal.owe(identity("b"), handshake()), "the journal")
+        await within(journal.begin(identity("b"), handshake()), "the journal")
         await within(journal.close(), "the end")
 
     def test_a_damaged_file(self) -> None:
@@ -487,7 +489,7 @@ class InlineWriter:
         self._file = JournalFile(path)
         self.task: tuple[Callable[[], None], Done] | None = None
 
-    def open(self) -> list[tuple[int, Debt]]:
+    def open(self) -> list[tuple[int, PendingDisconnect]]:
         """Begin."""
         self._file.open()
         return self._file.load()
@@ -511,28 +513,28 @@ class InlineWriter:
         done(None)
 
 
-class Lives(RuleBasedStateMachine):
+class Processes(RuleBasedStateMachine):
     """Connections come, change and go, the disk works or fails, the process dies at any moment: nothing is lost.
 
-    ``owed`` are the debts that were said to be safe and are not settled: those whose POSTs were sent.
+    ``pending`` are the records that were reported as written and are not settled: their POSTs were sent.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.home = Path(tempfile.mkdtemp(prefix="journal-"))
-        self.lives = 0
+        self.processes = 0
         self.made = 0
-        self.owed: dict[str, Any] = {}
+        self.pending: dict[str, Any] = {}
         self.waiting: dict[str, Deferred[None]] = {}
-        #: What the next life may find besides: settled, or refused, and perhaps not yet deleted.
+        #: What the next process may find besides: settled, or refused, and perhaps not yet deleted.
         self.maybe: set[str] = set()
         self.clock = Clock()
         self.clock.advance(NOW)
         self.begin()
 
-    def begin(self) -> list[Debt]:
-        """Begin a life in the newest folder."""
-        self.folder = self.home / str(self.lives)
+    def begin(self) -> list[PendingDisconnect]:
+        """Start a process in the newest folder."""
+        self.folder = self.home / str(self.processes)
         self.folder.mkdir(exist_ok=True)
         self.writer = InlineWriter(self.folder / "journal.sqlite")
         self.journal = DiskJournal(self.writer, self.clock)
@@ -549,41 +551,41 @@ class Lives(RuleBasedStateMachine):
 
         def recorded(_: None) -> None:
             # The POST is sent: from now on it must not be forgotten.
-            self.owed[key] = (None, CRASH)
+            self.pending[key] = (None, CRASH)
             self.waiting.pop(key, None)
 
         def refused(_: object) -> None:
             self.waiting.pop(key, None)
             self.maybe.add(key)
 
-        deferred = self.journal.owe(identity(key), handshake())
+        deferred = self.journal.begin(identity(key), handshake())
         self.waiting[key] = deferred
         deferred.addCallbacks(recorded, refused)
 
     def some(self, data: Any) -> str:
-        """:returns: one of those who owe"""
-        key: str = data.draw(st.sampled_from(sorted(self.owed)))
+        """:returns: the key of a pending record"""
+        key: str = data.draw(st.sampled_from(sorted(self.pending)))
         return key
 
-    @precondition(lambda self: self.owed)
+    @precondition(lambda self: self.pending)
     @rule(data=st.data(), state=st.sampled_from(["", "s", 'a "b"']))
     def remember(self, data: Any, state: str) -> None:
         key = self.some(data)
-        self.owed[key] = (state or None, self.owed[key][1])
+        self.pending[key] = (state or None, self.pending[key][1])
         self.journal.remember(key, state)
 
-    @precondition(lambda self: self.owed)
+    @precondition(lambda self: self.pending)
     @rule(data=st.data(), end=st.sampled_from([BYE, CRASH]))
     def end(self, data: Any, end: End) -> None:
         key = self.some(data)
-        self.owed[key] = (self.owed[key][0], end)
+        self.pending[key] = (self.pending[key][0], end)
         self.journal.ended(key, end, 1)
 
-    @precondition(lambda self: self.owed)
+    @precondition(lambda self: self.pending)
     @rule(data=st.data())
     def settle(self, data: Any) -> None:
         key = self.some(data)
-        del self.owed[key]
+        del self.pending[key]
         self.maybe.add(key)
         self.journal.settle(key)
 
@@ -601,32 +603,32 @@ class Lives(RuleBasedStateMachine):
         """The process is over, perhaps in the moment after a write, and the next one finds what files it left."""
         if written and self.writer.task is not None:
             self.writer.task[0]()
-        before, self.lives = self.folder, self.lives + 1
-        after = self.home / str(self.lives)
+        before, self.processes = self.folder, self.processes + 1
+        after = self.home / str(self.processes)
         shutil.copytree(before, after)
         self.writer._file.close()
         found = {one.identity.key: one for one in self.begin()}
-        missing = set(self.owed) - set(found)
+        missing = set(self.pending) - set(found)
         assert not missing, f"lost: {missing}"
-        # Whoever still waited was never told that it was safe; no POST was sent.
-        unknown = set(found) - set(self.owed) - self.maybe - set(self.waiting)
-        assert not unknown, f"never owed: {unknown}"
+        # Those that still waited were never reported as written; no POST was sent.
+        unknown = set(found) - set(self.pending) - self.maybe - set(self.waiting)
+        assert not unknown, f"never recorded: {unknown}"
         self.waiting.clear()
         self.maybe.clear()
-        self.owed = {key: (one.state, one.end) for key, one in found.items()}
+        self.pending = {key: (one.state, one.end) for key, one in found.items()}
 
     @rule()
     def come_to_rest(self) -> None:
-        """Once everything is written, the file holds what is owed and nothing else."""
+        """Once everything is written, the file holds the pending records and nothing else."""
         for _ in range(3):
             self.clock.advance(1)
             while self.writer.task is not None:
                 self.writer.finish(None, True)
         assert self.journal.healthy
         assert not self.waiting
-        found = {debt.identity.key: (debt.state, debt.end) for _, debt in self.writer._file.load()}
-        assert set(found) == set(self.owed)
-        for key, (state, end) in self.owed.items():
+        found = {each.identity.key: (each.state, each.end) for _, each in self.writer._file.load()}
+        assert set(found) == set(self.pending)
+        for key, (state, end) in self.pending.items():
             assert found[key] == (state, end), key
         self.maybe.clear()
 
@@ -636,7 +638,7 @@ class Lives(RuleBasedStateMachine):
 
 
 class LivesTests(SynchronousTestCase):
-    """See :class:`Lives`."""
+    """See :class:`Processes`."""
 
     def test_nothing_is_lost(self) -> None:
-        run_courses(Lives, 100, 40)
+        run_courses(Processes, 100, 40)

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.properties import examples
 from wsaas.callbacks.journal_file import Batch, JournalFile
 from wsaas.connections.identity import Identity, tag_of
-from wsaas.connections.messages import Close, ClosedBy, Debt, End
+from wsaas.connections.messages import Close, ClosedBy, End, PendingDisconnect
 from wsaas.errors import JournalError
 
 CRASH = End(Close(1006), ClosedBy.CRASH)
@@ -23,22 +23,22 @@ FILES = ("journal.sqlite", "journal.sqlite-wal")
 
 
 def row(number: int, client: str | None = "192.0.2.1") -> tuple[int, str, str, str | None]:
-    """:returns: a new debt"""
+    """:returns: a new row"""
     return number, f"http://gateway.test/key{number}", f"/chat?room={number}", client
 
 
-def debt(
+def pending(
     number: int,
     state: str | None = None,
     end: End = CRASH,
     undelivered: int = 0,
     ended_at: float = 0.0,
     client: str | None = "192.0.2.1",
-) -> Debt:
+) -> PendingDisconnect:
     """:returns: what is read of it"""
     key = f"key{number}"
     identity = Identity(key, tag_of(key), f"http://gateway.test/{key}")
-    return Debt(identity, b"/chat?room=%d" % number, client, state, end, undelivered, ended_at)
+    return PendingDisconnect(identity, b"/chat?room=%d" % number, client, state, end, undelivered, ended_at)
 
 
 class FileCase(SynchronousTestCase):
@@ -61,7 +61,7 @@ class FileCase(SynchronousTestCase):
         """Write one batch."""
         self.file.write(Batch(**parts))  # type: ignore[arg-type]  # the parts of a batch
 
-    def after_a_crash(self) -> list[tuple[int, Debt]]:
+    def after_a_crash(self) -> list[tuple[int, PendingDisconnect]]:
         """:returns: what the next process would read if this one died now"""
         with tempfile.TemporaryDirectory() as name:
             for file in FILES:
@@ -78,7 +78,7 @@ class RowsTests(FileCase):
     """What is written and read."""
 
     def test_a_new_file_is_empty(self) -> None:
-        """And for nobody else; so are SQLite's own files beside it."""
+        """And for no other account; so are SQLite's own files beside it."""
         self.assertEqual(self.file.load(), [])
         self.write(opened=[row(1)])
         self.assertEqual(sorted(path.name for path in self.folder.iterdir()), sorted(FILES))
@@ -89,18 +89,18 @@ class RowsTests(FileCase):
         """Oldest first, with or without an address."""
         self.write(opened=[row(1), row(3, None)])
         self.write(opened=[row(2)])
-        expected = [(1, debt(1)), (2, debt(2)), (3, debt(3, client=None))]
+        expected = [(1, pending(1)), (2, pending(2)), (3, pending(3, client=None))]
         self.assertEqual(self.file.load(), expected)
         self.assertEqual(self.after_a_crash(), expected)
 
     def test_states(self) -> None:
-        """Set, changed, removed; that of a debt which is no more has no effect."""
+        """Set, changed, removed; that of a row which is gone has no effect."""
         self.write(opened=[row(1), row(2)], states={1: 'a "b" \\ c'})
-        self.assertEqual(self.file.load(), [(1, debt(1, 'a "b" \\ c')), (2, debt(2))])
+        self.assertEqual(self.file.load(), [(1, pending(1, 'a "b" \\ c')), (2, pending(2))])
         self.write(states={1: "d", 2: "e", 9: "f"})
-        self.assertEqual(self.file.load(), [(1, debt(1, "d")), (2, debt(2, "e"))])
+        self.assertEqual(self.file.load(), [(1, pending(1, "d")), (2, pending(2, "e"))])
         self.write(states={1: None})
-        self.assertEqual(self.file.load(), [(1, debt(1)), (2, debt(2, "e"))])
+        self.assertEqual(self.file.load(), [(1, pending(1)), (2, pending(2, "e"))])
 
     def test_ends(self) -> None:
         """Any reason that a Close frame can hold, even NUL."""
@@ -113,20 +113,20 @@ class RowsTests(FileCase):
         for number, end in enumerate(ends):
             batch.end(number, end, number, 1.5 + number)
         self.file.write(batch)
-        expected = [(number, debt(number, None, end, number, 1.5 + number)) for number, end in enumerate(ends)]
+        expected = [(number, pending(number, None, end, number, 1.5 + number)) for number, end in enumerate(ends)]
         self.assertEqual(self.after_a_crash(), expected)
 
     def test_settled(self) -> None:
         """Gone, even if they came in the same batch; a number that is not there is nothing."""
         self.write(opened=[row(1), row(2), row(3)], settled=[2])
         self.write(states={3: "s"}, settled=[3, 7, 7])
-        self.assertEqual(self.after_a_crash(), [(1, debt(1))])
+        self.assertEqual(self.after_a_crash(), [(1, pending(1))])
 
     def test_all_or_nothing(self) -> None:
         """A number that is taken lets the whole batch fail."""
         self.write(opened=[row(1)])
         self.assertRaises(sqlite3.Error, self.write, opened=[row(2), row(1)], states={1: "s"})
-        self.assertEqual(self.file.load(), [(1, debt(1))])
+        self.assertEqual(self.file.load(), [(1, pending(1))])
 
     def test_closed_and_opened(self) -> None:
         """Everything is there, in one file; more can be written."""
@@ -144,7 +144,7 @@ class RowsTests(FileCase):
         before = (self.folder / FILES[1]).stat().st_size
         self.file.prove()
         self.assertGreater((self.folder / FILES[1]).stat().st_size, before)
-        self.assertEqual(self.after_a_crash(), [(1, debt(1))])
+        self.assertEqual(self.after_a_crash(), [(1, pending(1))])
 
     def test_many(self) -> None:
         """Thousands at once; when they are gone, their space is used again."""
@@ -183,7 +183,7 @@ class RowsTests(FileCase):
             file.open()
             found = file.load()
             file.close()
-            self.assertEqual(found, [debts for size, debts in moments if size <= cut][-1])
+            self.assertEqual(found, [rows for size, rows in moments if size <= cut][-1])
 
 
 class UnusableTests(FileCase):
@@ -249,7 +249,7 @@ class UnusableTests(FileCase):
         self.assertIn("this version", self.refused())
 
     def test_in_use(self) -> None:
-        """By somebody who does not care for the folder's lock."""
+        """By a program that ignores the folder's lock."""
         other = sqlite3.connect(self.path, isolation_level=None)
         self.addCleanup(other.close)
         other.execute("BEGIN EXCLUSIVE")

@@ -37,7 +37,7 @@ class StateDirTests(SynchronousTestCase):
         return stat.S_IMODE(path.stat().st_mode)
 
     def test_it_is_made(self) -> None:
-        """For nobody but its account, whatever the umask."""
+        """For its account only, whatever the umask."""
         before = os.umask(0)
         self.addCleanup(os.umask, before)
         folder = self.open()
@@ -51,7 +51,7 @@ class StateDirTests(SynchronousTestCase):
         self.open()
 
     def test_others_may_not_enter(self) -> None:
-        """Whoever reads a ``ws_uri`` can push to it. Nothing is changed: it may be anybody's folder."""
+        """A reader of a ``ws_uri`` can push to it. Nothing is changed: it may be any folder."""
         self.path.mkdir()
         for mode in (0o755, 0o710, 0o701):
             self.path.chmod(mode)
@@ -60,7 +60,7 @@ class StateDirTests(SynchronousTestCase):
             self.assertEqual(list(self.path.iterdir()), [])
 
     def test_it_belongs_to_the_account(self) -> None:
-        """Or somebody else could take the files away."""
+        """Otherwise another account could move the files away."""
         self.path.mkdir(mode=0o700)
         self.patch(os, "geteuid", lambda: self.path.stat().st_uid + 1)
         self.assertIn("belongs to the account", self.refused())
@@ -77,7 +77,7 @@ class StateDirTests(SynchronousTestCase):
         self.assertIn("can be written", self.refused())
 
     def test_a_lock_that_is_no_file(self) -> None:
-        """Nor a link to somebody else's."""
+        """Nor a link to another account's."""
         self.path.mkdir(mode=0o700)
         (self.path / "lock").symlink_to("/dev/null")
         self.assertIn("can be written", self.refused())

@@ -296,7 +296,7 @@ class Crowd:
         )
 
     def finish(self) -> None:
-        """Let nobody wait."""
+        """Leave no request waiting."""
         for _, wire, _ in self.wires:
             wire.end()
         while self._post() is not None:

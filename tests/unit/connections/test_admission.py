@@ -1,4 +1,4 @@
-"""How many may be here at once: 503 with Retry-After before anything is owed (protocol §4)."""
+"""How many connections there may be: 503 with Retry-After before the API is asked (protocol §4)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class AdmissionTests(SynchronousTestCase):
         return self.gate
 
     def assert_later(self) -> None:
-        """Whoever comes is told to come back; the API hears nothing of it."""
+        """Further clients get 503 and Retry-After; the API hears nothing of them."""
         calls = len(self.gate.agent.calls)
         wire = self.gate.begin()
         answer, rest = read_answer(wire.take())
@@ -51,9 +51,9 @@ class AdmissionTests(SynchronousTestCase):
         gate = self.gate_with(WS_MAX_CONNECTIONS="1")
         for _ in range(2):
             wire = gate.open()
-            goodbye = len(gate.agent.calls)
+            before = len(gate.agent.calls)
             wire.end()
-        self.assertEqual(len(gate.agent.calls), goodbye + 1)
+        self.assertEqual(len(gate.agent.calls), before + 1)
         self.assert_later()
         gate.agent.last.answer()
         gate.open()

@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import MemoryPeer
-from wsaas.connections.close_timeout import CLOSE_ROUNDS, CLOSE_TIMEOUT, Closing
+from wsaas.connections.close_timeout import CLOSE_ROUNDS, CLOSE_TIMEOUT, CloseTimeout
 
 
 class ClosingTests(SynchronousTestCase):
@@ -16,7 +16,7 @@ class ClosingTests(SynchronousTestCase):
         """Begin to close."""
         self.clock = Clock()
         self.peer = MemoryPeer()
-        self.closing = Closing(self.peer, self.clock)
+        self.close_timeout = CloseTimeout(self.peer, self.clock)
 
     def test_a_client_that_says_nothing_is_aborted(self) -> None:
         """After 5 s, not before."""
@@ -53,9 +53,9 @@ class ClosingTests(SynchronousTestCase):
 
     def test_it_ends_with_the_connection(self) -> None:
         """In time, and after the abort."""
-        self.closing.over()
+        self.close_timeout.over()
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        late = Closing(self.peer, self.clock)
+        late = CloseTimeout(self.peer, self.clock)
         self.clock.advance(CLOSE_TIMEOUT)
         late.over()
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -71,7 +71,7 @@ class TimeTests(SynchronousTestCase):
 
 
 class ConfirmationTestCase(SynchronousTestCase):
-    """Those who wait for one client."""
+    """The pushes that wait for one client's pongs."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -236,7 +236,7 @@ class ConfirmationTests(ConfirmationTestCase):
         self.assertEqual(self.told, {0: CancelledError})
 
     def test_freed(self) -> None:
-        """Nothing refers to it once nobody waits, not even a cycle."""
+        """Nothing refers to a Deferred once no push waits, not even a cycle."""
         for end in ("pong", "cancel", "late"):
             deferred, ping = self.wait(1)
             if end == "pong":

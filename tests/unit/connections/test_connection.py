@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import MemoryPeer, PendingCalls
 from wsaas.connections.close_timeout import CLOSE_ROUNDS, CLOSE_TIMEOUT
-from wsaas.connections.connection import Connection, Shared, State
+from wsaas.connections.connection import Connection, State
 from wsaas.connections.identity import Identity
 from wsaas.connections.inbox import MAX_WAITING
 from wsaas.connections.interfaces import NO_JOURNAL, Journal
@@ -16,7 +16,7 @@ from wsaas.connections.messages import Close, ClosedBy, Delivered, End, Grant, H
 from wsaas.connections.registry import Registry
 from wsaas.connections.retry import LONGEST_PAUSE, Backoff, Retries
 from wsaas.connections.settings import ConnectionSettings
-from wsaas.connections.totals import Totals
+from wsaas.connections.totals import Shared, Totals
 from wsaas.errors import (
     CallbackFailed,
     ClientLeftError,
@@ -85,7 +85,7 @@ class ConnectionCase(SynchronousTestCase):
         fast: bool = True,
         retry_for: float = 0.0,
     ) -> None:
-        """Start again with a connection of which nobody knows yet."""
+        """Start again with a connection whose POST is not sent yet."""
         self.clock = Clock()
         self.clock.advance(NOW)
         self.registry, self.totals = Registry(), Totals(0.01)
@@ -129,7 +129,7 @@ class ConnectionCase(SynchronousTestCase):
         """Make the client a slow one, with so much waiting for it."""
         self.peer.fast = False
         self.peer.buffered = size
-        self.connection.look_soon()
+        self.connection.check_soon()
 
     def wait(self, seconds: float, step: float = 1.0) -> None:
         """Let time pass, with a look at every step, if the connection is due for one."""
@@ -150,7 +150,7 @@ class ConnectionCase(SynchronousTestCase):
 
     def finish(self, end: End, undelivered: int = 0) -> None:
         """Check that exactly one DELETE is on its way, answer it, and check that nothing is left."""
-        self.assertEqual(self.calls.goodbyes, [(end, undelivered)])
+        self.assertEqual(self.calls.disconnects, [(end, undelivered)])
         self.assertEqual(self.calls.begun[-1], "DELETE")
         self.assertEqual(self.calls.overlaps, 0)
         self.assertEqual(len(self.registry), 1)
@@ -158,7 +158,7 @@ class ConnectionCase(SynchronousTestCase):
         self.nothing_left()
 
     def nothing_left(self) -> None:
-        """Check that nobody knows the connection any more and no timer runs."""
+        """Check that nothing is left of the connection and no timer runs."""
         self.assertEqual(len(self.registry), 0)
         self.assertIsNone(self.registry.get("key"))
         self.assertIsNone(self.calls.pending)
@@ -238,7 +238,7 @@ class HandshakeTests(ConnectionCase):
         self.finish(ending(1006, ClosedBy.CLIENT))
 
     def test_a_client_that_leaves_costs_nothing_if_the_post_is_refused(self) -> None:
-        """Then nothing was owed."""
+        """Then no DELETE is needed."""
         self.ask()
         self.connection.left()
         self.calls.answer(Denied("no", 404))
@@ -262,7 +262,7 @@ class HandshakeTests(ConnectionCase):
         self.finish(ending(1001, ClosedBy.SHUTDOWN))
 
     def test_shutdown_during_a_post_that_is_refused(self) -> None:
-        """Nothing is owed."""
+        """No DELETE is needed."""
         self.ask()
         self.connection.shut_down()
         self.calls.answer(Denied("no", 403))
@@ -415,7 +415,7 @@ class OrderTests(ConnectionCase):
             self.finish(ending(1006, ClosedBy.CLIENT), undelivered)
 
     def test_an_unusable_answer_does_not_stop_the_delivery_for_a_lost_client(self) -> None:
-        """The API has the message; there is nobody to whom its answer could matter."""
+        """The API has the message, and the client that its answer is for is gone."""
         self.open()
         self.connection.received(text("a"))
         self.connection.received(text("b"))
@@ -438,7 +438,7 @@ class EndTests(ConnectionCase):
     """The table of ends (protocol §2), and what is dropped (§2.1)."""
 
     def close_and_finish(self, end: End, undelivered: int = 0) -> None:
-        """Check that the Close went out; end TCP and pay what is owed."""
+        """Check that the Close went out; end TCP and answer the DELETE."""
         self.assertEqual(self.peer.closes, [end.close])
         self.assertIs(self.connection.state, State.CLOSING)
         self.assertIsNone(self.registry.get("key"))
@@ -568,8 +568,8 @@ class EndTests(ConnectionCase):
             self.connection.shut_down()
             self.calls.answer(Delivered())
             self.begun("POST", "PUT 1", "DELETE")
-            self.assertEqual(self.calls.goodbyes[0][1], 2)
-            self.assertIs(self.calls.goodbyes[0][0].by, ClosedBy.CLIENT)
+            self.assertEqual(self.calls.disconnects[0][1], 2)
+            self.assertIs(self.calls.disconnects[0][0].by, ClosedBy.CLIENT)
             self.connection.shut_down()
             self.calls.answer()
             self.nothing_left()
@@ -711,7 +711,7 @@ class ProtocolErrorTests(ConnectionCase):
         self.finish(ending(1002, ClosedBy.PROTOCOL))
 
     def test_it_leaves_before_the_put_in_flight_is_answered(self) -> None:
-        """The cause stays; no Close goes to nobody."""
+        """The cause stays; no Close is sent, as there is no client."""
         self.open()
         self.connection.received(text("a"))
         self.connection.failed_by_peer(Close(1002))
@@ -768,7 +768,7 @@ class ReplyTests(ConnectionCase):
         self.assertEqual(self.peer.closes, [Close(1013)])
         self.lose()
         self.calls.answer(Delivered())
-        self.assertEqual(self.calls.goodbyes, [(ending(1013, ClosedBy.UNREACHABLE), 1)])
+        self.assertEqual(self.calls.disconnects, [(ending(1013, ClosedBy.UNREACHABLE), 1)])
         self.assertEqual(self.totals.budgets.incoming.used, 0)
 
     def test_too_much_waits_for_all_clients(self) -> None:
@@ -933,7 +933,7 @@ class BackPressureTests(ConnectionCase):
             self.finish(ending(1001, by), 11)
 
     def test_nothing_is_done_to_a_client_that_is_gone(self) -> None:
-        """Its messages are delivered, and there is nobody to read again."""
+        """Its messages are delivered, and reading is not resumed."""
         self.open()
         for _ in range(10):
             self.connection.received(sized(1000))
@@ -1002,7 +1002,7 @@ class LivenessTests(ConnectionCase):
         self.finish(ending(1006, ClosedBy.TIMEOUT))
 
     def test_without_a_time_limit_pings_go_out_every_25_seconds(self) -> None:
-        """Answered or not, and nobody is dead."""
+        """Answered or not, the client never counts as dead."""
         self.begin(timeout=0)
         self.open()
         self.wait(100)
@@ -1102,7 +1102,7 @@ class LivenessTests(ConnectionCase):
         self.assertTrue(self.peer.aborted)
 
     def test_bytes_that_begin_to_wait_have_the_whole_time(self) -> None:
-        """However long the connection was idle before, and between two looks."""
+        """However long the connection was idle before, and between two checks."""
         self.begin(timeout=30)
         self.open()
         self.clock.advance(1000)
@@ -1135,7 +1135,7 @@ class CloseTimerTests(ConnectionCase):
         self.nothing_left()
 
     def test_every_way_to_close_has_its_abort(self) -> None:
-        """Whoever closed."""
+        """Whichever side closed."""
         for close in (
             lambda: self.connection.close(Close(4000), ClosedBy.API),
             lambda: self.connection.closed_by_client(Close(1000)),
@@ -1331,7 +1331,7 @@ class RetryTests(ConnectionCase):
             self.finish(end)
 
     def test_the_client_is_gone_before_the_first_failure(self) -> None:
-        """There is nobody to pause."""
+        """There is no client to pause."""
         self.begin(retry_for=60.0)
         self.open()
         self.connection.received(text("a"))
@@ -1392,7 +1392,7 @@ class RetryTests(ConnectionCase):
                 self.finish(end, undelivered)
 
     def test_shutdown_gives_up_what_a_client_that_is_gone_left_behind(self) -> None:
-        """At once if it waits, so that the goodbye has its time; said once."""
+        """At once if it waits, so that the DELETE has its time; counted once."""
         self.connection.closed_by_client(Close(1000))
         self.lose()
         self.connection.shut_down()
@@ -1401,7 +1401,7 @@ class RetryTests(ConnectionCase):
         self.finish(ending(1000, ClosedBy.CLIENT), 2)
 
     def test_shutdown_while_a_client_that_closed_is_still_there(self) -> None:
-        """The goodbye waits for the end of TCP."""
+        """The DELETE waits for the end of TCP."""
         self.connection.closed_by_client(Close(1000))
         self.connection.shut_down()
         self.begun("POST", "PUT 1")

@@ -10,10 +10,10 @@ from wsaas.errors import Denied, NoAnswer, NotTried
 
 
 class JournaledTests(ConnectionCase):
-    """What is owed is taken down before the POST is sent, and kept until it is paid."""
+    """The connection is recorded before its POST is sent, and kept until its DELETE is done."""
 
     def setUp(self) -> None:
-        """A connection of which nobody knows yet."""
+        """Make a connection whose POST is not sent yet."""
         self.pending = self.journal = PendingJournal()
         super().setUp()
 
@@ -26,10 +26,10 @@ class JournaledTests(ConnectionCase):
         """Come to the POST."""
         self.ask()
         self.pending.record()
-        self.told(("owe", "key", b"/chat"))
+        self.told(("begin", "key", b"/chat"))
 
     def test_the_post_waits(self) -> None:
-        """Until the debt is safe; pushes find the connection before."""
+        """Until the record is on disk; pushes find the connection before."""
         self.ask()
         self.begun()
         self.assertIs(self.registry.get("key"), self.connection)
@@ -37,16 +37,16 @@ class JournaledTests(ConnectionCase):
         self.begun("POST")
         self.calls.answer(Grant())
         self.assertIs(self.connection.state, State.OPEN)
-        self.told(("owe", "key", b"/chat"))
+        self.told(("begin", "key", b"/chat"))
 
     def test_a_debt_that_cannot_be_taken_down(self) -> None:
-        """Then the API is not asked; nothing is owed, and nothing said of each client: the journal says it once."""
+        """Then the API is not asked and no DELETE is needed; only the journal logs it, once."""
         self.ask()
         error = NotTried("the disk is full", 5)
         self.pending.record(error)
         self.begun()
         self.assertEqual(self.failures, [error])
-        self.told(("owe", "key", b"/chat"), ("settle", "key"))
+        self.told(("begin", "key", b"/chat"), ("settle", "key"))
         self.nothing_left()
 
     def test_who_leaves_before_the_post(self) -> None:
@@ -58,7 +58,7 @@ class JournaledTests(ConnectionCase):
             self.pending.record()
             self.begun()
             self.assertIsInstance(self.failures[0], NotTried)
-            self.told(("owe", "key", b"/chat"), ("settle", "key"))
+            self.told(("begin", "key", b"/chat"), ("settle", "key"))
             self.nothing_left()
 
     def leave(self) -> None:
@@ -70,13 +70,13 @@ class JournaledTests(ConnectionCase):
         self.connection.shut_down()
 
     def test_a_refusal(self) -> None:
-        """Nothing is owed any more."""
+        """No DELETE is needed."""
         self.recorded()
         self.calls.answer(Denied("no", 403))
         self.told(("settle", "key"))
 
     def test_no_answer(self) -> None:
-        """What the DELETE says is kept; whoever makes it says when it is paid."""
+        """What the DELETE says is recorded; its sender removes the record."""
         self.recorded()
         self.calls.answer(NoAnswer("cut"))
         self.told(("ended", "key", ending(1013, ClosedBy.UNREACHABLE), 0))
@@ -109,10 +109,10 @@ class JournaledTests(ConnectionCase):
         self.calls.answer(Grant())
         for payload in ("1", "2", "3"):
             self.connection.received(text(payload))
-        self.connection.leave_to_next()
+        self.connection.record_end()
         self.told()  # Nothing ended it.
         self.connection.shut_down()
-        self.connection.leave_to_next()
+        self.connection.record_end()
         self.told(("ended", "key", ending(1001, ClosedBy.SHUTDOWN), 3))
 
     def test_a_grant_without_a_state(self) -> None:

@@ -17,14 +17,14 @@ from tests.properties import run_courses
 from tests.unit.connections.test_connection import HANDSHAKE, IDENTITY, NOW
 from wsaas.connections.close_timeout import CLOSE_ROUNDS, CLOSE_TIMEOUT
 from wsaas.connections.confirmations import MAX_WAITING as MAX_CONFIRMING
-from wsaas.connections.connection import Connection, Shared, State
+from wsaas.connections.connection import Connection, State
 from wsaas.connections.inbox import MAX_WAITING
 from wsaas.connections.messages import Close, ClosedBy, Delivered, Grant, Message, Rejected
 from wsaas.connections.outbox import MAX_HELD
 from wsaas.connections.registry import Registry
 from wsaas.connections.retry import LONGEST_PAUSE, Backoff, Retries
 from wsaas.connections.settings import ConnectionSettings
-from wsaas.connections.totals import Totals
+from wsaas.connections.totals import Shared, Totals
 from wsaas.errors import (
     CallbackFailed,
     Denied,
@@ -47,7 +47,7 @@ messages = st.builds(Message, st.integers(0, MAX_MESSAGE).map(lambda size: b"x" 
 closes = st.sampled_from([Close(1000), Close(4000, "api"), Close(4999)])
 seconds = st.sampled_from([0.0, 0.5, 1.0, CLOSE_TIMEOUT, 10.0, 30.0])
 grants = st.builds(Grant, st.none(), st.sampled_from([None, "", "granted"]), st.none() | closes)
-#: Whether a goodbye is owed after each.
+#: Whether a DELETE is needed after each.
 refusals: dict[type[CallbackFailed], bool] = {
     NotSent: False,
     NoSlot: False,
@@ -119,8 +119,8 @@ class OneConnection(RuleBasedStateMachine):
         self.client_closed = False
         self.client_failed = False
         self.refused = False
-        #: Whether a goodbye is owed, once the POST is over.
-        self.owed = False
+        #: Whether a DELETE is needed, once the POST is over.
+        self.needs_disconnect = False
         #: What ended it first.
         self.first_cause: ClosedBy | None = None
         self.received = 0
@@ -133,7 +133,7 @@ class OneConnection(RuleBasedStateMachine):
         self.taken: list[Message] = []
         self.connection.authorise().addCallbacks(self._granted, self._not_granted)
         if opening:
-            self.owed = True
+            self.needs_disconnect = True
             self.calls.answer(Grant())
 
     def _granted(self, grant: Grant) -> None:
@@ -262,7 +262,7 @@ class OneConnection(RuleBasedStateMachine):
         """The POST is granted."""
         if grant.close is not None and self.first_cause is None:
             self.cause(ClosedBy.API)
-        self.owed = True
+        self.needs_disconnect = True
         self.calls.answer(grant)
 
     @precondition(lambda self: self.calls.begun == ["POST"] and self.calls.pending is not None)
@@ -271,7 +271,7 @@ class OneConnection(RuleBasedStateMachine):
         """The POST brings no grant."""
         if refusals[kind]:
             self.cause(ClosedBy(kind.closed_by))
-        self.owed = refusals[kind]
+        self.needs_disconnect = refusals[kind]
         self.taken.clear()
         self.calls.answer(kind("why"))
 
@@ -332,7 +332,7 @@ class OneConnection(RuleBasedStateMachine):
     @property
     def retrying(self) -> bool:
         """Whether a PUT waits for its next attempt."""
-        retry = self.connection._delivery._retry
+        retry = self.connection._inbox._retry
         return retry is not None and retry.is_waiting
 
     @property
@@ -394,7 +394,7 @@ class OneConnection(RuleBasedStateMachine):
 
     @rule(seconds=seconds)
     def look(self, seconds: float) -> None:
-        """Time passes, and the connection is looked at as every other is."""
+        """Time passes, and the connection is checked when it is due."""
         self.clock.advance(seconds if self.ending else min(seconds, 0.1))
         before = self.peer.aborted
         for connection in self.totals.due.take(self.clock.seconds(), 10):
@@ -432,7 +432,7 @@ class OneConnection(RuleBasedStateMachine):
     @property
     def waiting(self) -> list[Message]:
         """The client's messages that no PUT was begun for."""
-        return list(self.connection._delivery._waiting)
+        return list(self.connection._inbox._waiting)
 
     @invariant()
     def time_goes_on(self) -> None:
@@ -450,20 +450,20 @@ class OneConnection(RuleBasedStateMachine):
     @invariant()
     def every_message_is_accounted_for(self) -> None:
         """Delivered, undelivered, waiting or on its way."""
-        delivery = self.connection._delivery
-        on_its_way = delivery._in_flight is not None
+        inbox = self.connection._inbox
+        on_its_way = inbox._in_flight is not None
         assert on_its_way == (self.putting or self.retrying)
         assert not (self.putting and self.retrying)
-        assert self.received == self.settled + delivery.undelivered + len(delivery._waiting) + on_its_way
+        assert self.received == self.settled + inbox.undelivered + len(inbox._waiting) + on_its_way
         assert self.received == self.connection.traffic.messages_in
 
     @invariant()
     def memory_is_bounded(self) -> None:
         """In both directions."""
-        delivery = self.connection._delivery
-        waiting = self.waiting + ([delivery._in_flight] if delivery._in_flight else [])
+        inbox = self.connection._inbox
+        waiting = self.waiting + ([inbox._in_flight] if inbox._in_flight else [])
         size = sum(len(message.payload) for message in waiting)
-        assert delivery._bytes == size <= MAX_BUFFER
+        assert inbox._bytes == size <= MAX_BUFFER
         assert len(self.waiting) <= MAX_WAITING
         held = self.connection.outbox._held or []
         assert len(held) <= MAX_HELD
@@ -485,7 +485,7 @@ class OneConnection(RuleBasedStateMachine):
 
     @invariant()
     def the_registry_is_right(self) -> None:
-        """Addressed while nothing ended it; unfinished until nothing is owed."""
+        """Addressed while nothing ended it; unfinished until its DELETE is done."""
         over = self.connection.state is State.OVER
         assert (self.registry.get("key") is not None) == (self.first_cause is None and not self.refused)
         assert len(self.registry) == (not over or self.calls.pending is not None or self.retrying)
@@ -493,23 +493,23 @@ class OneConnection(RuleBasedStateMachine):
     @invariant()
     def an_open_connection_is_looked_at(self) -> None:
         """At some time; nothing of one that is over stands in the wheel."""
-        looks = self.totals.due
-        assert (self.connection.bucket is not None) == len(looks) <= 1
+        due = self.totals.due
+        assert (self.connection.bucket is not None) == len(due) <= 1
         if self.connection.state is State.OPEN:
-            assert len(looks) == 1
+            assert len(due) == 1
         elif self.connection.state is State.OVER:
-            assert len(looks) == 0
+            assert len(due) == 0
 
     @invariant()
     def reading_follows_room(self) -> None:
         """A client that is open is read unless there is no room for its next message."""
         if self.connected and self.first_cause is None:
-            assert not (self.peer.reading and self.connection._delivery.is_full)
-            assert self.peer.reading or not self.connection._delivery.is_idle or self.connection.is_blocked
+            assert not (self.peer.reading and self.connection._inbox.is_full)
+            assert self.peer.reading or not self.connection._inbox.is_idle or self.connection.is_blocked
 
     @property
     def pending(self) -> list[int]:
-        """The first pings that prove those who wait, each waiting with a timer."""
+        """The number of the ping that confirms it, for each push that waits."""
         return [proof for proof, told in self.confirming if not told]
 
     @invariant()
@@ -526,7 +526,7 @@ class OneConnection(RuleBasedStateMachine):
     @invariant()
     def nobody_is_read_while_a_message_is_tried_again(self) -> None:
         """The client's turn is over until it is through."""
-        if self.connected and self.first_cause is None and self.connection._delivery._retry is not None:
+        if self.connected and self.first_cause is None and self.connection._inbox._retry is not None:
             assert not self.peer.reading
 
     @invariant()
@@ -552,7 +552,7 @@ class OneConnection(RuleBasedStateMachine):
         if not hasattr(self, "connection"):
             return
         if self.calls.begun == ["POST"] and self.calls.pending is not None:
-            self.owed = True
+            self.needs_disconnect = True
             self.calls.answer(Grant())
         if self.connected:
             self.cause(ClosedBy.SHUTDOWN)
@@ -572,8 +572,8 @@ class OneConnection(RuleBasedStateMachine):
             self.calls.answer(Delivered())
         self.calls_are_in_order()
         self.every_message_is_accounted_for()
-        assert len(self.calls.goodbyes) == self.owed
-        for end, undelivered in self.calls.goodbyes:
+        assert len(self.calls.disconnects) == self.needs_disconnect
+        for end, undelivered in self.calls.disconnects:
             assert end.by is self.first_cause
             assert undelivered == self.received - self.settled
         if self.calls.pending is not None:

@@ -125,7 +125,7 @@ class AnswersTests(AnswersTestCase):
         self.assertEqual(len(self.pushed), 66)
 
     def test_in_progress(self) -> None:
-        """Whoever repeats a push whose answer is to come waits for the same one."""
+        """A push that is repeated before its answer waits for the same answer."""
         pending: Deferred[Response] = Deferred()
         first = self.later(b"a", pending)
         others = [self.later(b"a") for _ in range(2)]
@@ -138,7 +138,7 @@ class AnswersTests(AnswersTestCase):
         self.assertEqual(self.pushed, [b"a"])
 
     def test_one_leaves(self) -> None:
-        """It is nothing to the others; and the answer is kept for whoever comes back, even if all left."""
+        """It does not affect other waiters; and the answer is kept for a repeated push, even if all pushers left."""
         pending: Deferred[Response] = Deferred()
         first, second = self.later(b"a", pending), self.later(b"a")
         first.cancel()
@@ -153,7 +153,7 @@ class AnswersTests(AnswersTestCase):
         self.assertEqual(self.pushed, [b"a"])
 
     def test_a_failure_in_progress(self) -> None:
-        """It is everybody's who waits, and not kept."""
+        """Every waiter gets it, and it is not kept."""
         pending: Deferred[Response] = Deferred()
         first, second = self.later(b"a", pending), self.later(b"a")
         pending.errback(ValueError())
@@ -167,7 +167,7 @@ class AnswersTests(AnswersTestCase):
         self.assertEqual(len(self.pushed), 3)
 
     def test_forgotten_in_progress(self) -> None:
-        """Its key may be another's by then: the answer is that of those who wait, and no longer kept."""
+        """Its key may be another push's by then: its waiters still get the answer, but it is not kept."""
         pending: Deferred[Response] = Deferred()
         first = self.later(b"a", pending)
         for number in range(MAX_KEYS):

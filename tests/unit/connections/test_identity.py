@@ -55,7 +55,7 @@ class IdentityTests(SynchronousTestCase):
         self.assertNotEqual(identity.key[:22], identity.tag)
 
     def test_two_connections_have_two_keys(self) -> None:
-        """Keys come from the source, anew each time."""
+        """Each key takes new bytes from the source."""
         self.assertNotEqual(new_identity("h", token_bytes).key, new_identity("h", token_bytes).key)
 
     def test_an_identity_cannot_be_changed(self) -> None:

@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import PendingCalls
-from wsaas.connections.inbox import MAX_WAITING, Delivery
+from wsaas.connections.inbox import MAX_WAITING, Inbox
 from wsaas.connections.messages import Delivered, Message, Outcome, Rejected
 from wsaas.connections.retry import Backoff, Retries
 from wsaas.errors import (
@@ -85,12 +85,12 @@ class DeliveryTests(SynchronousTestCase):
         self.sender = RecordingSender()
         self.calls = PendingCalls()
         self.budget = Budget(1 << 20)
-        self.delivery = Delivery(self.sender, self.calls, ROOM, self.budget)
+        self.inbox = Inbox(self.sender, self.calls, ROOM, self.budget)
 
     def add(self, *sizes: int) -> None:
         """Add messages of so many bytes."""
         for size in sizes:
-            self.delivery.add(sized(size))
+            self.inbox.add(sized(size))
 
     def test_one_at_a_time_in_order(self) -> None:
         """Numbered from 1; each begins when the one before has its answer, of whatever kind."""
@@ -111,12 +111,12 @@ class DeliveryTests(SynchronousTestCase):
 
     def test_much_counts_for_all(self) -> None:
         """What waits and what is on its way, until it is answered or dropped."""
-        self.delivery = Delivery(self.sender, self.calls, 1 << 20, self.budget)
+        self.inbox = Inbox(self.sender, self.calls, 1 << 20, self.budget)
         self.add(5000, 1000, 8000)
         self.assertEqual(self.budget.used, 14000)
         self.calls.answer(Delivered())
         self.assertEqual(self.budget.used, 9000)
-        self.delivery.drop()
+        self.inbox.drop()
         self.assertEqual(self.budget.used, 0)
         self.add(7000)
         self.assertEqual(self.budget.used, 8000)
@@ -129,31 +129,31 @@ class DeliveryTests(SynchronousTestCase):
         """Then a client that still adds to it has to go; one with little has not."""
         self.budget.limit = 10000
         self.budget.used += 14000
-        self.delivery = Delivery(self.sender, self.calls, 1 << 20, self.budget)
+        self.inbox = Inbox(self.sender, self.calls, 1 << 20, self.budget)
         self.add(5000, 500)
         self.assertEqual(self.sender.overwhelmings, 0)
         self.add(500)
         self.assertEqual(self.sender.overwhelmings, 1)
-        self.delivery = Delivery(self.sender, PendingCalls(), 1 << 20, self.budget)
+        self.inbox = Inbox(self.sender, PendingCalls(), 1 << 20, self.budget)
         self.add(4000)
         self.assertEqual(self.sender.overwhelmings, 1)
 
     def test_too_much_in_all(self) -> None:
         """Then a client with much is read on only when it has little."""
         self.budget.limit = 10000
-        self.delivery = Delivery(self.sender, self.calls, 1 << 20, self.budget)
+        self.inbox = Inbox(self.sender, self.calls, 1 << 20, self.budget)
         self.add(5000)
-        self.assertFalse(self.delivery.is_full)
+        self.assertFalse(self.inbox.is_full)
         self.add(5000)
-        self.assertTrue(self.delivery.is_full)
-        self.assertFalse(self.delivery.is_roomy)
+        self.assertTrue(self.inbox.is_full)
+        self.assertFalse(self.inbox.is_roomy)
         self.calls.answer(Delivered())
-        self.assertTrue(self.delivery.is_roomy)
+        self.assertTrue(self.inbox.is_roomy)
         self.budget.used += 20000
-        self.assertFalse(self.delivery.is_roomy)
+        self.assertFalse(self.inbox.is_roomy)
         self.calls.answer(Delivered())
-        self.assertTrue(self.delivery.is_roomy)
-        self.assertFalse(self.delivery.is_full)
+        self.assertTrue(self.inbox.is_roomy)
+        self.assertFalse(self.inbox.is_full)
 
     def test_a_put_carries_the_state_of_the_moment_it_begins(self) -> None:
         """Not of that in which its message came."""
@@ -167,33 +167,33 @@ class DeliveryTests(SynchronousTestCase):
         """Until it says that they may go on."""
         self.sender.is_blocked = True
         self.add(1)
-        self.delivery.proceed()
+        self.inbox.proceed()
         self.assertEqual((self.calls.begun, self.sender.idles), ([], 0))
         self.sender.is_blocked = False
-        self.delivery.proceed()
+        self.inbox.proceed()
         self.assertEqual(self.calls.begun, ["PUT 1"])
 
     def test_idle_is_told_when_nothing_waits_and_nothing_is_on_its_way(self) -> None:
-        """And whenever it is looked for."""
-        self.assertTrue(self.delivery.is_idle)
+        """And whenever it is checked."""
+        self.assertTrue(self.inbox.is_idle)
         self.add(1, 1)
         self.calls.answer(Delivered())
-        self.assertFalse(self.delivery.is_idle)
+        self.assertFalse(self.inbox.is_idle)
         self.assertEqual(self.sender.idles, 0)
         self.calls.answer(Delivered())
-        self.assertTrue(self.delivery.is_idle)
+        self.assertTrue(self.inbox.is_idle)
         self.assertEqual(self.sender.idles, 1)
-        self.delivery.proceed()
+        self.inbox.proceed()
         self.assertEqual(self.sender.idles, 2)
 
     def test_what_is_dropped_is_counted(self) -> None:
         """The message on its way is not among it, and the next has the next number."""
         self.add(1, 2, 3)
-        self.delivery.drop()
-        self.delivery.drop()
-        self.assertEqual(self.delivery.undelivered, 2)
+        self.inbox.drop()
+        self.inbox.drop()
+        self.assertEqual(self.inbox.undelivered, 2)
         self.calls.answer(Delivered())
-        self.assertTrue(self.delivery.is_idle)
+        self.assertTrue(self.inbox.is_idle)
         self.add(4)
         self.assertEqual(self.calls.begun, ["PUT 1", "PUT 2"])
         self.assertEqual(self.calls.messages[-1], sized(4))
@@ -201,29 +201,29 @@ class DeliveryTests(SynchronousTestCase):
     def test_bytes_are_bounded(self) -> None:
         """The message on its way included; full is a byte above the room, roomy is half of it."""
         self.add(50, 50)
-        self.assertFalse(self.delivery.is_full)
-        self.assertFalse(self.delivery.is_roomy)
+        self.assertFalse(self.inbox.is_full)
+        self.assertFalse(self.inbox.is_roomy)
         self.add(1)
-        self.assertTrue(self.delivery.is_full)
+        self.assertTrue(self.inbox.is_full)
         self.calls.answer(Delivered())
-        self.assertFalse(self.delivery.is_full)
-        self.assertFalse(self.delivery.is_roomy)
-        self.delivery.drop()
-        self.assertTrue(self.delivery.is_roomy)
+        self.assertFalse(self.inbox.is_full)
+        self.assertFalse(self.inbox.is_roomy)
+        self.inbox.drop()
+        self.assertTrue(self.inbox.is_roomy)
         self.calls.answer(NoAnswer("cut"))
         self.add(100)
-        self.assertFalse(self.delivery.is_full)
+        self.assertFalse(self.inbox.is_full)
 
     def test_numbers_are_bounded(self) -> None:
         """Empty messages cost memory too."""
         self.add(*[0] * MAX_WAITING)
-        self.assertFalse(self.delivery.is_full)
+        self.assertFalse(self.inbox.is_full)
         self.add(0)
-        self.assertTrue(self.delivery.is_full)
+        self.assertTrue(self.inbox.is_full)
         for _ in range(MAX_WAITING // 2):
-            self.assertFalse(self.delivery.is_roomy)
+            self.assertFalse(self.inbox.is_roomy)
             self.calls.answer(Delivered())
-        self.assertTrue(self.delivery.is_roomy)
+        self.assertTrue(self.inbox.is_roomy)
 
     def test_answers_that_come_at_once_do_not_nest(self) -> None:
         """However many messages wait."""
@@ -232,7 +232,7 @@ class DeliveryTests(SynchronousTestCase):
         self.add(*[0] * count)
         self.sender.is_blocked = False
         self.calls.at_once.extend([Delivered()] * count)
-        self.delivery.proceed()
+        self.inbox.proceed()
         self.assertEqual(len(self.sender.outcomes), count)
         self.assertEqual(self.calls.overlaps, 0)
         self.assertEqual(self.sender.idles, 1)
@@ -249,14 +249,14 @@ class DeliveryTests(SynchronousTestCase):
 
     def test_after_the_end_nothing_begins(self) -> None:
         """The sender is forgotten."""
-        self.delivery.end()
+        self.inbox.end()
         self.add(1)
         self.assertEqual((self.calls.begun, self.sender.idles), ([], 0))
 
     def test_an_answer_after_the_end_is_a_fault_that_shows(self) -> None:
-        """Nobody is left to be told; but it must not pass in silence."""
+        """There is no connection to tell; but the fault must be logged."""
         self.add(1)
-        self.delivery.end()
+        self.inbox.end()
         self.calls.answer(Delivered())
         self.assertEqual((self.sender.outcomes, self.sender.faults), ([], []))
         gc.collect()
@@ -271,17 +271,17 @@ class RetryTests(SynchronousTestCase):
         self.clock = Clock()
         self.sender = RecordingSender()
         self.calls = PendingCalls(Retries(self.clock, Backoff(lambda: 0.5), 10.0))
-        self.delivery = Delivery(self.sender, self.calls, ROOM, Budget(1 << 20))
+        self.inbox = Inbox(self.sender, self.calls, ROOM, Budget(1 << 20))
 
     def test_until_it_is_taken(self) -> None:
         """The same message with the same number; those behind it wait."""
         errors: list[CallbackFailed] = [NotSent("a"), NoAnswer("b"), TimedOut("c"), Unsuccessful("d")]
-        self.delivery.add(sized(1))
-        self.delivery.add(sized(2))
+        self.inbox.add(sized(1))
+        self.inbox.add(sized(2))
         for tries, error in enumerate(errors, 1):
             self.calls.answer(error)
             self.assertEqual(self.calls.begun, ["PUT 1"] * tries)
-            self.assertFalse(self.delivery.is_idle)
+            self.assertFalse(self.inbox.is_idle)
             self.clock.advance(2)
         self.assertEqual(self.calls.begun, ["PUT 1"] * 5)
         self.calls.answer(Delivered())
@@ -289,31 +289,31 @@ class RetryTests(SynchronousTestCase):
         self.assertEqual(self.sender.outcomes, [(1, Delivered())])
         self.assertEqual(self.sender.retried, [(1, errors[0])])
         self.calls.answer(Rejected(404))
-        self.assertEqual((self.delivery.undelivered, self.delivery._bytes), (0, 0))
+        self.assertEqual((self.inbox.undelivered, self.inbox._bytes), (0, 0))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_an_answer_that_means_something_else_ends_it(self) -> None:
         """As it would end a first attempt."""
         for error in (Unusable("x"), Unauthorized("x"), GatewayFault("x"), ZeroDivisionError()):
             self.setUp()
-            self.delivery.add(sized(1))
+            self.inbox.add(sized(1))
             self.calls.answer(NoAnswer("cut"))
             self.clock.advance(1)
             self.calls.answer(error)
             self.assertEqual(self.sender.outcomes, [(1, error)])
-            self.assertTrue(self.delivery.is_idle)
+            self.assertTrue(self.inbox.is_idle)
 
     def test_what_is_not_tried_again(self) -> None:
         """Answers that count, and faults of ours."""
         for error in (Unusable("x"), Unauthorized("x"), GatewayFault("x"), ZeroDivisionError()):
             self.setUp()
-            self.delivery.add(sized(1))
+            self.inbox.add(sized(1))
             self.calls.answer(error)
             self.assertEqual((self.sender.outcomes, self.sender.retried), ([(1, error)], []))
 
     def test_until_the_time_is_over(self) -> None:
         """Since the first attempt began; the last failure is the one that is told."""
-        self.delivery.add(sized(1))
+        self.inbox.add(sized(1))
         self.clock.advance(9)
         self.calls.answer(NoAnswer("first"))
         self.clock.advance(1)
@@ -321,13 +321,13 @@ class RetryTests(SynchronousTestCase):
         self.calls.answer(last)
         self.assertEqual(self.calls.begun, ["PUT 1"] * 2)
         self.assertEqual(self.sender.outcomes, [(1, last)])
-        self.assertTrue(self.delivery.is_idle)
+        self.assertTrue(self.inbox.is_idle)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_each_message_has_the_whole_time(self) -> None:
         """And pauses of its own."""
-        self.delivery.add(sized(1))
-        self.delivery.add(sized(1))
+        self.inbox.add(sized(1))
+        self.inbox.add(sized(1))
         for number in (1, 2):
             for _ in range(3):
                 self.calls.answer(NoAnswer("cut"))
@@ -338,54 +338,54 @@ class RetryTests(SynchronousTestCase):
 
     def test_there_is_no_room_meanwhile(self) -> None:
         """Roomy is what lets a paused client be read again."""
-        self.delivery.add(sized(1))
-        self.assertTrue(self.delivery.is_roomy)
+        self.inbox.add(sized(1))
+        self.assertTrue(self.inbox.is_roomy)
         self.calls.answer(NoAnswer("cut"))
-        self.assertFalse(self.delivery.is_roomy)
+        self.assertFalse(self.inbox.is_roomy)
         self.clock.advance(1)
-        self.assertFalse(self.delivery.is_roomy)
+        self.assertFalse(self.inbox.is_roomy)
         self.calls.answer(Delivered())
-        self.assertTrue(self.delivery.is_roomy)
+        self.assertTrue(self.inbox.is_roomy)
 
     def test_dropped_while_it_waits(self) -> None:
         """Given up at once, and counted."""
-        self.delivery.add(sized(1))
-        self.delivery.add(sized(1))
+        self.inbox.add(sized(1))
+        self.inbox.add(sized(1))
         self.calls.answer(NoAnswer("cut"))
-        self.assertTrue(self.delivery.drop())
-        self.assertFalse(self.delivery.drop())
-        self.assertEqual((self.delivery.undelivered, self.delivery._bytes), (2, 0))
-        self.assertTrue(self.delivery.is_idle)
+        self.assertTrue(self.inbox.drop())
+        self.assertFalse(self.inbox.drop())
+        self.assertEqual((self.inbox.undelivered, self.inbox._bytes), (2, 0))
+        self.assertTrue(self.inbox.is_idle)
         self.assertEqual((self.sender.outcomes, self.clock.getDelayedCalls()), ([], []))
 
     def test_dropped_while_it_is_on_its_way(self) -> None:
         """It gets its answer, but no further attempt."""
         for tries in (1, 2):
             self.setUp()
-            self.delivery.add(sized(1))
+            self.inbox.add(sized(1))
             for _ in range(tries - 1):
                 self.calls.answer(NoAnswer("cut"))
                 self.clock.advance(1)
-            self.assertFalse(self.delivery.drop())
-            self.assertFalse(self.delivery.is_idle)
+            self.assertFalse(self.inbox.drop())
+            self.assertFalse(self.inbox.is_idle)
             error = NoAnswer("last")
             self.calls.answer(error)
             self.assertEqual(self.sender.outcomes, [(1, error)])
             self.assertEqual(self.calls.begun, ["PUT 1"] * tries)
-            self.assertTrue(self.delivery.is_idle)
+            self.assertTrue(self.inbox.is_idle)
 
     def test_attempts_that_fail_at_once(self) -> None:
         """Each waits for its pause all the same."""
         self.calls.at_once.extend([NotSent("no"), NotSent("no"), Delivered()])
-        self.delivery.add(sized(1))
+        self.inbox.add(sized(1))
         self.assertEqual(self.calls.begun, ["PUT 1"])
         self.clock.pump([0.5] * 4)
         self.assertEqual(self.sender.outcomes, [(1, Delivered())])
 
     def test_a_fault_after_a_retry(self) -> None:
         """It is told, and the queue goes on."""
-        self.delivery.add(sized(1))
-        self.delivery.add(sized(1))
+        self.inbox.add(sized(1))
+        self.inbox.add(sized(1))
         self.calls.answer(NoAnswer("cut"))
         self.clock.advance(1)
         fault = self.sender.fault = ZeroDivisionError()

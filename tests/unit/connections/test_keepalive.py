@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from wsaas.connections.keepalive import MAX_SILENCE, Pulse
+from wsaas.connections.keepalive import MAX_SILENCE, Keepalive
 from wsaas.connections.messages import Close, ClosedBy, Message
 
 
@@ -44,11 +44,11 @@ class PulseTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.peer = QuietPeer()
-        self.pulse = Pulse(1000.0)
+        self.keepalive = Keepalive(1000.0)
 
     def check(self, at: float, timeout: float = 30.0, *, listening: bool = True) -> ClosedBy | None:
         """:returns: what is wrong, some seconds after the start"""
-        found = self.pulse.look(self.peer, 1000.0 + at, timeout, listening=listening)
+        found = self.keepalive.check(self.peer, 1000.0 + at, timeout, listening=listening)
         return found if isinstance(found, ClosedBy) else None
 
     def test_a_ping_goes_out_after_half_of_the_timeout(self) -> None:
@@ -75,12 +75,12 @@ class PulseTests(SynchronousTestCase):
         self.assertEqual(self.check(30), ClosedBy.TIMEOUT)
 
     def test_anything_that_comes_is_a_sign_of_life(self) -> None:
-        """The pong or a message; silence begins anew, and so do the pings."""
+        """A pong or a message starts the silence, and the pings, again."""
         self.check(15)
-        self.pulse.heard_at = 1016.0
+        self.keepalive.heard_at = 1016.0
         self.assertIsNone(self.check(45.9))
         self.assertEqual(self.peer.pings, 2)
-        self.assertEqual(self.pulse.heard_at, 1016.0)
+        self.assertEqual(self.keepalive.heard_at, 1016.0)
         self.assertEqual(self.check(46), ClosedBy.TIMEOUT)
 
     def test_zero_is_never(self) -> None:
@@ -107,7 +107,7 @@ class PulseTests(SynchronousTestCase):
         """Neither towards a ping nor towards the end; afterwards the client has the whole time again."""
         self.assertIsNone(self.check(100, listening=False))
         self.assertEqual(self.peer.pings, 0)
-        self.pulse.listening(1100.0)
+        self.keepalive.listening(1100.0)
         self.assertIsNone(self.check(114.9))
         self.assertEqual(self.peer.pings, 0)
         self.assertIsNone(self.check(129.9))
@@ -116,16 +116,16 @@ class PulseTests(SynchronousTestCase):
 
     def test_reading_again_is_not_hearing(self) -> None:
         """``last_seen_at`` is when bytes came."""
-        self.pulse.listening(1100.0)
-        self.assertEqual(self.pulse.heard_at, 1000.0)
+        self.keepalive.listening(1100.0)
+        self.assertEqual(self.keepalive.heard_at, 1000.0)
 
     def test_buffered_bytes_that_do_not_move(self) -> None:
         """For the whole timeout: slow, though it still talks, and though the gateway does not read it."""
         self.peer.buffered = 500
         self.peer.sent = 100
-        self.pulse.about_to_send(1010.0)
+        self.keepalive.about_to_send(1010.0)
         self.assertIsNone(self.check(11))
-        self.pulse.heard_at = 1040.0
+        self.keepalive.heard_at = 1040.0
         self.assertIsNone(self.check(40.9))
         self.assertEqual(self.check(41), ClosedBy.SLOW)
         self.assertEqual(self.check(41, listening=False), ClosedBy.SLOW)
@@ -135,27 +135,27 @@ class PulseTests(SynchronousTestCase):
         self.peer.buffered = 500
         for at in range(0, 300, 20):
             self.peer.sent += 1
-            self.pulse.heard_at = 1000.0 + at
+            self.keepalive.heard_at = 1000.0 + at
             self.assertIsNone(self.check(at), at)
 
     def test_an_empty_buffer_is_not_stuck(self) -> None:
         """Nothing sent for hours, then something: its time starts there."""
         for at in range(0, 3600, 20):
-            self.pulse.heard_at = 1000.0 + at
+            self.keepalive.heard_at = 1000.0 + at
             self.assertIsNone(self.check(at))
-        self.pulse.heard_at = 4600.0
-        self.pulse.about_to_send(4600.0)
+        self.keepalive.heard_at = 4600.0
+        self.keepalive.about_to_send(4600.0)
         self.peer.buffered = 1
         self.assertIsNone(self.check(3629.9))
-        self.pulse.heard_at = 4630.0
+        self.keepalive.heard_at = 4630.0
         self.assertEqual(self.check(3630), ClosedBy.SLOW)
 
     def test_what_was_buffered_first_counts_from_when_it_was(self) -> None:
         """Not from the last look before."""
         self.check(1)
-        self.pulse.about_to_send(1020.0)
+        self.keepalive.about_to_send(1020.0)
         self.peer.buffered = 1
-        self.pulse.heard_at = 1049.0
+        self.keepalive.heard_at = 1049.0
         self.assertIsNone(self.check(49.9))
         self.assertEqual(self.check(50), ClosedBy.SLOW)
 
@@ -165,57 +165,57 @@ class NextLookTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.peer = QuietPeer()
-        self.pulse = Pulse(1000.0)
+        self.keepalive = Keepalive(1000.0)
 
-    def look(self, at: float, timeout: float = 30.0, *, listening: bool = True, working_since: float = 0.0) -> float:
+    def check(self, at: float, timeout: float = 30.0, *, listening: bool = True, working_since: float = 0.0) -> float:
         """:returns: the next time, in seconds after the start, as the look itself is"""
-        found = self.pulse.look(self.peer, 1000.0 + at, timeout, listening=listening, working_since=working_since)
+        found = self.keepalive.check(self.peer, 1000.0 + at, timeout, listening=listening, working_since=working_since)
         assert isinstance(found, float), found
         return found - 1000
 
     def test_ping_and_end(self) -> None:
         """First for the ping, then for the end."""
-        self.assertEqual(self.look(0), 15)
-        self.assertEqual(self.look(14.9), 15)
-        self.assertEqual(self.look(15.5), 30)
+        self.assertEqual(self.check(0), 15)
+        self.assertEqual(self.check(14.9), 15)
+        self.assertEqual(self.check(15.5), 30)
         self.assertEqual(self.peer.pings, 1)
 
     def test_heard_since(self) -> None:
-        """The silence begins anew."""
-        self.look(15)
-        self.pulse.heard_at = 1015.1
-        self.assertAlmostEqual(self.look(30), 30.1)
-        self.assertAlmostEqual(self.look(30.2), 45.1)
+        """The silence starts again."""
+        self.check(15)
+        self.keepalive.heard_at = 1015.1
+        self.assertAlmostEqual(self.check(30), 30.1)
+        self.assertAlmostEqual(self.check(30.2), 45.1)
         self.assertEqual(self.peer.pings, 2)
 
     def test_long_time_limits(self) -> None:
         """There are several pings in one silence."""
-        self.assertEqual([self.look(at, 120) for at in (0, 25, 50, 75)], [25, 50, 75, 100])
-        self.assertEqual(self.look(100, 120), 120)
+        self.assertEqual([self.check(at, 120) for at in (0, 25, 50, 75)], [25, 50, 75, 100])
+        self.assertEqual(self.check(100, 120), 120)
         self.assertEqual(self.peer.pings, 4)
 
     def test_no_time_limit(self) -> None:
         """A ping every 25 seconds."""
-        self.assertEqual([self.look(at, 0) for at in (0, 25, 50)], [25, 50, 75])
+        self.assertEqual([self.check(at, 0) for at in (0, 25, 50)], [25, 50, 75])
 
     def test_not_read(self) -> None:
         """Its silence begins later than now."""
-        self.assertEqual(self.look(100, listening=False), 115)
+        self.assertEqual(self.check(100, listening=False), 115)
         self.assertEqual(self.peer.pings, 0)
 
     def test_something_is_buffered(self) -> None:
-        """Movement shows only to those who look often; the end of a silence is not missed either."""
+        """Only frequent checks see whether bytes move; they do not miss the end of the silence either."""
         self.peer.buffered = 1
-        self.assertEqual(self.look(0), 1)
-        self.assertAlmostEqual(self.look(0, 2), 0.2)
-        self.assertEqual(self.look(0, 0), 1)
-        self.assertEqual(self.look(14.5), 15)
-        self.pulse.heard_at = 1014.6
-        self.assertAlmostEqual(self.look(14.7, listening=False), 15.7)
+        self.assertEqual(self.check(0), 1)
+        self.assertAlmostEqual(self.check(0, 2), 0.2)
+        self.assertEqual(self.check(0, 0), 1)
+        self.assertEqual(self.check(14.5), 15)
+        self.keepalive.heard_at = 1014.6
+        self.assertAlmostEqual(self.check(14.7, listening=False), 15.7)
 
     def test_a_process_that_stood_still(self) -> None:
-        """What was not read while nobody was read is no silence, and what did not move then is not stuck."""
-        self.assertEqual(self.look(100, working_since=1100.0), 115)
+        """While the gateway itself stood still, no client was silent and no bytes were stuck."""
+        self.assertEqual(self.check(100, working_since=1100.0), 115)
         self.peer.buffered = 1
-        self.assertEqual(self.look(200, working_since=1200.0), 201)
+        self.assertEqual(self.check(200, working_since=1200.0), 201)
         self.assertEqual(self.peer.pings, 0)

@@ -54,10 +54,10 @@ class ConnectionLogTests(SynchronousTestCase):
     def test_faults(self) -> None:
         """Never limited, and with what happened."""
         self.log.fault("tag", Failure(RuntimeError()))
-        self.log.fault("tag", Failure(RuntimeError()), " at the goodbye")
+        self.log.fault("tag", Failure(RuntimeError()), " at the DELETE")
         self.assertEqual(
             [formatEvent(event) for event in self.events],
-            ["tag a fault of the gateway", "tag a fault of the gateway at the goodbye"],
+            ["tag a fault of the gateway", "tag a fault of the gateway at the DELETE"],
         )
         self.assertEqual([event.get("many") for event in self.events], [None, None])
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)

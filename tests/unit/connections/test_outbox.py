@@ -10,7 +10,7 @@ from tests.unit.connections.test_connection import IDENTITY, MAX_BUFFER, NOW, TI
 from wsaas.connections import confirmations as confirmation
 from wsaas.connections.connection import State
 from wsaas.connections.inbox import MAX_WAITING
-from wsaas.connections.keepalive import Pulse
+from wsaas.connections.keepalive import Keepalive
 from wsaas.connections.messages import Close, ClosedBy, Grant, Traffic
 from wsaas.connections.outbox import MAX_HELD, Outbox
 from wsaas.connections.totals import Totals
@@ -19,20 +19,20 @@ from wsaas.limits import OVERHEAD
 
 
 class OutboxTests(SynchronousTestCase):
-    """By itself: a client, and what it is owed by nobody else."""
+    """The outbox by itself."""
 
     def setUp(self) -> None:
         """Make one, before the end of the handshake."""
         self.clock = Clock()
         self.totals = Totals()
         self.traffic = Traffic()
-        self.outbox = Outbox(IDENTITY, self.traffic, Pulse(0), MAX_BUFFER, self.totals, self.clock)
+        self.outbox = Outbox(IDENTITY, self.traffic, Keepalive(0), MAX_BUFFER, self.totals, self.clock)
         self.peer = MemoryPeer(fast=False)
-        self.looks = 0
+        self.checks = 0
 
-    def look_soon(self) -> None:
+    def check_soon(self) -> None:
         """Count how often a look is asked for."""
-        self.looks += 1
+        self.checks += 1
 
     @property
     def used(self) -> int:
@@ -80,10 +80,10 @@ class OutboxTests(SynchronousTestCase):
         self.outbox.open(self.peer, self)
         self.outbox.push(text("a"))
         self.outbox.push(text("b"))
-        self.assertEqual(self.looks, 1)
+        self.assertEqual(self.checks, 1)
         self.peer.flush()
         self.outbox.push(text("c"))
-        self.assertEqual(self.looks, 2)
+        self.assertEqual(self.checks, 2)
 
     def test_a_reply_waits(self) -> None:
         """For room; nothing overtakes it, and it is counted meanwhile."""
@@ -133,7 +133,7 @@ class HeldPushTests(ConnectionCase):
         self.assertEqual(self.connection.traffic.bytes_out, 3)
 
     def test_they_are_forgotten_when_the_post_is_refused(self) -> None:
-        """There is nobody to send them to."""
+        """There is no client to send them to."""
         self.ask()
         self.connection.outbox.push(text("a"))
         self.calls.answer(Denied("no", 403))
@@ -193,7 +193,7 @@ class ConfirmedPushTests(ConnectionCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_pongs_of_others(self) -> None:
-        """Nobody waits, or nobody ever did; liveness pings are no proof."""
+        """No push waits, or none ever did; keepalive pings confirm nothing."""
         self.open()
         self.connection.outbox.pong(b"")
         self.wait(15)
@@ -204,7 +204,7 @@ class ConfirmedPushTests(ConnectionCase):
         self.assertEqual(told, [])
 
     def test_plain_pushes_keep_no_receipts(self) -> None:
-        """A connection that nobody asks for them has none."""
+        """A connection has none until a push asks for them."""
         self.open()
         self.connection.outbox.push(text("a"))
         self.connection.outbox.pong(b"unasked")
@@ -321,7 +321,7 @@ class ConfirmedPushTests(ConnectionCase):
         self.assertEqual(told, [False])
 
     def test_refused(self) -> None:
-        """No room, or closing: nothing is sent, and nobody waits."""
+        """No room, or closing: nothing is sent, and no push waits."""
         self.open()
         self.fill()
         self.assertRaises(TooSlowError, self.connection.outbox.push_confirmed, text("a"), 1)

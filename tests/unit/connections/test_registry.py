@@ -1,4 +1,4 @@
-"""Who is here."""
+"""Finding connections by key."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class RegistryTests(SynchronousTestCase):
         self.assertIsNone(self.registry.get(""))
 
     def test_a_closing_connection_is_not_found_but_unfinished(self) -> None:
-        """Pushes get 404, and its DELETE is still owed."""
+        """Pushes get 404, and its DELETE is still pending."""
         self.registry.add(self.first)
         self.registry.unlist(self.first)
         self.registry.unlist(self.first)

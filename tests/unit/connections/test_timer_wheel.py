@@ -55,7 +55,7 @@ class WheelTests(SynchronousTestCase):
         self.assertEqual(self.wheel.take(1009.0, 10), [self.first])
 
     def test_drop(self) -> None:
-        """It is not looked at, however often it is dropped; nothing keeps it."""
+        """It is not due any more, however often it is dropped; nothing refers to it."""
         self.wheel.drop(self.first)
         self.wheel.put(self.first, 1000.0)
         self.wheel.drop(self.first)

@@ -75,7 +75,7 @@ class TrustTests(TestCase):
         return result, b"".join(received)
 
     async def test_trusted(self) -> None:
-        """Whoever API_CA vouches for, by the name in API_URI."""
+        """A certificate of an authority in API_CA, for the name in API_URI."""
         certificate, key = self_signed("api.test")
         served = PrivateCertificate.loadPEM(certificate + key)
         result, received = await self.connect(self.trust(certificate, None), served, b"https://api.test/x")
@@ -98,7 +98,7 @@ class TrustTests(TestCase):
             self.assertIsInstance(self.failureResultOf(result), Failure)
 
     async def test_our_own_certificate(self) -> None:
-        """API_CERT is shown to whoever asks for it, with its chain."""
+        """API_CERT is sent, with its chain, to an API that asks for it."""
         certificate, key = self_signed("api.test")
         mine, my_key = self_signed("gateway.test")
         chain, _ = self_signed("intermediate.test")
@@ -157,7 +157,7 @@ class TrustTests(TestCase):
             for read in (read_authorities, read_certificate):
                 self.assertIn(why, str(self.assertRaises(ValueError, read, path)))
 
-    async def test_read_anew(self) -> None:
+    async def test_reload(self) -> None:
         """New files count from then on; those of no use do not."""
         (old, _), (new, key) = self_signed("api.test"), self_signed("api.test")
         served = PrivateCertificate.loadPEM(new + key)
@@ -173,6 +173,6 @@ class TrustTests(TestCase):
             result, _ = await self.connect(trust, served, b"https://api.test/x")
             self.assertEqual(self.successResultOf(result).code, 200)
 
-    def test_nothing_to_read_anew(self) -> None:
+    def test_nothing_to_reload(self) -> None:
         """The system's roots are no file of ours."""
         self.assertFalse(ApiTrust(None, None).has_files)

@@ -19,7 +19,7 @@ from tests.gate import handshake_request
 from tests.processes import PATIENCE, environment, start, twistd
 from tests.welcome_api import WelcomeApi
 from wsaas.net.descriptors import Descriptors, Shares, raise_limit, share_out
-from wsaas.net.listen import Door
+from wsaas.net.listen import ListeningPort
 
 
 class ShareTests(SynchronousTestCase):
@@ -33,7 +33,7 @@ class ShareTests(SynchronousTestCase):
         self.assertEqual(share_out(262_144, 256).awaited, 8192)
 
     def test_few(self) -> None:
-        """Everybody has some, whatever the limit."""
+        """Each share has some, whatever the limit."""
         for limit in (2, 10, 64, 100, 256, 1024, 4096):
             shares = share_out(limit, 256)
             self.assertGreater(shares.awaited, 0)
@@ -109,7 +109,7 @@ class DescriptorsTests(SynchronousTestCase):
         self.addCleanup(self.descriptors.stop)
         self.port = ManyWait(100)
         self.addCleanup(self.close_all)
-        self.door = Door(self.port)  # type: ignore[arg-type]  # as much of a port as is needed
+        self.listening = ListeningPort(self.port)  # type: ignore[arg-type]  # as much of a port as is needed
 
     def close_all(self) -> None:
         """Leave no socket open."""
@@ -128,7 +128,7 @@ class DescriptorsTests(SynchronousTestCase):
 
     def test_waits_and_goes_on(self) -> None:
         """It never gets a number from the mark on, however often there is room."""
-        self.descriptors.guard(self.door, clients=True)
+        self.descriptors.guard(self.listening, clients=True)
         with capturedLogs() as logs:
             self.turn()
             taken = len(self.port.sockets)
@@ -148,7 +148,7 @@ class DescriptorsTests(SynchronousTestCase):
 
     def test_pushers_have_their_own(self) -> None:
         """Where clients get none any more, they still do."""
-        self.descriptors.guard(self.door, clients=False)
+        self.descriptors.guard(self.listening, clients=False)
         self.turn()
         self.assertGreaterEqual(max(self.port.sockets), self.mark)
         self.assertLess(max(self.port.sockets), self.last)
@@ -157,7 +157,7 @@ class DescriptorsTests(SynchronousTestCase):
         """The loop has other things to do, too."""
         self.descriptors = Descriptors(self.clock, Shares(1 << 20, 1 << 20, 1, 1))
         self.addCleanup(self.descriptors.stop)
-        self.descriptors.guard(self.door, clients=True)
+        self.descriptors.guard(self.listening, clients=True)
         self.turn()
         self.assertEqual(len(self.port.sockets), 64)
         self.turn()
@@ -166,16 +166,16 @@ class DescriptorsTests(SynchronousTestCase):
 
     def test_a_drain_is_not_undone(self) -> None:
         """A port that was paused for good stays so when there is room."""
-        self.descriptors.guard(self.door, clients=True)
+        self.descriptors.guard(self.listening, clients=True)
         self.turn()
-        self.door.pause()
+        self.listening.pause()
         self.close(2)
         self.clock.advance(0.1)
         self.assertFalse(self.port.reading)
 
     def test_no_timer_without_need(self) -> None:
         """Nor after it."""
-        self.descriptors.guard(self.door, clients=True)
+        self.descriptors.guard(self.listening, clients=True)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.turn()
         self.close(3)
@@ -184,7 +184,7 @@ class DescriptorsTests(SynchronousTestCase):
 
     def test_other_ports(self) -> None:
         """What has no such method is left alone."""
-        self.descriptors.guard(Door(object()), clients=True)  # type: ignore[arg-type]  # a port of another kind
+        self.descriptors.guard(ListeningPort(object()), clients=True)  # type: ignore[arg-type]  # a port of another kind
 
 
 LIMITED = """
@@ -199,7 +199,7 @@ class ProcessTests(SynchronousTestCase):
     """A gateway with 100 descriptors."""
 
     def test_more_clients_than_descriptors(self) -> None:
-        """Those who are in are served; the others wait, and are served when there is room; calls to the API go on."""
+        """Open connections are served; new ones wait until descriptors are free; calls to the API go on."""
         api = WelcomeApi()
         thread = threading.Thread(target=api.serve_forever, args=(0.02,))
         thread.start()

@@ -24,7 +24,7 @@ from tests.descriptions import escaped
 from tests.processes import has_ipv6
 from wsaas.errors import SettingsError
 from wsaas.net import listen
-from wsaas.net.listen import BACKLOG, DefaultEndpoint, Door, Endpoint, endpoints, listen_all, with_backlog
+from wsaas.net.listen import BACKLOG, DefaultEndpoint, Endpoint, ListeningPort, endpoints, listen_all, with_backlog
 
 
 def factory() -> Factory:
@@ -159,8 +159,8 @@ class LoopbackTests(TestCase):
     def listening(self, *places: Endpoint | DefaultEndpoint) -> Deferred[list[IListeningPort]]:
         """:returns: fires with the ports, which the end of the test closes"""
 
-        def opened(doors: list[Door]) -> list[IListeningPort]:
-            ports = [door.port for door in doors]
+        def opened(listening: list[ListeningPort]) -> list[IListeningPort]:
+            ports = [each.port for each in listening]
             for port in ports:
                 self.addCleanup(port.stopListening)
             return ports
@@ -174,7 +174,7 @@ class LoopbackTests(TestCase):
         return error
 
     def taken(self) -> int:
-        """:returns: a port of 127.0.0.1 that somebody else listens at until the end of the test"""
+        """:returns: a port of 127.0.0.1 that is taken until the end of the test"""
         other = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(other.close)
         number: int = other.getsockname()[1]
@@ -199,7 +199,7 @@ class LoopbackTests(TestCase):
         self.assertIn("in use", error.allowed)
 
     async def test_an_address_that_is_not_ours(self) -> None:
-        """192.0.2.0/24 is nobody's (RFC 5737)."""
+        """192.0.2.0/24 is for documentation (RFC 5737)."""
         places = endpoints(reactor, "WS_LISTEN", ["tcp:0:interface=192.0.2.1"])
         error = await self.refused(*places)
         self.assertIn("assign", error.allowed)
@@ -239,7 +239,7 @@ class LoopbackTests(TestCase):
                 pass
 
     async def test_the_default_port_in_use(self) -> None:
-        """By somebody else, on one address: not the half of it."""
+        """By another process, on one address: then neither is opened."""
         number = self.taken()
         self.patch(listen, "DEFAULT_PORT", number)
         error = await self.refused(DefaultEndpoint(reactor))
@@ -294,7 +294,7 @@ class DefaultTests(SynchronousTestCase):
         self.assertEqual(len(self.successResultOf(listen_all([DefaultEndpoint(machine)], factory()))), 1)
 
     def test_on_this_machine_only_no_socket_serves_both(self) -> None:
-        """So the second one's address is somebody else's, and the first is closed again."""
+        """The second address is taken, so the first port is closed again."""
         machine = _PartlyDeaf({"127.0.0.1": errno.EADDRINUSE})
         self.failureResultOf(listen_all([DefaultEndpoint(machine, local=True)], factory()), SettingsError)
         self.assertEqual(machine.open, [])

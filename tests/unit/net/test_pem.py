@@ -58,7 +58,7 @@ class PrivateKeyTests(SynchronousTestCase):
             self.assertEqual(private_key(pem).private_numbers(), private_key(key).private_numbers())  # type: ignore[union-attr]  # an EC key
 
     def test_with_a_passphrase(self) -> None:
-        """In both forms; nobody is asked."""
+        """In both forms, without a prompt."""
         _, key = self_signed()
         for traditional in (False, True):
             error = self.assertRaises(ValueError, private_key, encrypted(key, traditional=traditional))

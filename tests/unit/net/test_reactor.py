@@ -1,4 +1,4 @@
-"""Turns of the event loop without a log context for each event: nobody at a socket may see the difference."""
+"""Turns of the event loop without a log context for each event: sockets must behave the same."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class TurnTests(test_transport.Sockets):
         self.loop.until(lambda: other.protocol.received == b"still here")
 
     def test_one_closes_another_in_the_same_turn(self) -> None:
-        """What was to be read there is nobody's."""
+        """What was to be read there is dropped."""
         lines = [Line(self.loop, self.listen, prepare=lambda one: setattr(one, "__class__", Killer)) for _ in range(2)]
         first, second = lines
         first.protocol.other, second.protocol.other = second.transport, first.transport  # type: ignore[attr-defined]

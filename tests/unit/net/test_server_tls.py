@@ -184,7 +184,7 @@ class StrengthTests(TlsCase):
         ]
 
     def only(self, version: ssl.TLSVersion, ciphers: str | None = None) -> ssl.SSLContext:
-        """:returns: the context of a client that speaks one version, even one that nobody should"""
+        """:returns: the context of a client that speaks one version, even an obsolete one"""
         context = self.trusting()
         context.set_ciphers(ciphers or "ALL:@SECLEVEL=0")
         with warnings.catch_warnings():
@@ -416,7 +416,7 @@ class NameTests(TlsCase):
         self.shake(self.served(), ssl.create_default_context(cadata=certificate.decode()))
 
     def test_hidden_files(self) -> None:
-        """Are not read: somebody writes them, or Kubernetes keeps them."""
+        """Are not read: they are being written, or Kubernetes keeps them."""
         self.issue("x.pem", "a.example")
         self.write(".x.pem", b"half of it")
         self.write("..2026/x.pem", b"another way to it")
@@ -601,7 +601,7 @@ class ReloadTests(TlsCase):
         before.tls.write(b"still here")
         self.assertEqual(before.does(lambda: before.tls.read(100)), b"still here")
         event = self.events[-1]
-        self.assertIn("read anew", event["log_format"])
+        self.assertIn("reloaded", event["log_format"])
         self.assertEqual(event["where"], f"tls:{self.folder}:443")
 
     def test_in_the_middle_of_a_handshake(self) -> None:
@@ -652,7 +652,7 @@ class ReloadTests(TlsCase):
         self.assertEqual(self.shown(self.reloaded, None), "new.example")
 
     def test_authorities(self) -> None:
-        """Whose certificates are let in is read anew as well."""
+        """Whose certificates are let in is reloaded as well."""
         old, new = Authority("Old"), Authority("New")
         path = self.write("ca", old.certificate)
         served = self.served(f"tls:{self.folder}:443:caCerts={path}")

@@ -54,7 +54,7 @@ _PATTERN = bytes(range(251)) * 2000
 
 
 def piece(start: int, size: int) -> bytes:
-    """:returns: bytes in which every place looks different from its neighbours"""
+    """:returns: bytes in which each position differs from its neighbours"""
     return _PATTERN[start % 251 :][:size]
 
 
@@ -602,7 +602,7 @@ class ErrorTests(Sockets):
             self.assertEqual(line.protocol.events, ["made", expected])
 
     def test_client_that_is_gone_while_reading_is_paused(self) -> None:
-        """An end that nobody reads is found by the send."""
+        """The send finds an end that was not read yet."""
         for buffers in (Buffers(), None):
             line = self.line(buffers=buffers)
             line.transport.pauseProducing()
@@ -718,7 +718,7 @@ class EndTests(Sockets):
         line.transport.loseWriteConnection()
         line.drain()
         scripted = line.script()
-        line.transport.write(b"nobody reads it")
+        line.transport.write(b"it is never read")
         line.loop.turn(3)
         self.assertEqual((scripted.sends, line.protocol.events), (0, ["made"]))
 
@@ -1068,7 +1068,7 @@ class WrappedTests(Sockets):
         self.assertEqual(producer.told[-1], "resume")
 
     def test_tls_end(self) -> None:
-        """TLS says goodbye before the connection ends."""
+        """TLS sends its close_notify before the connection ends."""
         line = self._wrapped(self._listen_tls)
         secure = Secure(line)
         line.transport.write(b"abc")
@@ -1178,7 +1178,7 @@ class WrappedTests(Sockets):
             self.assertIs(type(self._accepted(port)), kind, description)
 
     def test_adopted_sockets(self) -> None:
-        """A socket that somebody else made, such as systemd, is like any other."""
+        """A socket from another process, such as systemd, is like any other."""
         for family, address, kind in (
             (socket.AF_INET, ("127.0.0.1", 0), EagerServer),
             (socket.AF_UNIX, str(self.folder / "adopted"), EagerUnixServer),

@@ -18,7 +18,7 @@ class SettleTests(SynchronousTestCase):
         self.addCleanup(gc.unfreeze)
 
     def test_what_is_there(self) -> None:
-        """It is not looked at any more."""
+        """The collector no longer visits it."""
         settle()
         self.assertGreater(gc.get_freeze_count(), 1000)
         self.assertGreater(gc.get_threshold(), (10_000,))

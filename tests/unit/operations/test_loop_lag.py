@@ -9,7 +9,7 @@ from wsaas.operations.loop_lag import BOUNDS, Lag
 
 
 class LagTests(SynchronousTestCase):
-    """Looks at regular times."""
+    """Measures at regular intervals."""
 
     def setUp(self) -> None:
         """Make one."""
@@ -17,12 +17,12 @@ class LagTests(SynchronousTestCase):
         self.lag = Lag(self.clock, 0.1)
 
     def counted(self) -> dict[float, int]:
-        """:returns: how many looks were late by how much at most"""
+        """:returns: how many measurements were late by how much at most"""
         counts = zip((*BOUNDS, float("inf")), self.lag.seconds.counts, strict=True)
         return {bound: count for bound, count in counts if count}
 
     def test_in_time(self) -> None:
-        """Ten looks a second; nothing before the start, nothing after the end."""
+        """Ten measurements a second; nothing before the start, nothing after the end."""
         self.clock.advance(1)
         self.lag.start()
         self.lag.start()
@@ -33,14 +33,14 @@ class LagTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_late(self) -> None:
-        """By as much as the loop was busy; the next look is in time again."""
+        """By as much as the loop was busy; the next measurement is in time again."""
         self.lag.start()
         self.clock.pump([0.1, 0.13, 0.1, 0.1, 9, 0.1])
         self.assertEqual(self.counted(), {0.001: 4, 0.05: 1, float("inf"): 1})
         self.assertAlmostEqual(self.lag.seconds.total, 8.93)
 
     def test_a_clock_that_was_put_back(self) -> None:
-        """It is nobody's lag."""
+        """That is no lag."""
         self.lag.start()
         self.clock.rightNow -= 3600
         self.clock.calls[0].time -= 3600

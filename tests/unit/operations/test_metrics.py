@@ -23,7 +23,7 @@ from wsaas.counts import Histogram
 from wsaas.net.descriptors import Descriptors, Shares
 from wsaas.operations.admin import Readiness
 from wsaas.operations.loop_lag import Lag
-from wsaas.operations.metrics import Metric, Metrics, gateway_metrics, single
+from wsaas.operations.metrics import Measured, Metric, Metrics, gateway_metrics, single
 from wsaas.operations.process import Process
 
 PAGE = ROOT / "docs" / "metrics.rst"
@@ -41,7 +41,7 @@ def table(gate: Gate, readiness: Readiness | None = None) -> list[Metric]:
     """:returns: every metric of a gateway in memory"""
     descriptors = Descriptors(gate.clock, Shares(1, 1, 1, 1))
     parts = (gate.registry, gate.totals, gate.upgrade, gate.pushes, gate.api, descriptors)
-    return gateway_metrics(*parts, [gate.site], Lag(gate.clock), readiness or Readiness(), Process())
+    return gateway_metrics(Measured(*parts, [gate.site], Lag(gate.clock), readiness or Readiness(), Process()))
 
 
 def samples(page: bytes) -> dict[str, float]:
@@ -193,7 +193,7 @@ class GatewayMetricsTests(SynchronousTestCase):
             self.assertNotIn(secret.encode(), page)
 
     def test_trying_again(self) -> None:
-        """A message and a goodbye that the API does not take at first; others that it never takes."""
+        """A message and a DELETE that the API does not take at first; others that it never takes."""
         wire = self.gate.open()
         wire.deliver(frame(TEXT, b"x"))
         self.gate.agent.last.answer(503)
@@ -320,14 +320,14 @@ class PagesTests(ParsedTestCase):
                 self.assertEqual(target["datasource"]["uid"], "${datasource}")
 
     def test_every_metric_of_ours_is_on_the_dashboard(self) -> None:
-        """Nothing is measured that nobody looks at."""
+        """No metric is missing there."""
         asked = " ".join(self.queries(json.loads(DASHBOARD.read_text(encoding="utf-8"))))
         for name in self.labels:
             if name.startswith("wsaas_"):
                 self.assertIn(name, asked)
 
     def test_alerts(self) -> None:
-        """They look at what there is."""
+        """They name metrics that exist."""
         text = ALERTS.read_text(encoding="utf-8")
         queries = re.findall(r"^ +expr: (?:\|\n)?((?:.+\n)+?) +(?:for|labels):", text, re.MULTILINE)
         self.assertEqual(len(queries), text.count("- alert:"))

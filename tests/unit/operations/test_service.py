@@ -1,4 +1,4 @@
-"""The service: what starts in which order, the looks at clients, and the end within DRAIN_TIMEOUT."""
+"""The service: start order, checks of connections, and the stop within DRAIN_TIMEOUT."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from wsaas.connections.timer_wheel import TimerWheel
 from wsaas.errors import SettingsError
 from wsaas.net.listen import Endpoint, endpoints
 from wsaas.operations import service as gateway
-from wsaas.operations.service import Gateway, Listener
+from wsaas.operations.service import Clients, Gateway, Hooks, Host, Listener, Timing
 from wsaas.operations.systemd import Notifier
 
 
@@ -67,11 +67,11 @@ class OpenPort:
         return self._address
 
     def pauseProducing(self) -> None:
-        """Accept nobody."""
+        """Pause accepting."""
         self._reactor.paused.append(self._name)
 
     def resumeProducing(self) -> None:
-        """Accept who waits."""
+        """Resume accepting."""
         self._reactor.paused.remove(self._name)
 
 
@@ -82,13 +82,13 @@ class ListeningReactor(MemoryReactorClock):
         super().__init__()
         #: What listens now, in order.
         self.open: list[object] = []
-        #: What of it accepts nobody.
+        #: Which of them are paused.
         self.paused: list[object] = []
         #: What others have taken.
         self.busy: set[object] = set()
 
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> IListeningPort:
-        """Listen, unless somebody else does."""
+        """Listen, unless the port is taken."""
         if port in self.busy:
             raise CannotListenError(interface, port, OSError(errno.EADDRINUSE, "Address already in use"))
         kind = IPv6Address if ":" in interface else IPv4Address
@@ -139,29 +139,28 @@ class GatewayTestCase(SynchronousTestCase):
         """:returns: a gateway with two listeners
 
         :param shared: whether pushes may come in where clients do, too
-        :param adopted: whether the clients' sockets are somebody else's
+        :param adopted: whether the clients' sockets are handed over by another process
         """
         places = endpoints(self.clock, "WS_LISTEN", clients.split())
         for place in places:
             place.adopted = adopted
-        doors: list[Endpoint] = endpoints(self.clock, "PUSH_LISTEN", pushes.split())
+        places_for_pushes: list[Endpoint] = endpoints(self.clock, "PUSH_LISTEN", pushes.split())
         listeners = [
             Listener(self.gate.site, places, "clients", pushes=shared, clients=True),
-            Listener(self.gate.push_site, doors, "pushes", pushes=True),
+            Listener(self.gate.push_site, places_for_pushes, "pushes", pushes=True),
         ]
         return Gateway(
             self.clock,
             listeners,
-            self.gate.upgrade,
-            self.gate.registry,
-            self.gate.totals,
-            check_every,
-            drain,
-            before=[before or self.note("before")],
-            hurry=self.gate.goodbyes.hurry,
-            after=[after or self.note("after")],
-            write=write or self.note("written"),
-            notifier=notifier,
+            Clients(self.gate.registry, self.gate.totals, self.gate.upgrade),
+            Timing(check_every, drain),
+            Hooks(
+                [before or self.note("before")],
+                self.gate.goodbyes.hurry,
+                [after or self.note("after")],
+                write or self.note("written"),
+            ),
+            Host(notifier),
         )
 
     def note(self, what: str) -> Callable[[], Deferred[None]]:
@@ -236,17 +235,17 @@ class StartTests(GatewayTestCase):
             self.assertEqual(self.gateway.ports, [])
 
     def test_what_must_be_there_before_fails(self) -> None:
-        """Nothing listens, and whoever starts it hears of it."""
+        """Nothing listens, and the start fails."""
         self.gateway = self.make(before=lambda: fail(ZeroDivisionError()))
         self.assertRaises(ZeroDivisionError, self.gateway.privilegedStartService)
         self.assertEqual(self.clock.open, [])
 
 
 class CheckTests(GatewayTestCase):
-    """The looks at whether clients are alive."""
+    """The periodic checks of connections."""
 
     def test_checks_run(self) -> None:
-        """Each connection is looked at; a silent client is pinged, then given up."""
+        """Each connection is checked; a silent client is pinged, then closed."""
         self.start()
         wires = [self.gate.open(), self.gate.open()]
         self.pass_time(15.5)
@@ -255,7 +254,7 @@ class CheckTests(GatewayTestCase):
         self.assertEqual([wire.aborted for wire in wires], [True, True])
 
     def test_one_fault_does_not_end_them(self) -> None:
-        """It is logged, and the others are looked at."""
+        """It is logged, and the others are checked."""
         self.start()
         broken, fine = self.gate.open(), self.gate.open()
         victim = next(iter(self.gate.registry))
@@ -273,22 +272,22 @@ class CheckTests(GatewayTestCase):
         self.assertEqual(broken.take(), b"")
 
     def test_only_who_is_due(self) -> None:
-        """Nobody else is looked at; a client that was heard is due later."""
-        looked: list[Connection] = []
+        """No other connection is checked; a client that was heard is due later."""
+        checked: list[Connection] = []
         check = Connection.check
 
         def noted(connection: Connection, now: float, working_since: float) -> None:
-            looked.append(connection)
+            checked.append(connection)
             check(connection, now, working_since)
 
         self.patch(Connection, "check", noted)
         self.start()
         wires = [self.gate.open(), self.gate.open()]
         self.pass_time(10)
-        self.assertEqual(looked, [])
+        self.assertEqual(checked, [])
         wires[1].deliver(frame(PONG))
         self.pass_time(10)
-        self.assertEqual(len(looked), 2)
+        self.assertEqual(len(checked), 2)
         self.assertEqual([wire.take() != b"" for wire in wires], [True, False])
 
     def test_many_at_a_time(self) -> None:
@@ -297,8 +296,8 @@ class CheckTests(GatewayTestCase):
         goes: list[int] = []
         take = TimerWheel.take
 
-        def noted(looks: TimerWheel[Connection], now: float, most: int) -> list[Connection]:
-            taken = take(looks, now, most)
+        def noted(wheel: TimerWheel[Connection], now: float, most: int) -> list[Connection]:
+            taken = take(wheel, now, most)
             goes.append(len(taken))
             return taken
 
@@ -351,7 +350,7 @@ class DrainTests(GatewayTestCase):
         return stopped
 
     @property
-    def goodbyes(self) -> list[tuple[str | None, str | None]]:
+    def disconnects(self) -> list[tuple[str | None, str | None]]:
         """Code and cause of all DELETEs."""
         return [
             (call.header("Ws-Close-Code"), call.header("Ws-Closed-By"))
@@ -380,7 +379,7 @@ class DrainTests(GatewayTestCase):
             wire.deliver(close_frame(1001))
         self.pass_time(0.1)
         self.assertEqual(stopped, [None])
-        self.assertEqual(self.goodbyes, [("1001", "shutdown")] * 3)
+        self.assertEqual(self.disconnects, [("1001", "shutdown")] * 3)
         self.assertEqual((self.lines(LogLevel.error), self.clock.open), ([], []))
 
     def closed_after(self, wires: list[Wire]) -> float:
@@ -414,10 +413,10 @@ class DrainTests(GatewayTestCase):
         wires = self.open(2)
         stopped = self.stop()
         self.pass_time(2.95)
-        self.assertEqual(([wire.over for wire in wires], self.goodbyes, stopped), ([False, False], [], []))
+        self.assertEqual(([wire.over for wire in wires], self.disconnects, stopped), ([False, False], [], []))
         self.pass_time(0.1)
         self.assertEqual([wire.aborted for wire in wires], [True, True])
-        self.assertEqual(self.goodbyes, [("1001", "shutdown")] * 2)
+        self.assertEqual(self.disconnects, [("1001", "shutdown")] * 2)
         self.assertEqual((stopped, self.lines(LogLevel.error)), ([None], []))
 
     def test_an_api_that_does_not_answer(self) -> None:
@@ -437,7 +436,7 @@ class DrainTests(GatewayTestCase):
         self.assertIn("DRAIN_TIMEOUT", line)
 
     def test_an_api_that_comes_back(self) -> None:
-        """Goodbyes that were put off are said before the end, which waits for them."""
+        """DELETEs that were put off are sent before the end, which waits for them."""
         wires = self.open(2)
         self.gate.agent.react = lambda call: call.answer(500)
         for wire in wires:
@@ -467,7 +466,7 @@ class DrainTests(GatewayTestCase):
         self.assertTrue(line.startswith("3 connections"), line)
 
     def test_no_time_at_all(self) -> None:
-        """DRAIN_TIMEOUT=0: everybody is told, then cut off."""
+        """DRAIN_TIMEOUT=0: each client gets a Close frame, and is cut off at once."""
         self.gateway = self.make(drain=0)
         (wire,) = self.open(1)
         stopped = self.stop()
@@ -478,7 +477,7 @@ class DrainTests(GatewayTestCase):
         self.assertEqual(len(self.lines(LogLevel.error)), 1)
 
     def come(self) -> int:
-        """:returns: the status that somebody who comes now is answered"""
+        """:returns: the status of the answer to a new client"""
         late = self.gate.connect()
         late.deliver(handshake_request())
         answer = read_answer(late.take())[0]
@@ -510,7 +509,7 @@ class DrainTests(GatewayTestCase):
         self.assertEqual(self.clock.open, [])
 
     def test_adopted_ports(self) -> None:
-        """They accept nobody any more, and stay open: who comes waits for the next process."""
+        """They are paused, and stay open: new connections wait for the next process."""
         for shared in (True, False):
             self.gateway = self.make(shared=shared, adopted=True)
             (wire,) = self.open(1)
@@ -540,7 +539,7 @@ class DrainTests(GatewayTestCase):
         self.assertEqual(read_frames(wire.take()), [Frame(CLOSE, close_payload(1001))])
         wire.deliver(close_frame(1001))
         self.pass_time(0.1)
-        self.assertEqual((stopped, self.goodbyes), ([None], [("1001", "shutdown")]))
+        self.assertEqual((stopped, self.disconnects), ([None], [("1001", "shutdown")]))
 
     def test_who_was_accepted_and_says_nothing(self) -> None:
         """It is not waited for long."""
@@ -554,7 +553,7 @@ class DrainTests(GatewayTestCase):
         self.assertEqual((stopped, self.come()), ([None], 503))
 
     def test_a_handshake_that_the_api_thinks_about(self) -> None:
-        """It is waited for: a 101 when the grant comes, then a Close like everybody's."""
+        """It is waited for: a 101 when the grant comes, then a Close."""
         self.start()
         wire = self.gate.begin()
         stopped = self.stop()
@@ -569,10 +568,10 @@ class DrainTests(GatewayTestCase):
         self.pass_time(0.05)
         self.gate.agent.last.answer()
         self.pass_time(0.1)
-        self.assertEqual((stopped, self.goodbyes), ([None], [("1001", "shutdown")]))
+        self.assertEqual((stopped, self.disconnects), ([None], [("1001", "shutdown")]))
 
     def test_a_handshake_that_the_api_thinks_about_too_long(self) -> None:
-        """After half of the time, it is 503, and a goodbye when the grant comes."""
+        """After half of the time, it is 503, and a DELETE when the grant comes."""
         self.start()
         wire = self.gate.begin()
         stopped = self.stop()
@@ -581,7 +580,7 @@ class DrainTests(GatewayTestCase):
         self.assertEqual(read_answer(wire.take())[0].status, 503)
         self.gate.agent.last.answer()
         self.pass_time(0.1)
-        self.assertEqual((stopped, self.goodbyes), ([None], [("1001", "shutdown")]))
+        self.assertEqual((stopped, self.disconnects), ([None], [("1001", "shutdown")]))
 
     def test_hurry_before(self) -> None:
         """Nothing happens until the end begins; that is a short one."""
@@ -591,19 +590,19 @@ class DrainTests(GatewayTestCase):
         self.assertFalse(wire.over)
         stopped = self.stop()
         self.clock.pump([0] * 6)
-        self.assertEqual((wire.aborted, stopped, self.goodbyes), (True, [None], [("1001", "shutdown")]))
+        self.assertEqual((wire.aborted, stopped, self.disconnects), (True, [None], [("1001", "shutdown")]))
 
     def test_hurry_while_closes_are_spread(self) -> None:
-        """Everybody gets a Close frame and is cut off at once; the DELETEs leave; then it is over."""
+        """Each client gets a Close frame and is cut off at once; the DELETEs are sent; then it is over."""
         wires = self.open(500)
         stopped = self.stop()
         self.pass_time(0.1)
-        self.assertEqual(self.goodbyes, [])
+        self.assertEqual(self.disconnects, [])
         self.gateway.hurry()
         self.gateway.hurry()
         self.clock.pump([0] * 6)
         self.assertEqual({wire.aborted for wire in wires}, {True})
-        self.assertEqual(self.goodbyes, [("1001", "shutdown")] * 500)
+        self.assertEqual(self.disconnects, [("1001", "shutdown")] * 500)
         self.assertEqual((stopped, self.lines(LogLevel.error)), ([None], []))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -615,7 +614,7 @@ class DrainTests(GatewayTestCase):
         self.gateway.hurry()
         self.clock.pump([0] * 6)
         self.assertTrue(wire.aborted)
-        self.assertEqual((stopped, self.goodbyes), ([None], [("1001", "shutdown")]))
+        self.assertEqual((stopped, self.disconnects), ([None], [("1001", "shutdown")]))
 
     def test_hurry_while_the_api_is_awaited(self) -> None:
         """It has one more second."""
@@ -631,7 +630,7 @@ class DrainTests(GatewayTestCase):
         self.assertEqual((stopped, len(self.lines(LogLevel.error))), ([None], 1))
 
     def test_hurry_while_a_handshake_is_awaited(self) -> None:
-        """The API has one more second for it, and its goodbye."""
+        """The API has one more second for it, and for its DELETE."""
         self.start()
         self.gate.begin()
         stopped = self.stop()
@@ -641,7 +640,7 @@ class DrainTests(GatewayTestCase):
         self.gate.agent.calls[0].answer()
         self.gate.agent.last.answer()
         self.pass_time(0.1)
-        self.assertEqual((stopped, self.goodbyes), ([None], [("1001", "shutdown")]))
+        self.assertEqual((stopped, self.disconnects), ([None], [("1001", "shutdown")]))
 
     def test_readiness(self) -> None:
         """It is ready when the reactor runs, and not any more from the stop on."""
@@ -676,7 +675,7 @@ class DrainTests(GatewayTestCase):
         self.assertEqual(told, ["ready", "stopping", "stop"])
 
     def test_a_message_on_its_way(self) -> None:
-        """It gets its answer before the goodbye; those not begun are counted."""
+        """It gets its answer before the DELETE; those not begun are counted."""
         self.start()
         wire = self.gate.open()
         for number in range(3):
@@ -686,9 +685,9 @@ class DrainTests(GatewayTestCase):
         self.pass_time(0.1)
         wire.deliver(close_frame(1001))
         self.pass_time(1)
-        self.assertEqual(self.goodbyes, [])
+        self.assertEqual(self.disconnects, [])
         put.answer(200, b"")
-        self.assertEqual(self.goodbyes, [("1001", "shutdown")])
+        self.assertEqual(self.disconnects, [("1001", "shutdown")])
         self.assertEqual(self.gate.agent.last.header("Ws-Undelivered"), "2")
 
     def test_what_comes_after_is_waited_for(self) -> None:
@@ -736,7 +735,7 @@ class DrainTests(GatewayTestCase):
         self.assertEqual(stopped, [None])
 
     def test_one_fault_does_not_keep_the_others(self) -> None:
-        """It is logged; everybody else gets a Close frame, and the end comes in time."""
+        """It is logged; all other clients get a Close frame, and the end comes in time."""
         wires = self.open(3)
         victim = next(iter(self.gate.registry))
         shut_down = Connection.shut_down

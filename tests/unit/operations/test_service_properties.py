@@ -2,7 +2,7 @@
 Some clients, an API, pushers and time do what they like to a whole gateway in memory: what has to hold of the API's
 ledger holds (protocol §2.1).
 
-:mod:`tests.unit.connections` does so with one connection and looks at its inside; here everything between the
+:mod:`tests.unit.connections` does so with one connection and inspects its state; here everything between the
 bytes of the client and the requests to the API takes part, and connections compete for slots.
 """
 
@@ -86,7 +86,7 @@ class WholeGateway(RuleBasedStateMachine):
 
     @initialize(fast=st.sampled_from(["on", "off"]), lifetime=st.integers(0, 25))
     def begin(self, fast: str, lifetime: int) -> None:
-        """Nobody is here.
+        """Start without connections.
 
         :param lifetime: how many events there are before any that ends a connection; else most would end at once
         """
@@ -111,7 +111,7 @@ class WholeGateway(RuleBasedStateMachine):
 
     def _called(self, call: ApiCall) -> None:
         self._see_cancelled()
-        # A call that nobody waits for any more is over; else there is one at a time.
+        # A cancelled call is over; else there is one at a time.
         assert call.header("Ws-Uri") not in [other.header("Ws-Uri") for other in self.pending]
         self.pending.append(call)
 

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: once in good order, twice in a hurry. SIGHUP: certificates anew."""
+"""SIGTERM and SIGINT: once in good order, twice in a hurry. SIGHUP: certificates are reloaded."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class SignalsTests(SynchronousTestCase):
             self.assertEqual(signal.getsignal(signal.SIGHUP), before)
 
     def test_a_terminal_that_is_closed(self) -> None:
-        """Ends what has nothing to read anew, as it does by itself."""
+        """Ends what has nothing to reload, as it does by itself."""
         for self.terminal, ends, installed in ((True, True, False), (True, False, True), (False, True, True)):
             signals = self.make(ends_with_terminal=ends)
             signals.install()
@@ -163,7 +163,7 @@ class ReloadTests(SynchronousTestCase):
         self.issue()
         self.port = free_port()
         listen = f"tls:{escaped(self.path.parent)}:{self.port}:interface=127.0.0.1"
-        # Nobody is to connect to that port but with TLS.
+        # The port must get no connection without TLS.
         self.gateway = Gateway([*twistd(), "--demo"], environment(WS_LISTEN=listen), self.port)
         self.addCleanup(self.gateway.stop)
         self.gateway.wait_for_line("listening: tcp:127")
@@ -195,19 +195,19 @@ class ReloadTests(SynchronousTestCase):
         return client.recv(65536).partition(b"\r\n")[0]
 
     def test_new_certificates(self) -> None:
-        """They are shown from then on, nobody is disconnected, and bad ones change nothing."""
+        """They are used from then on, no client is disconnected, and bad ones change nothing."""
         kept = self.connect()
         first = self.ask(kept)
         old = self.shown()
         new = self.issue()
         self.assertEqual(self.shown(), old)
         os.kill(self.gateway.pid, signal.SIGHUP)
-        self.gateway.wait_for_line("certificates read anew: 1")
+        self.gateway.wait_for_line("certificates reloaded: 1")
         self.assertEqual(self.shown(), new)
         self.assertNotEqual(new, old)
         self.path.write_bytes(b"nonsense")
         os.kill(self.gateway.pid, signal.SIGHUP)
-        said = self.gateway.wait_for_line("ERROR.*not read anew.*").group()
+        said = self.gateway.wait_for_line("ERROR.*not reloaded.*").group()
         self.assertIn(f"{self.path}: no private key", said)
         self.assertEqual(self.shown(), new)
         self.assertEqual(self.ask(kept), first)
@@ -218,7 +218,7 @@ class ProcessTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Start an API, the gateway, and a client that does not answer a Close frame."""
-        # Whoever runs the tests in the background of a shell, or under nohup, ignores it, and a program inherits that.
+        # In the background of a shell, or under nohup, it is ignored, and a program inherits that.
         self.addCleanup(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler))
         api = ThreadingHTTPServer(("127.0.0.1", 0), Welcome)
         thread = threading.Thread(target=api.serve_forever, args=(0.02,))
@@ -247,5 +247,5 @@ class ProcessTests(SynchronousTestCase):
         self.hurried(signal.SIGTERM, signal.SIGTERM)
 
     def test_both(self) -> None:
-        """Ctrl-C, Ctrl-C, and somebody else's SIGTERM."""
+        """Ctrl-C, Ctrl-C, and a SIGTERM."""
         self.hurried(signal.SIGINT, signal.SIGINT, signal.SIGTERM)

@@ -114,7 +114,7 @@ class NotifierTests(SynchronousTestCase):
         self.assertEqual([event["log_level"] for event in logs], [LogLevel.warn])
 
     def test_a_manager_that_does_not_read(self) -> None:
-        """It keeps nobody waiting."""
+        """It does not block."""
         self.listen(self.path)
         self.notifier(WATCHDOG_USEC="2000").ready()
         with capturedLogs():

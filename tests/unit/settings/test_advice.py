@@ -34,7 +34,7 @@ class WarningsTests(SynchronousTestCase):
         self.assertIn("1024 open files", found)
 
     def test_pushes_from_elsewhere(self) -> None:
-        """Whoever learns a ``ws_uri`` can push; the warning says what keeps others out."""
+        """Anyone who learns a ``ws_uri`` can push; the warning names the settings that prevent it."""
         for listen in (
             "",
             "tcp:8080",
@@ -62,7 +62,7 @@ class WarningsTests(SynchronousTestCase):
             self.assertEqual(warnings(self.settings(WS_LISTEN=listen)), [], listen)
 
     def test_pushes_with_a_client_certificate(self) -> None:
-        """Nobody pushes without one, wherever from; of every endpoint that takes pushes."""
+        """No push gets in without one, on any endpoint that takes pushes."""
         asks = "ssl:8443:privateKey=/k:caCerts=/ca", "tls:/tls:8443:caCerts=/ca", "haproxy:tls:/tls:8443:caCerts=/ca"
         for place in (*asks, " ".join(asks), f"{asks[0]} tcp:8080:interface=127.0.0.1"):
             settings = self.settings(PUSH_LISTEN=place, WS_HOSTNAME="https://localhost:8443")
@@ -125,7 +125,7 @@ class MisnamedTests(SynchronousTestCase):
             self.assertIn(f"if {meant} is meant", said)
 
     def test_the_setting_is_there(self) -> None:
-        """Then the other name is somebody else's."""
+        """Then the other name belongs to another program."""
         self.assertEqual(
             misnamed(["PUSH_TOKENS", "PUSH_TOKEN", "API_URL", "API_URI", "WS_ORIGINS_FILE", "WS_ORIGINS"]), []
         )

@@ -357,7 +357,7 @@ class SecretsTests(SynchronousTestCase):
                 self.assertNotIn("hunter2", repr(error.__cause__))
 
     def test_their_values_are_not_repeated(self) -> None:
-        """Neither in an error nor where somebody prints the settings."""
+        """Neither in an error nor when the settings are printed."""
         for name, value in (
             ("API_SECRET", "hunter2"),
             ("API_SECRET", f"{SECRETS} hunter2"),

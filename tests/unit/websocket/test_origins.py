@@ -103,7 +103,7 @@ class AllowsTests(SynchronousTestCase):
         self.assertFalse(self.check("same", "https://x.gateway.example"))
 
     def test_same_with_a_host_that_is_none(self) -> None:
-        """A malformed Host is nobody's own."""
+        """A malformed Host matches no origin."""
         for host in ("", "a b", "user@gateway.example", "gateway.example/", "gateway.example:x", "[::1"):
             self.assertFalse(self.check("same", "https://gateway.example", host), host)
 
@@ -216,7 +216,7 @@ class ParseTests(SynchronousTestCase):
             self.assertIn(word, str(error))
 
     def test_a_star_beside_other_words(self) -> None:
-        """Whoever writes that believes in a restriction that is not there."""
+        """It looks like a restriction, but there is none."""
         self.assertRaises(ValueError, parse_origins, "* https://a.example")
         self.assertRaises(ValueError, parse_origins, "same *")
 

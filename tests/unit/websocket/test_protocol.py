@@ -83,7 +83,7 @@ class WebSocketTestCase(SynchronousTestCase):
     def assert_closed(
         self, code: int | None, by: str, *, told: int | None = None, answered: bool = True, in_time: bool = True
     ) -> None:
-        """The client gets this Close, and the API this goodbye.
+        """The client gets this Close, and the API this DELETE.
 
         :param code: of the Close frame that the client got; :data:`None`: without one
         :param told: the code that the API is told, if another
@@ -100,10 +100,10 @@ class WebSocketTestCase(SynchronousTestCase):
         self.gate.clock.advance(CLOSE_TIMEOUT)
         self.gate.turn()
         self.assertTrue(self.wire.over)
-        goodbye = self.gate.agent.last
-        self.assertEqual(goodbye.method, "DELETE")
-        self.assertEqual(goodbye.header("Ws-Closed-By"), by)
-        self.assertEqual(goodbye.header("Ws-Close-Code"), str(told or code))
+        delete = self.gate.agent.last
+        self.assertEqual(delete.method, "DELETE")
+        self.assertEqual(delete.header("Ws-Closed-By"), by)
+        self.assertEqual(delete.header("Ws-Close-Code"), str(told or code))
 
 
 class MessageTests(WebSocketTestCase):
@@ -185,7 +185,7 @@ class FloodTests(WebSocketTestCase):
         self.assert_closed(1008, "protocol", answered=False, in_time=False)
 
     def test_pongs(self) -> None:
-        """Pongs that nobody asked for are no better."""
+        """Unsolicited pongs count like pings."""
         self.wire.deliver(frame(PONG) * FREE_CONTROLS)
         self.assertEqual(self.frames(), [])
         self.wire.deliver(frame(PONG, b"!") * 2)
@@ -228,7 +228,7 @@ class FloodTests(WebSocketTestCase):
         self.assertEqual(self.frames()[-1].opcode, CLOSE)
 
     def test_not_reading_saves_only_so_many(self) -> None:
-        """Whoever brings a pause about does not earn a flood."""
+        """A client that causes a pause may not send a flood after it."""
         self.wire.deliver(frame(BINARY, b"x" * 900) * 4)
         self.wire.deliver(frame(PING) * (MAX_SAVED + FREE_CONTROLS + 1))
         self.gate.clock.advance(25)
@@ -238,7 +238,7 @@ class FloodTests(WebSocketTestCase):
         self.assertEqual(self.frames()[-1].payload[:2], close_payload(1008))
 
     def test_messages_after_our_close(self) -> None:
-        """Some were on their way. Of whoever goes on for long, little is read at a time, until the closing's limit."""
+        """Some were on their way. A client that sends many is read slowly, until the close timeout."""
         self.gate.ask("DELETE", f"/{self.gate.key}?code=4000")
         self.assertEqual([each.opcode for each in self.frames()], [CLOSE])
         self.wire.deliver(frame(BINARY, b"") * (FREE_LATE - 1))
@@ -294,7 +294,7 @@ class FragmentTests(WebSocketTestCase):
         self.assertIsNone(self.gate.agent.last.header("Ws-Undelivered"))
 
     def test_many_fragments_of_some_size(self) -> None:
-        """As many as there may be bytes; and each message begins to count anew."""
+        """As many as there may be bytes; and each message is counted by itself."""
         part = b"a" * MEAN_FRAGMENT
         count = FREE_FRAGMENTS + 1
         self.gate = Gate(None, **self.settings | {"WS_MAX_MESSAGE": "10000", "WS_MAX_BUFFER": "20000"})
@@ -345,7 +345,7 @@ class FragmentTests(WebSocketTestCase):
         self.assertEqual((parts.used, len(self.puts)), (0, 1))
 
     def test_too_many_parts_in_all(self) -> None:
-        """The message that began first has to go, with 1008: whoever is honest is done before."""
+        """The client whose message began first is closed with 1008, as an honest client is done before."""
         self.gate.budgets.partial.limit = 2500
         self.gate.agent.react = lambda call: call.answer()
         wires = [self.wire, self.gate.open_as(handshake_request()), self.gate.open_as(handshake_request())]
@@ -424,7 +424,7 @@ class PingTests(WebSocketTestCase):
             self.assertTrue(self.successResultOf(confirmed[2]))
 
     def test_a_dead_client(self) -> None:
-        """It is cut off, without a Close frame that nobody would read."""
+        """It is cut off, without a Close frame that it would not read."""
         connection = self.gate.connection
         self.gate.clock.advance(15)
         connection.check(self.gate.clock.seconds())
@@ -473,7 +473,7 @@ class FastPingTests(PingTests):
         self.assertEqual(self.puts, [("text", b"ab")])
 
     def test_against_the_rules(self) -> None:
-        """Not masked, in fragments, or with bits that nobody agreed on: Autobahn judges (RFC 6455 §5.1, §5.2, §5.5)."""
+        """Not masked, in fragments, or with reserved bits: Autobahn judges (RFC 6455 §5.1, §5.2, §5.5)."""
         for data in (b"\x8a\x04abcd", b"\x0a\x80abcd", b"\xca\x80abcd"):
             self.setUp()
             self.wire.deliver(data)
@@ -481,7 +481,7 @@ class FastPingTests(PingTests):
             self.assertEqual((last.opcode, last.payload[:2]), (CLOSE, close_payload(1002)), data)
 
     def test_no_ping_behind_a_close_frame(self) -> None:
-        """RFC 6455 §5.5.1 allows no more data, and nobody waits for a pong."""
+        """RFC 6455 §5.5.1 allows no more data, and no pong is awaited."""
         protocol = self.wire.protocol
         self.gate.ask("DELETE", f"/{self.gate.key}")
         self.assertEqual([found.opcode for found in self.frames()], [CLOSE])
@@ -626,7 +626,7 @@ class ProtocolErrorTests(WebSocketTestCase):
             self.assertEqual(self.puts, [])
 
     def test_1002_for_an_impossible_length(self) -> None:
-        """Nobody knows where such a frame ends, so the answer to the Close is not found; it is not waited for long."""
+        """The end of such a frame is unknown, so the answer to the Close is not found; the close timeout ends it."""
         self.wire.deliver(b"\x82\xff\x80\x00\x00\x00\x00\x00\x00\x00" + b"mask")
         self.assert_closed(1002, "protocol", in_time=False)
 

@@ -68,7 +68,7 @@ class OutputTests(SynchronousTestCase):
         self.assertFalse(self.output.paused)
 
     def test_a_transport_that_is_full_again_holds_the_rest_back(self) -> None:
-        """Nobody is told of room that is none."""
+        """Without room, ``drained`` is not called."""
         write = self.transport.write
 
         def fills(data: bytes) -> None:
@@ -149,7 +149,7 @@ class OutputTests(SynchronousTestCase):
         self.assertEqual(transport.value(), b"held reply")
 
     def test_frames_can_be_forgotten(self) -> None:
-        """The answer to a client's Close frame must not wait behind what nobody will read."""
+        """The answer to a client's Close frame must not wait behind frames that the client will not read."""
         self.output.write(b"a")
         self.output.pauseProducing()
         self.output.write(b"lost")
