@@ -21,6 +21,7 @@ from wsaas.errors import SettingsError
 from wsaas.logs import make_observer
 from wsaas.net import reactor as loop
 from wsaas.net.descriptors import raise_limit
+from wsaas.net.resolver import Resolver
 from wsaas.operations.garbage import settle
 from wsaas.operations.signals import Signals
 from wsaas.settings.advice import misnamed, warnings
@@ -139,6 +140,8 @@ def makeService(options: Options, environ: Mapping[str, str] | None = None, reac
     """
     if reactor is None:
         from twisted.internet import reactor  # noqa: PLC0415 - importing it installs it
+    # Before anybody asks it: DELETEs of an earlier life are sent while the service starts.
+    reactor.installNameResolver(Resolver(reactor))
     try:
         environ = os.environ if environ is None else environ
         given = options.given(environ)

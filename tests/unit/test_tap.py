@@ -25,6 +25,7 @@ from tests.unit.settings.test_read import UNUSABLE, shown_of
 from wsaas import __version__
 from wsaas.errors import SettingsError
 from wsaas.logs import LogSettings, make_observer
+from wsaas.net.resolver import Resolver
 from wsaas.operations.service import Gateway
 from wsaas.settings.advice import warnings
 from wsaas.settings.read import read_settings
@@ -208,6 +209,7 @@ class MakeServiceTests(TestCase):
 
     def setUp(self) -> None:
         self.patch(sys, "excepthook", sys.excepthook)
+        self.addCleanup(cast(Any, real_reactor).installNameResolver, cast(Any, real_reactor).nameResolver)
         self.events: list[LogEvent] = []
         observer = cast(ILogObserver, self.events.append)
         globalLogPublisher.addObserver(observer)
@@ -241,6 +243,12 @@ class MakeServiceTests(TestCase):
 
     async def _stopped(self, service: LoggedService) -> None:
         await service.stopService()
+
+    def test_names_are_looked_up_by_our_resolver(self) -> None:
+        """From the start on, when DELETEs of an earlier life are sent."""
+        machine = Machine()
+        self.make(API, reactor=machine)
+        self.assertIsInstance(machine.nameResolver, Resolver)
 
     def test_options_win(self) -> None:
         """Over the environment that is passed in."""
