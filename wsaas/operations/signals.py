@@ -1,4 +1,6 @@
-"""SIGTERM and SIGINT: the first one ends the process in an orderly way, the next one hurries it. SIGHUP: certificates.
+"""SIGTERM and SIGINT: the first one ends the process in an orderly way, the next one hurries it.
+
+SIGHUP: certificates are read anew. SIGUSR1: the log file is opened anew.
 
 Twisted installs a callable for each of them that stops the reactor, once; a second call would only log a traceback,
 since a reactor that stops cannot be stopped again.
@@ -22,6 +24,7 @@ class Signals:
     :param is_stopping: whether the end has begun, by a signal or otherwise
     :param hurry: called in the reactor's turn for each signal that comes when it has
     :param reload: called in the reactor's turn for each SIGHUP
+    :param reopen: called in the reactor's turn for each SIGUSR1
     :param ends_with_terminal: whether SIGHUP is left as it is in a process that has a terminal, which sends it when it
         is closed
     """
@@ -32,6 +35,7 @@ class Signals:
         is_stopping: Callable[[], bool],
         hurry: Callable[[], None],
         reload: Callable[[], None],
+        reopen: Callable[[], None],
         *,
         ends_with_terminal: bool,
     ) -> None:
@@ -39,6 +43,7 @@ class Signals:
         self._is_stopping = is_stopping
         self._hurry = hurry
         self._reload = reload
+        self._reopen = reopen
         self._ends_with_terminal = ends_with_terminal
         self._first: dict[int, Any] = {}
         self._came = False
@@ -52,7 +57,12 @@ class Signals:
                 signal.signal(number, self._caught)
         if not (self._ends_with_terminal and os.isatty(0)):
             # Also where it is ignored, as with nohup: that is for terminals, too.
-            self._first[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._hung_up) or signal.SIG_DFL
+            self._install(signal.SIGHUP, self._hung_up)
+        # Also where there is no file: who rotates logs may not know, and it would end the process.
+        self._install(signal.SIGUSR1, self._rotated)
+
+    def _install(self, number: int, catch: Callable[[int, FrameType | None], None]) -> None:
+        self._first[number] = signal.signal(number, catch) or signal.SIG_DFL
 
     def uninstall(self) -> None:
         """Put back what was installed before."""
@@ -70,3 +80,6 @@ class Signals:
 
     def _hung_up(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the arguments of all of them
         self._reactor.callFromThread(self._reload)
+
+    def _rotated(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the arguments of all of them
+        self._reactor.callFromThread(self._reopen)
