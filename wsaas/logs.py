@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from math import modf
 from time import time
-from typing import IO, Any
+from typing import Any, Protocol
 
 from twisted.logger import (
     ILogObserver,
@@ -151,6 +151,21 @@ class LeanLogger(Logger):
         self.observer(values)
 
 
+def line_form(settings: LogSettings) -> Callable[[LogEvent], str]:
+    """:returns: what makes a line of an event, as ``LOG_FORMAT`` has it"""
+    return format_json if settings.format == "json" else format_text
+
+
+class LineStream(Protocol):
+    """Where lines can be written: a text stream, or less than that."""
+
+    def write(self, text: str, /) -> object:
+        """Write a line."""
+
+    def flush(self) -> object:
+        """Let it not wait for the next one."""
+
+
 @implementer(ILogObserver)
 class LineObserver:
     """Writes events to a stream, one line each.
@@ -159,7 +174,7 @@ class LineObserver:
     :param form: formats an event as a line
     """
 
-    def __init__(self, stream: IO[str], form: Callable[[LogEvent], str]) -> None:
+    def __init__(self, stream: LineStream, form: Callable[[LogEvent], str]) -> None:
         self._stream = stream
         self._form = form
 
@@ -252,7 +267,7 @@ class LogLimit:
                 )
 
 
-def make_observer(settings: LogSettings, stream: IO[str] | None = None) -> ILogObserver:
+def make_observer(settings: LogSettings, stream: LineStream | None = None) -> ILogObserver:
     """Make the process's log observer.
 
     :param stream: where lines are written; standard output, as twistd has it, if not given
@@ -262,5 +277,5 @@ def make_observer(settings: LogSettings, stream: IO[str] | None = None) -> ILogO
     if level is LogLevel.info:
         for namespace in _CHATTY:
             predicate.setLogLevelForNamespace(namespace, LogLevel.warn)
-    form = format_json if settings.format == "json" else format_text
+    form = line_form(settings)
     return _Filter(LogLimit(LineObserver(sys.stdout if stream is None else stream, form)), predicate)

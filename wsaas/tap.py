@@ -10,18 +10,20 @@ from types import TracebackType
 from typing import Any
 
 from twisted.application.service import IServiceCollection, MultiService
+from twisted.internet.defer import Deferred
 from twisted.logger import ILogObserver, Logger
 from twisted.python import usage
 from twisted.python.components import Componentized
-from twisted.python.logfile import LogFile
 
 from wsaas import __version__
 from wsaas.assembly import build
 from wsaas.errors import SettingsError
-from wsaas.logs import make_observer
+from wsaas.logs import line_form, make_observer
 from wsaas.net import reactor as loop
 from wsaas.net.descriptors import raise_limit
+from wsaas.net.resolver import Resolver
 from wsaas.operations.garbage import settle
+from wsaas.operations.log_stream import LogFile, LogStream, StandardStream
 from wsaas.operations.signals import Signals
 from wsaas.settings.advice import misnamed, warnings
 from wsaas.settings.read import Settings, read_settings
@@ -92,12 +94,14 @@ class LoggedService(MultiService):
     """The top service; it sees to it that the process logs as it was told.
 
     :param observer: gets all events, those buffered since the start included; :data:`None` leaves it to twistd
+    :param stream: where the observer writes
     :param settle: called after the start; concerns the whole process
     """
 
-    def __init__(self, observer: ILogObserver | None, settle: Callable[[], None]) -> None:
+    def __init__(self, observer: ILogObserver | None, stream: LogStream | None, settle: Callable[[], None]) -> None:
         super().__init__()
         self._observer = observer
+        self._stream = stream
         self._settle = settle
 
     def setServiceParent(self, parent: IServiceCollection) -> None:
@@ -109,18 +113,39 @@ class LoggedService(MultiService):
     def startService(self) -> None:
         """Start everything."""
         super().startService()
+        if self._stream is not None:
+            self._stream.start()
         self._settle()
 
+    def stopService(self) -> Deferred[object]:
+        """Stop everything, the log last: it is waited for, as nobody is served any more."""
+        stopped: Deferred[object] = super().stopService()
+        return stopped.addBoth(self._finish)
 
-def _observer(options: Options, settings: Settings) -> ILogObserver | None:
-    """:returns: an observer that writes where twistd was told to"""
+    def _finish(self, result: object) -> object:
+        if self._stream is not None:
+            self._stream.finish()
+        return result
+
+
+def _stream(options: Options, settings: Settings) -> LogStream | None:
+    """:returns: where twistd was told to log; :data:`None` is its own business
+
+    :raises SettingsError: if it cannot be written there
+    """
     twistd: Mapping[str, Any] = options.parent or {}
     if twistd.get("syslog"):
         return None
     path = twistd.get("logfile")
     if path == "-" or (not path and twistd.get("nodaemon", True)):
-        return make_observer(settings.log)
-    return make_observer(settings.log, LogFile.fromFullPath(path or "twistd.log", rotateLength=None))
+        # Who was started without one has none, and may have somebody's socket under its number.
+        descriptor = os.open(os.devnull, os.O_WRONLY) if sys.stdout is None else sys.stdout.fileno()
+        return LogStream(StandardStream(descriptor), line_form(settings.log))
+    path = path or "twistd.log"
+    try:
+        return LogStream(LogFile(path), line_form(settings.log))
+    except OSError as error:
+        raise SettingsError("--logfile", path, f"a file that can be written ({error.strerror})") from error
 
 
 def _settle(reactor: Any, fast: bool, signals: Signals) -> None:
@@ -149,22 +174,27 @@ def makeService(options: Options, environ: Mapping[str, str] | None = None, reac
     """
     if reactor is None:
         from twisted.internet import reactor  # noqa: PLC0415 - importing it installs it
+    # Before anybody asks it: DELETEs of an earlier life are sent while the service starts.
+    reactor.installNameResolver(Resolver(reactor))
     try:
         environ = os.environ if environ is None else environ
         given = options.given(environ)
         settings = read_settings(given, demo=bool(options["demo"]))
         open_files = raise_limit()
         gateway = build(settings, reactor, open_files=open_files, environ=environ)
+        stream = _stream(options, settings)
     except SettingsError as error:
         sys.exit(f"wsaas: {error}")
     # A port that is taken shows only when twistd has the service listen; it removes its pid file and lets the
     # exception go up.
     sys.excepthook = _tell
     ends_with_terminal = not gateway.has_certificates
+    reopen = (lambda: None) if stream is None else stream.reopen
     signals = Signals(
-        reactor, lambda: gateway.stopping, gateway.hurry, gateway.reload, ends_with_terminal=ends_with_terminal
+        reactor, lambda: gateway.stopping, gateway.hurry, gateway.reload, reopen, ends_with_terminal=ends_with_terminal
     )
-    service = LoggedService(_observer(options, settings), partial(_settle, reactor, settings.fast, signals))
+    observer = None if stream is None else make_observer(settings.log, stream)
+    service = LoggedService(observer, stream, partial(_settle, reactor, settings.fast, signals))
     gateway.setServiceParent(service)
     for warning in warnings(settings, open_files) + misnamed(given):
         # Not warning=…: observers of old take an event with that member for one of Python's warnings.

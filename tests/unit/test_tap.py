@@ -26,6 +26,7 @@ from tests.unit.settings.test_read import UNUSABLE, shown_of
 from wsaas import __version__
 from wsaas.errors import SettingsError
 from wsaas.logs import LogSettings, make_observer
+from wsaas.net.resolver import Resolver
 from wsaas.operations.service import Gateway
 from wsaas.settings.advice import warnings
 from wsaas.settings.read import read_settings
@@ -200,7 +201,7 @@ class LoggedServiceTests(SynchronousTestCase):
         """twistd asks the application for it."""
         observer = make_observer(LogSettings("INFO", "text"), StringIO())
         application: Any = Application("wsaas")
-        LoggedService(observer, lambda: None).setServiceParent(application)
+        LoggedService(observer, None, lambda: None).setServiceParent(application)
         self.assertIs(application.getComponent(ILogObserver), observer)
 
     def test_the_collector_is_settled_after_the_start(self) -> None:
@@ -208,15 +209,39 @@ class LoggedServiceTests(SynchronousTestCase):
         events: list[str] = []
         child = Service()
         child.startService = lambda: events.append("started")  # type: ignore[method-assign]  # tells when
-        service = LoggedService(None, lambda: events.append("settled"))
+        service = LoggedService(None, None, lambda: events.append("settled"))
         child.setServiceParent(service)
         service.startService()
         self.assertEqual(events, ["started", "settled"])
 
+    def test_the_log_is_written_by_a_thread_while_it_runs(self) -> None:
+        """Begun after all that may fail in the start; in the end, it is waited for."""
+        done: list[str] = []
+
+        class Stream:
+            def start(self) -> None:
+                done.append("start")
+
+            def finish(self) -> None:
+                done.append("finish")
+
+        child = Service()
+        stopped: Deferred[None] = Deferred()
+        child.startService = lambda: done.append("started")  # type: ignore[method-assign]  # tells when
+        child.stopService = lambda: stopped  # type: ignore[method-assign]  # takes its time
+        service = LoggedService(None, cast(Any, Stream()), lambda: done.append("settled"))
+        child.setServiceParent(service)
+        service.startService()
+        self.assertEqual(done, ["started", "start", "settled"])
+        service.stopService()
+        self.assertEqual(len(done), 3)
+        stopped.callback(None)
+        self.assertEqual(done[3:], ["finish"])
+
     def test_without_an_observer_it_is_left_to_twistd(self) -> None:
         """As with --syslog."""
         application: Any = Application("wsaas")
-        service = LoggedService(None, lambda: None)
+        service = LoggedService(None, None, lambda: None)
         service.setServiceParent(application)
         self.assertIsNone(application.getComponent(ILogObserver))
         self.assertIs(service.parent, IServiceCollection(application))
@@ -224,7 +249,7 @@ class LoggedServiceTests(SynchronousTestCase):
     def test_under_another_service_it_changes_nothing(self) -> None:
         """Which is not who twistd asks."""
         parent = MultiService()
-        service = LoggedService(make_observer(LogSettings("INFO", "text"), StringIO()), lambda: None)
+        service = LoggedService(make_observer(LogSettings("INFO", "text"), StringIO()), None, lambda: None)
         service.setServiceParent(parent)
         self.assertEqual(list(parent), [service])
 
@@ -234,6 +259,7 @@ class MakeServiceTests(TestCase):
 
     def setUp(self) -> None:
         self.patch(sys, "excepthook", sys.excepthook)
+        self.addCleanup(cast(Any, real_reactor).installNameResolver, cast(Any, real_reactor).nameResolver)
         self.events: list[LogEvent] = []
         observer = cast(ILogObserver, self.events.append)
         globalLogPublisher.addObserver(observer)
@@ -267,6 +293,12 @@ class MakeServiceTests(TestCase):
 
     async def _stopped(self, service: LoggedService) -> None:
         await service.stopService()
+
+    def test_names_are_looked_up_by_our_resolver(self) -> None:
+        """From the start on, when DELETEs of an earlier life are sent."""
+        machine = Machine()
+        self.make(API, reactor=machine)
+        self.assertIsInstance(machine.nameResolver, Resolver)
 
     def test_options_win(self) -> None:
         """Over the environment that is passed in."""
@@ -318,16 +350,35 @@ class MakeServiceTests(TestCase):
     def test_in_the_foreground_it_logs_to_standard_output(self) -> None:
         """With --nodaemon, or a log file called ``-``."""
         for twistd in (None, {"nodaemon": True, "logfile": None}, {"nodaemon": False, "logfile": "-"}):
-            written = StringIO()
-            self.patch(sys, "stdout", written)
+            written = self.standard_output()
             self.say(self.make(API, twistd=twistd))
-            self.assertEqual(written.getvalue(), "1970-01-01T00:00:00.000Z INFO  x hello\n")
+            self.assertEqual(written.read_text(), "1970-01-01T00:00:00.000Z INFO  x hello\n")
+
+    def standard_output(self) -> Path:
+        """:returns: what standard output is for now"""
+        path = Path(self.mktemp())
+        stream = path.open("w", encoding="ascii")
+        self.addCleanup(stream.close)
+        self.patch(sys, "stdout", stream)
+        return path
+
+    def test_without_standard_output(self) -> None:
+        """It logs nowhere, least of all to whoever has got that descriptor."""
+        self.patch(sys, "stdout", None)
+        self.say(self.make(API))
 
     def test_to_a_file_as_twistd_was_told(self) -> None:
         """With --logfile; in the form of LOG_FORMAT."""
         path = Path(self.mktemp()).absolute()
         self.say(self.make({**API, "LOG_FORMAT": "json"}, twistd={"nodaemon": True, "logfile": str(path)}))
         self.assertEqual(json.loads(path.read_text())["message"], "hello")
+
+    def test_a_file_that_cannot_be_written(self) -> None:
+        """Is one line, as with settings."""
+        path = "/proc/none/x.log"
+        stop = self.assertRaises(SystemExit, self.make, API, twistd={"nodaemon": True, "logfile": path})
+        said = f"wsaas: --logfile: {path!r} cannot be used; allowed: a file that can be written"
+        self.assertEqual(stop.code, f"{said} (No such file or directory)")
 
     def test_as_a_daemon_to_twistds_own_file(self) -> None:
         """twistd.log in its folder, which is the current one when it asks."""
@@ -345,10 +396,9 @@ class MakeServiceTests(TestCase):
 
     def test_a_quiet_level(self) -> None:
         """``LOG_LEVEL`` is the observer's."""
-        written = StringIO()
-        self.patch(sys, "stdout", written)
+        written = self.standard_output()
         self.say(self.make({**API, "LOG_LEVEL": "ERROR"}))
-        self.assertEqual(written.getvalue(), "")
+        self.assertEqual(written.read_text(), "")
 
     def test_a_port_in_use_is_one_line(self) -> None:
         """It shows only when twistd has the service listen, which lets the exception go up."""

@@ -1,5 +1,7 @@
 """Signals: the first SIGTERM or SIGINT stops the process in good order, the next one hurries it; SIGHUP reloads.
 
+SIGUSR1 opens the log file again.
+
 Twisted installs a callable for SIGTERM and SIGINT that stops the reactor. A second call would only log a traceback, as
 a reactor that is stopping cannot be stopped again.
 """
@@ -22,6 +24,7 @@ class Signals:
     :param is_stopping: tells whether the process is stopping, because of a signal or otherwise
     :param hurry: called in the reactor's thread for each further SIGTERM or SIGINT
     :param reload: called in the reactor's thread for each SIGHUP
+    :param reopen: called in the reactor's thread for each SIGUSR1
     :param ends_with_terminal: leave SIGHUP alone if the process has a terminal, which sends it when it is closed
     """
 
@@ -31,6 +34,7 @@ class Signals:
         is_stopping: Callable[[], bool],
         hurry: Callable[[], None],
         reload: Callable[[], None],
+        reopen: Callable[[], None],
         *,
         ends_with_terminal: bool,
     ) -> None:
@@ -38,6 +42,7 @@ class Signals:
         self._is_stopping = is_stopping
         self._hurry = hurry
         self._reload = reload
+        self._reopen = reopen
         self._ends_with_terminal = ends_with_terminal
         self._first: dict[int, Any] = {}
         self._came = False
@@ -51,7 +56,12 @@ class Signals:
                 signal.signal(number, self._caught)
         if not (self._ends_with_terminal and os.isatty(0)):
             # Even if SIGHUP is ignored, as under nohup: that, too, is about terminals.
-            self._first[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._hung_up) or signal.SIG_DFL
+            self._install(signal.SIGHUP, self._hung_up)
+        # Also without a log file: otherwise the signal would end the process.
+        self._install(signal.SIGUSR1, self._rotated)
+
+    def _install(self, number: int, catch: Callable[[int, FrameType | None], None]) -> None:
+        self._first[number] = signal.signal(number, catch) or signal.SIG_DFL
 
     def uninstall(self) -> None:
         """Restore the previous handlers."""
@@ -69,3 +79,6 @@ class Signals:
 
     def _hung_up(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature of signal handlers
         self._reactor.callFromThread(self._reload)
+
+    def _rotated(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the arguments of all of them
+        self._reactor.callFromThread(self._reopen)

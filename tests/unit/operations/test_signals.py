@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: once in good order, twice in a hurry. SIGHUP: certificates are reloaded."""
+"""SIGTERM and SIGINT: once in good order, twice in a hurry. SIGHUP reloads; SIGUSR1 opens the log file again."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class SignalsTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Install something that does not end the tests."""
         self.first = FirstComes()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
             signal.signal(number, self.first)
         self.clock = MemoryReactorClock()
@@ -49,6 +49,7 @@ class SignalsTests(SynchronousTestCase):
         self.later: list[Any] = []
         self.hurries = 0
         self.reloads = 0
+        self.reopened = 0
         self.terminal = False
         self.patch(os, "isatty", lambda _: self.terminal)
         self.stopping = False
@@ -58,12 +59,21 @@ class SignalsTests(SynchronousTestCase):
     def make(self, *, ends_with_terminal: bool) -> Signals:
         """:returns: what is tested"""
         return Signals(
-            self.clock, lambda: self.stopping, self.hurry, self.reload, ends_with_terminal=ends_with_terminal
+            self.clock,
+            lambda: self.stopping,
+            self.hurry,
+            self.reload,
+            self.reopen,
+            ends_with_terminal=ends_with_terminal,
         )
 
     def reload(self) -> None:
         """Count."""
         self.reloads += 1
+
+    def reopen(self) -> None:
+        """Count."""
+        self.reopened += 1
 
     def from_thread(self, call: Any, *arguments: Any, **keywords: Any) -> None:
         """Keep a call for the next turn."""
@@ -117,6 +127,20 @@ class SignalsTests(SynchronousTestCase):
             self.assertEqual((self.reloads, self.hurries, self.first.numbers), (2, 0, []))
             self.signals.uninstall()
             self.assertEqual(signal.getsignal(signal.SIGHUP), before)
+
+    def test_reopen(self) -> None:
+        """For each SIGUSR1, in the reactor's turn, whatever it did before; with a terminal, too."""
+        for before, self.terminal in ((signal.SIG_DFL, True), (signal.SIG_IGN, False)):
+            self.reopened = 0
+            signal.signal(signal.SIGUSR1, before)
+            self.signals.install()
+            signal.raise_signal(signal.SIGUSR1)
+            signal.raise_signal(signal.SIGUSR1)
+            self.assertEqual(self.reopened, 0)
+            self.turn()
+            self.assertEqual((self.reopened, self.reloads, self.hurries, self.first.numbers), (2, 0, 0, []))
+            self.signals.uninstall()
+            self.assertEqual(signal.getsignal(signal.SIGUSR1), before)
 
     def test_a_terminal_that_is_closed(self) -> None:
         """Ends what has nothing to reload, as it does by itself."""
