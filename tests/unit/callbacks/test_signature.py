@@ -223,7 +223,7 @@ class CallbackTests(SynchronousTestCase):
         gate = self.gate()
         end = End(Close(1006), ClosedBy.CRASH)
         debt = Debt(gate.last_identity, b"/chat", "192.0.2.1", "user=7", end, 3, gate.clock.seconds())
-        gate.goodbyes.repay([debt])
+        gate.disconnects.resume([debt])
         gate.clock.advance(2)
         self.assertEqual((gate.agent.last.method, gate.agent.last.header("Ws-Closed-By")), ("DELETE", "crash"))
         self.check(gate.agent.last)

@@ -158,7 +158,7 @@ class GatewayTestCase(SynchronousTestCase):
             check_every,
             drain,
             before=[before or self.note("before")],
-            hurry=self.gate.goodbyes.hurry,
+            hurry=self.gate.disconnects.hurry,
             after=[after or self.note("after")],
             write=write or self.note("written"),
             notifier=notifier,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from wsaas.net.http1.parser import AnswerParser, Fields
+from wsaas.net.http1.headers import AnswerHeaders
+from wsaas.net.http1.parser import AnswerParser
 
 #: How many heads are remembered, and how long one may be.
 _MAX_REMEMBERED, _MAX_HEAD = 256, 1024
@@ -20,12 +21,14 @@ class KnownHead(NamedTuple):
     """What the head of a complete answer says, after which the connection is kept.
 
     :param status: the HTTP status
-    :param fields: its header fields
+    :param version: of HTTP
+    :param headers: its header fields
     :param length: bytes of the body
     """
 
     status: int
-    fields: Fields
+    version: tuple[bytes, int, int]
+    headers: AnswerHeaders
     length: int
 
 
@@ -73,4 +76,4 @@ class KnownAnswers:
                 self._paused = _PAUSE
             self._known.clear()
             self._hits = 0
-        self._known[data[:end]] = KnownHead(parser.status, parser.fields, length)
+        self._known[data[:end]] = KnownHead(parser.status, parser.version, parser.headers, length)

@@ -7,13 +7,13 @@ bound. Its callbacks only collect; nobody is told anything before ``feed_data`` 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from httptools import HttpParserError, HttpResponseParser
 from twisted.web._newclient import ParseError  # what Agent fails with; twisted.web.client does not export it
 
 from wsaas.errors import Unusable
+from wsaas.net.http1.headers import AnswerHeaders
 
 #: Bytes of an answer's head, of everything before the answer, and of its trailers.
 MAX_HEAD = 1 << 16
@@ -36,39 +36,6 @@ class MalformedAnswer(ParseError):
 
     def __str__(self) -> str:
         return self.reason
-
-
-class Fields:
-    """The header fields of an answer, read as one reads :class:`twisted.web.http_headers.Headers`.
-
-    Making a real one costs more than parsing the answer.
-
-    :param fields: names and values as they came
-    """
-
-    __slots__ = ("_by_name", "_fields")
-
-    def __init__(self, fields: list[tuple[bytes, bytes]]) -> None:
-        self._fields = fields
-        #: Made when first asked.
-        self._by_name: dict[bytes, list[bytes]] | None = None
-
-    def getRawHeaders(self, name: bytes, default: Sequence[bytes] = ()) -> Sequence[bytes]:
-        """:returns: the values of all fields of this name, in any case, in order; else the default"""
-        by_name = self._by_name
-        if by_name is None:
-            by_name = self._by_name = {}
-            for key, value in self._fields:
-                by_name.setdefault(key.lower(), []).append(value.strip(b" \t"))
-        return by_name.get(name.lower(), default)
-
-    def hasHeader(self, name: bytes) -> bool:
-        """:returns: whether there is such a field"""
-        return bool(self.getRawHeaders(name))
-
-    def pairs(self) -> list[tuple[bytes, bytes]]:
-        """:returns: names and values, in order"""
-        return [(name, value.strip(b" \t")) for name, value in self._fields]
 
 
 class _Stop(Exception):
@@ -138,9 +105,9 @@ class AnswerParser:
         return None if self._chunked else self._size
 
     @property
-    def fields(self) -> Fields:
-        """The answer's header fields."""
-        return Fields(self._fields)
+    def headers(self) -> AnswerHeaders:
+        """The answer's header fields, but for those about the connection."""
+        return AnswerHeaders(self._fields)
 
     @property
     def version(self) -> tuple[bytes, int, int]:
@@ -148,13 +115,12 @@ class AnswerParser:
         major, minor = self._parser.get_http_version().split(".")
         return b"HTTP", int(major), int(minor)
 
-    def take(self) -> list[bytes]:
-        """:returns: what has come of its body since this was last called"""
-        parts, self._parts = self._parts, []
-        return parts
+    def _values(self, name: bytes) -> list[bytes]:
+        """:returns: the values of a field, of those about the connection, too"""
+        return [value.strip(b" \t") for key, value in self._fields if key.lower() == name]
 
     def body(self) -> bytes:
-        """:returns: all of its body, if :meth:`take` was not called"""
+        """:returns: all of its body"""
         parts = self._parts
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
@@ -195,8 +161,7 @@ class AnswerParser:
         :returns: whether that was the end of the answer (RFC 9112 §6.3, rule 8)
         """
         if self.status and not self.complete:
-            fields = self.fields
-            framed = fields.hasHeader(b"content-length") or fields.hasHeader(b"transfer-encoding")
+            framed = self._values(b"content-length") or self._values(b"transfer-encoding")
             self.complete = self.open_ended = not framed
         return self.complete
 
@@ -234,7 +199,7 @@ class AnswerParser:
         """A chunk begins."""
         if not self._chunked:
             self._chunked = True
-            codings = self.fields.getRawHeaders(b"transfer-encoding")
+            codings = self._values(b"transfer-encoding")
             if len(codings) != 1 or codings[0].lower() != b"chunked":
                 self._stop(MalformedAnswer("a transfer coding other than chunked"))
 
@@ -256,9 +221,8 @@ class AnswerParser:
 
     def _is_framed(self) -> bool:
         """:returns: whether the head of an answer without a body speaks of one, which may follow all the same"""
-        fields = self.fields
-        length = fields.getRawHeaders(b"content-length", (b"0",))[0]
-        return length.strip(b"0") != b"" or fields.hasHeader(b"transfer-encoding")
+        lengths = self._values(b"content-length")
+        return any(length.strip(b"0") for length in lengths) or bool(self._values(b"transfer-encoding"))
 
     def _stop(self, fault: Exception) -> None:
         self._fault = fault
