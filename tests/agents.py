@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet import error as errors
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IConsumer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
@@ -15,7 +16,6 @@ from twisted.web.client import Agent, ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import IResponse
 
-from wsaas.callbacks.client import Content
 from wsaas.net.client_tls import ApiTrust
 from wsaas.net.http1.agent import PersistentAgent
 from wsaas.net.http1.headers import EncodedHeaders
@@ -115,6 +115,18 @@ class Collected(Protocol):
         self.reason = reason
 
 
+class Content:
+    """A request's body as the gateway's client has it."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+        self.length = len(content)
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        consumer.write(self.content)
+        return succeed(None)
+
+
 class Ours:
     """The gateway's agent, asked as the gateway asks it: with headers and a body that are ready for the wire."""
 
@@ -130,7 +142,7 @@ class Ours:
     def ask(self, method: bytes, body: bytes | None, fields: Sequence[tuple[bytes, bytes]] = ()) -> Deferred[Any]:
         """:returns: fires with status, header fields and body"""
         headers = EncodedHeaders(b"".join(b"%b: %b\r\n" % field for field in fields))
-        producer = None if body is None else Content(body)
+        producer: Any = None if body is None else Content(body)
         answer: Deferred[Any] = self.agent.request(method, URI, headers, producer)
         return answer.addCallback(self._read)
 

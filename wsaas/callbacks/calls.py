@@ -85,7 +85,7 @@ class ApiCalls:
         self._api = api
         self._identity = identity
         self._protocols = handshake.protocols
-        #: Who waits for the answer to the PUT on its way, and when that began.
+        #: What waits for the answer to the PUT under way, and when that began.
         self._waiter: Waiter | None = None
         self._began = 0.0
         #: What all of them have in common, ready for the wire but for the call's number.
@@ -99,7 +99,7 @@ class ApiCalls:
         """POST: a client asks to connect."""
         try:
             asking = self._ask()
-        except Exception:  # noqa: BLE001 - who waits for the answer tells of it
+        except Exception:  # noqa: BLE001 - the caller tells of it
             return fail()
         return asking.addCallback(self._granted)
 
@@ -168,10 +168,10 @@ class ApiCalls:
         head = self._head_for(b"PUT", b"%d" % number, state, api.content_types[message.binary], payload)
         self._began = api.now
         client = api.client
-        client.put(client.uri, payload, headers=EncodedHeaders(head)).addBoth(self._put_done)
+        client.put(client.uri, payload, headers=EncodedHeaders(head), done=self._put_done)
 
     def _not_put(self, failure: Failure) -> None:
-        """There was no slot, and none is held."""
+        """Pass on that there was no slot; none is held."""
         waiter, self._waiter = self._waiter, None
         assert waiter is not None  # noqa: S101 - for the type checker
         # The time for further attempts begins now.

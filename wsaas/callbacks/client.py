@@ -7,6 +7,7 @@ redirects a way around ``API_URI``, and to parse the URL at every call a waste.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -25,34 +26,75 @@ from wsaas.counts import Attempts, attempts
 from wsaas.errors import CallbackFailed, NoAnswer, TimedOut, Unusable
 from wsaas.net.http1.messages import Answer
 
+#: Takes the outcome of a call.
+Done = Callable[[Answer | Failure], object]
 #: How a complete body ends. PotentialDataLoss: where the connection did, as HTTP/1.0 and PHP's built-in server do it.
 _COMPLETE = (ResponseDone, PotentialDataLoss)
 
 
-@implementer(IBodyProducer)
-class Content:
-    """A request's whole body.
+@implementer(IBodyProducer, IProtocol)
+class _Call:
+    """A call that has no outcome yet: what goes out with it, what comes in, and by when.
 
-    :param content: its bytes, which are bounded by ``WS_MAX_MESSAGE``
+    To the Agent it is the producer of the request's body, with its ``content`` ready for an Agent that sends a request
+    in one piece; to the response it is the protocol that takes the answer's body, bounded while it arrives.
+
+    :param client: makes it
+    :param counted: where its outcome is counted
+    :param content: the request's body, which is bounded by ``WS_MAX_MESSAGE``; :data:`None` for none at all
+    :param done: called with the outcome
     """
 
-    __slots__ = ("_content", "length", "started")
+    __slots__ = (
+        "_client",
+        "_done",
+        "_length",
+        "_parts",
+        "_response",
+        "_rest",
+        "_transport",
+        "answering",
+        "began",
+        "content",
+        "counted",
+        "expired",
+        "outcome",
+        "started",
+        "timer",
+    )
 
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-        self.length = len(content)
-        #: Whether an Agent took it, so that the API may have it unless the Agent says otherwise.
-        self.started = False
+    def __init__(self, client: ApiClient, counted: Attempts, content: bytes | None, done: Done | None) -> None:
+        self._client = client
+        self.counted = counted
+        self.content = content
+        self._done = done
+        #: What the Agent returned.
+        self.answering: Deferred[Any] | None = None
+        #: Whether an Agent had the body produced. One that takes the content as it is says itself what it has sent.
+        self.started = self.expired = False
+        #: Its own, if its time limit is another than that of most.
+        self.timer: IDelayedCall | None = None
+        #: In the end.
+        self.outcome: Answer | CallbackFailed | None = None
+        self._response: IResponse | None = None
+        self._transport: Any = None
+        self._parts: list[bytes] | None = None
+        self._length = 0
+        #: Fires when the rest of the body has come, if it did not come with the head.
+        self._rest: Deferred[Answer] | None = None
+        self.began = client.clock.seconds()
+
+    # The request's body
 
     @property
-    def content(self) -> bytes:
-        """All of it, for an Agent that sends a request in one piece."""
-        self.started = True
-        return self._content
+    def length(self) -> int:
+        """Bytes of the request's body."""
+        return len(self.content or b"")
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        """Write all of it."""
-        consumer.write(self.content)
+        """Write all of the request's body."""
+        self.started = True
+        consumer.write(self.content or b"")
         return succeed(None)
 
     def stopProducing(self) -> None:
@@ -60,142 +102,84 @@ class Content:
 
     pauseProducing = resumeProducing = stopProducing
 
-
-@implementer(IProtocol)
-class _Call:
-    """A call that has no outcome yet: its time limit, and the body of its answer, bounded while it arrives.
-
-    :param client: makes it
-    :param counted: where its outcome is counted
-    :param body: of the request
-    """
-
-    __slots__ = (
-        "_answering",
-        "_body",
-        "_client",
-        "_counted",
-        "_length",
-        "_outcome",
-        "_parts",
-        "_response",
-        "_rest",
-        "_transport",
-        "began",
-        "deadline",
-        "expired",
-        "timer",
-    )
-
-    def __init__(self, client: ApiClient, counted: Attempts, body: Content | None) -> None:
-        self._client = client
-        self._counted = counted
-        self._body = body
-        self._answering: Deferred[Any] | None = None
-        self._response: IResponse | None = None
-        self._transport: Any = None
-        self._parts: list[bytes] = []
-        self._length = 0
-        #: Fires when the rest of the body has come, if it did not come with the head.
-        self._rest: Deferred[Answer] | None = None
-        self._outcome: Answer | CallbackFailed | None = None
-        self.began = client.clock.seconds()
-        self.deadline = 0.0
-        self.expired = False
-        #: Its own, if its time limit is another than that of most.
-        self.timer: IDelayedCall | None = None
-
-    @property
-    def over(self) -> bool:
-        """Whether it has its outcome."""
-        return self._outcome is not None
-
-    def begin(self, answering: Deferred[IResponse]) -> Deferred[Answer]:
-        """Wait for the answer.
-
-        :param answering: what the Agent returned
-        :returns: fires with it
-        """
-        self._answering = answering
-        return answering.addCallbacks(self._read, self._failed)
-
     # The answer
 
-    def _read(self, response: IResponse) -> Answer | Deferred[Answer] | Failure:
+    def read(self, response: IResponse) -> Any:
+        """Its head has come.
+
+        :returns: the outcome, or fires with it; nothing if it was told already
+        """
         self._response = response
         try:
             response.deliverBody(self)
         except Exception:  # noqa: BLE001 - whatever it is, there will be no answer
-            return self._failed(Failure())
-        outcome = self._outcome
+            return self.failed(Failure())
+        outcome = self.outcome
         if outcome is None:
-            self._rest = Deferred(lambda _: self._stop(NoAnswer("the call was cancelled")))
-            return self._rest
-        return Failure(outcome) if isinstance(outcome, CallbackFailed) else outcome
+            rest: Deferred[Answer] = Deferred(lambda _: self._stop(NoAnswer("the call was cancelled")))
+            self._rest = rest
+            return rest if self._done is None else rest.addBoth(self._done)
+        result = Failure(outcome) if isinstance(outcome, CallbackFailed) else outcome
+        return result if self._done is None else self._done(result)
 
-    def _failed(self, failure: Failure) -> Failure:
-        error = why(failure, self.expired, self._body is None or self._body.started)
-        self._end(error)
-        return Failure(error)
+    def failed(self, failure: Failure) -> Any:
+        """There is no answer."""
+        error = why(failure, self.expired, self.content is None or self.started)
+        self._client.ended(self, error)
+        return Failure(error) if self._done is None else self._done(Failure(error))
 
     def makeConnection(self, transport: Any) -> None:
-        """The body is about to be delivered."""
+        """The answer's body is about to be delivered."""
         self._transport = transport
 
     def connectionMade(self) -> None:
         """No-op: a part of the interface."""
 
     def dataReceived(self, data: bytes) -> None:
-        """A part of the body came."""
+        """A part of the answer's body came."""
         self._length += len(data)
         if self._length > self._client.max_body:
             self._stop(Unusable(f"the answer's body is longer than {self._client.max_body} bytes"))
-        elif self._outcome is None:
+        elif self._parts is None:
+            self._parts = [data]
+        else:
             self._parts.append(data)
 
     def connectionLost(self, reason: Failure) -> None:
-        """The body is over."""
-        if self._outcome is not None:
+        """The answer's body is over."""
+        if self.outcome is not None:
             return
+        response: Any = self._response
+        outcome: Answer | CallbackFailed
         if isinstance(reason.value, _COMPLETE):
-            response: Any = self._response
-            self._end(Answer(response.code, response.headers, b"".join(self._parts)))
+            outcome = Answer(response.code, response.headers, b"".join(self._parts) if self._parts else b"")
         else:
-            self._end(NoAnswer(f"the answer was cut short: {reason.getErrorMessage()}"))
+            outcome = NoAnswer(f"the answer was cut short: {reason.getErrorMessage()}")
+        self._client.ended(self, outcome)
+        if self._rest is not None:
+            self._rest.callback(outcome if isinstance(outcome, Answer) else Failure(outcome))
 
-    # The end
+    # The end before the end
 
     def expire(self) -> None:
         """Its time is over."""
         self.timer = None
         self.expired = True
         if self._response is None:
-            assert self._answering is not None  # noqa: S101 - for the type checker
-            self._answering.cancel()
+            assert self.answering is not None  # noqa: S101 - for the type checker
+            self.answering.cancel()
         else:
             self._stop(TimedOut("no complete answer in time"))
 
     def _stop(self, error: CallbackFailed) -> None:
         """Give up, and the connection too: what still comes must not be taken for another answer."""
-        if self._outcome is None:
-            self._outcome = error
-            self._parts.clear()
-            self._transport.loseConnection()
-            self._end(error)
-
-    def _end(self, outcome: Answer | CallbackFailed) -> None:
-        self._outcome = outcome
-        client, rest = self._client, self._rest
-        client.forget(self)
-        seconds = client.clock.seconds() - self.began
-        if isinstance(outcome, CallbackFailed):
-            self._counted.failed(outcome, seconds)
-            if rest is not None:
-                rest.errback(outcome)
-        else:
-            self._counted.answered(outcome.status, seconds)
-            if rest is not None:
-                rest.callback(outcome)
+        if self.outcome is not None:
+            return
+        self._client.ended(self, error)
+        self._parts = None
+        self._transport.loseConnection()
+        if self._rest is not None:
+            self._rest.callback(Failure(error))
 
 
 class ApiClient(HTTPClient):
@@ -227,7 +211,7 @@ class ApiClient(HTTPClient):
         def post(self, url: str, data: bytes, *, headers: Headers, timeout: float | None = None) -> Deferred[Answer]:  # type: ignore[override]
             """Make a POST."""
 
-        def put(self, url: str, data: bytes, *, headers: Headers) -> Deferred[Answer]:  # type: ignore[override]
+        def put(self, url: str, data: bytes, *, headers: Headers, done: Done | None = None) -> Deferred[Any]:  # type: ignore[override]
             """Make a PUT."""
 
         def delete(self, url: str, *, headers: Headers) -> Deferred[Answer]:  # type: ignore[override]
@@ -241,54 +225,64 @@ class ApiClient(HTTPClient):
         headers: Headers | None = None,
         data: bytes | None = None,
         timeout: float | None = None,
-        **_unused: Any,
-    ) -> Deferred[Answer]:
+        done: Done | None = None,
+        _stacklevel: int = 0,
+    ) -> Deferred[Any]:
         """Make one call.
 
         :param data: the body; :data:`None` for none at all
         :param timeout: seconds, if other than those of the client
-        :returns: fires with the complete answer; to cancel it gives the call up
+        :param done: called with the outcome, for less than a callback of the Deferred costs, which then fires with
+            what this returns
+        :returns: fires with the complete :class:`~wsaas.net.http1.messages.Answer`; to cancel it gives the call up
         :raises NotSent: if the API cannot have seen it
         :raises NoAnswer: if no complete answer came, or not in time (:class:`~wsaas.errors.TimedOut`)
         :raises Unusable: if what came is no HTTP, or too long
         """
-        body = None if data is None else Content(data)
-        call = _Call(self, self.attempts[method], body)
+        call = _Call(self, self.attempts[method], data, done)
         if timeout is None or timeout == self._timeout:
-            call.deadline = call.began + self._timeout
             self._open[call] = None
             if self._timer is None:
                 self._timer = self.clock.callLater(self._timeout, self._expire)
         else:
             call.timer = self.clock.callLater(timeout, call.expire)
         try:
-            answering = self._agent.request(method.encode("ascii"), url.encode("ascii"), headers, body)
+            answering = self._agent.request(
+                method.encode("ascii"), url.encode("ascii"), headers, None if data is None else call
+            )
         except Exception:  # noqa: BLE001 - whatever it is, there will be no answer
             answering = fail()
-        return call.begin(answering)
+        call.answering = answering
+        return answering.addCallbacks(call.read, call.failed)
 
-    def forget(self, call: _Call) -> None:
-        """A call is over."""
-        if call.timer is not None:
+    def ended(self, call: _Call, outcome: Answer | CallbackFailed) -> None:
+        """A call has its outcome: count it, and wait for it no longer."""
+        call.outcome = outcome
+        if call.timer is None:
+            self._open.pop(call, None)
+            if not self._open and self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+        else:
             call.timer.cancel()
             call.timer = None
-            return
-        self._open.pop(call, None)
-        if not self._open and self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        seconds = self.clock.seconds() - call.began
+        if isinstance(outcome, Answer):
+            call.counted.answered(outcome.status, seconds)
+        else:
+            call.counted.failed(outcome, seconds)
 
     def _expire(self) -> None:
         self._timer = None
         now = self.clock.seconds()
-        expired = list(takewhile(lambda call: call.deadline <= now, self._open))
+        expired = list(takewhile(lambda call: call.began + self._timeout <= now, self._open))
         for call in expired:
             del self._open[call]
         # Before anything is told: who waits for one of them may make another call at once, which must not be taken for
         # the first to end.
         if self._open:
-            self._timer = self.clock.callLater(next(iter(self._open)).deadline - now, self._expire)
+            self._timer = self.clock.callLater(next(iter(self._open)).began + self._timeout - now, self._expire)
         for call in expired:
             # One of them may have cancelled another.
-            if not call.over:
+            if call.outcome is None:
                 call.expire()

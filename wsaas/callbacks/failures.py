@@ -10,12 +10,13 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
 from twisted.python.failure import Failure
 from twisted.web._newclient import ParseError  # what is no HTTP; twisted.web.client does not export it
+from twisted.web.client import ResponseFailed, ResponseNeverReceived
 
 from wsaas.errors import CallbackFailed, NoAnswer, NotSent, NotVerified, TimedOut, Unusable
 from wsaas.net.client_tls import NoHandshake, Untrusted
 
 #: How an API says that it does not accept our certificate, or that there is none. With TLS 1.3 it does so when a
-#: request may be on its way, which then nobody reads (RFC 8446 §4.4.2.4).
+#: request may be on its way, which then is not read (RFC 8446 §4.4.2.4).
 _OURS_REFUSED = re.compile(
     "alert (bad certificate|unsupported certificate|certificate (required|revoked|expired|unknown)|unknown ca)"
 )
@@ -42,10 +43,10 @@ def _words(causes: list[Failure]) -> str:
 
 
 def why(failure: Failure, timed_out: bool, started: bool) -> CallbackFailed:
-    """Sort out what an Agent may fail with.
+    """Tell from what an Agent failed with whether the API can have seen a call.
 
     :param timed_out: whether it was cancelled because its time was over
-    :param started: whether the Agent began to send the request, as far as is known
+    :param started: whether the Agent is known to have begun to send the request
     :returns: the error that says what the API can have seen
     """
     error = failure.value
@@ -60,6 +61,8 @@ def why(failure: Failure, timed_out: bool, started: bool) -> CallbackFailed:
     unshaken = next((cause for cause in causes if _is_handshake(cause.value)), None)
     if unshaken is not None:
         return NotSent(f"no TLS with the API: {unshaken.getErrorMessage()}")
+    # These say that it was sent, also where an Agent took the body in one piece.
+    started = started or failure.check(ResponseNeverReceived, ResponseFailed) is not None
     if failure.check(ConnectError, DNSLookupError, ConnectingCancelledError) or not started:
         return NotSent("no connection to the API in time" if timed_out else f"no connection to the API: {said}")
     if timed_out or failure.check(CancelledError):

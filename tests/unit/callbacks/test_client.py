@@ -8,10 +8,11 @@ from OpenSSL.SSL import Error as TLSError
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost, DNSLookupError
+from twisted.internet.interfaces import IProtocol
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.client import Agent, ResponseNeverReceived
+from twisted.web.client import Agent, ResponseDone, ResponseNeverReceived
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer
 from zope.interface.verify import verifyObject
@@ -20,7 +21,7 @@ from tests import calls
 from tests.calls import MAX_BODY, TIMEOUT, URI
 from tests.gate import ApiCall, FakeAgent
 from tests.memory_api import answer_bytes, read_requests
-from wsaas.callbacks.client import ApiClient, Content
+from wsaas.callbacks.client import ApiClient
 from wsaas.errors import CallbackFailed, NoAnswer, NotSent, NotVerified, TimedOut, Unusable
 from wsaas.net.client_tls import ApiTrust
 from wsaas.net.http1.agent import PersistentAgent
@@ -321,14 +322,18 @@ class FailingAgentTests(SynchronousTestCase):
             self.assertIs(self.outcome(error), error)
 
 
-class DeliveryTests(SynchronousTestCase):
-    """Bodies that come later than their heads, as with some Agents."""
+class DeliveryCase(SynchronousTestCase):
+    """A call that an Agent has taken."""
 
     def setUp(self) -> None:
         """Make a call."""
         self.agent, self.clock = FakeAgent(), Clock()
         self.client = ApiClient(self.agent, self.clock, TIMEOUT, MAX_BODY, URI)
         self.result = self.client.put(URI, b"body", headers=Headers())
+
+
+class DeliveryTests(DeliveryCase):
+    """Bodies that come later than their heads, as with some Agents."""
 
     def test_at_once(self) -> None:
         """No timer is left."""
@@ -357,20 +362,31 @@ class DeliveryTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
-class ContentTests(SynchronousTestCase):
-    """A request's body."""
+class BodyTests(DeliveryCase):
+    """The body of a request, to Agents that let it be produced, and to those that take it whole."""
 
-    def test_pausing_and_stopping(self) -> None:
+    def test_producer(self) -> None:
         """It is written whole at once; nothing is left to pause or stop."""
-        body = Content(b"abc")
+        body: Any = next(iter(self.client._open))
         verifyObject(IBodyProducer, body)
-        self.assertEqual((body.length, body.started), (3, False))
+        verifyObject(IProtocol, body)
+        self.assertEqual((body.length, body.content), (4, b"body"))
         body.pauseProducing()
         body.resumeProducing()
         body.stopProducing()
-        self.assertFalse(body.started)
+        self.assertEqual((self.agent.last.body, body.started), (b"body", True))
 
-    def test_taken_whole(self) -> None:
-        """Then the API may have it, unless the agent says otherwise."""
-        body = Content(b"abc")
-        self.assertEqual((body.content, body.started), (b"abc", True))
+    def test_done(self) -> None:
+        """Who wants no Deferred is told the outcome, whatever it is and whenever it comes."""
+        outcomes: list[Any] = []
+        for answer in (
+            lambda call: call.answer(299, b"all"),
+            lambda call: call.fail(ConnectionLost()),
+            lambda call: call.answer(200, b"x" * (MAX_BODY + 1)),
+            lambda call: call.answer(200, b"half", complete=False).reader.connectionLost(Failure(ResponseDone())),
+        ):
+            result = self.client.put(URI, b"body", headers=Headers(), done=outcomes.append)
+            answer(self.agent.last)
+            self.assertIsNone(self.successResultOf(result))
+        kinds = [type(each.value if isinstance(each, Failure) else each) for each in outcomes]
+        self.assertEqual(kinds, [Answer, NoAnswer, Unusable, Answer])

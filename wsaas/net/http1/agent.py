@@ -39,7 +39,7 @@ class Target:
     :raises ValueError: if it cannot stand in a request
     """
 
-    __slots__ = ("_beginnings", "_host", "_path", "origin")
+    __slots__ = ("_host", "_path", "beginnings", "origin")
 
     def __init__(self, origin: Origin, uri: URI) -> None:
         self.origin = origin
@@ -48,7 +48,7 @@ class Target:
         default = (uri.scheme, uri.port) in ((b"http", 80), (b"https", 443))
         self._host = b"Host: %b\r\n" % (host if default else b"%b:%d" % (host, uri.port))
         #: Request line and ``Host``, by method.
-        self._beginnings: dict[bytes, bytes] = {}
+        self.beginnings: dict[bytes, bytes] = {}
 
     def encode(self, method: bytes, headers: Headers | None, body: bytes | None) -> bytes:
         """Put a request together.
@@ -58,18 +58,18 @@ class Target:
         :param body: :data:`None` for none at all
         :raises ValueError: if there is no such method
         """
-        beginning = self._beginnings.get(method)
+        beginning = self.beginnings.get(method)
         if beginning is None:
-            beginning = self._beginnings[method] = self._line(method) + self._host
+            beginning = self.beginnings[method] = self._line(method) + self._host
         lines: bytes | None = getattr(headers, "encoded", None)
         if lines is None:
             lines = b"" if headers is None else encode_headers(headers)
             if headers is not None and headers.hasHeader(b"Host"):
                 beginning = self._line(method)
         if body is not None:
-            return b"".join((beginning, lines, b"Content-Length: %d\r\n\r\n" % len(body), body))
+            return beginning + lines + b"Content-Length: %d\r\n\r\n" % len(body) + body
         # Where a body is usual its absence is said (RFC 9110 §8.6).
-        return b"%b%b%b" % (beginning, lines, b"Content-Length: 0\r\n\r\n" if method in (b"PUT", b"POST") else b"\r\n")
+        return beginning + lines + (b"Content-Length: 0\r\n\r\n" if method in (b"PUT", b"POST") else b"\r\n")
 
     def _line(self, method: bytes) -> bytes:
         if not _METHOD.fullmatch(method):
@@ -190,19 +190,20 @@ class PersistentAgent:
             if len(self._targets) >= _MAX_TARGETS:
                 self._targets.clear()
             self._targets[uri] = target
-        request = (method, uri, headers)
-        if bodyProducer is None:
-            return self._send(None, target, request)
         content: bytes | None = getattr(bodyProducer, "content", None)
-        if content is None:
-            return _whole_body(bodyProducer).addCallback(self._send, target, request)
-        return self._send(content, target, request)
+        if content is None and bodyProducer is not None:
+            return _whole_body(bodyProducer).addCallback(self._send, target, method, uri, headers)
+        return self._send(content, target, method, uri, headers)
 
     def _send(
-        self, body: bytes | None, target: Target, request: tuple[bytes, bytes, Headers | None]
+        self, body: bytes | None, target: Target, method: bytes, uri: bytes, headers: Headers | None
     ) -> Deferred[IResponse]:
-        data = target.encode(request[0], request[2], body)
-        return Exchange(target.origin, data, request, self._max_body).begin()
+        data, origin = target.encode(method, headers, body), target.origin
+        exchange = Exchange(origin, data, (method, uri, headers), self._max_body)
+        done = exchange.done
+        assert done is not None  # noqa: S101 - for the type checker
+        origin.send(exchange)
+        return done
 
     def renew(self) -> None:
         """Send nothing more on the connections that are there, but let those in use end their requests."""

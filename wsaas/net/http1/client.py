@@ -49,7 +49,17 @@ class CompleteResponse:
     :param open_ended: whether the connection's end was the end of the body
     """
 
-    __slots__ = ("_body", "_open_ended", "code", "headers", "length", "previousResponse", "request", "version")
+    __slots__ = (
+        "_body",
+        "_delivered",
+        "_open_ended",
+        "code",
+        "headers",
+        "length",
+        "previousResponse",
+        "request",
+        "version",
+    )
 
     def __init__(
         self,
@@ -64,10 +74,12 @@ class CompleteResponse:
         self.code = code
         self.version = version
         self.headers = headers
-        self.length = len(body)
         self.previousResponse: IResponse | None = None
-        self._body: bytes | None = body
+        self._body = body
         self._open_ended = open_ended
+        self._delivered = False
+        #: Bytes of the body; no property, as wrappers that decode it set it.
+        self.length: Any = len(body)
 
     @property
     def phrase(self) -> bytes:
@@ -86,12 +98,12 @@ class CompleteResponse:
 
         :raises RuntimeError: the second time
         """
-        body, self._body = self._body, None
-        if body is None:
+        if self._delivered:
             raise RuntimeError("the body has been delivered already")
+        self._delivered = True
         protocol.makeConnection(_NO_TRANSPORT)
-        if body:
-            protocol.dataReceived(body)
+        if self._body:
+            protocol.dataReceived(self._body)
         protocol.connectionLost(Failure(PotentialDataLoss()) if self._open_ended else _BODY_DONE)
 
 
@@ -110,24 +122,21 @@ class Exchange:
 
     __slots__ = (
         "_connecting",
-        "_done",
         "_origin",
+        "_request",
         "_swallowed",
-        "absoluteURI",
         "connection",
         "data",
+        "done",
         "head_only",
-        "headers",
         "max_body",
-        "method",
     )
 
     def __init__(
         self, origin: Origin, data: bytes, request: tuple[bytes, bytes, Headers | None], max_body: int
     ) -> None:
-        self.method, self.absoluteURI, headers = request
-        self.headers = Headers() if headers is None else headers
-        self.head_only = self.method == b"HEAD"
+        self._request = request
+        self.head_only = request[0] == b"HEAD"
         self.data = data
         self.max_body = max_body
         self._origin = origin
@@ -135,18 +144,23 @@ class Exchange:
         #: Why the kept connection ended on which this was sent first.
         self._swallowed: Failure | None = None
         self.connection: PooledConnection | None = None
-        #: Who waits for the answer; :data:`None` once told.
-        self._done: Deferred[IResponse] | None = None
+        #: Fires with the answer; :data:`None` once it has.
+        self.done: Deferred[IResponse] | None = Deferred(self.cancel)
 
-    def begin(self) -> Deferred[IResponse]:
-        """Send it.
+    @property
+    def method(self) -> bytes:
+        """Of the request."""
+        return self._request[0]
 
-        :returns: fires with the answer; to cancel it ends the connection
-        """
-        done: Deferred[IResponse] = Deferred(self._cancel)
-        self._done = done
-        self._origin.send(self)
-        return done
+    @property
+    def absoluteURI(self) -> bytes:
+        """Of the request."""
+        return self._request[1]
+
+    @property
+    def headers(self) -> Headers:
+        """Those that the caller gave."""
+        return self._request[2] or Headers()
 
     def connect(self) -> None:
         """Send it on a fresh connection."""
@@ -155,7 +169,7 @@ class Exchange:
 
     def _connected(self, connection: PooledConnection) -> None:
         self._connecting = None
-        if self._done is None:
+        if self.done is None:
             connection.abort()
         else:
             connection.send(self)
@@ -176,7 +190,8 @@ class Exchange:
         said = f"and when it was repeated: {reason.getErrorMessage()}"
         return ResponseNeverReceived([self._swallowed, Failure(RepeatFailed(said))])
 
-    def _cancel(self, _: Deferred[IResponse]) -> None:
+    def cancel(self, _: Deferred[IResponse]) -> None:
+        """Wait no longer, and end the connection."""
         connecting, connection = self._connecting, self.connection
         cancelled = Failure(CancelledError())
         if connection is not None:
@@ -187,7 +202,7 @@ class Exchange:
             if self._swallowed is not None:
                 self._fail(self._never_received(cancelled))
             connecting.cancel()
-            self._done = None
+            self.done = None
             if self.connection is not None:
                 # The endpoint made it all the same.
                 self.connection.abort()
@@ -196,7 +211,7 @@ class Exchange:
         self, status: int, version: tuple[bytes, int, int], headers: AnswerHeaders, body: bytes, open_ended: bool
     ) -> None:
         """The answer is complete."""
-        done, self._done, self.connection = self._done, None, None
+        done, self.done, self.connection = self.done, None, None
         if done is not None:
             done.callback(CompleteResponse(self, status, version, headers, body, open_ended))
 
@@ -212,6 +227,6 @@ class Exchange:
             self._fail(ResponseFailed([reason]) if heard else self._never_received(reason))
 
     def _fail(self, error: Exception | Failure) -> None:
-        done, self._done, self.connection = self._done, None, None
+        done, self.done, self.connection = self.done, None, None
         if done is not None:
             done.errback(error if isinstance(error, Failure) else Failure(error))

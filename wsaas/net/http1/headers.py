@@ -5,7 +5,7 @@ To make ordinary ones of a dozen fields costs more than the request that they be
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from twisted.web.http_headers import Headers
@@ -31,24 +31,29 @@ def encode_headers(headers: Headers) -> bytes:
 
 
 class _LateHeaders(Headers):
-    """Headers for which ``Headers.__init__`` runs at the first look at what it sets.
+    """Headers that become ordinary ones when Twisted looks for what it keeps in them, or changes it."""
 
-    Python asks ``__getattr__`` for what is not there, which is what Headers keeps, and only before that look.
-    """
+    __slots__ = ("_ordinary",)
 
-    __slots__ = ()
+    #: What ordinary headers keep, once they are made.
+    _ordinary: dict[bytes, list[bytes]] | None
+
+    @property
+    def _rawHeaders(self) -> dict[bytes, list[bytes]]:  # type: ignore[override]  # an attribute of Twisted's
+        if self._ordinary is None:
+            headers = Headers()
+            for field in self._take_fields():
+                headers.addRawHeader(*field)
+            self._ordinary = headers._rawHeaders  # noqa: SLF001 - which all methods of Headers read
+        return self._ordinary
+
+    def copy(self) -> Headers:
+        """:returns: the same fields once more, as ordinary ones"""
+        return Headers(dict(self.getAllRawHeaders()))
 
     def _take_fields(self) -> Iterable[tuple[bytes, bytes]]:
         """:returns: the fields in the other form, which holds no more: they can be changed from now on"""
         raise NotImplementedError
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in Headers.__slots__:
-            raise AttributeError(name)
-        Headers.__init__(self)
-        for field in self._take_fields():
-            self.addRawHeader(*field)
-        return getattr(self, name)
 
 
 class EncodedHeaders(_LateHeaders):
@@ -57,71 +62,57 @@ class EncodedHeaders(_LateHeaders):
     :param lines: each with its end; none of them ``Host`` or about the body
     """
 
-    __slots__ = ("_lines",)
+    __slots__ = ("encoded",)
 
     def __init__(self, lines: bytes) -> None:
-        self._lines: bytes | None = lines
-
-    @property
-    def encoded(self) -> bytes:
-        """The lines, for agents that send them as they are."""
-        return encode_headers(self) if self._lines is None else self._lines
-
-    def copy(self) -> Headers:
-        """:returns: the same fields once more"""
-        return EncodedHeaders(self.encoded)
+        self._ordinary = None
+        #: The lines, for agents that send them as they are; :data:`None` once the fields are ordinary.
+        self.encoded: bytes | None = lines
 
     def _take_fields(self) -> Iterable[tuple[bytes, bytes]]:
-        lines, self._lines = self.encoded, None
+        lines, self.encoded = self.encoded or b"", None
         for line in lines.splitlines():
             name, _, value = line.partition(b": ")
             yield name, value
+
+
+def by_name(fields: Iterable[tuple[bytes, bytes]]) -> dict[bytes, list[bytes]]:
+    """:returns: the values of fields by their names in lower case, without those that are about the connection"""
+    found: dict[bytes, list[bytes]] = {}
+    for name, value in fields:
+        lower = name.lower()
+        if lower not in _OF_THE_CONNECTION:
+            found.setdefault(lower, []).append(value.strip(b" \t"))
+    return found
 
 
 class AnswerHeaders(_LateHeaders):
     """The header fields of an answer as the parser collected them, but for those about the connection.
 
     :param fields: names and values as they came
+    :param known: what :func:`by_name` says of them, if that is known
     """
 
     __slots__ = ("_by_name", "_fields")
 
-    def __init__(self, fields: Sequence[tuple[bytes, bytes]]) -> None:
+    def __init__(self, fields: Sequence[tuple[bytes, bytes]], known: Mapping[bytes, list[bytes]] | None = None) -> None:
+        self._ordinary = None
         self._fields = fields
-        #: Values by names in lower case, once somebody asked; :data:`None` again once the fields are ordinary.
-        self._by_name: dict[bytes, list[bytes]] | None = None
-
-    def again(self) -> AnswerHeaders:
-        """:returns: the same for another answer with the same head, with what is known of these"""
-        same = AnswerHeaders(self._fields)
-        same._by_name = self._by_name or self._index()
-        return same
-
-    def copy(self) -> Headers:
-        """:returns: the same fields once more"""
-        return Headers(dict(self.getAllRawHeaders()))
+        #: The result of :func:`by_name`, once somebody asked; :data:`None` again once the fields are ordinary.
+        self._by_name = known
 
     def getRawHeaders(self, name: Any, default: Any = None) -> Any:
         """:returns: the values of all fields of this name, in any case, in order; else the default"""
-        by_name = self._by_name
-        if by_name is None:
+        known = self._by_name
+        if known is None:
             if not self._fields:
                 return super().getRawHeaders(name, default)
-            by_name = self._index()
+            known = self._by_name = by_name(self._fields)
         if type(name) is bytes:
-            return by_name.get(name.lower(), default)
+            return known.get(name.lower(), default)
         return super().getRawHeaders(name, default)
 
-    def _index(self) -> dict[bytes, list[bytes]]:
-        by_name: dict[bytes, list[bytes]] = {}
-        for name, value in self._fields:
-            lower = name.lower()
-            if lower not in _OF_THE_CONNECTION:
-                by_name.setdefault(lower, []).append(value.strip(b" \t"))
-        self._by_name = by_name
-        return by_name
-
     def _take_fields(self) -> Iterable[tuple[bytes, bytes]]:
-        by_name = self._by_name or self._index()
+        known = self._by_name or by_name(self._fields)
         self._fields, self._by_name = (), None
-        return [(name, value) for name, values in by_name.items() for value in values]
+        return [(name, value) for name, values in known.items() for value in values]

@@ -2,7 +2,7 @@
 
 httptools (llhttp) is strict about lines, fields, lengths and chunks. It does not see, and this module does: a body that
 ends with the connection, answers to HEAD, ``1xx`` before the answer, transfer codings other than ``chunked``, and any
-bound. Its callbacks only collect; nobody is told anything before ``feed_data`` has returned.
+bound. Its callbacks only collect; nothing is passed on before ``feed_data`` has returned.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ class AnswerParser:
         "_collected",
         "_fault",
         "_feed",
-        "_fields",
         "_head_only",
         "_max_body",
         "_parser",
         "_parts",
         "_size",
         "complete",
+        "fields",
         "keep",
         "open_ended",
         "received",
@@ -97,7 +97,8 @@ class AnswerParser:
         self.complete = False
         #: Whether the connection may be used again after it.
         self.keep = False
-        self._fields: list[tuple[bytes, bytes]] = []
+        #: Its header fields, as they came.
+        self.fields: list[tuple[bytes, bytes]] = []
 
     @property
     def plain_length(self) -> int | None:
@@ -107,7 +108,7 @@ class AnswerParser:
     @property
     def headers(self) -> AnswerHeaders:
         """The answer's header fields, but for those about the connection."""
-        return AnswerHeaders(self._fields)
+        return AnswerHeaders(self.fields)
 
     @property
     def version(self) -> tuple[bytes, int, int]:
@@ -117,7 +118,7 @@ class AnswerParser:
 
     def _values(self, name: bytes) -> list[bytes]:
         """:returns: the values of a field, of those about the connection, too"""
-        return [value.strip(b" \t") for key, value in self._fields if key.lower() == name]
+        return [value.strip(b" \t") for key, value in self.fields if key.lower() == name]
 
     def body(self) -> bytes:
         """:returns: all of its body"""
@@ -186,7 +187,7 @@ class AnswerParser:
             return
         if self.received and sum(len(name) + len(value) for name, value in fields) > MAX_HEAD:
             self._stop(MalformedAnswer(f"more than {MAX_HEAD} bytes of head"))
-        self._fields = fields
+        self.fields = fields
         self.status = status
         self.keep = self._parser.should_keep_alive()
         if self._head_only:

@@ -37,7 +37,7 @@ from wsaas.net.http1.parser import AnswerParser, MalformedAnswer
 #: Seconds for which an idle connection is kept: shorter than what common servers keep theirs.
 KEEP_IDLE = 1.5
 #: Seconds between attempts at a name's addresses (RFC 8305 §5 allows down to 0.01): "localhost" is often ::1 first,
-#: with nobody there.
+#: where nothing listens.
 _ATTEMPT_DELAY = 0.05
 
 
@@ -90,7 +90,7 @@ class Call(Protocol):
 
 @implementer(IProtocol)
 class PooledConnection:
-    """A connection to an origin."""
+    """A connection to an origin, and the call that it carries."""
 
     __slots__ = ("_fresh", "_kept", "_origin", "_pool", "call", "era", "parser", "since", "transport", "write_now")
 
@@ -111,7 +111,7 @@ class PooledConnection:
         self.write_now: Callable[[bytes], int | Exception] | None = None
 
     def makeConnection(self, transport: Any) -> None:
-        """It is made."""
+        """The connection is made."""
         self.transport = transport
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
@@ -144,18 +144,18 @@ class PooledConnection:
         """Bytes came."""
         call = self.call
         if call is None:
-            # Nobody asked; or nobody waits any more, and this was on its way.
+            # Not asked for; or the call was cancelled, and this was on its way.
             self.abort()
             return
         parser, fresh = self.parser, self._fresh
         if fresh:
             known = None if call.head_only else self._pool.known.read(data)
-            if known is not None and known[0].length <= call.max_body:
+            if known is not None and len(known[1]) <= call.max_body:
                 self.call = None
                 self._kept = True
                 self._origin.keep(self)
-                (status, version, headers, _), body = known
-                call.answered(status, version, headers.again(), body, False)
+                (status, version, fields, by_name, _), body = known
+                call.answered(status, version, AnswerHeaders(fields, by_name), body, False)
                 return
             self._fresh = False
             parser.expect(call.head_only, call.max_body)
@@ -182,7 +182,7 @@ class PooledConnection:
         call.answered(parser.status, parser.version, parser.headers, parser.body(), parser.open_ended)
 
     def connectionLost(self, reason: Failure) -> None:
-        """It is gone."""
+        """The connection is gone: end the call that it carries."""
         call, self.call = self.call, None
         self._origin.forget(self)
         self._pool.gone(self)
@@ -201,7 +201,7 @@ class PooledConnection:
         return not self._fresh and self.parser.received > 0
 
     def abort(self) -> None:
-        """End it now. What its call is told is the caller's business."""
+        """End the connection now. What its call is told is the caller's business."""
         self.call = None
         self._origin.forget(self)
         self._pool.leave(self, at_once=True)
@@ -238,7 +238,7 @@ class Origin:
             call.connect()
 
     def keep(self, connection: PooledConnection) -> None:
-        """A connection has become idle."""
+        """Keep a connection that has become idle."""
         idle, pool = self._idle, self.pool
         if pool.closed or connection.era != pool.era:
             pool.leave(connection)
@@ -251,7 +251,7 @@ class Origin:
             pool.watch()
 
     def forget(self, connection: PooledConnection) -> None:
-        """A connection is idle no more."""
+        """Forget a connection that is idle no more."""
         if connection in self._idle:
             self._idle.remove(connection)
 
@@ -266,7 +266,7 @@ class Origin:
         return idle[0].since if idle else None
 
     def buildProtocol(self, addr: IAddress | None) -> PooledConnection:  # noqa: ARG002 - the interface has an address
-        """A connection is being made."""
+        """:returns: the protocol of a new connection"""
         return PooledConnection(self)
 
     def doStart(self) -> None:
@@ -299,7 +299,7 @@ class Pool:
         self._closing: list[Deferred[None]] = []
 
     def watch(self) -> None:
-        """Something is idle or leaving; do not let it be that for ever."""
+        """Start the timer, if it does not run: something is idle or leaving."""
         if self.sweep is None:
             self.sweep = self._clock.callLater(KEEP_IDLE, self._sweep_up)
 
@@ -313,12 +313,12 @@ class Pool:
         if at_once:
             connection.transport.abortConnection()
         else:
-            # This waits for what is unsent, and TLS for the other side's goodbye: the timer waits for neither.
+            # This waits for what is unsent, and TLS for the other side's close_notify: the timer waits for neither.
             connection.transport.loseConnection()
             self.watch()
 
     def gone(self, connection: PooledConnection) -> None:
-        """A connection has ended."""
+        """Forget a connection that has ended."""
         self._leaving.pop(connection, None)
         self._look_whether_closed()
 

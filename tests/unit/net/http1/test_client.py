@@ -20,10 +20,10 @@ from twisted.web.client import ResponseFailed, ResponseNeverReceived
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
-from tests.agents import ANSWER, OK, URI, Collected, Network, Ours, Peer
+from tests.agents import ANSWER, OK, URI, Collected, Content, Network, Ours, Peer
 from tests.certificates import self_signed
 from tests.unit.net.http1.test_parser import slices
-from wsaas.callbacks.client import ApiClient, Content
+from wsaas.callbacks.client import ApiClient
 from wsaas.callbacks.failures import why
 from wsaas.errors import NoAnswer, NotSent, Unusable
 from wsaas.net.client_tls import ApiTrust, NoHandshake
@@ -596,7 +596,8 @@ def put(agent: PersistentAgent, uri: bytes, body: bytes) -> Deferred[bytes]:
         response.deliverBody(collected)
         return collected.data
 
-    return agent.request(b"PUT", uri, None, Content(body)).addCallback(read)
+    content: Any = Content(body)
+    return agent.request(b"PUT", uri, None, content).addCallback(read)
 
 
 class Api(Factory[Server]):

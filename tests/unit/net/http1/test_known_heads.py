@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.properties import moderately
 from tests.unit.net.http1.test_client_differential import EDITS, edited
 from wsaas.errors import Unusable
+from wsaas.net.http1.headers import AnswerHeaders
 from wsaas.net.http1.known_heads import _MAX_REMEMBERED, _PAUSE, KnownAnswers
 from wsaas.net.http1.parser import AnswerParser, MalformedAnswer
 
@@ -59,7 +60,11 @@ class KnownAnswersTests(SynchronousTestCase):
     def read(self, data: bytes) -> Read | None:
         """:returns: what is remembered of an answer"""
         found = self.known.read(data)
-        return None if found is None else (found[0].status, list(found[0].headers.again().getAllRawHeaders()), found[1])
+        return (
+            None
+            if found is None
+            else (found[0].status, list(AnswerHeaders(found[0].fields, found[0].by_name).getAllRawHeaders()), found[1])
+        )
 
     def test_the_same_head_again(self) -> None:
         """With the body that comes with it now."""
