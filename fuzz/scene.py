@@ -172,7 +172,7 @@ def check_rest(gate: Gate) -> None:
         "bodies": budgets.bodies.used,
         "requests awaited": gate.site.awaited + gate.push_site.awaited,
         "lingering": len(gate.site.lingering) + len(gate.push_site.lingering),
-        "debts": gate.goodbyes.owed,
+        "debts": gate.disconnects.waiting,
         "timers": len(gate.clock.getDelayedCalls()),
     }
     left = {name: count for name, count in left.items() if count}

@@ -22,11 +22,12 @@ from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
+from wsaas.callbacks.access import ApiAccess
 from wsaas.callbacks.breaker import Breaker
-from wsaas.callbacks.calls import Api, fixed_lines
-from wsaas.callbacks.disconnects import Goodbyes
+from wsaas.callbacks.calls import Api
+from wsaas.callbacks.client import ApiClient
+from wsaas.callbacks.disconnects import Disconnects
 from wsaas.callbacks.slots import Slots
-from wsaas.callbacks.treq_client import ApiClient, PlainClient
 from wsaas.connections.addresses import Addresses
 from wsaas.connections.admission import Admission
 from wsaas.connections.connection import Connection
@@ -528,24 +529,17 @@ class Gate:
         self.clock = self.make_clock()
         self.clock.advance(NOW)
         self.agent = FakeAgent()
-        client = ApiClient(
-            PlainClient(self.agent),
-            self.clock,
-            "http://api.test/hook",
-            self.settings.api.timeout,
-            self.settings.api.max_body,
-        )
+        api = self.settings.api
+        client = ApiClient(self.agent, self.clock, api.timeout, api.max_body, "http://api.test/hook")
         self.slots = Slots(self.settings.api.max_requests)
         self.registry = Registry()
         self.totals = Totals(addresses=Addresses(self.settings.max_per_address))
         self.budgets = self.totals.budgets
-        api = self.settings.api
         self.breaker = Breaker(self.clock, self._random)
         retries = Retries(self.clock, Backoff(self._random), api.retry_for)
-        self.goodbyes = Goodbyes(
-            client, self.slots, self.breaker, self.clock, self._random, api, self.totals.pending, fixed_lines(api)
-        )
-        self.api = Api(client, self.slots, self.clock, api, self.breaker, retries, self.goodbyes)
+        access = ApiAccess(client, self.slots, self.breaker, self.clock, api)
+        self.disconnects = Disconnects(access, self._random, self.totals.pending)
+        self.api = Api(access, retries, self.disconnects)
         self.factory = ClientFactory(
             self.clock, limits.max_message, self.settings.handshake.compression, self.settings.fast, self.budgets
         )

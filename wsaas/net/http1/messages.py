@@ -177,20 +177,6 @@ def text_response(status: int, message: str, headers: Sequence[tuple[bytes, byte
     )
 
 
-def encode_headers(headers: Headers) -> bytes:
-    """:returns: header lines, each with its end"""
-    return b"".join([b"%b: %b\r\n" % (name, value) for name, values in headers.getAllRawHeaders() for value in values])
-
-
-def decode_headers(lines: bytes) -> Headers:
-    """:returns: what :func:`encode_headers` was given"""
-    headers = Headers()
-    for line in lines.splitlines():
-        name, _, value = line.partition(b": ")
-        headers.addRawHeader(name, value)
-    return headers
-
-
 def client_of(address: IAddress) -> str | None:
     """:returns: a peer's IP address; an IPv4 address that came through an IPv6 socket as the IPv4 address it is"""
     host = getattr(address, "host", None)
@@ -215,13 +201,6 @@ def plain_address(host: str) -> str | None:
     return str(parsed)
 
 
-class AnswerFields(Protocol):
-    """The header fields of an answer: twisted.web's, or :class:`wsaas.net.http1.parser.Fields`."""
-
-    def getRawHeaders(self, name: bytes, default: Sequence[bytes], /) -> Sequence[bytes]:
-        """:returns: the values of a field, one for each line it stands in"""
-
-
 class Answer(NamedTuple):
     """A complete answer of the API.
 
@@ -231,5 +210,5 @@ class Answer(NamedTuple):
     """
 
     status: int
-    headers: AnswerFields
+    headers: Headers
     body: bytes
