@@ -159,9 +159,3 @@ class ForgedHeaderTests(ForgeryTestCase):
             "426": [(version, value) for value in ("0", "8", "14", "255", "13, 8", "013")],
         }
         return await self.each(fields, lambda field: self.forge(handshake(headers=[field], without=[field[0]])))
-
-
-class ForgedHeaderWithoutLanesTests(ForgedHeaderTests):
-    """The same over the libraries' road."""
-
-    fast_lanes = "off"

@@ -28,7 +28,7 @@ from wsaas.connections.identity import new_identity
 from wsaas.connections.outbox import Outbox
 from wsaas.errors import SettingsError
 from wsaas.logs import format_json, format_text
-from wsaas.net.http1.messages import RequestHead
+from wsaas.net.http1.messages import RequestFields, RequestHead
 from wsaas.settings.advice import warnings
 from wsaas.settings.read import read_settings
 from wsaas.tap import Options
@@ -416,7 +416,7 @@ class StartTests(SynchronousTestCase):
         (connection,) = gate.registry
         handshake_ = connection.handshake
         self.assertIn(secret.encode(), handshake_.target)
-        head = RequestHead(b"PUT", f"/{secret}".encode(), b"HTTP/1.1", gate.agent.last.headers, 0, False, None)
+        head = RequestHead(b"PUT", f"/{secret}".encode(), b"HTTP/1.1", RequestFields.of(gate.agent.last.headers))
         for it in (settings, identity, handshake_, head, connection):
             self.assertNotIn(secret, repr(it))
             self.assertNotIn(identity.key, repr(it))

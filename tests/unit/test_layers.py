@@ -30,16 +30,8 @@ MAY |= dict.fromkeys(("demo", "routes", "settings", "operations"), _SIDES)
 MAY["assembly"] = {"demo", "routes", "settings", "operations", *_SIDES}
 MAY["tap"] = {"assembly", *MAY["assembly"]}
 
-#: Imports that point up. This list may only shrink.
-UPWARDS: frozenset[tuple[str, str]] = frozenset(
-    {
-        ("wsaas.net.http1.handshake_lane", "wsaas.connections.messages"),
-        ("wsaas.net.http1.handshake_lane", "wsaas.websocket.handshake"),
-        ("wsaas.net.http1.judged_request", "wsaas.websocket.handshake"),
-        ("wsaas.net.http1.push_lane", "wsaas.connections.identity"),
-        ("wsaas.net.http1.push_lane", "wsaas.pushes.resource"),
-    }
-)
+#: Imports that point up: none.
+UPWARDS: frozenset[tuple[str, str]] = frozenset()
 
 
 def room(module: str) -> str:

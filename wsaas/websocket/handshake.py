@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 from wsaas.connections.messages import Handshake
 from wsaas.errors import HandshakeRefused
-from wsaas.net.http1.messages import Head
+from wsaas.net.http1.messages import RequestHead
 from wsaas.websocket.settings import HandshakeSettings
 
 MAX_TARGET = 2048
@@ -28,7 +28,7 @@ _VERSION = b"13"
 _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 
 
-def is_handshake(head: Head) -> bool:
+def is_handshake(head: RequestHead) -> bool:
     """:returns: whether a request asks for a WebSocket, well or badly: a GET with ``Upgrade: websocket``"""
     return head.method == b"GET" and b"websocket" in head.tokens(b"Upgrade")
 
@@ -37,7 +37,7 @@ def _bad(reason: str) -> HandshakeRefused:
     return HandshakeRefused(HTTPStatus.BAD_REQUEST, reason)
 
 
-def _one(head: Head, name: bytes) -> bytes | None:
+def _one(head: RequestHead, name: bytes) -> bytes | None:
     """:returns: a header that may stand there once"""
     values = head.all(name)
     if len(values) > 1:
@@ -45,7 +45,7 @@ def _one(head: Head, name: bytes) -> bytes | None:
     return values[0] if values else None
 
 
-def _protocols(head: Head) -> tuple[str, ...]:
+def _protocols(head: RequestHead) -> tuple[str, ...]:
     values = head.all(b"Sec-WebSocket-Protocol")
     if not values:
         return ()
@@ -57,7 +57,7 @@ def _protocols(head: Head) -> tuple[str, ...]:
     return tuple(name.decode("ascii") for name in names)
 
 
-def _key(head: Head) -> str:
+def _key(head: RequestHead) -> str:
     key = _one(head, b"Sec-WebSocket-Key") or b""
     if _KEY.fullmatch(key):
         return key.decode("ascii")
@@ -69,7 +69,7 @@ def _key(head: Head) -> str:
     return key.decode("ascii")
 
 
-def _check_version(head: Head) -> None:
+def _check_version(head: RequestHead) -> None:
     version = _one(head, b"Sec-WebSocket-Version")
     if version is None:
         raise _bad("no Sec-WebSocket-Version")
@@ -84,7 +84,7 @@ def _encoded(names: tuple[str, ...]) -> tuple[bytes, ...]:
     return tuple(name.encode("ascii") for name in names)
 
 
-def _forwarded(head: Head, names: tuple[str, ...]) -> tuple[tuple[bytes, bytes], ...]:
+def _forwarded(head: RequestHead, names: tuple[str, ...]) -> tuple[tuple[bytes, bytes], ...]:
     fields = tuple([(name, value) for name in _encoded(names) for value in head.all(name)])
     if fields and sum(len(name) + len(value) for name, value in fields) > MAX_FORWARDED:
         raise HandshakeRefused(
@@ -97,7 +97,7 @@ def _forwarded(head: Head, names: tuple[str, ...]) -> tuple[tuple[bytes, bytes],
     return fields
 
 
-def check_handshake(head: Head, settings: HandshakeSettings) -> Handshake:
+def check_handshake(head: RequestHead, settings: HandshakeSettings) -> Handshake:
     """Check a request to connect.
 
     :raises HandshakeRefused: with the status of the answer

@@ -81,12 +81,11 @@ class CloseTests(SynchronousTestCase):
 
     def test_nothing_keeps_the_transport_open(self) -> None:
         """With a producer, a socket's transport would wait for more to send."""
-        for lanes in ("on", "off"):
-            wire = Gate(FAST_LANES=lanes).open()
-            self.assertIsNotNone(wire.producer)
-            wire.deliver(close_frame(1000))
-            self.assertTrue(wire.disconnecting)
-            self.assertIsNone(wire.producer)
+        wire = Gate().open()
+        self.assertIsNotNone(wire.producer)
+        wire.deliver(close_frame(1000))
+        self.assertTrue(wire.disconnecting)
+        self.assertIsNone(wire.producer)
 
 
 class DifferentialTests(SynchronousTestCase):
@@ -109,8 +108,11 @@ class DifferentialTests(SynchronousTestCase):
         """Whatever comes, in whatever slices; to a client that reads or does not, while the API is quick or slow."""
         seen: list[Any] = []
         for lanes in ("on", "off"):
-            gate = Gate(FAST_LANES=lanes, WS_MAX_MESSAGE="70000")
+            gate = Gate(WS_MAX_MESSAGE="70000")
             wire = gate.open()
+            if lanes == "off":
+                # Autobahn parses all frames then.
+                type(wire.protocol)._take_plain = lambda _: False
             for _ in range(3 if stalled else 0):
                 wire.stall()
                 gate.ask("PUT", f"/{gate.key}", b"a" * 70000)
