@@ -73,7 +73,7 @@ class ForgedHeaderTests(ForgeryTestCase):
     )
     async def test_values(self) -> str:
         await self.begin()
-        ends, odd = ("\r", "\n", "\0"), ("\x0b", "\x1b[2J", "\x85", "\xe2\x80\xa8", "\xff")
+        ends, odd = ("\r", "\n", "\0", "\x0b", "\x1b[2J"), ("\x85", "\xe2\x80\xa8", "\xff")
         free, strict = ("User-Agent", "Authorization"), ("Sec-WebSocket-Protocol",)
 
         def lines(names: tuple[str, ...], values: tuple[str, ...]) -> list[str]:

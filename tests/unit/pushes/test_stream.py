@@ -21,8 +21,9 @@ from tests.gate import (
     read_answers,
     read_frames,
 )
+from wsaas.net.http1.connection import LINGER, REFUSED_PAUSE
 from wsaas.net.http1.deadlines import Deadlines
-from wsaas.net.http1.server import LINGER, REFUSED_PAUSE, Channel
+from wsaas.net.http1.server import Channel
 
 HEAD_TIMEOUT = 30.0
 IDLE_TIMEOUT = 60.0

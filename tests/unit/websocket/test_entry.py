@@ -19,7 +19,8 @@ from tests.gate import (
     read_answer,
     read_answers,
 )
-from wsaas.net.http1.server import MAX_EARLY, REFUSED_PAUSE, Channel
+from wsaas.net.http1.connection import MAX_EARLY, REFUSED_PAUSE
+from wsaas.net.http1.server import Channel
 from wsaas.websocket.protocol import ClientProtocol
 
 HEAD_TIMEOUT = 30.0

@@ -37,7 +37,7 @@ from tests.properties import moderately
 from wsaas.callbacks.calls import ApiCalls
 from wsaas.connections.connection import Connection
 from wsaas.logs import MOST, LogLimit, format_json
-from wsaas.net.http1.server import REFUSED_PAUSE
+from wsaas.net.http1.connection import REFUSED_PAUSE
 
 
 class UpgradeTestCase(SynchronousTestCase):

@@ -24,30 +24,36 @@ class RequestFields:
     :param lines: name and value of each, in their order
     """
 
-    __slots__ = ("_by_name", "closes", "expects", "is_plain", "keep", "length", "lines", "note")
+    __slots__ = ("by_name", "closes", "expects", "is_plain", "keep", "length", "lines", "note")
 
     def __init__(self, lines: Iterable[tuple[bytes, bytes]] = ()) -> None:
-        self.lines = tuple(lines)
-        by_name: dict[bytes, list[bytes]] = {}
-        for name, value in self.lines:
-            name = name.lower()  # noqa: PLW2901 - there is no other use for it
-            if name in by_name:
-                by_name[name].append(value)
-            else:
-                by_name[name] = [value]
-        self._by_name = by_name
+        self.lines: list[tuple[bytes, bytes]] = []
+        #: The values of each, by its name in lower case.
+        self.by_name: dict[bytes, list[bytes]] = {}
+        for name, value in lines:
+            self.add(name, value)
         #: The body's length in bytes; :data:`None` if it is chunked.
         self.length: int | None = 0
         #: Whether the connection is to be closed (RFC 9112 §9.6).
-        self.closes = b"connection" in by_name and b"close" in self.tokens(b"Connection")
+        self.closes = False
         #: Whether the body may wait for ``100 Continue``.
-        self.expects = b"expect" in by_name
+        self.expects = False
         #: Whether the body has a length, is not long, and nothing has to be done before it or behind it.
         self.is_plain = False
         #: What was found out about these fields by who answers them, and for nobody else.
         self.note: Any = None
         #: Whether they are worth remembering, for other requests that have the same.
         self.keep = False
+
+    def add(self, name: bytes, value: bytes) -> None:
+        """Add a line; blanks around the value do not count."""
+        value = value.strip(b" \t")
+        self.lines.append((name, value))
+        name = name.lower()
+        if name in self.by_name:
+            self.by_name[name].append(value)
+        else:
+            self.by_name[name] = [value]
 
     @classmethod
     def of(cls, headers: Headers) -> RequestFields:
@@ -63,11 +69,11 @@ class RequestFields:
 
     def all(self, name: bytes) -> list[bytes]:
         """:returns: the values of a field, one for each line it stands in"""
-        return self._by_name.get(name.lower(), [])
+        return self.by_name.get(name.lower(), [])
 
     def tokens(self, name: bytes) -> list[bytes]:
         """:returns: the elements of a list, in lower case (RFC 9110 §5.6.1)"""
-        values = self._by_name.get(name.lower(), ())
+        values = self.by_name.get(name.lower(), ())
         if len(values) == 1 and b"," not in values[0]:
             # Values have no blanks around them.
             return [values[0].lower()] if values[0] else []
@@ -101,7 +107,7 @@ class RequestHead:
 
     def all(self, name: bytes) -> list[bytes]:
         """:returns: the values of a header, one for each line it stands in"""
-        return self.fields.all(name)
+        return self.fields.by_name.get(name.lower(), [])
 
     def tokens(self, name: bytes) -> list[bytes]:
         """:returns: the elements of a list header, in lower case (RFC 9110 §5.6.1)"""

@@ -30,16 +30,12 @@ _LINE_TOO_LONG = text_response(414, "the request's head is too long")
 _HEAD_TOO_LONG = text_response(431, "the request's head is too long")
 
 
-class _Lines:
-    """Collects what httptools reads."""
+class _ParsedFields(RequestFields):
+    """Fields that httptools reads."""
 
-    __slots__ = ("found",)
-
-    def __init__(self) -> None:
-        self.found: list[tuple[bytes, bytes]] = []
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.found.append((name, value.strip(b" \t")))
+    __slots__ = ()
+    #: What it calls for each.
+    on_header = RequestFields.add
 
 
 def _read_length(fields: RequestFields) -> int | None:
@@ -47,7 +43,7 @@ def _read_length(fields: RequestFields) -> int | None:
 
     :raises ValueError: if two readers could differ about it (RFC 9112 §6.3)
     """
-    encodings, lengths = fields.all(b"Transfer-Encoding"), fields.all(b"Content-Length")
+    encodings, lengths = fields.by_name.get(b"transfer-encoding"), fields.by_name.get(b"content-length")
     if encodings:
         if lengths or len(encodings) > 1 or encodings[0].lower() != b"chunked":
             raise ValueError("not the one coding that is read")
@@ -65,8 +61,8 @@ def read_fields(block: bytes) -> RequestFields | None:
     :param block: all of a head's, each with its end
     :returns: :data:`None` if they are malformed
     """
-    lines = _Lines()
-    parser = HttpRequestParser(lines)
+    fields = _ParsedFields()
+    parser = HttpRequestParser(fields)
     try:
         parser.feed_data(b"PUT / HTTP/1.1\r\n" + block + b"\r\n")
     except HttpParserUpgrade:
@@ -74,12 +70,13 @@ def read_fields(block: bytes) -> RequestFields | None:
         pass
     except HttpParserError:
         return None
-    fields = RequestFields(lines.found)
     try:
-        fields.length = _read_length(fields)
+        length = fields.length = _read_length(fields)
     except ValueError:
         return None
-    length = fields.length
+    by_name = fields.by_name
+    fields.closes = b"connection" in by_name and b"close" in fields.tokens(b"Connection")
+    fields.expects = b"expect" in by_name
     fields.is_plain = length is not None and length <= MAX_SWALLOWED and not fields.closes and not fields.expects
     return fields
 

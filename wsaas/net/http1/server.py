@@ -8,18 +8,25 @@ bounded while it arrives.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from twisted.internet._producer_helpers import _PullToPush
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IProtocol, IPushProducer, ISSLTransport, ITCPTransport
-from twisted.internet.protocol import connectionDone
+from twisted.internet.interfaces import IProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
 from wsaas.limits import OVERHEAD
+from wsaas.net.http1.connection import (
+    ANSWERING,
+    LEAVING,
+    MAX_EARLY,
+    PER_TURN,
+    READING,
+    REFUSED,
+    WAITING,
+    HttpConnection,
+)
 from wsaas.net.http1.forwarded import believed
 from wsaas.net.http1.messages import (
     FAULT,
@@ -33,29 +40,12 @@ from wsaas.net.http1.messages import (
 from wsaas.net.http1.page import PageRequest
 from wsaas.net.http1.request_body import RequestBody
 from wsaas.net.http1.request_head import MAX_HEAD, REQUEST_LINE, SEARCHED, read_block, refuse_part
-from wsaas.net.http1.route import Attempt, ByValue, HandOver, Page, Route
+from wsaas.net.http1.route import ByValue, HandOver, Page, Route
 
-if TYPE_CHECKING:
-    from wsaas.net.http1.deadlines import Deadlines
-    from wsaas.net.http1.site import ClientSite
-
-#: Seconds for which what a refused peer still sends is read and thrown away, so that it sees the answer.
-LINGER = 2.0
-#: How much of one connection is answered in a turn of the loop; what came behind it waits. A request counts 1, and as
-#: many as this if it was refused. That takes no credentials: so a connection with nothing but such requests waits for
-#: some time after each turn (seconds), or a hundred of them would take all of the loop.
-PER_TURN, REFUSED = 64, 32
-REFUSED_PAUSE = 0.2
-#: Bytes behind a request that is being answered beyond which the connection is not read any more.
-MAX_EARLY = 0x4000
 _CLIENT_ERROR = 400
 _CR = 13
 
-#: What a connection does: reads requests; has one answered; waits for its next turn; is about to end, or given away.
-_READING, _ANSWERING, _WAITING, _LEAVING = range(4)
-
 _MALFORMED = text_response(400, "malformed request")
-_TOO_LATE = text_response(408, "the request was not complete in time")
 _OVERLOADED = json_response(
     503, "OVERLOADED", "too many pushes are on their way at once; push again later", retry_after=1
 )
@@ -64,107 +54,28 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _log = Logger()
 
 
-@implementer(IProtocol, IPushProducer)
-class Channel:
+@implementer(IProtocol)
+class Channel(HttpConnection):
     """One connection from a client or a pusher, until it is closed or its socket is given away.
 
     Each site makes a class of its own of it.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_answering",
-        "_at",
-        "_body",
-        "_busy",
-        "_data",
-        "_in_turn",
-        "_is_first_line",
-        "_is_paused",
-        "_is_registered",
-        "_is_unread",
-        "_known",
-        "_only_refused",
-        "_out",
-        "_persistent",
-        "_producer",
-        "_queue",
-        "_state",
-        "_turn",
-        "head",
-        "transport",
-    )
-
-    site: ClientSite
-    factory: ClientSite
-    transport: Any
-    #: Of the request that is being answered.
-    head: RequestHead | None
-
-    def __init__(self) -> None:
-        self._state = _READING
-        #: What has come and is not read, and from where on.
-        self._data = b""
-        self._at = 0
-        #: How much of an incomplete head was looked at.
-        self._known = 0
-        #: Answers that go out in one go.
-        self._out = b""
-        #: What is being read behind a head.
-        self._body: RequestBody | None = None
-        #: What is awaited of who answers.
-        self._answering: Deferred[Response] | PageRequest | Attempt | None = None
-        self.head = None
-        #: Whether the connection is kept behind the request that is being answered.
-        self._persistent = True
-        #: Whether an empty line may come before the next request.
-        self._is_first_line = True
-        self._in_turn = 0
-        #: Whether nothing but refusals were answered in this turn.
-        self._only_refused = True
-        self._turn: IDelayedCall | None = None
-        #: Whether bytes are being read, further up in the stack.
-        self._busy = False
-        self._is_paused = False
-        #: Whether the peer does not read its answers.
-        self._is_unread = False
-        self._is_registered = False
-        self._producer: Any = None
-        #: Among whom it waits for something, or is waited for.
-        self._queue: Deadlines | None = None
-        self.transport = None
-
-    def makeConnection(self, transport: Any) -> None:
-        """It is made: from here the first head has a deadline, however slowly it trickles."""
-        self.transport = transport
-        if ITCPTransport.providedBy(transport):
-            transport.setTcpNoDelay(True)
-        self._move(self.site.awaiting)
-
-    def connectionMade(self) -> None:
-        """Nothing more than :meth:`makeConnection`; a part of the interface."""
-
-    def _move(self, queue: Deadlines | None) -> None:
-        """Wait among others, at the end, or among nobody."""
-        if self._queue is not None:
-            self._queue.leave(self)
-        self._queue = queue
-        if queue is not None:
-            queue.enter(self)
+    __slots__ = ()
 
     # Bytes
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes came."""
         state = self._state
-        if state == _LEAVING:
+        if state == LEAVING:
             return
         self._data = self._data + data if self._data else data
-        if state == _WAITING or self._busy:
+        if state == WAITING or self._busy:
             return
         self._in_turn = 0
         self._only_refused = True
-        if state == _READING:
+        if state == READING:
             self._read()
         elif len(self._data) > MAX_EARLY:
             self._pause()
@@ -172,14 +83,14 @@ class Channel:
     def _read(self) -> None:
         """Answer what has come, request by request, until more must come, or an answer, or somebody else's turn."""
         self._busy = True
-        while self._state == _READING and self._at < len(self._data):
+        while self._state == READING and self._at < len(self._data):
             if self._in_turn >= PER_TURN:
                 self._wait_turn()
                 break
             if not (self._read_head() if self._body is None else self._read_body()):
                 break
         self._busy = False
-        if self._state == _LEAVING:
+        if self._state == LEAVING:
             return
         if self._at:
             self._data = self._data[self._at :]
@@ -190,21 +101,21 @@ class Channel:
             if not self._is_registered:
                 self._register()
             self.transport.write(out)
-        if self._state == _READING and not self._data and self._queue is self.site.idle:
+        if self._state == READING and not self._data and self._body is None and self._queue is self.site.idle:
             self._queue.renew(self)
         else:
             self._look_what_follows()
 
     def _look_what_follows(self) -> None:
         site = self.site
-        if self._state == _ANSWERING:
+        if self._state == ANSWERING:
             if len(self._data) > MAX_EARLY:
                 self._pause()
-        elif self._state == _READING and (self._data or self._body is not None):
+        elif self._state == READING and (self._data or self._body is not None):
             # A request has begun and is not complete.
             if self._queue is not site.awaiting:
                 self._move(site.awaiting)
-        elif self._state != _LEAVING and self._queue is not site.awaiting:
+        elif self._state != LEAVING and self._queue is not site.awaiting:
             # Between two requests nothing is awaited in time; but who has sent an empty line only owes the first one.
             self._move(site.idle)
 
@@ -247,12 +158,17 @@ class Channel:
         except Exception:  # noqa: BLE001 - whatever it is, it is logged, and the peer is owed an answer
             _log.failure("a fault of the gateway")
             answer = None if route is FAULT else FAULT
+        going = True
         if answer is None:
             self._at = end + 4
             going = self._read_slowly(route, head)
+        elif type(answer) is Response and answer.status < _CLIENT_ERROR and answer.encoded and method != b"HEAD":
+            # The usual case, of what _take_answer() does with any.
+            self._in_turn += 1
+            self._only_refused = False
+            self._out += answer.encoded
         else:
             self._take_answer(route, head, answer)
-            going = True
         if known is None and fields.keep:
             site.known.add(block, fields)
         return going
@@ -289,8 +205,11 @@ class Channel:
 
     def _read_slowly(self, route: Route, head: RequestHead) -> bool:
         """Judge a head before its body is read."""
-        refusal = self._judge(route, head)
         length, site = head.fields.length, self.site
+        if length == 0 and isinstance(route, HandOver | Page) and not head.fields.expects:
+            self._carry_out(route, head, b"")
+            return True
+        refusal = self._judge(route, head)
         body = RequestBody(head, None if refusal else route, site.max_body)
         if refusal is None and length != 0:
             if site.bodies.exhausted:
@@ -307,7 +226,6 @@ class Channel:
             self._carry_out(route, head, b"")
         else:
             self._body = body
-            self._move(site.awaiting)
         return True
 
     def _refuse(self, head: RequestHead, refusal: Response, body: RequestBody) -> bool:
@@ -327,7 +245,6 @@ class Channel:
         self._in_turn += REFUSED
         if length:
             self._body = body
-            self._move(self.site.awaiting)
         return True
 
     def _read_body(self) -> bool:
@@ -348,15 +265,11 @@ class Channel:
         if end < 0:
             return False
         self._release()
-        self._move(None)
+        if self._queue is self.site.awaiting:
+            self._move(None)
         if body.route is not None:
             self._carry_out(body.route, body.head, body.content)
         return True
-
-    def _release(self) -> None:
-        body, self._body = self._body, None
-        if body is not None:
-            self.site.bodies.used -= body.reserved
 
     # Answers
 
@@ -378,21 +291,15 @@ class Channel:
         self._take_answer(route, head, answer)
 
     def _take_answer(self, route: Route, head: RequestHead, answer: Response | Deferred[Response]) -> None:
-        if type(answer) is Response:
-            if answer.status < _CLIENT_ERROR and answer.encoded and self._persistent and head.method != b"HEAD":
-                # The usual case of what follows.
-                self._in_turn += 1
-                self._only_refused = False
-                self._out += answer.encoded
-            else:
-                refused = answer.status >= _CLIENT_ERROR
-                if refused:
-                    self.site.refused[answer.status] += 1
-                trusted = refused and isinstance(route, ByValue) and route.answers.is_trusted(head)
-                self._give(answer, head, refused and not trusted)
+        """Give an answer, now or when it is known."""
+        if isinstance(answer, Response):
+            refused = answer.status >= _CLIENT_ERROR
+            if refused:
+                self.site.refused[answer.status] += 1
+            trusted = refused and isinstance(route, ByValue) and route.answers.is_trusted(head)
+            self._give(answer, head, refused and not trusted)
             return
-        assert isinstance(answer, Deferred)  # noqa: S101 - for the type checker
-        self._state = _ANSWERING
+        self._state = ANSWERING
         self._move(None)
         self._answering = answer
         self.head = head
@@ -413,21 +320,21 @@ class Channel:
     def answer(self, response: Response) -> None:
         """Answer the request that is being answered, with what took a while."""
         head = self.head
-        if self._state != _ANSWERING or head is None:
+        if self._state != ANSWERING or head is None:
             return
         self._answering = self.head = None
-        self._state = _READING
+        self._state = READING
         self._give(response, head, response.status >= _CLIENT_ERROR)
         self._go_on()
 
     def _failed(self, failure: Failure) -> None:
-        if self._state == _ANSWERING:
+        if self._state == ANSWERING:
             _log.failure("a fault of the gateway", failure)
             self.answer(FAULT)
 
     def _go_on(self) -> None:
         """A request is answered; what came behind it is next, now or later."""
-        if self._state == _READING and not self._busy:
+        if self._state == READING and not self._busy:
             self._resume()
             self._read()
 
@@ -435,7 +342,7 @@ class Channel:
         """Have a handshake decided about."""
         self._name_peer(head)
         self.head = head
-        self._state = _ANSWERING
+        self._state = ANSWERING
         self._move(None)
         try:
             attempt = route.handshakes.attempt(self)
@@ -469,157 +376,6 @@ class Channel:
         self.transport = None
         return transport, early
 
-    def _forget(self) -> None:
-        """Nothing that has come is a request any more."""
-        self._state = _LEAVING
-        self._move(None)
-        self._release()
-        self._data = b""
-        self._at = 0
-        self._answering = None
-        if self._turn is not None:
-            self._turn.cancel()
-            self._turn = None
-
-    # The end
-
-    def _leave(self, response: Response | None, *, head_only: bool = False) -> None:
-        """Answer, if there is anything to say, then close, giving the peer time to read the answer.
-
-        Closing while it still sends would reset the connection, and a reset destroys what was not read yet
-        (RFC 9112 §9.6).
-        """
-        self._forget()
-        if response is not None:
-            self.site.refused[response.status] += 1
-            self._out += response.encode(head_only=head_only, close=True)
-        self._flush()
-        self._unregister()
-        transport = self.transport
-        transport.resumeProducing()
-        half_close = getattr(transport, "loseWriteConnection", None)
-        if half_close is None or self.isSecure():
-            transport.loseConnection()
-        else:
-            half_close()
-        self._move(self.site.lingering)
-
-    def loseConnection(self) -> None:
-        """Close once everything is written. Whoever reads nothing, or does not end TLS, is cut off after a while."""
-        if self._state == _LEAVING:
-            return
-        answering = self._answering
-        self._flush()
-        self._forget()
-        # A page that was begun is told of the end.
-        self._answering = answering
-        self._unregister()
-        self._move(self.site.closing)
-        self.transport.loseConnection()
-
-    def evict(self) -> None:
-        """Over the limit: of those whose request is awaited, or that are kept for another, this one is the eldest."""
-        self._queue = None
-        self.transport.abortConnection()
-
-    def too_late(self) -> None:
-        """A request was not complete in time."""
-        self._queue = None
-        # What is late may be the rest of a refused body; a second answer would be taken for the next request's.
-        self._leave(None if self._body is not None and self._body.route is None else _TOO_LATE)
-
-    def idle_too_long(self) -> None:
-        """No other request came for a while."""
-        self._queue = None
-        self.loseConnection()
-
-    def cut_off(self) -> None:
-        """There was time enough to read the answer, or there are too many others."""
-        self._queue = None
-        self.transport.abortConnection()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The transport is gone."""
-        # The channel and who answers name each other, and the transport names the channel: cycles.
-        answering = self._answering
-        self._forget()
-        self.transport = self._producer = None
-        if isinstance(answering, Deferred):
-            answering.cancel()
-        elif isinstance(answering, PageRequest):
-            answering.connectionLost(reason)  # type: ignore[no-untyped-call]  # Twisted's
-        elif answering is not None:
-            answering.left()
-
-    # Turns, and peers that do not read
-
-    def _wait_turn(self) -> None:
-        """Have what has come wait for a later turn."""
-        self._state = _WAITING
-        self._pause()
-        if self._turn is None:
-            self._turn = self.site.clock.callLater(REFUSED_PAUSE if self._only_refused else 0, self._take_turn)
-
-    def _take_turn(self) -> None:
-        self._turn = None
-        # As long as the peer does not read its answers, there are no more of them.
-        if not self._is_unread:
-            self._state = _READING
-            self._in_turn = 0
-            self._only_refused = True
-            self._resume()
-            self._read()
-
-    def _pause(self) -> None:
-        if not self._is_paused:
-            self._is_paused = True
-            self.transport.pauseProducing()
-
-    def _resume(self) -> None:
-        if self._is_paused and not self._is_unread:
-            self._is_paused = False
-            self.transport.resumeProducing()
-
-    def pauseProducing(self) -> None:
-        """The transport has enough to write. Whoever does not read its answers is not read either."""
-        self._is_unread = True
-        if self._producer is not None:
-            self._producer.pauseProducing()
-        if self._state != _LEAVING:
-            self._pause()
-
-    def resumeProducing(self) -> None:
-        """The transport has room again. Before more is read, what waits has its turn."""
-        self._is_unread = False
-        if self._producer is not None:
-            self._producer.resumeProducing()
-        if self._state == _WAITING:
-            if self._turn is None:
-                self._turn = self.site.clock.callLater(0, self._take_turn)
-        elif self._state == _READING or len(self._data) <= MAX_EARLY:
-            self._resume()
-
-    def stopProducing(self) -> None:
-        """The transport is gone."""
-        if self._producer is not None:
-            self._producer.stopProducing()
-
-    def _register(self) -> None:
-        if not self._is_registered:
-            self._is_registered = True
-            self.transport.registerProducer(self, True)
-
-    def _unregister(self) -> None:
-        if self._is_registered:
-            self._is_registered = False
-            self.transport.unregisterProducer()
-
-    def _flush(self) -> None:
-        out, self._out = self._out, b""
-        if out:
-            self._register()
-            self.transport.write(out)
-
     # What twisted.web's Request asks of its channel
 
     def _render(self, route: Page, head: RequestHead, body: bytes) -> None:
@@ -627,7 +383,7 @@ class Channel:
         self._name_peer(head)
         self._flush()
         self._register()
-        self._state = _ANSWERING
+        self._state = ANSWERING
         self._move(None)
         request: PageRequest = vars(self.site)["requestFactory"](self)
         request.head, request.root = head, route.resource
@@ -643,11 +399,11 @@ class Channel:
 
     def requestDone(self, request: PageRequest) -> None:
         """A Resource has answered."""
-        if self._state != _ANSWERING:
+        if self._state != ANSWERING:
             self._answering = None
             return
         self._answering = None
-        self._state = _READING
+        self._state = READING
         if request.code >= _CLIENT_ERROR:
             self._in_turn += REFUSED
         else:
@@ -657,46 +413,3 @@ class Channel:
             self._go_on()
         else:
             self.loseConnection()
-
-    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
-        """Write the head of an answer."""
-        lines = [version, b" ", code, b" ", reason, b"\r\n"]
-        for name, values in headers.getAllRawHeaders():
-            for value in values:
-                lines += (name, b": ", value, b"\r\n")
-        lines.append(b"\r\n")
-        self.transport.writeSequence(lines)
-
-    def write(self, data: bytes) -> None:
-        """Write a part of an answer."""
-        self.transport.write(data)
-
-    def writeSequence(self, data: list[bytes]) -> None:
-        """Write parts of an answer."""
-        self.transport.writeSequence(data)
-
-    def getPeer(self) -> Any:
-        """:returns: the other end's address"""
-        return self.transport.getPeer()
-
-    def getHost(self) -> Any:
-        """:returns: this end's address"""
-        return self.transport.getHost()
-
-    def isSecure(self) -> bool:
-        """:returns: whether it is TLS"""
-        return bool(ISSLTransport.providedBy(self.transport))
-
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """Have an answer produced piece by piece, as fast as the peer reads."""
-        if self._producer is not None:
-            raise RuntimeError("there is a producer already")
-        self._producer = producer if streaming else _PullToPush(producer, self)
-        if not streaming:
-            self._producer.startStreaming()
-
-    def unregisterProducer(self) -> None:
-        """All of an answer is produced."""
-        producer, self._producer = self._producer, None
-        if isinstance(producer, _PullToPush):
-            producer.stopStreaming()

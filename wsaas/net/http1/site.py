@@ -12,12 +12,13 @@ from twisted.web.resource import IResource, Resource, getChildForRequest
 from twisted.web.server import Site
 
 from wsaas.limits import Budget
+from wsaas.net.http1.connection import LINGER
 from wsaas.net.http1.deadlines import Deadlines
 from wsaas.net.http1.messages import Response, json_response
 from wsaas.net.http1.page import PageRequest
 from wsaas.net.http1.request_head import KnownFields
 from wsaas.net.http1.route import Routes
-from wsaas.net.http1.server import LINGER, Channel
+from wsaas.net.http1.server import Channel
 
 #: How many refused connections may be read on for a while, so that they see their answers.
 _MAX_LINGERING = 256

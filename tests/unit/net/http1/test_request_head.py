@@ -78,12 +78,12 @@ class FieldsTests(SynchronousTestCase):
         """In their order, without the blanks around them, by names in any case."""
         fields = fields_of(b"Host:h", b"X: \ta b\t ", b"x: 2", b"Empty:", b"Latin: \xe9")
         assert fields is not None
-        self.assertEqual(fields.lines[1:3], ((b"X", b"a b"), (b"x", b"2")))
+        self.assertEqual(fields.lines[1:3], [(b"X", b"a b"), (b"x", b"2")])
         self.assertEqual((fields.all(b"X"), fields.all(b"EMPTY"), fields.all(b"Y")), ([b"a b", b"2"], [b""], []))
         self.assertEqual(fields.all(b"latin"), [b"\xe9"])
         none = read_fields(b"")
         assert none is not None
-        self.assertEqual((none.lines, none.length, none.is_plain), ((), 0, True))
+        self.assertEqual((none.lines, none.length, none.is_plain), ([], 0, True))
 
     def test_tokens(self) -> None:
         """Elements of lists over several lines, in lower case; empty ones do not count."""

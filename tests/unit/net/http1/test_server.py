@@ -15,9 +15,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.gate import FULL, HttpAnswer, SecureWire, Wire, http_request, read_answer, read_answers
 from tests.properties import moderately
+from wsaas.net.http1.connection import LINGER, MAX_EARLY, PER_TURN, REFUSED, REFUSED_PAUSE
 from wsaas.net.http1.messages import RequestHead, Response, json_response, text_response
 from wsaas.net.http1.route import ByValue, HandOver, Route, Visitor
-from wsaas.net.http1.server import LINGER, MAX_EARLY, PER_TURN, REFUSED, REFUSED_PAUSE, Channel
+from wsaas.net.http1.server import Channel
 from wsaas.net.http1.site import ClientSite, SiteLimits
 
 HEAD_TIMEOUT = 30.0

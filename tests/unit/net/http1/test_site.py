@@ -9,8 +9,8 @@ from twisted.logger import globalLogPublisher
 from tests.gate import http_request
 from tests.unit.net.http1.test_server import HEAD_TIMEOUT, MAX_BODY, ChannelTestCase
 from wsaas.limits import OVERHEAD, Budget
+from wsaas.net.http1.connection import LINGER
 from wsaas.net.http1.messages import Response
-from wsaas.net.http1.server import LINGER
 from wsaas.net.http1.site import MAX_AWAITED, ClientSite, SiteLimits
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.gate import http_request, read_answers
 from tests.unit.net.http1.test_server import ChannelTestCase
+from wsaas.net.http1.connection import PER_TURN, REFUSED, REFUSED_PAUSE
 from wsaas.net.http1.messages import Response
-from wsaas.net.http1.server import PER_TURN, REFUSED, REFUSED_PAUSE
 
 
 class TurnTests(ChannelTestCase):
