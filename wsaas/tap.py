@@ -113,13 +113,12 @@ def _observer(options: Options, settings: Settings) -> ILogObserver | None:
     return make_observer(settings.log, LogFile.fromFullPath(path or "twistd.log", rotateLength=None))
 
 
-def _settle(reactor: Any, fast: bool, signals: Signals) -> None:
+def _settle(reactor: Any, signals: Signals) -> None:
     """Do what concerns the whole process, and is for the time after the start."""
     settle()
     # The reactor installs its own when it begins to run.
     reactor.callWhenRunning(signals.install)
-    if fast:
-        loop.install(reactor)
+    loop.install(reactor)
 
 
 def _tell(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
@@ -154,7 +153,7 @@ def makeService(options: Options, environ: Mapping[str, str] | None = None, reac
     signals = Signals(
         reactor, lambda: gateway.stopping, gateway.hurry, gateway.reload, ends_with_terminal=ends_with_terminal
     )
-    service = LoggedService(_observer(options, settings), partial(_settle, reactor, settings.fast, signals))
+    service = LoggedService(_observer(options, settings), partial(_settle, reactor, signals))
     gateway.setServiceParent(service)
     for warning in warnings(settings, open_files) + misnamed(given):
         # Not warning=…: observers of old take an event with that member for one of Python's warnings.

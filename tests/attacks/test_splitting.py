@@ -83,7 +83,7 @@ class SplittingTests(AnswerAttackTestCase):
                 self.api.script["POST"] = written(data)
                 got.append(await self.shake(handshake()))
                 post = await self.api.call("POST")
-                # Else a goodbye is owed.
+                # Else a DELETE is owed.
                 post.status = 401 if got[-1].status == 401 else None
                 self.assertEqual(got[-1].headers.getRawHeaders("Content-Type"), ["text/plain; charset=utf-8"])
                 self.assertIsNone(got[-1].header("Set-Cookie"))

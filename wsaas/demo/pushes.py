@@ -45,8 +45,9 @@ class RecordedPushes(PushResource):
         return answer.addCallbacks(lambda response: self._answered(exchange, response), failed)
 
     def _begin(self, head: RequestHead, body: bytes) -> Exchange:
+        sent = [(name, value) for name, values in head.fields.headers.getAllRawHeaders() for value in values]
         return self._traffic.begin(
-            "push", head.method.decode("latin-1"), head.target.decode("latin-1"), _text(head.fields.lines), body
+            "push", head.method.decode("latin-1"), head.target.decode("latin-1"), _text(sent), body
         )
 
     def _answered(self, exchange: Exchange, response: Response) -> Response:

@@ -28,21 +28,30 @@ _VERSION = b"13"
 _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 
 
+#: What may stand in a head once, as it is spelled, and as it is looked up.
+_ONCE = {
+    name: name.lower().encode("ascii")
+    for name in ("Host", "Origin", "Authorization", "Sec-WebSocket-Version", "Sec-WebSocket-Key")
+}
+
+
 def is_handshake(head: RequestHead) -> bool:
     """:returns: whether a request asks for a WebSocket, well or badly: a GET with ``Upgrade: websocket``"""
-    return head.method == b"GET" and b"websocket" in head.tokens(b"Upgrade")
+    return head.method == b"GET" and b"websocket" in head.fields.tokens(b"Upgrade")
 
 
 def _bad(reason: str) -> HandshakeRefused:
     return HandshakeRefused(HTTPStatus.BAD_REQUEST, reason)
 
 
-def _one(head: RequestHead, name: bytes) -> bytes | None:
+def _one(head: RequestHead, name: str) -> bytes | None:
     """:returns: a header that may stand there once"""
-    values = head.all(name)
+    values = head.fields.by_name.get(_ONCE[name])
+    if values is None:
+        return None
     if len(values) > 1:
-        raise _bad(f"repeated {name.decode('ascii')}")
-    return values[0] if values else None
+        raise _bad(f"repeated {name}")
+    return values[0]
 
 
 def _protocols(head: RequestHead) -> tuple[str, ...]:
@@ -58,7 +67,7 @@ def _protocols(head: RequestHead) -> tuple[str, ...]:
 
 
 def _key(head: RequestHead) -> str:
-    key = _one(head, b"Sec-WebSocket-Key") or b""
+    key = _one(head, "Sec-WebSocket-Key") or b""
     if _KEY.fullmatch(key):
         return key.decode("ascii")
     try:
@@ -70,7 +79,7 @@ def _key(head: RequestHead) -> str:
 
 
 def _check_version(head: RequestHead) -> None:
-    version = _one(head, b"Sec-WebSocket-Version")
+    version = _one(head, "Sec-WebSocket-Version")
     if version is None:
         raise _bad("no Sec-WebSocket-Version")
     if version != _VERSION:
@@ -110,11 +119,11 @@ def check_handshake(head: RequestHead, settings: HandshakeSettings) -> Handshake
         raise _bad("a handshake needs HTTP/1.1")
     if head.length != 0:
         raise _bad("a handshake has no body")
-    host, origin = _one(head, b"Host"), _one(head, b"Origin")
-    _one(head, b"Authorization")
+    host, origin = _one(head, "Host"), _one(head, "Origin")
+    _one(head, "Authorization")
     if host is None or not _VISIBLE.fullmatch(host):
         raise _bad("no Host")
-    if b"upgrade" not in head.tokens(b"Connection"):
+    if b"upgrade" not in head.fields.tokens(b"Connection"):
         raise _bad("no Connection: Upgrade")
     user_agent = b", ".join(filter(None, head.all(b"User-Agent"))) or None
     if len(host) + len(origin or b"") + len(user_agent or b"") > MAX_NAMED:

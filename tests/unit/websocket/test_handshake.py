@@ -52,7 +52,7 @@ class IsHandshakeTests(SynchronousTestCase):
     def test_a_get_with_upgrade_websocket(self) -> None:
         """In any case, among other protocols, with nothing else right."""
         self.assertTrue(is_handshake(head()))
-        for value in ("WebSocket", "h2c, websocket", " websocket "):
+        for value in ("WebSocket", "h2c, websocket", ", websocket ,"):
             self.assertTrue(is_handshake(replace(head(), fields=RequestFields([(b"upgrade", value.encode())]))), value)
 
     def test_others_are_not(self) -> None:

@@ -21,13 +21,12 @@ MAX_SWALLOWED = 1 << 17
 class RequestFields:
     """The header fields of a request, and what they say about its body and its connection.
 
-    :param lines: name and value of each, in their order
+    :param lines: name and value of each line, without blanks around values
     """
 
-    __slots__ = ("by_name", "closes", "expects", "is_plain", "keep", "length", "lines", "note")
+    __slots__ = ("by_name", "closes", "expects", "is_plain", "keep", "length", "note")
 
     def __init__(self, lines: Iterable[tuple[bytes, bytes]] = ()) -> None:
-        self.lines: list[tuple[bytes, bytes]] = []
         #: The values of each, by its name in lower case.
         self.by_name: dict[bytes, list[bytes]] = {}
         for name, value in lines:
@@ -46,9 +45,7 @@ class RequestFields:
         self.keep = False
 
     def add(self, name: bytes, value: bytes) -> None:
-        """Add a line; blanks around the value do not count."""
-        value = value.strip(b" \t")
-        self.lines.append((name, value))
+        """Add a line."""
         name = name.lower()
         if name in self.by_name:
             self.by_name[name].append(value)
@@ -63,9 +60,18 @@ class RequestFields:
         fields.length = None if fields.all(b"Transfer-Encoding") else int(lengths[0]) if lengths else 0
         return fields
 
+    @property
+    def headers(self) -> Headers:
+        """The same as twisted.web has them, names in their usual case."""
+        headers = Headers()
+        for name, values in self.by_name.items():
+            for value in values:
+                headers.addRawHeader(name, value)
+        return headers
+
     def __repr__(self) -> str:
         """Without values, which may be secrets."""
-        return f"<{type(self).__name__} {len(self.lines)}>"
+        return f"<{type(self).__name__} {len(self.by_name)}>"
 
     def all(self, name: bytes) -> list[bytes]:
         """:returns: the values of a field, one for each line it stands in"""

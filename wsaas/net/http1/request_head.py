@@ -34,8 +34,10 @@ class _ParsedFields(RequestFields):
     """Fields that httptools reads."""
 
     __slots__ = ()
-    #: What it calls for each.
+    #: What it calls for each; and what it looks for and need not call.
     on_header = RequestFields.add
+    on_message_begin = on_url = on_status = on_headers_complete = on_body = on_message_complete = None
+    on_chunk_header = on_chunk_complete = None
 
 
 def _read_length(fields: RequestFields) -> int | None:
@@ -61,7 +63,7 @@ def read_fields(block: bytes) -> RequestFields | None:
     :param block: all of a head's, each with its end
     :returns: :data:`None` if they are malformed
     """
-    fields = _ParsedFields()
+    fields: RequestFields = _ParsedFields()
     parser = HttpRequestParser(fields)
     try:
         parser.feed_data(b"PUT / HTTP/1.1\r\n" + block + b"\r\n")
@@ -70,6 +72,11 @@ def read_fields(block: bytes) -> RequestFields | None:
         pass
     except HttpParserError:
         return None
+    if b" \r\n" in block or b"\t\r\n" in block:
+        # httptools leaves blanks behind values, which hardly anybody sends.
+        fields = RequestFields(
+            (name, value.strip(b" \t")) for name, values in fields.by_name.items() for value in values
+        )
     try:
         length = fields.length = _read_length(fields)
     except ValueError:
@@ -151,7 +158,8 @@ def read_block(head: bytes, begin: int) -> RequestFields | Response:
     :param begin: where they begin
     :returns: what they say, or why they are refused
     """
-    if _is_too_long(len(head), head.count(b"\r\n")):
+    # A line has four bytes at least.
+    if len(head) > 4 * MAX_LINES and _is_too_long(len(head), head.count(b"\r\n")):
         return refuse_part(head) or _HEAD_TOO_LONG
     fields = read_fields(head[begin:])
     return _MALFORMED if fields is None else fields

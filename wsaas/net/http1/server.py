@@ -43,7 +43,6 @@ from wsaas.net.http1.request_head import MAX_HEAD, REQUEST_LINE, SEARCHED, read_
 from wsaas.net.http1.route import ByValue, HandOver, Page, Route
 
 _CLIENT_ERROR = 400
-_CR = 13
 
 _MALFORMED = text_response(400, "malformed request")
 _OVERLOADED = json_response(
@@ -83,14 +82,19 @@ class Channel(HttpConnection):
     def _read(self) -> None:
         """Answer what has come, request by request, until more must come, or an answer, or somebody else's turn."""
         self._busy = True
-        while self._state == READING and self._at < len(self._data):
+        while self._read_head() if self._body is None else self._read_body():
+            if self._at == len(self._data):
+                self._data = b""
+                self._at = 0
+                break
+            if self._state != READING:
+                break
             if self._in_turn >= PER_TURN:
                 self._wait_turn()
                 break
-            if not (self._read_head() if self._body is None else self._read_body()):
-                break
         self._busy = False
-        if self._state == LEAVING:
+        state = self._state
+        if state == LEAVING:
             return
         if self._at:
             self._data = self._data[self._at :]
@@ -101,8 +105,9 @@ class Channel(HttpConnection):
             if not self._is_registered:
                 self._register()
             self.transport.write(out)
-        if self._state == READING and not self._data and self._body is None and self._queue is self.site.idle:
-            self._queue.renew(self)
+        queue = self._queue
+        if queue is self.site.idle and state == READING and not self._data and self._body is None:
+            queue.renew(self)
         else:
             self._look_what_follows()
 
@@ -125,7 +130,7 @@ class Channel(HttpConnection):
         :returns: whether what follows may be read
         """
         data, at, site = self._data, self._at, self.site
-        if data[at] == _CR and data[at + 1 : at + 2] in (b"", b"\n"):
+        if data.startswith(b"\r", at) and data[at + 1 : at + 2] in (b"", b"\n"):
             return self._skip_line()
         end = data.find(b"\r\n\r\n", at, at + SEARCHED)
         line = REQUEST_LINE.match(data, at, end + 2) if end >= 0 else None
@@ -334,8 +339,17 @@ class Channel(HttpConnection):
 
     def _go_on(self) -> None:
         """A request is answered; what came behind it is next, now or later."""
-        if self._state == READING and not self._busy:
-            self._resume()
+        if self._state != READING or self._busy:
+            return
+        self._resume()
+        if not self._data:
+            self._flush()
+            self._look_what_follows()
+        elif self._in_turn >= PER_TURN:
+            self._flush()
+            self._wait_turn()
+            self._look_what_follows()
+        else:
             self._read()
 
     def _attempt(self, route: HandOver, head: RequestHead) -> None:
@@ -387,8 +401,7 @@ class Channel(HttpConnection):
         self._move(None)
         request: PageRequest = vars(self.site)["requestFactory"](self)
         request.head, request.root = head, route.resource
-        for name, value in head.fields.lines:
-            request.requestHeaders.addRawHeader(name, value)
+        request.requestHeaders = head.fields.headers
         if not self._persistent:
             request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
         self._answering = request
