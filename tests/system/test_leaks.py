@@ -84,9 +84,7 @@ class Planted:
 
 
 class LeakTests(ContractTestCase):
-    """On real sockets; see below for with the fast lanes."""
-
-    fast = "off"
+    """On real sockets."""
 
     def setUp(self) -> None:
         """Keep all that clients and pushers are sent."""
@@ -110,7 +108,6 @@ class LeakTests(ContractTestCase):
                 "API_CERT": self.certificate,
                 "ADMIN_LISTEN": f"tcp:{self.admin_port}:interface=127.0.0.1",
                 "LOG_LEVEL": "DEBUG",
-                "FAST_LANES": self.fast,
                 **settings,
             }
         )
@@ -308,12 +305,6 @@ class LeakTests(ContractTestCase):
         await self.begin(503)
         await self.until_logged("certificate was not accepted")
         self.check()
-
-
-class FastLeakTests(LeakTests):
-    """The same with the fast lanes."""
-
-    fast = "on"
 
 
 class StartTests(SynchronousTestCase):

@@ -208,7 +208,8 @@ class HttpConnection:
         # The channel and who answers name each other, and the transport names the channel: cycles.
         answering = self._answering
         self._forget()
-        self.transport = self._producer = None
+        self.unregisterProducer()
+        self.transport = None
         if isinstance(answering, Deferred):
             answering.cancel()
         elif isinstance(answering, PageRequest):
