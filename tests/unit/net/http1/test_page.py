@@ -270,6 +270,19 @@ class FileTests(PageTestCase):
         (answer,) = read_answers(wire.take())
         self.assertEqual(len(answer.body), 300_000)
 
+    def test_nobody_reads_it(self) -> None:
+        """What is pulled stops with the connection."""
+        path = Path(self.mktemp())
+        path.write_bytes(b"0123456789" * 100_000)
+        self.pages.root.putChild(b"file", File(str(path)))
+        wire = self.connect()
+        wire.deliver(http_request("GET", "/file"))
+        self.assertIsNotNone(wire.protocol._producer)
+        producer = wire.protocol._producer
+        wire.end()
+        self.assertTrue(producer._finished)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
 
 class FaultTests(PageTestCase):
     """Pages that fail."""
