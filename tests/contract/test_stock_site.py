@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
@@ -158,7 +159,12 @@ class StockSiteTests(SynchronousTestCase):
         def fail(*_: object) -> object:
             raise ValueError("a fault")
 
-        self.patch(Outbox, "push_confirmed", fail)
-        answer = self.ask("PUT", ("Ws-Confirm", "1000"), body=b"a")
-        self.assertEqual(answer.status, 500)
-        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        for later in (False, True):
+            failing: Deferred[bool] = Deferred()
+            self.patch(Outbox, "push_confirmed", (lambda *_: failing) if later else fail)  # noqa: B023 - used at once
+            wire = self.connect()
+            wire.deliver(http_request("PUT", self.target, b"a", ("Ws-Confirm", "1000")))
+            if later:
+                failing.errback(ValueError("a fault"))
+            self.assertEqual(read_answers(wire.take())[0].status, 500)
+            self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)

@@ -208,6 +208,19 @@ class LaterTests(PageTestCase):
         self.assertEqual(len(self.ends), 1)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_it_ends_the_connection_and_then_the_answer(self) -> None:
+        """No other request is read."""
+        wire = self.connect()
+        wire.stall()
+        wire.deliver(http_request("GET", "/x") + http_request("GET", "/x"))
+        self.requests[0].write(b"half")
+        self.requests[0].loseConnection()
+        self.requests[0].finish()
+        wire.flow()
+        self.clock.advance(0)
+        self.assertTrue(wire.over)
+        self.assertEqual((len(self.requests), self.ends), (1, [None]))
+
     def test_a_push_producer(self) -> None:
         """It is paused while the client does not read, and told when the client is gone."""
         told: list[str] = []

@@ -499,10 +499,14 @@ class PersistenceTests(ChannelTestCase):
 
     def test_what_is_pipelined_is_bounded(self) -> None:
         """Behind a request that waits, reading stops."""
-        wire = self.connect()
-        wire.deliver(http_request("GET", "/wait"))
-        wire.deliver(b"a" * 20000)
-        self.assertEqual(wire.producerState, "paused")
+        for segments in ([b"", b"a" * 20000], [b"a" * 20000]):
+            wire = self.connect()
+            wire.deliver(http_request("GET", "/wait") + segments[0])
+            for segment in segments[1:]:
+                wire.deliver(segment)
+            self.assertEqual(wire.producerState, "paused")
+            self.rules.waiting.pop().callback(Response(200))
+            self.assertEqual([answer.status for answer in read_answers(wire.take())], [200, 414])
 
     def test_http_1_0_is_closed(self) -> None:
         """Whatever it says about keeping alive."""
@@ -732,6 +736,19 @@ class FaultTests(ChannelTestCase):
         wire.deliver(http_request("GET", "/wait") + http_request("GET", "/x"))
         self.rules.waiting[0].errback(ValueError("a fault"))
         self.assertEqual([answer.status for answer in read_answers(wire.take())], [500, 200])
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_behind_a_body_in_pieces(self) -> None:
+        """When it is complete, and is answered at last."""
+
+        def fail(*_: object) -> None:
+            raise ValueError("a fault")
+
+        wire = self.connect()
+        wire.deliver(http_request("PUT", "/x", b"12345")[:-1])
+        self.patch(self.rules, "respond", fail)
+        wire.deliver(b"5")
+        self.assertEqual(self.only(wire).status, 500)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
     def test_nobody_is_left(self) -> None:

@@ -76,6 +76,18 @@ class TurnTests(ChannelTestCase):
         self.clock.advance(REFUSED_PAUSE)
         self.assertEqual(self.only(wire).body, b"2")
 
+    def test_refusals_that_took_a_while(self) -> None:
+        """They count as others do; nothing but them was answered."""
+        wire = self.connect()
+        wire.deliver((http_request("GET", "/wait") * (PER_TURN // REFUSED)) + http_request("PUT", "/x", b"a"))
+        while self.rules.waiting:
+            self.rules.waiting.pop().callback(Response(403))
+        self.assertEqual([answer.status for answer in read_answers(wire.take())], [403] * (PER_TURN // REFUSED))
+        self.clock.advance(REFUSED_PAUSE / 2)
+        self.assertEqual(wire.take(), b"")
+        self.clock.advance(REFUSED_PAUSE / 2)
+        self.assertEqual(self.only(wire).status, 200)
+
     def test_the_end_meanwhile(self) -> None:
         """Nothing is left of who goes away."""
         wire = self.connect()
