@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.gate import ApiCall, Gate, Wire, read_answer
 from wsaas.connections.identity import Identity, new_identity
-from wsaas.net.http1.turns import REFUSED_PAUSE
+from wsaas.net.http1.connection import REFUSED_PAUSE
 
 #: Seconds that are let pass at the end, step by step: beyond every deadline of a client and of a call.
 LATE = (0.0, 3.0, 31.0, 31.0, 31.0)

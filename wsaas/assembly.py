@@ -33,9 +33,7 @@ from wsaas.limits import Budgets, total_for
 from wsaas.net.client_tls import ApiTrust
 from wsaas.net.descriptors import Descriptors, share_out
 from wsaas.net.http1.agent import PersistentAgent
-from wsaas.net.http1.handshake_lane import HandshakeLane
-from wsaas.net.http1.push_lane import PushLane
-from wsaas.net.http1.site import ClientSite
+from wsaas.net.http1.site import ClientSite, SiteLimits
 from wsaas.net.listen import DefaultEndpoint, Endpoint, endpoints
 from wsaas.net.transport import Buffers
 from wsaas.operations.admin import Readiness, admin_site
@@ -45,7 +43,7 @@ from wsaas.operations.service import Clients, Gateway, Hooks, Host, Listener, Ti
 from wsaas.operations.systemd import Notifier
 from wsaas.pushes.resource import PushResource
 from wsaas.pushes.tokens import PushTokens
-from wsaas.routes import ClientRoot, PushRoot
+from wsaas.routes import ClientRoutes, PushRoutes
 from wsaas.settings.read import Settings
 from wsaas.settings.values import parse_api_uri, without_secrets
 from wsaas.websocket.takeover import ClientFactory
@@ -182,7 +180,7 @@ def build(
 
     upgrade = UpgradeResource(
         api.calls,
-        ClientFactory(reactor, limits.max_message, settings.handshake.compression, settings.fast, budgets),
+        ClientFactory(reactor, limits.max_message, settings.handshake.compression, budgets),
         partial(new_identity, settings.hostname, token_bytes),
         settings.handshake,
         Shared(limits, registry, totals, reactor, journal),
@@ -195,39 +193,14 @@ def build(
 
     before.append(resume)
     shared = not settings.listen.pushes
-    root = ClientRoot(upgrade, pushes if shared else None, pages)
-    head_timeout = timeout or _HEAD_TIMEOUT
-    buffers = _BUFFERS if settings.fast else None
-    # The demo's pushes are recorded on their way through twisted.web.
-    lane = PushLane(pushes, limits.max_message) if settings.fast and settings.api_uri is not None else None
-    lobby = (
-        HandshakeLane(upgrade, reactor, head_timeout, shares.awaited, settings.trust_proxy) if settings.fast else None
-    )
-    site = partial(ClientSite, bodies=budgets.bodies, max_awaited=shares.awaited)
-    listeners = [
-        Listener(
-            site(
-                root,
-                root,
-                reactor,
-                head_timeout,
-                limits.max_message,
-                lane if shared else None,
-                lobby,
-                proxies=settings.trust_proxy,
-            ),
-            clients,
-            "clients, pushes" if shared else "clients",
-            buffers,
-            pushes=shared,
-            clients=True,
-        )
-    ]
+    site_limits = SiteLimits(timeout or _HEAD_TIMEOUT, limits.max_message, shares.awaited, settings.trust_proxy)
+    site = partial(ClientSite, clock=reactor, limits=site_limits, bodies=budgets.bodies)
+    routes = ClientRoutes(upgrade, pushes if shared else None, pages)
+    kind = "clients, pushes" if shared else "clients"
+    listeners = [Listener(site(routes), clients, kind, _BUFFERS, pushes=shared, clients=True)]
     if not shared:
-        push_root = PushRoot(pushes)
-        push_site = site(push_root, push_root, reactor, head_timeout, limits.max_message, lane)
         places = endpoints(reactor, "PUSH_LISTEN", settings.listen.pushes)
-        listeners.append(Listener(push_site, places, "pushes", buffers, pushes=True))
+        listeners.append(Listener(site(PushRoutes(pushes)), places, "pushes", _BUFFERS, pushes=True))
     descriptors = Descriptors(reactor, shares)
     readiness = Readiness()
     if settings.listen.admin:

@@ -83,7 +83,7 @@ class SplittingTests(AnswerAttackTestCase):
                 self.api.script["POST"] = written(data)
                 got.append(await self.shake(handshake()))
                 post = await self.api.call("POST")
-                # Else a goodbye is owed.
+                # Else a DELETE is owed.
                 post.status = 401 if got[-1].status == 401 else None
                 self.assertEqual(got[-1].headers.getRawHeaders("Content-Type"), ["text/plain; charset=utf-8"])
                 self.assertIsNone(got[-1].header("Set-Cookie"))
@@ -149,12 +149,6 @@ class SplittingTests(AnswerAttackTestCase):
         put = await self.api.call("PUT", (await self.api.call("POST")).ws_uri)
         self.assertNotIn("evil", str(put.headers))
         return self.statuses(reply)
-
-
-class SplittingWithoutLanesTests(SplittingTests):
-    """The same over the libraries' road."""
-
-    fast_lanes = "off"
 
 
 class _Elsewhere(Protocol):
@@ -223,9 +217,3 @@ class AnswerTests(AnswerAttackTestCase):
                 for coding, body in encoded
             )
         )
-
-
-class AnswerWithoutLanesTests(AnswerTests):
-    """The same over the libraries' road."""
-
-    fast_lanes = "off"
