@@ -40,11 +40,7 @@ PATIENCE = 20.0
 _SETTINGS = re.compile(
     r"(API|WS|PUSH|ADMIN|LOG|FORWARD|DRAIN|TRUST|STATE|LISTEN)_[A-Z_]+|NOTIFY_SOCKET|CREDENTIALS_DIRECTORY"
 )
-"""
-Variables that would change what a gateway does; none of them is taken over from whoever runs the tests.
-
-Not ``FAST_LANES``, by which they choose the road.
-"""
+"""Variables that would change what a gateway does; none of them is taken over from the environment of the tests."""
 
 
 class ProgramError(Exception):

@@ -28,19 +28,15 @@ _LINES = 10
 
 
 class _World:
-    """A whole gateway, one client and an API that answers well, but for one kind of call.
+    """A whole gateway, one client and an API that answers well, but for one kind of call."""
 
-    :param lanes: ``FAST_LANES``
-    """
-
-    def __init__(self, lanes: str, variant: int) -> None:
+    def __init__(self, variant: int) -> None:
         self.machine = Machine()
         self.machine.advance(1_700_000_000.0)
         settings = {
             "API_URI": "127.0.0.1:5000/hook",
             "WS_HOSTNAME": "http://gateway.test",
             "WS_LISTEN": "tcp:1",
-            "FAST_LANES": lanes,
             "WS_MAX_MESSAGE": "1000",
             "API_RETRY_FOR": "3000",
             **({"API_SECRET": "0123456789abcdef"} if variant & 8 else {}),
@@ -149,7 +145,7 @@ def _check_calls(calls: list[ReceivedRequest], answers: list[int]) -> None:
 def run(data: bytes) -> Hashable:
     """Try an input."""
     variant, cut, stream = parts(data)
-    world = _World("on" if variant & 128 else "off", variant)
+    world = _World(variant)
     answers, frames, methods = world.go(slices(stream, cut))
     assert len(answers) == 1, f"{len(answers)} answers"
     _check_calls(world.calls, answers)

@@ -97,7 +97,6 @@ _VALUES: dict[str, tuple[str, ...]] = {
     "PUSH_TOKEN": (_SECRET, "a b", "\xfc"),
     "WS_ORIGINS": ("*", "https://a.test", "https://*.a.test same null", "* a", "https://a*.test", "https://a.test:99999"),
     "STATE_DIR": ("/nowhere/at/all", "relative", "/a\x00b", "~"),
-    "FAST_LANES": ("on", "off", "ON", "1"),
     "LOG_LEVEL": ("debug", "INFO", "loud"),
     "LOG_FORMAT": ("text", "json", "xml"),
     "WS_COMPRESSION": ("on", "off", "yes"),

@@ -16,13 +16,10 @@ heads, bodies and frames. In between the gateway, wired as in production, in the
             self.assertEqual(put.body, b"hello")
 
 Every wait has a deadline, and fails by saying what did not come.
-
-The contract holds on both roads: ``FAST_LANES=off`` in the environment sends all of it over the plain one.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 from collections.abc import Sequence
@@ -148,7 +145,6 @@ class ContractTestCase(TestCase):
             "WS_HOSTNAME": f"http://127.0.0.1:{self.port}",
             "WS_LISTEN": f"tcp:{self.port}:interface=127.0.0.1",
             "DRAIN_TIMEOUT": "1000",
-            "FAST_LANES": os.environ.get("FAST_LANES", "on"),
             **settings,
         }
         gateway = build(read_settings(given), reactor)

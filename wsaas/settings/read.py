@@ -28,7 +28,6 @@ class Settings:
     max_per_address: int
     trust_proxy: int
     drain_timeout: float
-    fast: bool
     state_dir: Path | None
     api_uri: ApiUri | None
     api: ApiSettings
@@ -139,7 +138,6 @@ def read_settings(given: Mapping[str, str], *, demo: bool = False) -> Settings:
         max_per_address=parsed["WS_MAX_PER_ADDRESS"],
         trust_proxy=parsed["TRUST_PROXY"],
         drain_timeout=parsed["DRAIN_TIMEOUT"],
-        fast=parsed["FAST_LANES"] == "on",
         state_dir=parsed["STATE_DIR"],
         api_uri=parsed["API_URI"],
         api=ApiSettings(

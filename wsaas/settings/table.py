@@ -261,13 +261,6 @@ SETTINGS: tuple[Setting, ...] = (
         "from SIGTERM to exit at most, in ms",
     ),
     Setting(
-        "FAST_LANES",
-        "on",
-        choice("on", "off"),
-        "on, off",
-        "short ways past twisted.web for plain requests; off if in doubt about one",
-    ),
-    Setting(
         "LOG_LEVEL",
         "INFO",
         choice("ERROR", "WARN", "INFO", "DEBUG"),

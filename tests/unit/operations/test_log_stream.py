@@ -8,6 +8,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -28,8 +29,16 @@ def form(event: Any) -> str:
     return f"{formatEvent(event)}\n"
 
 
+def _is_idle(stream: LogStream) -> bool:
+    return not stream._waiting
+
+
 class StreamCase(SynchronousTestCase):
     """Descriptors, and time."""
+
+    def setUp(self) -> None:
+        """Begin without streams."""
+        self.streams: list[LogStream] = []
 
     def eventually(self, condition: Callable[[], object], what: str) -> None:
         """Wait for a thread."""
@@ -44,14 +53,21 @@ class StreamCase(SynchronousTestCase):
         reads, writes = os.pipe2(flags | os.O_CLOEXEC)
         fcntl.fcntl(writes, fcntl.F_SETPIPE_SZ, PAGE)
         self.addCleanup(os.close, writes)
+        # Before that: the number may soon be another test's pipe, and what still waits would be written there.
+        self.addCleanup(self._settle)
         # First, so that no thread waits for it.
         self.addCleanup(os.close, reads)
         return reads, writes
+
+    def _settle(self) -> None:
+        for stream in self.streams:
+            self.eventually(partial(_is_idle, stream), "a stream with nothing to write")
 
     def stream(self, place: Place, **more: Any) -> LogStream:
         """:returns: a stream with its thread"""
         stream = LogStream(place, form, **more)
         stream.start()
+        self.streams.append(stream)
         return stream
 
 
@@ -118,12 +134,20 @@ class LogStreamTests(StreamCase):
         stream = self.stream(StandardStream(writes), limit=2 * PAGE)
         for _ in range(4):
             stream.write("x" * PAGE)
-        reader = threading.Timer(0.05, lambda: [os.read(reads, PAGE) for _ in range(4)])
+
+        def drain() -> None:
+            # How much there is to read depends on how much fitted; this line is the end in any case.
+            read = b""
+            while b"last\n" not in read:
+                read += os.read(reads, PAGE)
+
+        reader = threading.Timer(0.05, drain)
         reader.start()
         stream.finish(PATIENCE)
         stream.write("last\n")
         self.assertEqual((stream._waiting, stream._left_out), (0, 0))
-        reader.join()
+        reader.join(PATIENCE)
+        self.assertFalse(reader.is_alive())
 
     def test_the_end_does_not_wait_for_ever(self) -> None:
         """A second in all, however many lines come."""
@@ -131,10 +155,11 @@ class LogStreamTests(StreamCase):
         stream = self.stream(StandardStream(writes))
         stream.write("x" * 2 * PAGE)
         started = time.monotonic()
-        stream.finish(0.1)
-        for _ in range(10):
+        stream.finish(0.5)
+        for _ in range(100):
             stream.write("last\n")
-        self.assertTrue(0.09 < time.monotonic() - started < 1.0)
+        # Each line by itself would wait half a second: 50 in all.
+        self.assertTrue(0.4 < time.monotonic() - started < 25)
 
     def test_what_cannot_be_written_is_told_later(self) -> None:
         """A full disk, or a reader that is gone, ends nothing."""
@@ -236,6 +261,7 @@ class LogFileTests(StreamCase):
 
     def setUp(self) -> None:
         self.path = Path(self.mktemp())
+        super().setUp()
         self.path.parent.mkdir(exist_ok=True)
         self.old = self.path.with_suffix(".1")
 

@@ -45,7 +45,6 @@ UNUSABLE = {
     "TRUST_PROXY": "yes",
     "STATE_DIR": "state",
     "DRAIN_TIMEOUT": "-1",
-    "FAST_LANES": "maybe",
     "LOG_LEVEL": "LOUD",
     "LOG_FORMAT": "xml",
 }
