@@ -66,8 +66,8 @@ def read_fields(block: bytes) -> RequestFields | None:
     fields: RequestFields = _ParsedFields()
     parser = HttpRequestParser(fields)
     try:
-        # With the name of one more field the last one is told, and the head goes on: at its end, httptools would raise an
-        # exception where somebody asks for an upgrade. What it looks at there is looked at below.
+        # One more name has the last field told, and the head goes on: at its end httptools would raise an exception
+        # if an upgrade is asked for. What it looks at there is looked at below.
         parser.feed_data(b"PUT / HTTP/1.1\r\n" + block + b"A:")
     except HttpParserError:
         return None
