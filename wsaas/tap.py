@@ -25,7 +25,7 @@ from wsaas.net.resolver import Resolver
 from wsaas.operations.garbage import settle
 from wsaas.operations.log_stream import LogFile, LogStream, StandardStream
 from wsaas.operations.signals import Signals
-from wsaas.settings.advice import misnamed, warnings
+from wsaas.settings.advice import misnamed, warnings, without_units
 from wsaas.settings.read import Settings, read_settings
 from wsaas.settings.table import SETTINGS
 
@@ -39,7 +39,8 @@ class Options(usage.Options):
     longdesc = (
         "Every option is also an environment variable: --api-uri is API_URI. The option wins. "
         "Secrets are none: API_SECRET and PUSH_TOKEN come from the environment, or from files that API_SECRET_FILE and "
-        "PUSH_TOKEN_FILE name. Times are in milliseconds, sizes in bytes. docs/settings.rst explains each."
+        "PUSH_TOKEN_FILE name. Times are in milliseconds unless they have a unit (30s), sizes in bytes. "
+        "docs/settings.rst explains each."
     )
     optFlags = [["demo", None, "run an embedded chat API and its page on http://localhost:8080/"]]
     optParameters = [
@@ -157,10 +158,15 @@ def _settle(reactor: Any, fast: bool, signals: Signals) -> None:
         loop.install(reactor)
 
 
+def _in_lines(error: SettingsError) -> str:
+    """:returns: all that is wrong with the settings, a line each"""
+    return "\n".join(f"wsaas: {each}" for each in error.errors)
+
+
 def _tell(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     """Say in one line why the process does not start; leave other exceptions as they are."""
     if isinstance(error, SettingsError):
-        sys.stderr.write(f"wsaas: {error}\n")
+        sys.stderr.write(f"{_in_lines(error)}\n")
     else:
         sys.__excepthook__(kind, error, traceback)
 
@@ -184,7 +190,7 @@ def makeService(options: Options, environ: Mapping[str, str] | None = None, reac
         gateway = build(settings, reactor, open_files=open_files, environ=environ)
         stream = _stream(options, settings)
     except SettingsError as error:
-        sys.exit(f"wsaas: {error}")
+        sys.exit(_in_lines(error))
     # A port that is taken shows only when twistd has the service listen; it removes its pid file and lets the
     # exception go up.
     sys.excepthook = _tell
@@ -196,7 +202,7 @@ def makeService(options: Options, environ: Mapping[str, str] | None = None, reac
     observer = None if stream is None else make_observer(settings.log, stream)
     service = LoggedService(observer, stream, partial(_settle, reactor, settings.fast, signals))
     gateway.setServiceParent(service)
-    for warning in warnings(settings, open_files) + misnamed(given):
+    for warning in warnings(settings, open_files) + without_units(given) + misnamed(given):
         # Not warning=…: observers of old take an event with that member for one of Python's warnings.
         _log.warn("{advice}", advice=warning)
     return service

@@ -202,10 +202,17 @@ class BadSettingTests(ProcessTestCase):
     def test_api_uri(self) -> None:
         """``API_URI``: required; host and path."""
         bad = ("ftp://x/", "http://", "//x", "a b", "x:99999/")
-        self.check_all([("API_URI", "", {}), *[("API_URI", value, {"API_URI": value}) for value in bad]])
+        self.check_all([("API_URI", value, {"API_URI": value}) for value in bad])
         # What may be a secret in it is not shown.
         hidden = {"http://user@x/": "http://…@x/", "http://x/#f": "http://x/#…"}
         self.check_all([("API_URI", shown, {"API_URI": value}) for value, shown in hidden.items()])
+
+    def test_all_at_once(self) -> None:
+        """Everything that is wrong is said, a line for each."""
+        done = self.run_to_its_end("--demo", API_URI="x/", WS_TIMEOUT="soon", LOG_LEVEL="LOUD")
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        said = [line.split(":")[:2] for line in done.stderr.splitlines()]
+        self.assertEqual([name.split()[0] for _, name in said], ["WS_TIMEOUT", "LOG_LEVEL", "API_URI"])
 
     def test_numbers(self) -> None:
         """Times and sizes are whole numbers within limits."""
@@ -214,7 +221,7 @@ class BadSettingTests(ProcessTestCase):
                 (name, value, {"API_URI": "x/", name: value})
                 for name, value in (
                     ("WS_TIMEOUT", "-1"),
-                    ("WS_TIMEOUT", "30s"),
+                    ("WS_TIMEOUT", "30 seconds"),
                     ("API_TIMEOUT", "0"),
                     ("API_MAX_REQUESTS", "0"),
                     ("WS_MAX_MESSAGE", "1.5"),
@@ -287,7 +294,7 @@ class BadSettingTests(ProcessTestCase):
         output = done.stdout + done.stderr
         self.assertEqual(done.returncode, 1, output)
         (line,) = [line for line in output.splitlines() if name in line]
-        self.assertRegex(line, rf"{name}: '{re.escape(where)}' cannot be used; allowed: .*in use")
+        self.assertRegex(line, rf"{name}: '{re.escape(where)}' cannot be used: .*in use; allowed: ")
         self.assertNotRegex(output, "Traceback")
 
     def test_port_in_use(self) -> None:
@@ -541,6 +548,11 @@ class WarningTests(ProcessTestCase):
         """``API_URI`` elsewhere without ``API_SECRET``."""
         (warning,) = self.warnings(API_URI="api.example/", WS_HOSTNAME="gateway.example")
         self.assertIn("API_SECRET", warning)
+
+    def test_seconds_without_a_unit(self) -> None:
+        """``WS_TIMEOUT=30`` is 30 ms, which is nearly surely not meant."""
+        (warning,) = self.warnings(API_URI="localhost:5000/", WS_TIMEOUT="30s", API_TIMEOUT="30")
+        self.assertIn("API_TIMEOUT is 30 milliseconds", warning)
 
     def test_pushes_from_elsewhere(self) -> None:
         """Pushes reachable from elsewhere."""

@@ -169,8 +169,17 @@ class RefusedTests(SynchronousTestCase):
 
     def test_no_api(self) -> None:
         """Neither ``API_URI`` nor ``--demo``, or both."""
-        self.assertTrue(self.refused({}).startswith("wsaas: API_URI: "))
-        self.assertTrue(self.refused(API, "--demo").startswith("wsaas: API_URI: "))
+        self.assertTrue(self.refused({}).startswith("wsaas: API_URI is not set; "))
+        self.assertTrue(self.refused(API, "--demo").startswith("wsaas: API_URI and --demo exclude each other"))
+
+    def test_all_at_once(self) -> None:
+        """A line for each, and exit status 1."""
+        options = Options()
+        options.parseOptions(["--log-level=LOUD"])
+        stop = self.assertRaises(SystemExit, makeService, options, {"WS_TIMEOUT": "soon"}, Machine())
+        assert isinstance(stop.code, str)
+        names = [line.split()[:2] for line in stop.code.splitlines()]
+        self.assertEqual(names, [["wsaas:", "API_URI"], ["wsaas:", "WS_TIMEOUT:"], ["wsaas:", "LOG_LEVEL:"]])
 
     def test_combinations(self) -> None:
         """Each by itself would do."""

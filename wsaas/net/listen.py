@@ -23,6 +23,9 @@ DEFAULT_PORT = 8080
 #: The prefix of an endpoint description whose clients are proxies that speak the PROXY protocol.
 PROXIED = "haproxy:"
 
+_FREE = "an address that is free and ours"
+#: An IPv6 address whose colons are taken for the ends of options.
+_BARE_IPV6 = re.compile(r"interface=(?:\[([0-9A-Fa-f:.]*)\]|((?:[0-9A-Fa-f.]*:)+[0-9A-Fa-f.]*))(?=:[a-zA-Z]+=|$)")
 _WITH_BACKLOG = re.compile(r"(tcp|tcp6|unix):")
 
 
@@ -91,12 +94,14 @@ class Endpoint:
             beneath, self._tls = unwrap(inner)
             self._endpoint: IStreamServerEndpoint = serverFromString(reactor, with_backlog(beneath))
         except TlsError as error:
-            raise SettingsError(setting, description, f"{error.allowed} ({error})") from error
+            raise SettingsError(setting, description, error.allowed, str(error)) from error
         except (IndexError, KeyError) as error:
-            allowed = "systemd: only where systemd hands over the socket (no such descriptor here)"
-            raise SettingsError(setting, description, allowed) from error
+            allowed = "systemd: only where systemd hands over the socket"
+            raise SettingsError(setting, description, allowed, "there is no such descriptor here") from error
         except Exception as error:  # whatever a plugin's parser and OpenSSL raise
-            raise SettingsError(setting, description, f"a Twisted endpoint description ({error})") from error
+            raise SettingsError(
+                setting, description, "a Twisted endpoint description", _why(description, error)
+            ) from error
 
     @property
     def encrypted(self) -> bool:
@@ -118,7 +123,7 @@ class Endpoint:
         try:
             return [await self._endpoint.listen(factory)]
         except (CannotListenError, OSError, OverflowError) as error:
-            raise SettingsError(self._setting, self._description, _free(error)) from error
+            raise SettingsError(self._setting, self._description, _FREE, _cause(error)) from error
 
 
 class DefaultEndpoint:
@@ -157,13 +162,29 @@ class DefaultEndpoint:
                 if ports and in_use and not self._local:
                     continue  # the IPv6 socket serves IPv4 too, as Linux has it by default
                 _stop(ports)
-                raise SettingsError("WS_LISTEN", f"tcp:{DEFAULT_PORT}", _free(error)) from error
+                raise SettingsError("WS_LISTEN", f"tcp:{DEFAULT_PORT}", _FREE, _cause(error)) from error
         return ports
 
 
-def _free(error: Exception) -> str:
+def _cause(error: Exception) -> str:
     cause = getattr(error, "socketError", None) or error
-    return f"an address that is free and ours ({getattr(cause, 'strerror', None) or cause})"
+    return getattr(cause, "strerror", None) or str(cause)
+
+
+def _why(description: str, error: Exception) -> str:
+    """:returns: what is wrong with a description, and how it is written where that is known"""
+    bare = _BARE_IPV6.search(description)
+    if bare is not None:
+        address = (bare[1] or bare[2]).replace(":", "\\:")
+        said = f"{description[: bare.start()]}interface={address}{description[bare.end() :]}"
+        return f"each colon of an IPv6 address needs a backslash before it: {said} (in an env file in single quotes)"
+    if "," in description:
+        return "endpoints are separated by blanks, not commas"
+    port = re.match(r"(?:haproxy:)?tcp6?:(?:port=)?([^:]*)", description)
+    if port is not None and not re.fullmatch(r"[0-9]+", port[1]):
+        return f"the port is not a number: {port[1]!r}"
+    option = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    return str(error) if option is None else f"{option[1]}= is no option of it"
 
 
 def endpoints(reactor: Any, setting: str, descriptions: Sequence[str]) -> list[Endpoint]:

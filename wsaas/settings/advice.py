@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -13,7 +13,7 @@ from wsaas.net.descriptors import share_out
 from wsaas.net.server_tls import asks_for_certificates
 from wsaas.settings.read import Settings
 from wsaas.settings.table import SETTINGS
-from wsaas.settings.values import without_secrets
+from wsaas.settings.values import may_mean_seconds, without_secrets
 
 _NAMES = frozenset(setting.name for setting in SETTINGS)
 _KNOWN = _NAMES | {f"{setting.name}_FILE" for setting in SETTINGS if setting.in_file}
@@ -70,6 +70,20 @@ def warnings(settings: Settings, open_files: int = sys.maxsize) -> list[str]:
             "itself and not to this process"
         )
     return found
+
+
+def without_units(given: Mapping[str, str]) -> list[str]:
+    """Find durations that are surely meant in seconds, as many programs have them.
+
+    :param given: the given settings, by name
+    :returns: a warning for each
+    """
+    return [
+        f"{setting.name} is {text} milliseconds, as it has no unit; if seconds are meant, write {text}s, "
+        f"or else {text}ms"
+        for setting in SETTINGS
+        if setting.is_duration and may_mean_seconds(text := given.get(setting.name, ""))
+    ]
 
 
 def misnamed(given: Iterable[str]) -> list[str]:

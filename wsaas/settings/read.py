@@ -11,11 +11,18 @@ from typing import Any
 
 from wsaas.callbacks.settings import ApiSettings
 from wsaas.connections.settings import ConnectionSettings
-from wsaas.errors import SettingsError
+from wsaas.errors import SettingsError, raise_all
 from wsaas.logs import LogSettings
 from wsaas.net.settings import ListenSettings
-from wsaas.settings.table import SETTINGS, TELLING, Setting
-from wsaas.settings.values import ApiUri, field_lines, file_text, hostname, parse_api_uri, without_secrets
+from wsaas.settings.table import SETTINGS, Setting
+from wsaas.settings.values import (
+    ApiUri,
+    field_lines,
+    file_text,
+    hostname,
+    parse_api_uri,
+    without_secrets,
+)
 from wsaas.websocket.settings import HandshakeSettings
 
 
@@ -67,57 +74,84 @@ def _shown_path(path: str) -> str:
     return path if named and "-----BEGIN " not in path else _HIDDEN
 
 
-def _read_files(values: dict[str, str]) -> dict[str, str]:
-    """Replace each ``<NAME>_FILE`` by the content of the file.
+def _exclude(name: str, shown: str, other: str, why: str) -> SettingsError:
+    """:returns: an error about two settings, each of which would do
 
-    :returns: the path of the file, by setting
+    :param shown: what may be shown of the value of the first
     """
-    paths = {}
-    for setting in SETTINGS:
-        source = f"{setting.name}_FILE"
-        if not setting.in_file or source not in values:
-            continue
-        path = paths[setting.name] = values[source]
-        if setting.name in values:
-            raise SettingsError(source, _shown_path(path), f"one of {setting.name} and {source}, not both")
-        try:
-            values[setting.name] = file_text(path)
-        except ValueError as error:
-            raise SettingsError(
-                source, _shown_path(path), f"a readable file with {setting.allowed} ({error})"
-            ) from None
-    return paths
+    return SettingsError(
+        name, shown, f"one of {name} and {other}", instead=f"{name} and {other} exclude each other: {why}"
+    )
 
 
-def _parse_all(values: Mapping[str, str], paths: Mapping[str, str]) -> dict[str, Any]:
-    parsed: dict[str, Any] = {}
-    for setting in SETTINGS:
-        text = values.get(setting.name, setting.default)
-        if text is None:
-            parsed[setting.name] = None
-            continue
-        try:
-            parsed[setting.name] = setting.parse(text)
-        except ValueError as error:
-            if setting.name in paths:
-                source = f"{setting.name}_FILE"
-                raise SettingsError(source, paths[setting.name], f"a file with {setting.allowed}") from None
-            said = f" ({error})" if setting.parse in TELLING and str(error) else ""
-            raise SettingsError(setting.name, _shown(setting, text), setting.allowed + said) from None
-    return parsed
+class _Reading:
+    """The settings while they are read. What is wrong is collected, so that all of it can be put right at once.
 
+    :param given: the settings that were given, by name
+    """
 
-def _check_together(values: Mapping[str, str], parsed: Mapping[str, Any], demo: bool) -> None:
-    if demo and parsed["PUSH_TOKEN"] is not None:
-        raise SettingsError("PUSH_TOKEN", _HIDDEN, "nothing with --demo, whose pages push without a token")
-    if "PUSH_LISTEN" in values and "WS_HOSTNAME" not in values:
-        raise SettingsError("WS_HOSTNAME", "", "with PUSH_LISTEN it must be given, and lead there")
-    if parsed["WS_MAX_BUFFER"] < 2 * parsed["WS_MAX_MESSAGE"]:
-        allowed = f"at least twice WS_MAX_MESSAGE, which is {parsed['WS_MAX_MESSAGE']}"
-        raise SettingsError("WS_MAX_BUFFER", str(parsed["WS_MAX_BUFFER"]), allowed)
-    if "cookie" in (name.lower() for name in parsed["FORWARD_HEADERS"]) and parsed["WS_ORIGINS"].everyone:
-        allowed = "Cookie only with WS_ORIGINS set, or any web page could connect in its visitor's name"
-        raise SettingsError("FORWARD_HEADERS", values["FORWARD_HEADERS"], allowed)
+    def __init__(self, given: Mapping[str, str]) -> None:
+        self.values = {name: text for name, text in given.items() if text.strip()}
+        self.parsed: dict[str, Any] = {}
+        self.errors: list[SettingsError] = []
+        #: The path of the file that a setting comes from.
+        self._paths: dict[str, str] = {}
+
+    def read_files(self) -> None:
+        """Replace each ``<NAME>_FILE`` by the content of the file."""
+        for setting in SETTINGS:
+            source = f"{setting.name}_FILE"
+            if not setting.in_file or source not in self.values:
+                continue
+            path = self._paths[setting.name] = self.values[source]
+            if setting.name in self.values:
+                self.errors.append(_exclude(source, _shown_path(path), setting.name, "the value is in one of them"))
+                continue
+            try:
+                self.values[setting.name] = file_text(path)
+            except ValueError as error:
+                allowed = f"a readable file with {setting.allowed}"
+                self.errors.append(SettingsError(source, _shown_path(path), allowed, str(error)))
+
+    def parse(self) -> None:
+        """Convert every value that there is; a setting that cannot be used has its default in what follows."""
+        for setting in SETTINGS:
+            text = self.values.get(setting.name)
+            if text is not None:
+                try:
+                    self.parsed[setting.name] = setting.parse(text)
+                    continue
+                except ValueError as error:
+                    self._refuse(setting, text, str(error))
+            self.parsed[setting.name] = None if setting.default is None else setting.parse(setting.default)
+
+    def _refuse(self, setting: Setting, text: str, why: str) -> None:
+        name, shown, allowed = setting.name, _shown(setting, text), setting.allowed
+        if name in self._paths:
+            name, shown, allowed = f"{name}_FILE", _shown_path(self._paths[name]), f"a file with {allowed}"
+        self.errors.append(SettingsError(name, shown, allowed, why))
+
+    def check_together(self, demo: bool) -> None:
+        """Check what concerns more than one setting."""
+        values, parsed, errors = self.values, self.parsed, self.errors
+        if demo and "API_URI" in values:
+            errors.append(
+                _exclude("API_URI", without_secrets(values["API_URI"]), "--demo", "the demo has an API of its own")
+            )
+        if demo and ("PUSH_TOKEN" in values or "PUSH_TOKEN_FILE" in values):
+            errors.append(_exclude("PUSH_TOKEN", _HIDDEN, "--demo", "its pages push without a token"))
+        if "PUSH_LISTEN" in values and "WS_HOSTNAME" not in values:
+            errors.append(SettingsError("WS_HOSTNAME", "", "with PUSH_LISTEN it must be given, and lead there"))
+        if parsed["WS_MAX_BUFFER"] < 2 * parsed["WS_MAX_MESSAGE"]:
+            allowed = f"at least twice WS_MAX_MESSAGE, which is {parsed['WS_MAX_MESSAGE']}"
+            errors.append(SettingsError("WS_MAX_BUFFER", str(parsed["WS_MAX_BUFFER"]), allowed))
+        self._check_forwarded()
+
+    def _check_forwarded(self) -> None:
+        names, parsed = self.parsed["FORWARD_HEADERS"], self.parsed
+        if "cookie" in (name.lower() for name in names) and parsed["WS_ORIGINS"].everyone:
+            allowed = "Cookie only with WS_ORIGINS set, or any web page could connect in its visitor's name"
+            self.errors.append(SettingsError("FORWARD_HEADERS", self.values["FORWARD_HEADERS"], allowed))
 
 
 def read_settings(given: Mapping[str, str], *, demo: bool = False) -> Settings:
@@ -125,14 +159,17 @@ def read_settings(given: Mapping[str, str], *, demo: bool = False) -> Settings:
 
     :param given: the settings by name, options and environment merged; a blank value counts as not given
     :param demo: whether an embedded API stands in for ``API_URI``
-    :raises SettingsError: for the first setting that cannot be used
+    :raises SettingsError: for all settings that cannot be used
     """
-    values = {name: text for name, text in given.items() if text.strip()}
-    if demo == ("API_URI" in values):
+    reading = _Reading(given)
+    if not demo and "API_URI" not in reading.values:
         allowed = "host and path of your API, or --demo in its place"
-        raise SettingsError("API_URI", without_secrets(values.get("API_URI", "")), allowed)
-    parsed = _parse_all(values, _read_files(values))
-    _check_together(values, parsed, demo)
+        reading.errors.append(SettingsError("API_URI", "", allowed, instead=f"API_URI is not set; allowed: {allowed}"))
+    reading.read_files()
+    reading.parse()
+    reading.check_together(demo)
+    raise_all(reading.errors)
+    parsed = reading.parsed
     return Settings(
         hostname=parsed["WS_HOSTNAME"],
         max_connections=parsed["WS_MAX_CONNECTIONS"],

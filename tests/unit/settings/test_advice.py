@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.unit.settings.test_read import SECRETS
-from wsaas.settings.advice import misnamed, warnings
+from wsaas.settings.advice import misnamed, warnings, without_units
 from wsaas.settings.read import Settings, read_settings
 from wsaas.settings.table import SETTINGS
 
@@ -101,6 +101,23 @@ class WarningsTests(SynchronousTestCase):
         (found,) = warnings(self.settings(WS_LISTEN="tcp:8080"))
         self.assertIn("PUSH_TOKEN", found)
         self.assertEqual(warnings(self.settings(WS_LISTEN="tcp:8080", PUSH_TOKEN="token")), [])
+
+
+class UnitTests(SynchronousTestCase):
+    """Durations without a unit."""
+
+    def test_seconds_that_are_milliseconds(self) -> None:
+        """Each is a line that says how it is written, and either way silences it."""
+        self.assertEqual(
+            without_units({"WS_TIMEOUT": "30", "API_MAX_REQUESTS": "30", "HOME": "30"}),
+            [
+                "WS_TIMEOUT is 30 milliseconds, as it has no unit; if seconds are meant, write 30s, or else 30ms",
+            ],
+        )
+        for name in ("WS_TIMEOUT", "API_TIMEOUT", "API_RETRY_FOR", "API_DELETE_FOR", "DRAIN_TIMEOUT"):
+            self.assertEqual(len(without_units({name: "999"})), 1)
+            for text in ("0", "30s", "30ms", "1000", "soon", ""):
+                self.assertEqual(without_units({name: text}), [], text)
 
 
 class MisnamedTests(SynchronousTestCase):

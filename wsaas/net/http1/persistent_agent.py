@@ -7,7 +7,7 @@ from typing import Any, cast
 from OpenSSL import SSL
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
 from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
 from twisted.python.failure import Failure
@@ -19,6 +19,7 @@ from zope.interface import implementer
 
 from wsaas.errors import NoAnswer, TimedOut
 from wsaas.net.client_tls import Untrusted
+from wsaas.net.host_names import NamedEndpoint
 
 #: Seconds for which an idle connection is kept: shorter than what common servers keep theirs.
 KEEP_IDLE = 1.5
@@ -58,7 +59,7 @@ def endpoint_for(reactor: Any, trust: IPolicyForHTTPS, uri: URI, timeout: float)
     elif isIPv6Address(host):
         endpoint = TCP6ClientEndpoint(reactor, host, uri.port, timeout)
     else:
-        endpoint = HostnameEndpoint(reactor, uri.host, uri.port, timeout=timeout, attemptDelay=_ATTEMPT_DELAY)
+        endpoint = NamedEndpoint(reactor, uri.host, uri.port, timeout=timeout, attemptDelay=_ATTEMPT_DELAY)
     if uri.scheme == b"https":
         endpoint = wrapClientTLS(trust.creatorForNetloc(uri.host, uri.port), endpoint)
     return cast(IStreamClientEndpoint, endpoint)
