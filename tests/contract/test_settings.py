@@ -152,6 +152,14 @@ class ProcessTestCase(SynchronousTestCase):
         self.assertEqual(client.status, 101)
         return client
 
+    def ask(self, gateway: Gateway, method: str, path: str, token: str) -> HTTPResponse:
+        """:returns: the answer to a request"""
+        with closing(HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)) as http:
+            http.request(method, path, b"x" if method != "GET" else None, {"Authorization": f"Bearer {SECRETS[token]}"})
+            response = http.getresponse()
+            response.read()
+            return response
+
     def run_to_its_end(self, *options: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """:returns: what came of a process that is to end by itself"""
         return subprocess.run(
@@ -270,10 +278,6 @@ class BadSettingTests(ProcessTestCase):
             ]
         )
 
-    def test_hostname_with_push_listen(self) -> None:
-        """``WS_HOSTNAME`` is required with ``PUSH_LISTEN``."""
-        self.check_all([("WS_HOSTNAME", "", {"API_URI": "x/", "PUSH_LISTEN": "tcp:0"})])
-
     def test_secrets(self) -> None:
         """Neither their values nor what is in the files that hold them is ever shown."""
         self.check_hidden("PUSH_TOKEN", PUSH_TOKEN=SECRETS["token"] + "é")
@@ -308,7 +312,7 @@ class BadSettingTests(ProcessTestCase):
         with closing(socket.create_server(("127.0.0.1", 0))) as taken:
             where = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
             free = f"tcp:{free_port()}:interface=127.0.0.1"
-            settings = {"API_URI": "localhost/", "WS_HOSTNAME": "localhost", "WS_LISTEN": free, "PUSH_LISTEN": where}
+            settings = {"API_URI": "localhost/", "WS_LISTEN": free, "PUSH_LISTEN": where}
             self.check_place("PUSH_LISTEN", where, self.run_to_its_end(**settings))
 
 
@@ -458,14 +462,6 @@ class LogTests(ProcessTestCase):
         yield gateway
         gateway.stop()
 
-    def ask(self, gateway: Gateway, method: str, path: str, token: str) -> HTTPResponse:
-        """:returns: the answer to a request"""
-        with closing(HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)) as http:
-            http.request(method, path, b"x" if method != "GET" else None, {"Authorization": f"Bearer {SECRETS[token]}"})
-            response = http.getresponse()
-            response.read()
-            return response
-
     def check_secrets(self, output: str) -> None:
         """No key, no token, no query, no header value, no body."""
         for what, secret in [("key", self.key), *SECRETS.items()]:
@@ -546,7 +542,7 @@ class WarningTests(ProcessTestCase):
 
     def test_no_signatures(self) -> None:
         """``API_URI`` elsewhere without ``API_SECRET``."""
-        (warning,) = self.warnings(API_URI="api.example/", WS_HOSTNAME="gateway.example")
+        (warning,) = self.warnings(API_URI="api.example/", WS_HOSTNAME="gateway.example", TRUST_PROXY="1")
         self.assertIn("API_SECRET", warning)
 
     def test_seconds_without_a_unit(self) -> None:
@@ -556,8 +552,25 @@ class WarningTests(ProcessTestCase):
 
     def test_pushes_from_elsewhere(self) -> None:
         """Pushes reachable from elsewhere."""
-        (warning,) = self.warnings(API_URI="localhost:5000/", PUSH_LISTEN=f"tcp:{free_port()}")
+        place = {"PUSH_LISTEN": f"tcp:{(port := free_port())}", "WS_HOSTNAME": f"http://localhost:{port}"}
+        (warning,) = self.warnings(API_URI="localhost:5000/", **place)
         self.assertIn("PUSH_LISTEN", warning)
         self.assertIn("PUSH_TOKEN", warning)
-        settings = {"PUSH_LISTEN": f"tcp:{free_port()}", "PUSH_TOKEN": SECRETS["PUSH_TOKEN"]}
-        self.assertEqual(self.warnings(API_URI="localhost:5000/", **settings), [])
+        self.assertEqual(self.warnings(API_URI="localhost:5000/", PUSH_TOKEN=SECRETS["PUSH_TOKEN"], **place), [])
+
+    def test_a_hostname_that_leads_elsewhere(self) -> None:
+        """No endpoint has the port of ``WS_HOSTNAME``."""
+        (warning,) = self.warnings(API_URI="localhost:5000/", WS_HOSTNAME=f"http://localhost:{free_port()}")
+        self.assertIn("WS_LISTEN has no such port", warning)
+
+    def test_a_hostname_of_its_own(self) -> None:
+        """Without ``WS_HOSTNAME``, a ``ws_uri`` leads to the endpoint."""
+        api, port = self.api(), free_port()
+        place = f"tcp:{port}:interface=127.0.0.1"
+        gateway = Gateway(twistd(), environment(API_URI=api.uri, WS_LISTEN=place), port)
+        self.addCleanup(gateway.stop)
+        gateway.wait_for_port(port)
+        self.client(gateway)
+        (headers,) = api.wait_for("POST")
+        self.assertTrue(headers["Ws-Uri"].startswith(f"http://localhost:{port}/"))
+        self.assertEqual(self.ask(gateway, "GET", "/" + headers["Ws-Uri"].rpartition("/")[2], "token").status, 200)

@@ -13,6 +13,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 
 from wsaas.errors import SettingsError
+from wsaas.net.descriptions import PROXIED, read_place
 from wsaas.net.proxy_protocol import ProxiedReactor
 from wsaas.net.server_tls import TlsError, unwrap
 from wsaas.net.transport import Buffers, install
@@ -20,8 +21,7 @@ from wsaas.net.transport import Buffers, install
 #: How many connections the kernel completes before they are accepted. Twisted's 50 drop handshakes in a burst.
 BACKLOG = 1024
 DEFAULT_PORT = 8080
-#: The prefix of an endpoint description whose clients are proxies that speak the PROXY protocol.
-PROXIED = "haproxy:"
+_LAST_PORT = 65535
 
 _FREE = "an address that is free and ours"
 #: An IPv6 address whose colons are taken for the ends of options.
@@ -90,6 +90,9 @@ class Endpoint:
         if inner != description:
             # The header stands in front of TLS; Twisted's own haproxy: would expect it inside.
             reactor = ProxiedReactor(reactor)
+        port = read_place(description).options.get("port", "")
+        if port.isdigit() and int(port[-12:]) > _LAST_PORT:
+            raise SettingsError(setting, description, f"ports from 0 to {_LAST_PORT}", f"there is no port {port}")
         try:
             beneath, self._tls = unwrap(inner)
             self._endpoint: IStreamServerEndpoint = serverFromString(reactor, with_backlog(beneath))

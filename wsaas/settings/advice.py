@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from ipaddress import ip_address
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
+from wsaas.net.descriptions import read_place
 from wsaas.net.descriptors import share_out
 from wsaas.net.server_tls import asks_for_certificates
-from wsaas.settings.read import Settings
+from wsaas.settings.read import Settings, default_hostname
 from wsaas.settings.table import SETTINGS
 from wsaas.settings.values import may_mean_seconds, without_secrets
 
@@ -19,7 +19,8 @@ _NAMES = frozenset(setting.name for setting in SETTINGS)
 _KNOWN = _NAMES | {f"{setting.name}_FILE" for setting in SETTINGS if setting.in_file}
 #: The similarity from which on a name counts as a misspelled setting: with one letter too many it is about 0.95.
 _ALIKE = 0.85
-_INTERFACE = re.compile(r":interface=((?:\\.|[^:\\])+)")
+#: Where a ``WS_HOSTNAME`` without a port leads.
+_USUAL_PORTS = {"http": (80,), "https": (443,)}
 
 
 def _is_loopback(host: str) -> bool:
@@ -33,10 +34,8 @@ def _is_loopback(host: str) -> bool:
 
 def _is_local(description: str) -> bool:
     """:returns: whether only this machine reaches an endpoint"""
-    if description.removeprefix("haproxy:").startswith("unix:"):
-        return True
-    match = _INTERFACE.search(description)
-    return match is not None and _is_loopback(re.sub(r"\\(.)", r"\1", match[1]))
+    place = read_place(description)
+    return place.kind == "unix" or (place.interface != "" and _is_loopback(place.interface))
 
 
 def warnings(settings: Settings, open_files: int = sys.maxsize) -> list[str]:
@@ -51,7 +50,8 @@ def warnings(settings: Settings, open_files: int = sys.maxsize) -> list[str]:
             f"WS_MAX_CONNECTIONS is {settings.max_connections}, but {open_files} open files are enough for about "
             f"{room} clients (ulimit -n, LimitNOFILE=); more have to wait"
         )
-    hostname = urlsplit(settings.hostname if "://" in settings.hostname else f"//{settings.hostname}").hostname or ""
+    parts = urlsplit(settings.hostname if "://" in settings.hostname else f"//{settings.hostname}")
+    hostname = parts.hostname or ""
     where = settings.listen.pushes or settings.listen.clients or (() if settings.api_uri is None else ("tcp:8080",))
     if not settings.push_tokens and not all(_is_local(place) or asks_for_certificates(place) for place in where):
         found.append(
@@ -69,7 +69,36 @@ def warnings(settings: Settings, open_files: int = sys.maxsize) -> list[str]:
             f"WS_HOSTNAME is {without_secrets(settings.hostname)}, which leads an API on {settings.api_uri.host} to "
             "itself and not to this process"
         )
-    return found
+    elsewhere_led = _leads_elsewhere(settings, where, parts)
+    return [*found, elsewhere_led] if elsewhere_led else found
+
+
+def _leads_elsewhere(settings: Settings, where: Sequence[str], hostname: SplitResult) -> str:
+    """:returns: what is wrong with a ``WS_HOSTNAME`` that leads to no endpoint for pushes; empty if nothing is
+
+    :param where: the endpoints
+    """
+    where = where or ("tcp:8080",)
+    places = [read_place(description) for description in where]
+    listen = "PUSH_LISTEN" if settings.listen.pushes else "WS_LISTEN"
+    shown = without_secrets(settings.hostname)
+    if not settings.hostname_given and not any(map(default_hostname, places)):
+        return (
+            f"WS_HOSTNAME is not set, and {listen} does not tell where pushes arrive: it is taken as {shown}; set it "
+            "to where the API reaches this process"
+        )
+    if settings.trust_proxy or any(place.proxied or place.port is None for place in places):
+        # A proxy takes pushes at an address of its own; systemd and the kernel know theirs.
+        return ""
+    ports = (hostname.port,) if hostname.port else _USUAL_PORTS.get(hostname.scheme, (80, 443))
+    there = [place for place in places if place.port in ports]
+    if any(hostname.scheme in ("", place.scheme) for place in there):
+        return ""
+    why = f"speaks {there[0].scheme} on that port" if there else "has no such port"
+    return (
+        f"WS_HOSTNAME is {shown}, but {listen} {why} ({' '.join(where)}): pushes arrive only if something in front "
+        "passes them on"
+    )
 
 
 def without_units(given: Mapping[str, str]) -> list[str]:

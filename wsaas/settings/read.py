@@ -13,6 +13,7 @@ from wsaas.callbacks.settings import ApiSettings
 from wsaas.connections.settings import ConnectionSettings
 from wsaas.errors import SettingsError, raise_all
 from wsaas.logs import LogSettings
+from wsaas.net.descriptions import Place, read_place
 from wsaas.net.settings import ListenSettings
 from wsaas.settings.table import SETTINGS, Setting
 from wsaas.settings.values import (
@@ -44,8 +45,11 @@ class Settings:
     listen: ListenSettings
     log: LogSettings
     push_tokens: tuple[bytes, ...] = field(default=(), repr=False)
+    hostname_given: bool = True
 
 
+#: The first part of every ws_uri if no endpoint tells a better one: the default port, also of wsaas.socket.
+_DEFAULT_HOSTNAME = "http://localhost:8080"
 #: What an error shows in place of a secret.
 _HIDDEN = "…"
 
@@ -72,6 +76,19 @@ def _shown_path(path: str) -> str:
     # Path.exists() raises an exception for an impossible path.
     named = path.startswith(("/", "./", "../")) or os.path.exists(path)  # noqa: PTH110 - see above
     return path if named and "-----BEGIN " not in path else _HIDDEN
+
+
+def default_hostname(place: Place) -> str | None:
+    """:returns: the ``WS_HOSTNAME`` that leads from this machine to an endpoint; :data:`None` if it is not known"""
+    if place.port is None or place.proxied:
+        return None
+    host = place.interface
+    if host in ("", "127.0.0.1", "::1"):
+        host = "localhost"
+    elif ":" in host:
+        host = f"[{host}]"
+    usual = 443 if place.encrypted else 80
+    return f"{place.scheme}://{host}" + ("" if place.port == usual else f":{place.port}")
 
 
 def _exclude(name: str, shown: str, other: str, why: str) -> SettingsError:
@@ -140,12 +157,22 @@ class _Reading:
             )
         if demo and ("PUSH_TOKEN" in values or "PUSH_TOKEN_FILE" in values):
             errors.append(_exclude("PUSH_TOKEN", _HIDDEN, "--demo", "its pages push without a token"))
-        if "PUSH_LISTEN" in values and "WS_HOSTNAME" not in values:
-            errors.append(SettingsError("WS_HOSTNAME", "", "with PUSH_LISTEN it must be given, and lead there"))
+        if "WS_HOSTNAME" not in values:
+            self._derive_hostname()
         if parsed["WS_MAX_BUFFER"] < 2 * parsed["WS_MAX_MESSAGE"]:
             allowed = f"at least twice WS_MAX_MESSAGE, which is {parsed['WS_MAX_MESSAGE']}"
             errors.append(SettingsError("WS_MAX_BUFFER", str(parsed["WS_MAX_BUFFER"]), allowed))
         self._check_forwarded()
+
+    def _derive_hostname(self) -> None:
+        """Have ``WS_HOSTNAME`` lead to the first listener that takes pushes."""
+        given = self.parsed["PUSH_LISTEN"] or self.parsed["WS_LISTEN"] or ()
+        found = [name for name in map(default_hostname, map(read_place, given)) if name]
+        self.parsed["WS_HOSTNAME"] = found[0] if found else _DEFAULT_HOSTNAME
+        if self.parsed["PUSH_LISTEN"] and not found:
+            allowed = "where the API reaches PUSH_LISTEN"
+            said = f"WS_HOSTNAME is not set, and PUSH_LISTEN does not tell it; allowed: {allowed}"
+            self.errors.append(SettingsError("WS_HOSTNAME", "", allowed, instead=said))
 
     def _check_forwarded(self) -> None:
         names, parsed = self.parsed["FORWARD_HEADERS"], self.parsed
@@ -172,6 +199,7 @@ def read_settings(given: Mapping[str, str], *, demo: bool = False) -> Settings:
     parsed = reading.parsed
     return Settings(
         hostname=parsed["WS_HOSTNAME"],
+        hostname_given="WS_HOSTNAME" in reading.values,
         max_connections=parsed["WS_MAX_CONNECTIONS"],
         max_per_address=parsed["WS_MAX_PER_ADDRESS"],
         trust_proxy=parsed["TRUST_PROXY"],

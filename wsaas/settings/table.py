@@ -96,10 +96,11 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "WS_HOSTNAME",
-        "http://localhost:8080",
+        None,
         hostname,
         "host, port and perhaps a path, without query, http:// or https:// before it or not",
-        "first part of every ws_uri; must lead to this very process",
+        "first part of every ws_uri; must lead to this very process [default: localhost, and scheme and port of the "
+        "first endpoint for pushes]",
     ),
     Setting(
         "WS_LISTEN",

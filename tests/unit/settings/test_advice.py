@@ -44,7 +44,7 @@ class WarningsTests(SynchronousTestCase):
             "tcp6:8080:interface=\\:\\:",
             "systemd:domain=INET:index=0",
         ):
-            found = warnings(self.settings(WS_LISTEN=listen))
+            found = warnings(self.settings(WS_LISTEN=listen, WS_HOSTNAME="http://localhost:8080"))
             self.assertEqual(len(found), 1, listen)
             self.assertIn("PUSH_LISTEN", found[0])
 
@@ -59,7 +59,8 @@ class WarningsTests(SynchronousTestCase):
             "haproxy:tcp:8080:interface=127.0.0.1",
             "haproxy:unix:/run/wsaas.sock",
         ):
-            self.assertEqual(warnings(self.settings(WS_LISTEN=listen)), [], listen)
+            settings = self.settings(WS_LISTEN=listen, WS_HOSTNAME="http://localhost:8080")
+            self.assertEqual(warnings(settings), [], listen)
 
     def test_pushes_with_a_client_certificate(self) -> None:
         """No push gets in without one, on any endpoint that takes pushes."""
@@ -79,22 +80,72 @@ class WarningsTests(SynchronousTestCase):
 
     def test_an_api_elsewhere_that_is_led_to_itself(self) -> None:
         """By a ``WS_HOSTNAME`` that means "this machine" everywhere."""
-        for hostname in ("http://localhost:8080", "localhost", "127.0.0.1:8080", "http://[::1]:8080", "x.localhost"):
+        for hostname in (
+            "http://localhost:8080",
+            "localhost:8080",
+            "127.0.0.1:8080",
+            "http://[::1]:8080",
+            "x.localhost:8080",
+        ):
             found = warnings(self.settings(API_URI="http://api.example/", WS_HOSTNAME=hostname, API_SECRET=SECRETS))
             self.assertEqual(len(found), 1, hostname)
             self.assertIn("WS_HOSTNAME", found[0])
             self.assertIn("api.example", found[0])
         for api in ("localhost", "127.0.0.1", "[::1]:80"):
             self.assertEqual(warnings(self.settings(API_URI=api)), [])
-        settings = self.settings(API_URI="http://api.example/", WS_HOSTNAME="push.example", API_SECRET=SECRETS)
+        settings = self.settings(API_URI="http://api.example/", WS_HOSTNAME="push.example:8080", API_SECRET=SECRETS)
         self.assertEqual(warnings(settings), [])
 
     def test_an_api_elsewhere_that_cannot_tell_who_calls(self) -> None:
         """It is told to check signatures."""
-        (found,) = warnings(self.settings(API_URI="http://api.example/", WS_HOSTNAME="push.example"))
+        (found,) = warnings(self.settings(API_URI="http://api.example/", WS_HOSTNAME="push.example:8080"))
         self.assertIn("API_SECRET", found)
         for api in ("localhost", "127.0.0.1", "[::1]:80"):
             self.assertEqual(warnings(self.settings(API_URI=api)), [])
+
+    def test_a_hostname_that_leads_nowhere(self) -> None:
+        """Port or scheme are those of no endpoint for pushes: one warning, which says what there is."""
+        for listen, hostname, why in (
+            ("tcp:27995", "http://localhost:8080", "WS_LISTEN has no such port (tcp:27995)"),
+            ("tcp:27995", "http://localhost", "no such port"),
+            ("tcp:27995", "localhost", "no such port"),
+            ("tcp:80", "https://localhost", "no such port"),
+            ("tls:/t", "http://localhost:443", "WS_LISTEN speaks https on that port"),
+            ("tcp:8080 tcp:8443", "https://localhost:8443", "speaks http on that port"),
+        ):
+            (found,) = warnings(self.settings(WS_LISTEN=listen, WS_HOSTNAME=hostname, PUSH_TOKEN="t"))
+            self.assertTrue(found.startswith(f"WS_HOSTNAME is {hostname}, but "), found)
+            self.assertIn(why, found)
+        given = {"WS_LISTEN": "tcp:8080", "PUSH_LISTEN": "tcp:8081", "WS_HOSTNAME": "http://localhost:8080"}
+        (found,) = warnings(read_settings({**API, **given, "PUSH_TOKEN": "t"}))
+        self.assertIn("PUSH_LISTEN has no such port (tcp:8081)", found)
+        (found,) = warnings(self.settings(WS_LISTEN="", WS_HOSTNAME="localhost:80", PUSH_TOKEN="t"))
+        self.assertIn("(tcp:8080)", found)
+
+    def test_a_hostname_that_leads_here(self) -> None:
+        """By the port that is said, or meant; or nobody can tell."""
+        for listen, hostname in (
+            ("", "localhost:8080"),
+            ("tcp:80", "localhost"),
+            ("tls:/t", "localhost"),
+            ("tls:/t", "https://localhost"),
+            ("tls:/t:8443", "localhost:8443"),
+            ("unix:/x tcp:8080 tls:/t:8443", "https://localhost:8443/x"),
+            ("systemd:domain=INET:name=wsaas", "http://localhost"),
+            ("tcp:0", "http://localhost"),
+            ("haproxy:tcp:8080", "https://push.test"),
+        ):
+            settings = self.settings(WS_LISTEN=listen, WS_HOSTNAME=hostname, PUSH_TOKEN="t")
+            self.assertEqual(warnings(settings), [], (listen, hostname))
+        proxied = {"WS_LISTEN": "tcp:8080", "WS_HOSTNAME": "https://push.test", "TRUST_PROXY": "1"}
+        self.assertEqual(warnings(read_settings({**API, **proxied, "PUSH_TOKEN": "t"})), [])
+
+    def test_a_hostname_that_nothing_tells(self) -> None:
+        """The default may be wrong."""
+        for listen in ("unix:/x", "systemd:domain=INET:name=wsaas", "tcp:0", "haproxy:tcp:8080"):
+            (found,) = warnings(self.settings(WS_LISTEN=listen, PUSH_TOKEN="t"))
+            self.assertIn("WS_HOSTNAME is not set, and WS_LISTEN does not tell", found)
+        self.assertEqual(warnings(self.settings(WS_LISTEN="unix:/x tcp:1", PUSH_TOKEN="t")), [])
 
     def test_pushes_from_elsewhere_that_need_a_token(self) -> None:
         """They are what the operator wants."""

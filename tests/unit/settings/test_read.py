@@ -342,11 +342,42 @@ class ErrorsTests(SynchronousTestCase):
         for name in ("ADMIN_LISTEN", "API_SECRET", "PUSH_TOKEN", "STATE_DIR", "TRUST_PROXY", "WS_MAX_CONNECTIONS"):
             self.assertIn(name, known)
 
-    def test_push_listen_needs_a_hostname(self) -> None:
-        """The default would lead to the clients' port, which then takes no pushes."""
-        error = self.assertRaises(SettingsError, read_settings, {**API, "PUSH_LISTEN": "tcp:8081"})
-        self.assertEqual(error.name, "WS_HOSTNAME")
-        self.assertIn("PUSH_LISTEN", str(error))
+    def test_a_hostname_that_push_listen_does_not_tell(self) -> None:
+        """No other address would do: there are no pushes at the clients' port."""
+        for place in ("unix:/run/push", "systemd:domain=INET:name=push", "haproxy:tcp:8081", "tcp:0"):
+            error = self.assertRaises(SettingsError, read_settings, {**API, "PUSH_LISTEN": place})
+            self.assertEqual(error.name, "WS_HOSTNAME")
+            self.assertIn("WS_HOSTNAME is not set, and PUSH_LISTEN", str(error))
+            given = {**API, "PUSH_LISTEN": place, "WS_HOSTNAME": "http://localhost:8081"}
+            self.assertEqual(read_settings(given).hostname, "http://localhost:8081")
+
+    def test_the_hostname_follows_the_endpoints(self) -> None:
+        """The first that takes pushes: scheme, port, and its address if it has one."""
+        for listen, pushes, hostname in (
+            ("", "", "http://localhost:8080"),
+            ("tcp:27995", "", "http://localhost:27995"),
+            ("tcp6:27995", "", "http://localhost:27995"),
+            ("tcp:80", "", "http://localhost"),
+            ("tls:/t", "", "https://localhost"),
+            ("tls:/t:8443", "", "https://localhost:8443"),
+            ("ssl:8443:privateKey=/k", "", "https://localhost:8443"),
+            ("tcp:port=1:interface=127.0.0.1", "", "http://localhost:1"),
+            ("tcp:1:interface=0.0.0.0 tcp:2", "", "http://localhost:1"),
+            ("tcp:1:interface=10.0.0.5", "", "http://10.0.0.5:1"),
+            ("tcp6:1:interface=fd00\\:\\:5", "", "http://[fd00::5]:1"),
+            ("tcp6:1:interface=\\:\\:1", "", "http://localhost:1"),
+            ("unix:/x tcp:2", "", "http://localhost:2"),
+            ("haproxy:tcp:1 tcp:2", "", "http://localhost:2"),
+            ("tcp:1", "tls:/t:2", "https://localhost:2"),
+            ("tls:/t:1", "unix:/x tcp:2:interface=127.0.0.1", "http://localhost:2"),
+            ("systemd:domain=INET6:name=wsaas", "", "http://localhost:8080"),
+            ("unix:/x", "", "http://localhost:8080"),
+            ("tcp:0", "", "http://localhost:8080"),
+        ):
+            settings = read_settings({**API, "WS_LISTEN": listen, "PUSH_LISTEN": pushes})
+            self.assertEqual(settings.hostname, hostname, (listen, pushes))
+            given = read_settings({**API, "WS_LISTEN": listen, "PUSH_LISTEN": pushes, "WS_HOSTNAME": "https://x/y/"})
+            self.assertEqual(given.hostname, "https://x/y")
 
     def test_the_buffer_holds_two_messages(self) -> None:
         """Exactly twice is enough."""
