@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -25,11 +26,14 @@ from wsaas.net.resolver import Resolver
 from wsaas.operations.garbage import settle
 from wsaas.operations.log_stream import LogFile, LogStream, StandardStream
 from wsaas.operations.signals import Signals
-from wsaas.settings.advice import misnamed, warnings, without_units
+from wsaas.settings.advice import warnings, without_units
+from wsaas.settings.names import misnamed, unknown_option
 from wsaas.settings.read import Settings, read_settings
 from wsaas.settings.table import SETTINGS
 
 _log = Logger()
+#: What getopt says of an option that does not exist.
+_UNKNOWN = re.compile(r"option --(\S+) not recognized")
 
 
 class Options(usage.Options):
@@ -71,7 +75,12 @@ class Options(usage.Options):
         try:
             super().parseOptions(options)
         except usage.UsageError as error:
-            sys.exit(f"wsaas: {error}")
+            unknown = _UNKNOWN.match(str(error))
+            of_twistd = getattr(self.parent, "longOpt", ())
+            said = (
+                str(error) if unknown is None else unknown_option(unknown[1], [each.strip("=") for each in of_twistd])
+            )
+            sys.exit(f"wsaas: {said}")
 
     def postOptions(self) -> None:
         """Leave the pid file out in the foreground, unless one was asked for by another name than twistd's default.

@@ -113,6 +113,13 @@ class OptionsTests(SynchronousTestCase):
             self.assertIn(named, code)
             self.assertNotIn("\n", code)
 
+    def test_near_misses(self) -> None:
+        """What is meant is said; of twistd's own options, where they stand."""
+        self.assertEqual(self.stopped("--api-url=x/")[0], "wsaas: --api-url is not an option. Did you mean --api-uri?")
+        options = ServerOptions()
+        stop = self.assertRaises(SystemExit, options.parseOptions, ["wsaas", "--logfile", "x"])
+        self.assertEqual(stop.code, "wsaas: --logfile is an option of twistd: it stands before wsaas")
+
 
 class PidFileTests(SynchronousTestCase):
     """twistd's ``--pidfile``, which the plugin sees before twistd uses it."""
@@ -169,7 +176,9 @@ class RefusedTests(SynchronousTestCase):
 
     def test_no_api(self) -> None:
         """Neither ``API_URI`` nor ``--demo``, or both."""
-        self.assertTrue(self.refused({}).startswith("wsaas: API_URI is not set; "))
+        self.assertTrue(self.refused({}).startswith("wsaas: API_URI is not set (allowed: "))
+        said = self.refused({"API_URL": "x/"})
+        self.assertTrue(said.startswith("wsaas: API_URI is not set; API_URL is not a setting. Did you mean API_URI?"))
         self.assertTrue(self.refused(API, "--demo").startswith("wsaas: API_URI and --demo exclude each other"))
 
     def test_all_at_once(self) -> None:
@@ -340,7 +349,7 @@ class MakeServiceTests(TestCase):
         self.make({**API, "PUSH_TOKENS": "not-to-be-seen"})
         said = [formatEvent(event) for event in self.events if event["log_level"] is LogLevel.warn]
         self.assertEqual(len(said), 2)
-        self.assertIn("PUSH_TOKENS, which is no setting", said[1])
+        self.assertEqual(said[1], "PUSH_TOKENS is not a setting. Did you mean PUSH_TOKEN? It has no effect")
         self.assertNotIn("not-to-be-seen", said[1])
 
     def logged(self, service: LoggedService) -> ILogObserver | None:

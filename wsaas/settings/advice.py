@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
@@ -15,10 +14,6 @@ from wsaas.settings.read import Settings, default_hostname
 from wsaas.settings.table import SETTINGS
 from wsaas.settings.values import may_mean_seconds, without_secrets
 
-_NAMES = frozenset(setting.name for setting in SETTINGS)
-_KNOWN = _NAMES | {f"{setting.name}_FILE" for setting in SETTINGS if setting.in_file}
-#: The similarity from which on a name counts as a misspelled setting: with one letter too many it is about 0.95.
-_ALIKE = 0.85
 #: Where a ``WS_HOSTNAME`` without a port leads.
 _USUAL_PORTS = {"http": (80,), "https": (443,)}
 
@@ -113,27 +108,3 @@ def without_units(given: Mapping[str, str]) -> list[str]:
         for setting in SETTINGS
         if setting.is_duration and may_mean_seconds(text := given.get(setting.name, ""))
     ]
-
-
-def misnamed(given: Iterable[str]) -> list[str]:
-    """Find misspelled settings in the environment.
-
-    An unknown option is an error, but an environment also contains variables of other programs. A setting that protects
-    the gateway must not be missing because of a typo.
-
-    :param given: the names of the given settings, and of everything else in the environment
-    :returns: a warning for each name that is probably meant to be a setting
-    """
-    found = []
-    names = frozenset(given)
-    for name in sorted(names - _KNOWN):
-        plain = name.upper().removeprefix("WSAAS_")
-        if plain not in _KNOWN and plain.removesuffix("_FILE") in _NAMES:
-            meant = plain.removesuffix("_FILE")
-        else:
-            # Only settings with the same two first letters: PIP_CERT is not meant to be API_CERT.
-            names_like_it = [known for known in _KNOWN if known[:2] == plain[:2]]
-            meant = next(iter(get_close_matches(plain, names_like_it, 1, _ALIKE)), "")
-        if meant and meant not in names:
-            found.append(f"the environment has {name}, which is no setting; if {meant} is meant, it has no effect")
-    return found

@@ -15,6 +15,7 @@ from wsaas.errors import SettingsError, raise_all
 from wsaas.logs import LogSettings
 from wsaas.net.descriptions import Place, read_place
 from wsaas.net.settings import ListenSettings
+from wsaas.settings.names import missing
 from wsaas.settings.table import SETTINGS, Setting
 from wsaas.settings.values import (
     ApiUri,
@@ -191,7 +192,8 @@ def read_settings(given: Mapping[str, str], *, demo: bool = False) -> Settings:
     reading = _Reading(given)
     if not demo and "API_URI" not in reading.values:
         allowed = "host and path of your API, or --demo in its place"
-        reading.errors.append(SettingsError("API_URI", "", allowed, instead=f"API_URI is not set; allowed: {allowed}"))
+        said = f"{missing('API_URI', given)} (allowed: {allowed})"
+        reading.errors.append(SettingsError("API_URI", "", allowed, instead=said))
     reading.read_files()
     reading.parse()
     reading.check_together(demo)

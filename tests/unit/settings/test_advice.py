@@ -5,9 +5,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.unit.settings.test_read import SECRETS
-from wsaas.settings.advice import misnamed, warnings, without_units
+from wsaas.settings.advice import warnings, without_units
 from wsaas.settings.read import Settings, read_settings
-from wsaas.settings.table import SETTINGS
 
 API = {"API_URI": "127.0.0.1:9000/websocket"}
 
@@ -169,45 +168,3 @@ class UnitTests(SynchronousTestCase):
             self.assertEqual(len(without_units({name: "999"})), 1)
             for text in ("0", "30s", "30ms", "1000", "soon", ""):
                 self.assertEqual(without_units({name: text}), [], text)
-
-
-class MisnamedTests(SynchronousTestCase):
-    """Names in the environment that are nearly those of settings."""
-
-    def test_nearly_a_setting(self) -> None:
-        """A gateway that is open because of an S too many says so."""
-        for name, meant in (
-            ("PUSH_TOKENS", "PUSH_TOKEN"),
-            ("PUSH_TOKENS_FILE", "PUSH_TOKEN_FILE"),
-            ("push_token", "PUSH_TOKEN"),
-            ("WSAAS_PUSH_TOKEN", "PUSH_TOKEN"),
-            ("API_SECRETS", "API_SECRET"),
-            ("API_SECRETFILE", "API_SECRET_FILE"),
-            ("API_CERT_FILE", "API_CERT"),
-            ("WS_ORIGIN", "WS_ORIGINS"),
-            ("WS_MAX_PER_ADRESS", "WS_MAX_PER_ADDRESS"),
-            ("WS_TIMEOUT_MS", "WS_TIMEOUT"),
-        ):
-            (said,) = misnamed([name, "API_URI", "PATH"])
-            self.assertIn(f"has {name}, which", said)
-            self.assertIn(f"if {meant} is meant", said)
-
-    def test_the_setting_is_there(self) -> None:
-        """Then the other name belongs to another program."""
-        self.assertEqual(
-            misnamed(["PUSH_TOKENS", "PUSH_TOKEN", "API_URL", "API_URI", "WS_ORIGINS_FILE", "WS_ORIGINS"]), []
-        )
-
-    def test_somebody_elses(self) -> None:
-        """Names that other programs, systemd and containers have."""
-        others = """
-            PATH HOME LANG USER TERM SHELL HOSTNAME PORT HOST API_KEY API_TOKEN API_HOST WS_HOST WS_PORT LOG_FILE
-            STATE_DIRECTORY CREDENTIALS_DIRECTORY LISTEN_FDS LISTEN_PID NOTIFY_SOCKET WATCHDOG_USEC INVOCATION_ID
-            JOURNAL_STREAM RUNTIME_DIRECTORY LOGS_DIRECTORY PIP_CERT PYTHONPATH NODE_ENV DATABASE_URL GITHUB_TOKEN CI
-        """
-        self.assertEqual(misnamed([*others.split(), "API_URI"]), [])
-
-    def test_all_settings(self) -> None:
-        """None is taken for another."""
-        for setting in SETTINGS:
-            self.assertEqual(misnamed([setting.name]), [])
