@@ -22,6 +22,7 @@ from wsaas.settings.values import (
     field_lines,
     file_text,
     hostname,
+    is_of_proxies,
     parse_api_uri,
     without_secrets,
 )
@@ -177,6 +178,11 @@ class _Reading:
 
     def _check_forwarded(self) -> None:
         names, parsed = self.parsed["FORWARD_HEADERS"], self.parsed
+        of_proxies = [name for name in names if is_of_proxies(name)]
+        if of_proxies and not parsed["TRUST_PROXY"]:
+            allowed = "X-Forwarded-* only with TRUST_PROXY set, or any client could send it"
+            why = f"{of_proxies[0]} is set by a proxy, and TRUST_PROXY trusts none"
+            self.errors.append(SettingsError("FORWARD_HEADERS", self.values["FORWARD_HEADERS"], allowed, why))
         if "cookie" in (name.lower() for name in names) and parsed["WS_ORIGINS"].everyone:
             allowed = "Cookie only with WS_ORIGINS set, or any web page could connect in its visitor's name"
             self.errors.append(SettingsError("FORWARD_HEADERS", self.values["FORWARD_HEADERS"], allowed))
@@ -223,7 +229,12 @@ def read_settings(given: Mapping[str, str], *, demo: bool = False) -> Settings:
             secrets=parsed["API_SECRET"] or (),
         ),
         connection=ConnectionSettings(parsed["WS_TIMEOUT"], parsed["WS_MAX_MESSAGE"], parsed["WS_MAX_BUFFER"]),
-        handshake=HandshakeSettings(parsed["WS_ORIGINS"], parsed["FORWARD_HEADERS"], parsed["WS_COMPRESSION"] == "on"),
+        handshake=HandshakeSettings(
+            parsed["WS_ORIGINS"],
+            parsed["FORWARD_HEADERS"],
+            parsed["WS_COMPRESSION"] == "on",
+            tuple(name.encode("ascii") for name in parsed["FORWARD_HEADERS"] if is_of_proxies(name)),
+        ),
         listen=ListenSettings(parsed["WS_LISTEN"] or (), parsed["PUSH_LISTEN"] or (), parsed["ADMIN_LISTEN"] or ()),
         log=LogSettings(parsed["LOG_LEVEL"], parsed["LOG_FORMAT"]),
         push_tokens=parsed["PUSH_TOKEN"] or (),

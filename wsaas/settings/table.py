@@ -207,7 +207,9 @@ SETTINGS: tuple[Setting, ...] = (
         "FORWARD_HEADERS",
         "Authorization, Sec-WebSocket-Protocol",
         field_names,
-        "header names separated by commas, each once, Cookie only with WS_ORIGINS set; " + _NOT_RESERVED,
+        "header names separated by commas, each once, Cookie only with WS_ORIGINS set, X-Forwarded-* only with "
+        "TRUST_PROXY set; none of Ws-*, X-Forwarded-For, X-Forwarded-Proto, Content-*, Host, Expect, User-Agent, or of "
+        "one hop",
         "headers of the handshake that callbacks repeat",
     ),
     Setting(

@@ -112,6 +112,9 @@ def check_handshake(head: Head, settings: HandshakeSettings) -> Handshake:
         raise _bad("a handshake has no body")
     host, origin = _one(head, b"Host"), _one(head, b"Origin")
     _one(head, b"Authorization")
+    for name in settings.of_proxies:
+        # Of two, one may be the client's: a proxy that adds its own instead of replacing what is there.
+        _one(head, name)
     if host is None or not _VISIBLE.fullmatch(host):
         raise _bad("no Host")
     if b"upgrade" not in head.tokens(b"Connection"):

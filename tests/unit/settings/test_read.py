@@ -398,6 +398,23 @@ class ErrorsTests(SynchronousTestCase):
         given = {**API, "FORWARD_HEADERS": "Cookie", "WS_ORIGINS": "https://a.example"}
         self.assertEqual(read_settings(given).handshake.forward_headers, ("Cookie",))
 
+    def test_headers_of_proxies(self) -> None:
+        """Only with proxies to trust, and never the two that the gateway sets itself."""
+        names = ("X-Forwarded-User", "x-forwarded-email", "X-Forwarded-Groups", "X-Forwarded-Host", "X-Forwarded-Port")
+        given = {**API, "FORWARD_HEADERS": ", ".join(["Authorization", *names])}
+        error = self.assertRaises(SettingsError, read_settings, given)
+        self.assertIn("X-Forwarded-User is set by a proxy, and TRUST_PROXY trusts none", str(error))
+        self.assertIn("X-Forwarded-* only with TRUST_PROXY", error.allowed)
+        handshake = read_settings({**given, "TRUST_PROXY": "1"}).handshake
+        self.assertEqual(handshake.forward_headers, ("Authorization", *names))
+        self.assertEqual(handshake.of_proxies, tuple(name.encode() for name in names))
+        for name in ("X-Forwarded-For", "x-forwarded-proto", "X_Forwarded_For", "X_Forwarded_User", "X-Forwarded_User"):
+            given = {**API, "FORWARD_HEADERS": name, "TRUST_PROXY": "1"}
+            self.assertIn("is of the gateway", self.assertRaises(SettingsError, read_settings, given).why)
+        # A fixed value is nobody's word.
+        given = {**API, "API_HEADERS": "X-Forwarded-User: me", "TRUST_PROXY": "1"}
+        self.assertIn("is of the gateway", self.assertRaises(SettingsError, read_settings, given).why)
+
     @moderately
     @given(
         st.dictionaries(
