@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from importlib.util import find_spec
 from random import SystemRandom
 from typing import Any
 
@@ -94,6 +95,17 @@ def make_journal(settings: Settings, reactor: Any) -> Journal:
     return DiskJournal(ThreadWriter(folder, JournalFile(folder.journal), reactor), reactor)
 
 
+def metrics_error(places: Sequence[str]) -> SettingsError | None:
+    """:returns: that what writes metrics is not installed, if it is not
+
+    :param places: the endpoints of ``ADMIN_LISTEN``
+    """
+    if find_spec("prometheus_client") is not None:
+        return None
+    allowed = "endpoints, if prometheus_client is installed: pip install prometheus_client"
+    return SettingsError("ADMIN_LISTEN", " ".join(places), allowed, "prometheus_client is not installed")
+
+
 def _admin(
     settings: Settings,
     reactor: Any,
@@ -107,15 +119,15 @@ def _admin(
     :raises SettingsError: if what writes metrics is not installed
     """
     places = settings.listen.admin
-    try:
-        from wsaas.operations.metrics import (  # noqa: PLC0415 - prometheus_client is an extra
-            Measured,
-            Metrics,
-            gateway_metrics,
-        )
-    except ImportError as error:
-        allowed = "endpoints, if prometheus_client is installed: pip install prometheus_client"
-        raise SettingsError("ADMIN_LISTEN", " ".join(places), allowed) from error
+    missing = metrics_error(places)
+    if missing is not None:
+        raise missing
+    from wsaas.operations.metrics import (  # noqa: PLC0415 - prometheus_client is an extra
+        Measured,
+        Metrics,
+        gateway_metrics,
+    )
+
     metrics = Metrics(gateway_metrics(Measured(*parts, sites, lag, readiness, Process())))
     return Listener(admin_site(readiness, metrics, reactor), endpoints(reactor, "ADMIN_LISTEN", places), "admin")
 

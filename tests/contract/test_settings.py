@@ -365,6 +365,71 @@ class OptionTests(ProcessTestCase):
         self.assertIn("API_URI", done.stderr)
 
 
+class CheckTests(ProcessTestCase):
+    """``--check``: what a start would say, and no more."""
+
+    def test_fine(self) -> None:
+        """Exit status 0, with and without ports, and as a daemon would be started."""
+        place = {"API_URI": "localhost/", "WS_LISTEN": f"tcp:{free_port()}:interface=127.0.0.1"}
+        for option in ("--check", "--check=files"):
+            done = self.run_to_its_end(option, **place)
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "wsaas: the settings can be used\n", ""))
+
+    def test_all_that_is_wrong(self) -> None:
+        """Settings, files, certificates and ports: exit status 1, a line for each."""
+        with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+            where = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
+            done = self.run_to_its_end(
+                "--check",
+                WS_LISTEN=f"{where} tls:/nowhere:443",
+                API_SECRET_FILE="/nowhere/secret",
+                STATE_DIR="/nowhere/state",
+            )
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        names = [line.removeprefix("wsaas: ").split()[0].strip(":") for line in done.stderr.splitlines()]
+        self.assertEqual(names, ["API_URI", "API_SECRET_FILE", "WS_LISTEN", "STATE_DIR", "WS_LISTEN"])
+
+    def test_a_start_says_all_of_it(self) -> None:
+        """Without --check, too."""
+        done = self.run_to_its_end(WS_LISTEN="tls:/nowhere:443 tls:/elsewhere:444", WS_TIMEOUT="soon", API_URI="x")
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        names = [line.removeprefix("wsaas: ").split()[0].strip(":") for line in done.stderr.splitlines()]
+        self.assertEqual(names, ["WS_TIMEOUT", "WS_LISTEN", "WS_LISTEN"])
+
+    def test_a_start_says_all_ports(self) -> None:
+        """Those that are taken show when it listens."""
+        here = ("127.0.0.1", 0)
+        with closing(socket.create_server(here)) as one, closing(socket.create_server(here)) as two:
+            first, second = (f"tcp:{each.getsockname()[1]}:interface=127.0.0.1" for each in (one, two))
+            done = self.run_to_its_end(API_URI="x", WS_LISTEN=first, PUSH_LISTEN=second)
+        output = done.stdout + done.stderr
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(output, r"WS_LISTEN: .* in use")
+        self.assertRegex(output, r"PUSH_LISTEN: .* in use")
+
+    def test_beside_a_gateway_that_runs(self) -> None:
+        """Its ports and its folder are taken, which --check=files does not mind."""
+        folder = str(Path(self.mktemp()).absolute())
+        gateway = start_gateway(self, API_URI="localhost/", STATE_DIR=folder)
+        place = {
+            "API_URI": "localhost/",
+            "STATE_DIR": folder,
+            "WS_LISTEN": f"tcp:{gateway.port}:interface=127.0.0.1",
+        }
+        self.assertEqual(self.run_to_its_end("--check=files", **place).returncode, 0)
+        done = self.run_to_its_end("--check", **place)
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(len(done.stderr.splitlines()), 2)
+
+    def test_what_is_in_force(self) -> None:
+        """``--print-config``: all of it, without secrets."""
+        done = self.run_to_its_end("--print-config", "--ws-timeout=45s", API_URI="x/", PUSH_TOKEN=SECRETS["PUSH_TOKEN"])
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn("\nWS_TIMEOUT=45s\n", done.stdout)
+        self.assertIn("\nPUSH_TOKEN=…\n", done.stdout)
+        self.assertNotIn(SECRETS["PUSH_TOKEN"], done.stdout)
+
+
 class EndTests(ProcessTestCase):
     """SIGTERM."""
 

@@ -28,7 +28,8 @@ MAY = {
 _SIDES = {"websocket", "callbacks", "pushes", *_MIDDLE}
 MAY |= dict.fromkeys(("demo", "routes", "settings", "operations"), _SIDES)
 MAY["assembly"] = {"demo", "routes", "settings", "operations", *_SIDES}
-MAY["tap"] = {"assembly", *MAY["assembly"]}
+MAY["check"] = {"assembly", *MAY["assembly"]}
+MAY["tap"] = {"assembly", "check", *MAY["assembly"]}
 
 #: Imports that point up. This list may only shrink.
 UPWARDS: frozenset[tuple[str, str]] = frozenset(

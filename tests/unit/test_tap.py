@@ -212,6 +212,57 @@ class RefusedTests(SynchronousTestCase):
                 self.assertTrue(said.startswith(f"wsaas: {name}: {place!r} "), said)
 
 
+class LookTests(SynchronousTestCase):
+    """``--check`` and ``--print-config``: they say something and exit."""
+
+    def look(self, *arguments: str, **environ: str) -> tuple[object, str, str]:
+        """:returns: what the process exits with, and what it wrote to standard output and error"""
+        options, out, err = Options(), StringIO(), StringIO()
+        options.parseOptions(list(arguments))
+        self.patch(sys, "stdout", out)
+        self.patch(sys, "stderr", err)
+        stop = self.assertRaises(SystemExit, makeService, options, environ, Machine())
+        return stop.code, out.getvalue(), err.getvalue()
+
+    def test_fine(self) -> None:
+        """Status 0; what a start would warn of is said as well."""
+        place = {"WS_LISTEN": "tcp:8080:interface=127.0.0.1"}
+        for option in ("--check", "--check=files", "--check=all"):
+            self.assertEqual(self.look(option, **API, **place), (0, "wsaas: the settings can be used\n", ""))
+        code, _, said = self.look("--check", **API, **place, WS_TIMEOUT="30")
+        self.assertEqual(code, 0)
+        self.assertTrue(said.startswith("wsaas: warning: WS_TIMEOUT is 30 milliseconds"))
+
+    def test_wrong(self) -> None:
+        """Status 1, as a text is; a line for each."""
+        for option in ("--check", "--check=files", "--print-config"):
+            code, out, _ = self.look(option, WS_TIMEOUT="soon", LOG_LEVEL="LOUD")
+            assert isinstance(code, str)
+            self.assertEqual([line.split()[1] for line in code.splitlines()], ["API_URI", "WS_TIMEOUT:", "LOG_LEVEL:"])
+            self.assertEqual(out, "")
+
+    def test_what_is_in_force(self) -> None:
+        """With --check, whether it can be used, too."""
+        for options in (["--print-config"], ["--print-config", "--check"]):
+            code, out, _ = self.look(*options, "--ws-timeout=45s", **API)
+            self.assertEqual(code, 0)
+            self.assertIn("\nWS_TIMEOUT=45s\n", out)
+            self.assertIn("\n#API_TIMEOUT=30000\n", out)
+
+    def test_other_values(self) -> None:
+        """What is written otherwise is said."""
+        for words, said in ((["--check=x"], "--check=x is not an option"), (["--check", "files"], "--check=files")):
+            stop = self.assertRaises(SystemExit, Options().parseOptions, words)
+            self.assertIn(said, str(stop.code))
+
+    def test_beside_a_daemon(self) -> None:
+        """Its pid file is left alone."""
+        for option in ("--check", "--check=files", "--print-config"):
+            options = ServerOptions()
+            options.parseOptions(["wsaas", option])
+            self.assertEqual(options["pidfile"], "")
+
+
 class LoggedServiceTests(SynchronousTestCase):
     """The top service."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from wsaas.errors import SettingsError
 
 _LOCK = "lock"
+_MADE = "a folder that exists, or that can be made because its parent exists"
 _JOURNAL = "journal.sqlite"
 
 
@@ -55,11 +56,15 @@ class StateDir:
         """
         try:
             self._path.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise self.refused(_MADE, self._why(error)) from error
+        self._check_access()
+
+    def _check_access(self) -> None:
+        try:
             found = self._path.stat()
         except OSError as error:
-            raise self.refused(
-                "a folder that exists, or that can be made because its parent exists", self._why(error)
-            ) from error
+            raise self.refused(_MADE, self._why(error)) from error
         # The journal contains ws_uris: its reader could push to clients.
         if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
             raise self.refused(
@@ -67,6 +72,24 @@ class StateDir:
                 f"(chown {os.geteuid()}, chmod 700)",
                 f"it belongs to account {found.st_uid}, with mode {stat.S_IMODE(found.st_mode):o}",
             )
+
+    def check(self, *, alone: bool) -> None:
+        """Check that :meth:`open` would succeed. A folder that does not exist is not left behind.
+
+        :param alone: whether no other process may use it
+        :raises SettingsError: if it would not
+        """
+        if not self._path.exists():
+            try:
+                self._path.mkdir(mode=0o700)
+                self._path.rmdir()
+            except OSError as error:
+                raise self.refused(_MADE, self._why(error)) from error
+        elif alone:
+            self.open()
+            self.close()
+        else:
+            self._check_access()
 
     def _why(self, error: OSError) -> str:
         if isinstance(error, FileExistsError):

@@ -12,7 +12,7 @@ from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, s
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 
-from wsaas.errors import SettingsError
+from wsaas.errors import SettingsError, raise_all
 from wsaas.net.descriptions import PROXIED, read_place
 from wsaas.net.proxy_protocol import ProxiedReactor
 from wsaas.net.server_tls import TlsError, unwrap
@@ -194,9 +194,16 @@ def endpoints(reactor: Any, setting: str, descriptions: Sequence[str]) -> list[E
     """Parse endpoint descriptions, without listening yet.
 
     :param setting: the setting that the descriptions come from
-    :raises SettingsError: if one of them makes no endpoint
+    :raises SettingsError: for all that make no endpoint
     """
-    return [Endpoint(reactor, setting, description) for description in descriptions]
+    found, errors = [], []
+    for description in descriptions:
+        try:
+            found.append(Endpoint(reactor, setting, description))
+        except SettingsError as error:
+            errors.append(error)
+    raise_all(errors)
+    return found
 
 
 def listen_all(
@@ -210,16 +217,20 @@ def listen_all(
 
     async def listen() -> list[ListeningPort]:
         listening: list[ListeningPort] = []
-        try:
-            for place in places:
+        errors: list[SettingsError] = []
+        for place in places:
+            try:
                 opened = await place.listen(factory)
-                listening.extend(ListeningPort(port, adopted=place.adopted) for port in opened)
-                if buffers is not None:
-                    for port in opened:
-                        install(port, buffers)
-        except SettingsError:
+            except SettingsError as error:
+                errors.append(error)
+                continue
+            listening.extend(ListeningPort(port, adopted=place.adopted) for port in opened)
+            if buffers is not None:
+                for port in opened:
+                    install(port, buffers)
+        if errors:
             _stop([each.port for each in listening])
-            raise
+        raise_all(errors)
         return listening
 
     return Deferred.fromCoroutine(listen())

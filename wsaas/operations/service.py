@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from wsaas.connections.registry import Registry
 from wsaas.connections.totals import Totals
-from wsaas.errors import SettingsError
+from wsaas.errors import SettingsError, raise_all
 from wsaas.net.descriptors import Descriptors
 from wsaas.net.http1.site import ClientSite
 from wsaas.net.listen import DefaultEndpoint, Endpoint, ListeningPort, listen_all
@@ -197,18 +197,24 @@ class Gateway(Service):
     async def _start(self) -> None:
         for call in self._hooks.before:
             await call()
-        try:
-            for listener in self._listeners:
-                for port in await listen_all(listener.places, listener.site, listener.buffers):
-                    self._listening.append((listener, port))
-                    self.ports.append(port.port)
-                    if self._host.descriptors is not None:
-                        self._host.descriptors.guard(port, clients=listener.clients)
+        errors: list[SettingsError] = []
+        for listener in self._listeners:
+            try:
+                ports = await listen_all(listener.places, listener.site, listener.buffers)
+            except SettingsError as error:
+                errors.append(error)
+                continue
+            for port in ports:
+                self._listening.append((listener, port))
+                self.ports.append(port.port)
+                if self._host.descriptors is not None:
+                    self._host.descriptors.guard(port, clients=listener.clients)
+                if not errors:
                     self._log.info("listening: {where} ({serves})", where=_where(port.port), serves=listener.serves)
-        except SettingsError:
+        if errors:
             # Not waited for: the start must fail at once.
             self._stop_listening()
-            raise
+        raise_all(errors)
         # Ready only when the reactor runs: before, no connection is accepted.
         self._reactor.callWhenRunning(self._serve)
 

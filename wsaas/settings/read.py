@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,20 +103,52 @@ def _exclude(name: str, shown: str, other: str, why: str) -> SettingsError:
     )
 
 
-class _Reading:
+class Reading:
     """The settings while they are read. What is wrong is collected, so that all of it can be put right at once.
 
-    :param given: the settings that were given, by name
+    :param given: the settings by name, options and environment merged; a blank value counts as not given
+    :param demo: whether an embedded API stands in for ``API_URI``
     """
 
-    def __init__(self, given: Mapping[str, str]) -> None:
+    def __init__(self, given: Mapping[str, str], *, demo: bool = False) -> None:
+        self.demo = demo
+        #: What was given, with the content of files.
         self.values = {name: text for name, text in given.items() if text.strip()}
+        #: The values by name; of a setting that cannot be used, the default.
         self.parsed: dict[str, Any] = {}
+        #: All that is wrong.
         self.errors: list[SettingsError] = []
         #: The path of the file that a setting comes from.
         self._paths: dict[str, str] = {}
+        if not demo and "API_URI" not in self.values:
+            allowed = "host and path of your API, or --demo in its place"
+            said = f"{missing('API_URI', given)} (allowed: {allowed})"
+            self.errors.append(SettingsError("API_URI", "", allowed, instead=said))
+        self._read_files()
+        self._parse()
+        self._check_together(demo)
 
-    def read_files(self) -> None:
+    @property
+    def endpoints(self) -> Sequence[tuple[str, Sequence[str]]]:
+        """The endpoint descriptions of each setting that has some."""
+        names = ("WS_LISTEN", "PUSH_LISTEN", "ADMIN_LISTEN")
+        return [(name, self.parsed[name]) for name in names if self.parsed[name]]
+
+    @property
+    def has_files(self) -> bool:
+        """Whether a setting comes from a file."""
+        return bool(self._paths)
+
+    def shown(self, setting: Setting) -> str:
+        """:returns: what may be shown of a value that was given"""
+        return _shown(setting, self.values[setting.name])
+
+    def path_shown(self, setting: Setting) -> str | None:
+        """:returns: what may be shown of the path of a setting's file; :data:`None` if it comes from none"""
+        path = self._paths.get(setting.name)
+        return None if path is None else _shown_path(path)
+
+    def _read_files(self) -> None:
         """Replace each ``<NAME>_FILE`` by the content of the file."""
         for setting in SETTINGS:
             source = f"{setting.name}_FILE"
@@ -132,7 +164,7 @@ class _Reading:
                 allowed = f"a readable file with {setting.allowed}"
                 self.errors.append(SettingsError(source, _shown_path(path), allowed, str(error)))
 
-    def parse(self) -> None:
+    def _parse(self) -> None:
         """Convert every value that there is; a setting that cannot be used has its default in what follows."""
         for setting in SETTINGS:
             text = self.values.get(setting.name)
@@ -150,7 +182,7 @@ class _Reading:
             name, shown, allowed = f"{name}_FILE", _shown_path(self._paths[name]), f"a file with {allowed}"
         self.errors.append(SettingsError(name, shown, allowed, why))
 
-    def check_together(self, demo: bool) -> None:
+    def _check_together(self, demo: bool) -> None:
         """Check what concerns more than one setting."""
         values, parsed, errors = self.values, self.parsed, self.errors
         if demo and "API_URI" in values:
@@ -187,6 +219,48 @@ class _Reading:
             allowed = "Cookie only with WS_ORIGINS set, or any web page could connect in its visitor's name"
             self.errors.append(SettingsError("FORWARD_HEADERS", self.values["FORWARD_HEADERS"], allowed))
 
+    def settings(self) -> Settings:
+        """Give each package its settings.
+
+        :raises SettingsError: for all settings that cannot be used
+        """
+        raise_all(self.errors)
+        parsed = self.parsed
+        return Settings(
+            hostname=parsed["WS_HOSTNAME"],
+            hostname_given="WS_HOSTNAME" in self.values,
+            max_connections=parsed["WS_MAX_CONNECTIONS"],
+            max_per_address=parsed["WS_MAX_PER_ADDRESS"],
+            trust_proxy=parsed["TRUST_PROXY"],
+            drain_timeout=parsed["DRAIN_TIMEOUT"],
+            fast=parsed["FAST_LANES"] == "on",
+            state_dir=parsed["STATE_DIR"],
+            api_uri=parsed["API_URI"],
+            api=ApiSettings(
+                timeout=parsed["API_TIMEOUT"],
+                retry_for=parsed["API_RETRY_FOR"],
+                retry_status=parsed["API_RETRY_STATUS"],
+                delete_for=parsed["API_DELETE_FOR"],
+                max_requests=parsed["API_MAX_REQUESTS"],
+                max_body=parsed["WS_MAX_MESSAGE"],
+                headers=parsed["API_HEADERS"],
+                text_type=parsed["API_TEXT_TYPE"],
+                ca=parsed["API_CA"],
+                certificate=parsed["API_CERT"],
+                secrets=parsed["API_SECRET"] or (),
+            ),
+            connection=ConnectionSettings(parsed["WS_TIMEOUT"], parsed["WS_MAX_MESSAGE"], parsed["WS_MAX_BUFFER"]),
+            handshake=HandshakeSettings(
+                parsed["WS_ORIGINS"],
+                parsed["FORWARD_HEADERS"],
+                parsed["WS_COMPRESSION"] == "on",
+                tuple(name.encode("ascii") for name in parsed["FORWARD_HEADERS"] if is_of_proxies(name)),
+            ),
+            listen=ListenSettings(parsed["WS_LISTEN"] or (), parsed["PUSH_LISTEN"] or (), parsed["ADMIN_LISTEN"] or ()),
+            log=LogSettings(parsed["LOG_LEVEL"], parsed["LOG_FORMAT"]),
+            push_tokens=parsed["PUSH_TOKEN"] or (),
+        )
+
 
 def read_settings(given: Mapping[str, str], *, demo: bool = False) -> Settings:
     """Parse and check all settings.
@@ -195,47 +269,4 @@ def read_settings(given: Mapping[str, str], *, demo: bool = False) -> Settings:
     :param demo: whether an embedded API stands in for ``API_URI``
     :raises SettingsError: for all settings that cannot be used
     """
-    reading = _Reading(given)
-    if not demo and "API_URI" not in reading.values:
-        allowed = "host and path of your API, or --demo in its place"
-        said = f"{missing('API_URI', given)} (allowed: {allowed})"
-        reading.errors.append(SettingsError("API_URI", "", allowed, instead=said))
-    reading.read_files()
-    reading.parse()
-    reading.check_together(demo)
-    raise_all(reading.errors)
-    parsed = reading.parsed
-    return Settings(
-        hostname=parsed["WS_HOSTNAME"],
-        hostname_given="WS_HOSTNAME" in reading.values,
-        max_connections=parsed["WS_MAX_CONNECTIONS"],
-        max_per_address=parsed["WS_MAX_PER_ADDRESS"],
-        trust_proxy=parsed["TRUST_PROXY"],
-        drain_timeout=parsed["DRAIN_TIMEOUT"],
-        fast=parsed["FAST_LANES"] == "on",
-        state_dir=parsed["STATE_DIR"],
-        api_uri=parsed["API_URI"],
-        api=ApiSettings(
-            timeout=parsed["API_TIMEOUT"],
-            retry_for=parsed["API_RETRY_FOR"],
-            retry_status=parsed["API_RETRY_STATUS"],
-            delete_for=parsed["API_DELETE_FOR"],
-            max_requests=parsed["API_MAX_REQUESTS"],
-            max_body=parsed["WS_MAX_MESSAGE"],
-            headers=parsed["API_HEADERS"],
-            text_type=parsed["API_TEXT_TYPE"],
-            ca=parsed["API_CA"],
-            certificate=parsed["API_CERT"],
-            secrets=parsed["API_SECRET"] or (),
-        ),
-        connection=ConnectionSettings(parsed["WS_TIMEOUT"], parsed["WS_MAX_MESSAGE"], parsed["WS_MAX_BUFFER"]),
-        handshake=HandshakeSettings(
-            parsed["WS_ORIGINS"],
-            parsed["FORWARD_HEADERS"],
-            parsed["WS_COMPRESSION"] == "on",
-            tuple(name.encode("ascii") for name in parsed["FORWARD_HEADERS"] if is_of_proxies(name)),
-        ),
-        listen=ListenSettings(parsed["WS_LISTEN"] or (), parsed["PUSH_LISTEN"] or (), parsed["ADMIN_LISTEN"] or ()),
-        log=LogSettings(parsed["LOG_LEVEL"], parsed["LOG_FORMAT"]),
-        push_tokens=parsed["PUSH_TOKEN"] or (),
-    )
+    return Reading(given, demo=demo).settings()
