@@ -47,8 +47,9 @@ from wsaas.operations.service import Clients, Gateway, Hooks, Host, Listener, Ti
 from wsaas.operations.systemd import Notifier
 from wsaas.pushes.resource import PushResource
 from wsaas.pushes.tokens import PushTokens
+from wsaas.renewal import Renewal, Users
 from wsaas.routes import ClientRoot, PushRoot
-from wsaas.settings.read import Settings
+from wsaas.settings.read import Reading, Settings
 from wsaas.settings.values import parse_api_uri, without_secrets
 from wsaas.websocket.takeover import ClientFactory
 from wsaas.websocket.upgrade import UpgradeResource
@@ -138,6 +139,7 @@ def build(
     token_bytes: Callable[[int], bytes] = secrets.token_bytes,
     open_files: int = 1024,
     environ: Mapping[str, str] | None = None,
+    reread: Callable[[], Reading] | None = None,
 ) -> Gateway:
     """Put the parts together.
 
@@ -145,6 +147,7 @@ def build(
     :param token_bytes: the source of keys
     :param open_files: how many descriptors the process may have
     :param environ: what systemd left there
+    :param reread: reads the settings again, on SIGHUP; :data:`None` if none of them comes from a file
     :raises SettingsError: if an endpoint cannot be used, or TLS to the API
     """
     limits, timeout = settings.connection, settings.connection.timeout
@@ -172,9 +175,11 @@ def build(
         return succeed(None)
 
     def reload() -> None:
-        if trust.reload():
+        if trust.has_files and trust.reload():
             agent.renew()
             breaker.renew()
+        if reread is not None:
+            Renewal(reread, Users(api, goodbyes, pushes.tokens, upgrade, admission))()
 
     before: list[Callable[[], Deferred[None]]] = []
     after: list[Callable[[], Deferred[None]]] = [stop_goodbyes, agent.close]
@@ -200,13 +205,14 @@ def build(
         before.append(start_demo)
         after += [demo.stop, demo_agent.close]
 
+    admission = Admission(registry, totals, max_connections, settings.api.max_requests)
     upgrade = UpgradeResource(
         api.calls,
         ClientFactory(reactor, limits.max_message, settings.handshake.compression, settings.fast, budgets),
         partial(new_identity, settings.hostname, token_bytes),
         settings.handshake,
         Shared(limits, registry, totals, reactor, journal),
-        Admission(registry, totals, max_connections, settings.api.max_requests).check,
+        admission.check,
     )
 
     def repay() -> Deferred[None]:
@@ -262,7 +268,7 @@ def build(
         listeners,
         Clients(registry, totals, upgrade),
         Timing(check_every, settings.drain_timeout),
-        Hooks(before, goodbyes.hurry, after, journal.close, reload if trust.has_files else None),
+        Hooks(before, goodbyes.hurry, after, journal.close, reload if trust.has_files or reread is not None else None),
         Host(Notifier(reactor, environ or {}, lambda: f"{registry.addressed} clients"), descriptors),
     )
     readiness.add("starting", lambda: None if gateway.ready or gateway.stopping else "the gateway is starting")

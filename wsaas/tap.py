@@ -246,14 +246,20 @@ def makeService(options: Options, environ: Mapping[str, str] | None = None, reac
     try:
         settings = reading.settings()
         open_files = raise_limit()
-        gateway = build(settings, reactor, open_files=open_files, environ=environ)
+        gateway = build(
+            settings,
+            reactor,
+            open_files=open_files,
+            environ=environ,
+            reread=partial(Reading, given, demo=reading.demo) if reading.files else None,
+        )
         stream = _stream(options, settings)
     except SettingsError as error:
         sys.exit(_in_lines(*check(reading, reactor, ports=False), error))
     # A port that is taken shows only when twistd has the service listen; it removes its pid file and lets the
     # exception go up.
     sys.excepthook = _tell
-    ends_with_terminal = not gateway.has_certificates
+    ends_with_terminal = not gateway.can_reload
     reopen = (lambda: None) if stream is None else stream.reopen
     signals = Signals(
         reactor, lambda: gateway.stopping, gateway.hurry, gateway.reload, reopen, ends_with_terminal=ends_with_terminal

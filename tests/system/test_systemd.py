@@ -108,9 +108,7 @@ class UnitTests(SynchronousTestCase):
         """Before the start everything, before a reload everything but the ports, which the gateway has."""
         lines = SERVICE.read_text().splitlines()
         start = read_unit(SERVICE)["Service"]["ExecStart"]
-        self.assertEqual(
-            [line for line in lines if line.startswith("ExecStartPre=")], [f"ExecStartPre={start} --check"]
-        )
+        self.assertEqual(read_unit(SERVICE)["Service"]["ExecStartPre"], f"{start} --check")
         reload = [line.removeprefix("ExecReload=") for line in lines if line.startswith("ExecReload=")]
         # By the signal upon which the process reads files anew.
         self.assertEqual(reload, [f"{start} --check=files", "/bin/kill -HUP $MAINPID"])
@@ -119,9 +117,7 @@ class UnitTests(SynchronousTestCase):
             command = [*twistd(), option]
             done = subprocess.run(
                 command,
-                env=environment(
-                    **dict(read_environment(ENVIRONMENT.read_text())), WS_LISTEN="systemd:domain=INET6:name=wsaas"
-                ),
+                env=environment(**given),
                 capture_output=True,
                 text=True,
                 timeout=PATIENCE,

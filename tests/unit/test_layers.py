@@ -28,6 +28,8 @@ MAY = {
 _SIDES = {"websocket", "callbacks", "pushes", *_MIDDLE}
 MAY |= dict.fromkeys(("demo", "routes", "settings", "operations"), _SIDES)
 MAY["assembly"] = {"demo", "routes", "settings", "operations", *_SIDES}
+MAY["renewal"] = {"settings", *_SIDES}
+MAY["assembly"] |= {"renewal"}
 MAY["check"] = {"assembly", *MAY["assembly"]}
 MAY["tap"] = {"assembly", "check", *MAY["assembly"]}
 

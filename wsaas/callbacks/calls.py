@@ -73,6 +73,13 @@ class Api:
         #: The line with the time, which is the same for a second.
         self._stamp, self._stamped = b"", -1
 
+    def renew(self, settings: ApiSettings) -> None:
+        """Use new headers for connections to come, and sign with new secrets from the next attempt on."""
+        self.fixed_names = frozenset(name.lower().encode("ascii") for name, _ in settings.headers)
+        self.fixed_lines = fixed_lines(settings)
+        if self.signer is not None:
+            self.signer.renew(settings.secrets)
+
     def calls(self, identity: Identity, handshake: Handshake) -> ApiCalls:
         """:returns: the callbacks of one connection"""
         return ApiCalls(self, identity, handshake)

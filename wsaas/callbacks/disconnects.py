@@ -150,6 +150,15 @@ class Goodbyes:
         #: How many were dropped: the API was never told.
         self.lost = 0
 
+    def renew(self, settings: ApiSettings, lines: bytes) -> None:
+        """Use new headers for DELETEs of an earlier life, and sign with new secrets from the next attempt on.
+
+        :param lines: header lines that every callback has
+        """
+        self._fixed_lines = lines
+        if self._signer is not None:
+            self._signer.renew(settings.secrets)
+
     @property
     def is_full(self) -> bool:
         """Whether so much is owed that nobody new may come to owe more."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import sha256
+from typing import Any
 
 _BLOCK = 64
 _INNER = bytes(byte ^ 0x36 for byte in range(256))
@@ -24,6 +25,11 @@ def _signed_lines(lines: bytes) -> list[bytes]:
     return sorted(b"%b:%b\n" % (name.lower(), value) for name, _, value in fields if name.startswith(b"Ws-"))
 
 
+def _begin(secret: bytes) -> tuple[Any, Any]:
+    key = (secret if len(secret) <= _BLOCK else sha256(secret).digest()).ljust(_BLOCK, b"\0")
+    return sha256(key.translate(_INNER)), sha256(key.translate(_OUTER))
+
+
 def make_signer(secrets: Sequence[bytes]) -> Signer | None:
     """:returns: what signs with these secrets; :data:`None` if there are none"""
     return Signer(secrets) if secrets else None
@@ -37,11 +43,15 @@ class Signer:
 
     def __init__(self, secrets: Sequence[bytes]) -> None:
         #: The two hashes of each HMAC, begun with the key, which is half of the work.
-        self._begun = []
-        for secret in secrets:
-            key = (secret if len(secret) <= _BLOCK else sha256(secret).digest()).ljust(_BLOCK, b"\0")
-            self._begun.append((sha256(key.translate(_INNER)), sha256(key.translate(_OUTER))))
+        self._begun = list(map(_begin, secrets))
         self._remembered: dict[bytes, bytes] = {}
+
+    def renew(self, secrets: Sequence[bytes]) -> None:
+        """Sign with these secrets instead, from the next attempt on.
+
+        :param secrets: one or more
+        """
+        self._begun = list(map(_begin, secrets))
 
     def sign(self, text: bytes) -> bytes:
         """:returns: the header line for a signed text"""

@@ -76,7 +76,8 @@ class Place:
     def port(self) -> int | None:
         """The port; :data:`None` if it has none, or who starts the process chooses it."""
         text = self.options.get("port", "443" if self.kind == "tls" else "")
-        return (int(text) or None) if text.isascii() and text.isdigit() and len(text) <= 5 else None
+        number = int(text) if text.isascii() and text.isdigit() and len(text) <= 5 else 0
+        return number if 0 < number < 65536 else None
 
     @property
     def interface(self) -> str:

@@ -107,7 +107,7 @@ class Hooks:
     :param stopping: when the stop begins: pending DELETEs are sent soon
     :param after: at the end, when no more callbacks are made
     :param write: after that, even if the time is over: writes to disk what is left
-    :param reload: reloads the certificates for the API; :data:`None` if there are none
+    :param reload: reloads the certificates for the API and files of settings; :data:`None` if there are none
     """
 
     before: Sequence[Step] = ()
@@ -259,16 +259,16 @@ class Gateway(Service):
         return Deferred.fromCoroutine(self._stop())
 
     @property
-    def has_certificates(self) -> bool:
-        """Whether there are certificate files, for the listeners or for the API."""
+    def can_reload(self) -> bool:
+        """Whether there are files to reload: certificates for the listeners or for the API, settings."""
         return self._hooks.reload is not None or any(
             place.encrypted for listener in self._listeners for place in listener.places
         )
 
     def reload(self) -> None:
-        """Reload certificates, for new connections."""
-        if not self.has_certificates:
-            self._log.info("no certificates to reload")
+        """Reload certificates, for new connections, and files of settings."""
+        if not self.can_reload:
+            self._log.info("nothing to reload: no certificates, no files of settings")
         if self._hooks.reload is not None:
             self._hooks.reload()
         for listener in self._listeners:

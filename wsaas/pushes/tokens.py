@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from hmac import compare_digest
 
@@ -18,6 +18,17 @@ class PushTokens:
 
     def __init__(self, tokens: Sequence[bytes] = ()) -> None:
         self._hashes = [sha256(token).digest() for token in tokens]
+        self._forget: list[Callable[[], None]] = []
+
+    def renew(self, tokens: Sequence[bytes]) -> None:
+        """Let these tokens through instead, from the next push on."""
+        self._hashes = [sha256(token).digest() for token in tokens]
+        for forget in self._forget:
+            forget()
+
+    def when_renewed(self, forget: Callable[[], None]) -> None:
+        """Have those called who remember which headers were let through."""
+        self._forget.append(forget)
 
     @property
     def asked_for(self) -> bool:

@@ -52,6 +52,7 @@ class Settings:
 
 #: The first part of every ws_uri if no endpoint tells a better one: the default port, also of wsaas.socket.
 _DEFAULT_HOSTNAME = "http://localhost:8080"
+_QUOTED = re.compile(r"""(['"]).*\1""", re.DOTALL)
 #: What an error shows in place of a secret.
 _HIDDEN = "…"
 
@@ -90,7 +91,10 @@ def default_hostname(place: Place) -> str | None:
     elif ":" in host:
         host = f"[{host}]"
     usual = 443 if place.encrypted else 80
-    return f"{place.scheme}://{host}" + ("" if place.port == usual else f":{place.port}")
+    try:
+        return hostname(f"{place.scheme}://{host}" + ("" if place.port == usual else f":{place.port}"))
+    except ValueError:  # an interface that is no address
+        return None
 
 
 def _exclude(name: str, shown: str, other: str, why: str) -> SettingsError:
@@ -135,9 +139,9 @@ class Reading:
         return [(name, self.parsed[name]) for name in names if self.parsed[name]]
 
     @property
-    def has_files(self) -> bool:
-        """Whether a setting comes from a file."""
-        return bool(self._paths)
+    def files(self) -> Sequence[str]:
+        """The names of those files of settings that were given, such as ``API_SECRET_FILE``."""
+        return [f"{name}_FILE" for name in self._paths]
 
     def shown(self, setting: Setting) -> str:
         """:returns: what may be shown of a value that was given"""
@@ -180,6 +184,8 @@ class Reading:
         name, shown, allowed = setting.name, _shown(setting, text), setting.allowed
         if name in self._paths:
             name, shown, allowed = f"{name}_FILE", _shown_path(self._paths[name]), f"a file with {allowed}"
+            # By a wrong path it may be any file, of which nothing is shown.
+            why = _QUOTED.sub("a word of it", why)
         self.errors.append(SettingsError(name, shown, allowed, why))
 
     def _check_together(self, demo: bool) -> None:

@@ -221,7 +221,7 @@ SETTINGS: tuple[Setting, ...] = (
         secret=True,
         in_file=True,
     ),
-    Setting("WS_ORIGINS", "*", parse_origins, origins.ALLOWED, "web pages that may connect"),
+    Setting("WS_ORIGINS", "*", parse_origins, origins.ALLOWED, "web pages that may connect", in_file=True),
     Setting(
         "WS_MAX_MESSAGE",
         "131072",
@@ -242,6 +242,7 @@ SETTINGS: tuple[Setting, ...] = (
         number(1, 1 << 24),
         "a number from 1 to 16777216",
         "clients connected at once [default: as many as there may be open files, less a reserve]",
+        in_file=True,
     ),
     Setting(
         "WS_MAX_PER_ADDRESS",

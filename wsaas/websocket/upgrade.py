@@ -89,6 +89,10 @@ class UpgradeResource(Resource):
         #: How many brought no WebSocket, and why.
         self.refusals: defaultdict[str, int] = defaultdict(int)
 
+    def renew(self, handshakes: HandshakeSettings) -> None:
+        """Check handshakes by new settings, from the next one on."""
+        self._handshakes = handshakes
+
     def render(self, request: Request) -> int:
         """Check a handshake and ask the API; the answer comes later."""
         assert isinstance(request, JudgedRequest)  # noqa: S101 - for the type checker

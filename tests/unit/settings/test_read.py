@@ -373,6 +373,9 @@ class ErrorsTests(SynchronousTestCase):
             ("systemd:domain=INET6:name=wsaas", "", "http://localhost:8080"),
             ("unix:/x", "", "http://localhost:8080"),
             ("tcp:0", "", "http://localhost:8080"),
+            ("tcp:80881", "", "http://localhost:8080"),
+            ('tcp:1:interface=a"b', "", "http://localhost:8080"),
+            ("tcp:1:nonsense=1", "", "http://localhost:8080"),
         ):
             settings = read_settings({**API, "WS_LISTEN": listen, "PUSH_LISTEN": pushes})
             self.assertEqual(settings.hostname, hostname, (listen, pushes))
@@ -463,6 +466,16 @@ class SecretsTests(SynchronousTestCase):
             self.assertEqual(settings.api.secrets, tuple(SECRETS.encode().split()))
             self.assertEqual(settings.push_tokens, (b"new", b"old"))
             self.assertEqual(settings.api.headers, (("X-A", "1"), ("X-B", "2")))
+
+    def test_nothing_of_a_file_is_shown(self) -> None:
+        """By a wrong path it may be that of a secret."""
+        for content in (b"hunter2", b"hunter2'hunter2", b'x"hunter2', "hunter2\N{SNOWMAN}".encode()):
+            for name in ("WS_ORIGINS", "WS_MAX_CONNECTIONS", "API_HEADERS", "API_SECRET"):
+                given = {**API, f"{name}_FILE": self.file(content)}
+                error = self.assertRaises(SettingsError, read_settings, given)
+                self.assertNotIn("hunter2", str(error))
+        error = self.assertRaises(SettingsError, read_settings, {**API, "WS_ORIGINS_FILE": self.file(b"a")})
+        self.assertIn("cannot be used: a word of it is no origin; allowed: a file with * alone", str(error))
 
     def test_one_of_both(self) -> None:
         """A value and a file: which of the two is meant?"""

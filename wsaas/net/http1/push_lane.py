@@ -115,6 +115,8 @@ class PushLane:
         self._puts = pushes.answers[b"PUT"]
         self._tokens = pushes.tokens
         self._remembered: dict[bytes, _Plain | None] = {}
+        # A token that is no longer one must not push because its headers are remembered.
+        self._tokens.when_renewed(self._remembered.clear)
 
     def _lines(self, lines: bytes) -> _Plain | None:
         try:
