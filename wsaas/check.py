@@ -10,6 +10,8 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 
 from wsaas.assembly import api_trust, metrics_error
+from wsaas.callbacks.journal import ThreadWriter
+from wsaas.callbacks.journal_file import JournalFile
 from wsaas.callbacks.state_dir import StateDir
 from wsaas.errors import SettingsError
 from wsaas.net.descriptions import read_place
@@ -40,7 +42,7 @@ def check(reading: Reading, reactor: Any, *, ports: bool) -> list[SettingsError]
                 errors.append(error)
     if not reading.parsed["WS_LISTEN"]:
         places.append(DefaultEndpoint(reactor, local=reading.demo))
-    errors += _found(reading, alone=ports)
+    errors += _found(reading, reactor, alone=ports)
     if ports:
         errors += _try_ports(places)
     return errors
@@ -57,11 +59,14 @@ def _check_form(setting: str, description: str) -> None:
         raise SettingsError(setting, description, _FORM, "the index is not a number")
 
 
-def _found(reading: Reading, *, alone: bool) -> Iterator[SettingsError]:
+def _found(reading: Reading, reactor: Any, *, alone: bool) -> Iterator[SettingsError]:
     """:returns: what is wrong with what a start needs besides its endpoints"""
     if reading.parsed["STATE_DIR"] is not None:
+        folder = StateDir(reading.parsed["STATE_DIR"])
         try:
-            StateDir(reading.parsed["STATE_DIR"]).check(alone=alone)
+            folder.check(alone=alone)
+            if alone and folder.journal.exists():
+                ThreadWriter(folder, JournalFile(folder.journal), reactor).check()
         except SettingsError as error:
             yield error
     if reading.parsed["ADMIN_LISTEN"]:

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from bench.ports import free_port
 from tests.certificates import self_signed
 from tests.memory_machine import Machine
+from wsaas.callbacks.journal_file import JournalFile
 from wsaas.callbacks.state_dir import StateDir
 from wsaas.check import check
 from wsaas.settings.read import Reading
@@ -92,6 +93,22 @@ class FilesTests(SynchronousTestCase):
         self.assertEqual(self.found(STATE_DIR=str(path)), [])
         (error,) = check(Reading({**API, "STATE_DIR": str(path)}), Machine(), ports=True)
         self.assertIn(f"process {os.getpid()} uses", str(error))
+
+    def test_the_journal(self) -> None:
+        """A damaged one prevents the start; a sound one stays as it is."""
+        path = Path(self.mktemp()).absolute()
+        folder = StateDir(path)
+        folder.open()
+        file = JournalFile(folder.journal)
+        file.open()
+        file.close()
+        folder.close()
+        reading = Reading({**API, "STATE_DIR": str(path)})
+        for _ in range(2):
+            self.assertEqual(check(reading, Machine(), ports=True), [])
+        folder.journal.write_bytes(b"nonsense" * 1000)
+        (error,) = check(reading, Machine(), ports=True)
+        self.assertIn("journal.sqlite is sound", str(error))
 
     def test_folders_that_cannot_be_made(self) -> None:
         """Whatever the account may do elsewhere."""
