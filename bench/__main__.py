@@ -7,14 +7,15 @@ import json
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+from bench import against
 from bench.certificate import make_certificate
 from bench.load import Compiled, compile_programs, find_compiler
-from bench.machine import assign_cores, command_line, describe_machine, describe_software, raise_file_limit
+from bench.machine import Cores, assign_cores, command_line, describe_machine, describe_software, raise_file_limit
 from bench.page import write_page
 from bench.plot import write_plots
 from bench.programs import BenchError
@@ -26,6 +27,8 @@ from bench.workloads import Workload, all_workloads
 
 SPARE_FILES = 900  #: descriptors that a process needs beside those of its idle clients: visitors, calls of the API
 
+#: On machines with two cores the generator is often woken up late, and 16 would leave the system idle meanwhile.
+PUSHERS_FOR_TWO_CORES = 128
 QUICK = Plan(
     rounds=1,
     warm=0.5,
@@ -37,8 +40,9 @@ QUICK = Plan(
     churn_seconds=3.0,
 )
 QUICK_SYSTEMS = ("wsaas", "stock")
-#: What a setting costs is measured when named.
+#: What a setting costs is measured when named, and so are special pushes.
 ON_DEMAND = ("wsaas-journal", "wsaas-limits", "wsaas-signed")
+WORKLOADS_ON_DEMAND = ("pushes-64-token", "pushes-64-key", "pushes-64-chunked", "idle-memory")
 
 
 def numbers(text: str) -> tuple[int, ...]:
@@ -53,8 +57,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """:param arguments: by default those of this process."""
     parser = argparse.ArgumentParser(
         prog="python -m bench",
-        description="Measures what a gateway does on one core. Needs a C compiler and three cores; for TLS the headers "
-        "of OpenSSL. Systems that are not installed are left out.",
+        description="Measures what a gateway does on one core. Needs a C compiler and two cores, better three; for TLS "
+        "the headers of OpenSSL. Systems that are not installed are left out.",
     )
     parser.add_argument(
         "--quick", action="store_true", help="one round of short windows, wsaas and stock: under two minutes"
@@ -62,11 +66,33 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--system", action="append", choices=list(all_systems()), help="repeatable; default: all but wsaas-…"
     )
-    parser.add_argument("--workload", action="append", choices=list(all_workloads()), help="repeatable; default: all")
-    parser.add_argument("--rounds", type=int, metavar="N", help="runs of each workload (default: 3; quick: 1)")
+    parser.add_argument(
+        "--workload",
+        action="append",
+        choices=list(all_workloads()),
+        help=f"repeatable; default: all but {', '.join(WORKLOADS_ON_DEMAND)}",
+    )
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="FOLDER",
+        help=f"compare this checkout with that one, in turn; by default {', '.join(against.WORKLOADS)}",
+    )
+    parser.add_argument(
+        "--against-python", type=Path, metavar="FILE", help="the interpreter for that one (default: this one)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, metavar="N", help="runs of each workload (default: 3; quick: 1; --against: 5)"
+    )
     parser.add_argument("--seconds", type=float, metavar="S", help="counted window of a run (default: 8, quick: 1.5)")
     parser.add_argument("--warm", type=float, metavar="S", help="seconds before the window (default: 2, quick: 0.5)")
     parser.add_argument("--clients", type=int, metavar="N", help="clients with messages (default: 100)")
+    parser.add_argument(
+        "--pushers",
+        type=int,
+        metavar="N",
+        help=f"connections that push (default: 16, with API and generator on one core {PUSHERS_FOR_TWO_CORES})",
+    )
     parser.add_argument("--crowd", type=int, metavar="N", help="clients in messages-64-crowd (default: 18000)")
     parser.add_argument("--idle", type=numbers, metavar="N,N", help="idle clients, rising (default: 1000,5000,19000)")
     parser.add_argument("--idle-tls", type=numbers, metavar="N,N", help="with TLS (default: 1000,5000)")
@@ -83,19 +109,21 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def make_plan(options: argparse.Namespace, file_limit: int) -> Plan:
+def make_plan(options: argparse.Namespace, cores: Cores, file_limit: int) -> Plan:
     """
     The plan that the options ask for.
 
+    :param cores: who runs where.
     :param file_limit: descriptors that a process may have.
     :raises BenchError: it cannot be done.
     """
-    plan = QUICK if options.quick else Plan()
-    names = ("rounds", "warm", "seconds", "clients", "crowd", "idle", "idle_tls", "idle_seconds", "churn_seconds")
-    changes = {name: getattr(options, name) for name in names}
+    plan = QUICK if options.quick else against.PLAN if options.against else Plan()
+    if cores.load_side_shared:
+        plan = replace(plan, pushers=PUSHERS_FOR_TWO_CORES)
+    changes = {item.name: getattr(options, item.name, None) for item in fields(Plan)}
     plan = replace(plan, **{name: value for name, value in changes.items() if value is not None})
-    if min(plan.rounds, plan.clients, plan.seconds, plan.idle_seconds, plan.churn_seconds) <= 0:
-        raise BenchError("numbers of rounds, clients and seconds are above 0")
+    if min(plan.rounds, plan.clients, plan.pushers, plan.seconds, plan.idle_seconds, plan.churn_seconds) <= 0:
+        raise BenchError("numbers of rounds, clients, pushers and seconds are above 0")
     if plan.crowd < plan.clients:
         raise BenchError("the crowd of --crowd includes the clients of --clients")
     if max(plan.idle[-1], plan.idle_tls[-1], plan.crowd) + SPARE_FILES > file_limit:
@@ -103,23 +131,40 @@ def make_plan(options: argparse.Namespace, file_limit: int) -> Plan:
     return plan
 
 
+def choose_names(options: argparse.Namespace) -> tuple[Collection[str], Collection[str]]:
+    """
+    What the options ask for.
+
+    :returns: names of systems and of workloads.
+    """
+    systems, workloads = options.system, options.workload
+    if options.against:
+        return {against.NOW, *(systems or ())}, workloads or against.WORKLOADS
+    if not systems:
+        systems = QUICK_SYSTEMS if options.quick else [name for name in all_systems() if name not in ON_DEMAND]
+    return systems, workloads or [name for name in all_workloads() if name not in WORKLOADS_ON_DEMAND]
+
+
 def choose(options: argparse.Namespace, compiled: Compiled) -> tuple[list[System], list[Workload]]:
     """
     What is measured; what cannot be measured here is left out, with a word.
 
-    :raises BenchError: nothing is left.
+    :raises BenchError: nothing is left, or the checkout to compare with cannot be run.
     """
-    names = options.system or (
-        QUICK_SYSTEMS if options.quick else [name for name in all_systems() if name not in ON_DEMAND]
-    )
+    names, chosen = choose_names(options)
     systems: list[System] = []
     for name, system in all_systems().items():
         if name in names and (reason := system.missing()):
             print(f"{name} is left out: {reason}", file=sys.stderr)
         elif name in names:
             systems.append(system)
-    workloads = [w for name, w in all_workloads().items() if not options.workload or name in options.workload]
-    if not compiled.tls:
+    if options.against:
+        other = against.other_checkout(options.against, options.against_python)
+        if reason := other.missing():
+            raise BenchError(f"{options.against} cannot be measured: {reason}")
+        systems.append(other)
+    workloads = [workload for name, workload in all_workloads().items() if name in chosen]
+    if not compiled.tls and any(workload.tls for workload in workloads):
         print("workloads with TLS are left out: OpenSSL's headers are not installed", file=sys.stderr)
         workloads = [workload for workload in workloads if not workload.tls]
     if not systems or not workloads:
@@ -158,16 +203,17 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     :returns: everything, as ``--json`` writes it.
     :raises BenchError: it cannot be done.
     """
-    plan = make_plan(options, raise_file_limit())
+    cores = assign_cores()
+    plan = make_plan(options, cores, raise_file_limit())
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         compiled = compile_programs(Path(name))
         systems, workloads = choose(options, compiled)
         certificate = make_certificate(Path(name)) if compiled.tls else None
-        results = run(systems, workloads, Setting(compiled, assign_cores(), plan, certificate))
+        results = run(systems, workloads, Setting(compiled, cores, plan, certificate))
     versions = describe_software(find_compiler() or "cc") | {system.name: system.version() for system in systems}
     return {
         "command": command_line(),
-        "machine": describe_machine(),
+        "machine": describe_machine() | {"placement": cores.describe()},
         "versions": versions,
         "plan": asdict(plan),
         "results": [result.as_json() for result in results],
@@ -189,11 +235,18 @@ def read_results(report: dict[str, Any]) -> list[Result]:
 
 
 def describe(report: dict[str, Any], results: Sequence[Result]) -> str:
-    """What is printed: command, machine, versions, the figures, and how far they are from the goals."""
+    """
+    What is printed.
+
+    :returns: command, machine, versions, the figures, and how far they are from the goals or from the other checkout.
+    """
     plan = report["plan"]
     facts = [f"{name}: {value}" for name, value in (report["machine"] | report["versions"]).items()]
-    goals = outcome_table(outcomes(results, plan["crowd"], plan["idle"][-1]))
-    return "\n".join([report["command"], *facts, "", table(results), "", goals])
+    if found := against.changes(results):
+        verdict = against.change_table(found)
+    else:
+        verdict = outcome_table(outcomes(results, plan["crowd"], plan["idle"][-1]))
+    return "\n".join([report["command"], *facts, "", table(results), "", verdict])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

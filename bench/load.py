@@ -14,6 +14,8 @@ from typing import Any
 from bench.programs import BenchError, Program
 
 SOURCES = Path(__file__).parent
+#: Stands in a request, once at most, where the generator puts a number of as many digits, a new one each time.
+NUMBER = b"@" * 16
 TLS = ("-DWITH_TLS", "-lssl", "-lcrypto")
 
 
@@ -169,9 +171,9 @@ class Load(Program):
             raise self.error(f"could not open every client: {event['first_error']}")
 
     def prepare(self, requests: Sequence[bytes]) -> None:
-        """Give the pushers what they send, in turn: whole HTTP requests."""
+        """Give the pushers what they send, in turn: whole HTTP requests. :data:`NUMBER` in one is another each time."""
         file = self._directory / "requests"
-        file.write_bytes(b"".join(b"%d\n%s" % (len(request), request) for request in requests))
+        file.write_bytes(b"".join(b"%d %d\n%s" % (len(request), request.find(NUMBER), request) for request in requests))
         self.tell(f"requests {file}")
 
     def run(self, warm: float, seconds: float, mark: Callable[[], None], rate: float = 0) -> Work:

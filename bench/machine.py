@@ -34,11 +34,27 @@ class Cores:
         """Whether the system has to share its core, so that its figures say little."""
         return self.system in (self.api, self.load)
 
+    @property
+    def load_side_shared(self) -> bool:
+        """Whether API and load generator share a core, so that their shares of it add up."""
+        return self.api == self.load
+
+    def describe(self) -> str:
+        """Who runs where, for the report."""
+        if self.shared:
+            return f"everything on core {self.system}"
+        if self.load_side_shared:
+            return (
+                f"system on core {self.system}, API and load generator together on core {self.load}: "
+                "their shares of it add up against the limit"
+            )
+        return f"system on core {self.system}, API on core {self.api}, load generator on core {self.load}"
+
 
 def assign_cores() -> Cores:
-    """Give one core to each role, as far as this process may use that many."""
+    """Give each role a core of its own; API and load generator share one where this process may use only two."""
     allowed = sorted(os.sched_getaffinity(0))
-    return Cores(*(allowed[i % len(allowed)] for i in range(3)))
+    return Cores(*(allowed[min(i, len(allowed) - 1)] for i in range(3)))
 
 
 def raise_file_limit() -> int:

@@ -11,7 +11,9 @@ from bench.rig import Measurement
 
 ROLES = ("system", "api", "load")
 BUSY = 0.9  #: share of its core that a saturated system uses at least
+IDLE = 0.1  #: share of the system's core that nobody used, from which on its CPU time says less
 SHARED = 0.1  #: share of the system's core that others used, from which on the reader should know
+BY_CPU_COUNTS = "Where only the rates of a round are void, its figures by CPU count: waiting takes no CPU time."
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Result:
     @property
     def counted(self) -> list[Measurement]:
         """The rounds that are not void."""
-        return [measurement for measurement in self.rounds if not measurement.faults]
+        return [measurement for measurement in self.rounds if not measurement.faults and not measurement.limits]
 
     def median(self, metric: str) -> float | None:
         """The median of the rounds that count; None if there is none."""
@@ -50,8 +52,24 @@ class Result:
         """The median for a second of the system's CPU time: what a core for itself alone would have brought."""
         if not self.saturates:
             return None
-        counted = [one for one in self.counted if one.busy["system"] and metric in one.values]
-        return median(one.values[metric] / one.busy["system"] for one in counted) if counted else None
+        values = [value for value in self.comparable(metric) if value is not None]
+        return median(values) if values else None
+
+    def comparable(self, metric: str) -> list[float | None]:
+        """
+        What each round says of the system alone; None if it says nothing.
+
+        Of a workload that saturates, that is the figure for a second of the system's CPU time, whoever was the
+        bottleneck.
+        """
+        if self.saturates:
+            return [
+                one.values[metric] / one.busy["system"]
+                if metric in one.values and one.busy["system"] and not one.faults
+                else None
+                for one in self.rounds
+            ]
+        return [None if one.faults or one.limits else one.values.get(metric) for one in self.rounds]
 
     def busy(self, role: str) -> float:
         """The median share of a core, of all rounds: it tells why the void ones are."""
@@ -61,11 +79,17 @@ class Result:
     def remarks(self) -> list[str]:
         """What a reader must know: why rounds are void, and whether the system might have done more."""
         remarks = [f"round {n} is void: {f}" for n, round_ in enumerate(self.rounds, 1) for f in round_.faults]
+        void = "the rates of round {} are void: {}" if self.saturates else "round {} is void: {}"
+        remarks += [void.format(n, limit) for n, round_ in enumerate(self.rounds, 1) for limit in round_.limits]
         remarks += [f"round {n}: {note}" for n, round_ in enumerate(self.rounds, 1) for note in round_.notes]
         if self.busy("others") > SHARED:
             remarks.append(f"others used or withheld {self.busy('others'):.0%} of the system's core")
         if self.saturates and self.busy("system") < BUSY:
             remarks.append("the system did not get or use all of its core: its figures are lower bounds")
+        idle = [round_.idle for round_ in self.rounds if not round_.faults]
+        if self.saturates and idle and median(idle) > IDLE:
+            # It does less at each turn then, and to wake others up takes it longer.
+            remarks.append(f"the system's core was idle for {median(idle):.0%} of the time: figures by CPU are rough")
         return [f"{self.system} {self.workload}, {remark}" for remark in remarks]
 
     def as_json(self) -> dict[str, Any]:
@@ -118,6 +142,8 @@ def table(results: Sequence[Result]) -> str:
         notes += result.remarks
     order = list(dict.fromkeys((row[0], row[1]) for row in rows))
     rows.sort(key=lambda row: order.index((row[0], row[1])))  # stable: one metric of all systems together
+    if any(result.saturates and round_.limits for result in results for round_ in result.rounds):
+        notes.append(BY_CPU_COUNTS)
     return "\n".join([columns(rows, left=(0, 1, 2, 7)), *notes])
 
 

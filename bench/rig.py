@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +11,10 @@ from pathlib import Path
 from bench.api import Api
 from bench.load import Compiled, Load, Work
 from bench.machine import Cores
-from bench.programs import Program, core_seconds, cpu_seconds
-from bench.systems import Instance, System
+from bench.programs import BenchError, Program, core_seconds, cpu_seconds
+from bench.systems import Conditions, Instance, System
 
-SATURATED = 0.85  #: share of its core from which on the API or the generator may be the limit
+SATURATED = 0.85  #: share of a core from which on API or generator, or both if they share it, may be the bottleneck
 RUN_LIMIT = 900  #: seconds after which a generator ends whatever happens
 
 
@@ -28,7 +28,8 @@ class Plan:
     :param seconds: length of the counted window.
     :param clients: clients that send or get messages.
     :param waiting: messages on their way for each client.
-    :param pushers: keep-alive connections that push, one push at a time each.
+    :param pushers: keep-alive connections that push, one push at a time each; enough to keep the system busy while the
+        answers to some wait for a generator that has to be woken up.
     :param handshakes: clients that come and go at a time.
     :param crowd: clients that are open in all where it is measured what a crowd costs.
     :param idle: numbers of idle clients at which memory is read, rising.
@@ -63,12 +64,53 @@ class Measurement:
         anybody else used of the system's core, or the host withheld.
     :param faults: why the figures do not count, if they do not.
     :param notes: what else a reader must know.
+    :param limits: why the load side may have been the bottleneck: rates do not count then, CPU time does.
     """
 
     values: dict[str, float]
     busy: dict[str, float]
     faults: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    limits: list[str] = field(default_factory=list)
+
+    @property
+    def idle(self) -> float:
+        """The share of the system's core that nobody used."""
+        return max(0.0, 1.0 - self.busy["system"] - self.busy["others"])
+
+
+@dataclass(frozen=True)
+class Window:
+    """
+    What was seen in a counted window.
+
+    :param work: what the generator did.
+    :param busy: as in :class:`Measurement`.
+    :param faults: ditto.
+    :param limits: ditto.
+    """
+
+    work: Work
+    busy: dict[str, float]
+    faults: list[str]
+    limits: list[str]
+
+    def measurement(self, values: dict[str, float], notes: Sequence[str] = ()) -> Measurement:
+        """What the run yielded, if this was all of it."""
+        return Measurement(values, self.busy, self.faults, list(notes), self.limits)
+
+
+def load_side_limits(busy: Mapping[str, float], cores: Cores) -> list[str]:
+    """
+    Why API or load generator may have been the bottleneck, rather than the system.
+
+    :param busy: shares of a core, by role.
+    :param cores: who runs where; shares of one core add up.
+    """
+    if cores.load_side_shared:
+        both = busy["api"] + busy["load"]
+        return [f"api and load saturated the core that they share: {both:.0%}"] if both > SATURATED else []
+    return [f"{role} saturated: {busy[role]:.0%}" for role in ("api", "load") if busy[role] > SATURATED]
 
 
 class Rig:
@@ -91,14 +133,13 @@ class Rig:
         """All processes of the system: what they use is what it uses."""
         return [pid for program in self.instance.programs for pid in program.pids()]
 
-    def run(self, warm: float, seconds: float, rate: float = 0) -> tuple[Work, dict[str, float], list[str]]:
+    def run(self, warm: float, seconds: float, rate: float = 0) -> Window:
         """
         Let the generator work, and watch who is busy.
 
         :param warm: seconds before the counted window.
         :param seconds: length of the window.
         :param rate: as in :meth:`bench.load.Load.run`.
-        :returns: what was done, by role the share of its core, and what makes the run void.
         """
         marks: list[tuple[float, float, float]] = []
         pids = self.pids()
@@ -114,14 +155,14 @@ class Rig:
             "load": work.cpu / work.seconds,
             "others": max(0.0, core - system) / work.seconds,
         }
-        faults = [f"{role} saturated: {busy[role]:.0%}" for role in ("api", "load") if busy[role] > SATURATED]
+        faults: list[str] = []
         if self._cores.shared:
-            faults.append("the system shares its core: at least three are needed")
+            faults.append("the system shares its core: at least two are needed")
         if work.errors:
             faults.append(f"{work.errors} errors, the first: {work.first_error}")
         if malformed := self.api.counts().malformed:
             faults.append(f"{malformed} requests that the API could not understand")
-        return work, busy, faults
+        return Window(work, busy, faults, load_side_limits(busy, self._cores))
 
 
 @dataclass(frozen=True)
@@ -143,7 +184,13 @@ class Setting:
 
 @contextmanager
 def set_up(
-    system: System, setting: Setting, mode: str, path: str = "/api", tls: bool = False, **options: str | int
+    system: System,
+    setting: Setting,
+    mode: str,
+    path: str = "/api",
+    tls: bool = False,
+    token: str | None = None,
+    **options: str | int,
 ) -> Iterator[Rig]:
     """
     Start what one run needs, and end it afterwards.
@@ -152,16 +199,20 @@ def set_up(
     :param mode: of the generator.
     :param path: of the API's address: ``/echo`` answers messages with messages.
     :param tls: whether clients and pushers speak TLS.
+    :param token: without which nobody may push.
     :param options: further options of the generator.
-    :raises BenchError: something does not start.
+    :raises BenchError: something does not start, or the system has no tokens.
     """
+    if token is not None and not system.tokens:
+        raise BenchError(f"{system.name} has no tokens")
     cores = setting.cores
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folders = [Path(name, role) for role in ("api", "system", "load")]
         for folder in folders:
             folder.mkdir()
         with Api(setting.programs.sink, folders[0], cores.api, RUN_LIMIT) as api:
-            instance = system.start(api.port, path, cores.system, folders[1], setting.certificate if tls else None)
+            certificate = setting.certificate if tls else None
+            instance = system.start(Conditions(api.port, path, cores.system, folders[1], certificate, token))
             try:
                 arguments: dict[str, str | int | Path] = {
                     "path": instance.path,

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.gate import ApiCall, Gate, Wire, read_answer
 from wsaas.connections.identity import Identity, new_identity
-from wsaas.net.http1.turns import REFUSED_PAUSE
+from wsaas.net.http1.connection import REFUSED_PAUSE
 
 #: Seconds that are let pass at the end, step by step: beyond every deadline of a client and of a call.
 LATE = (0.0, 3.0, 31.0, 31.0, 31.0)
@@ -172,7 +172,7 @@ def check_rest(gate: Gate) -> None:
         "bodies": budgets.bodies.used,
         "requests awaited": gate.site.awaited + gate.push_site.awaited,
         "lingering": len(gate.site.lingering) + len(gate.push_site.lingering),
-        "debts": gate.goodbyes.owed,
+        "debts": gate.disconnects.waiting,
         "timers": len(gate.clock.getDelayedCalls()),
     }
     left = {name: count for name, count in left.items() if count}

@@ -1,4 +1,4 @@
-"""What holds of a call to the API, whichever client makes it: one complete, bounded answer in time, or a reason."""
+"""What holds of a call to the API, whichever Agent is below: one complete, bounded answer in time, or a reason."""
 
 from __future__ import annotations
 
@@ -6,22 +6,28 @@ import gzip
 from abc import ABC, abstractmethod
 from typing import Any
 
+from hypothesis import given
 from hypothesis import strategies as st
-from OpenSSL.SSL import Error as TLSError
+from treq.testing import RequestTraversalAgent
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionLost, DNSLookupError
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.client import ResponseNeverReceived
+from twisted.web.http import Request
 from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
 
-from tests.gate import Wire
+from tests.gate import NOW
 from tests.memory_api import MemoryApi, ReceivedRequest, answer_bytes, read_requests
-from wsaas.callbacks.treq_client import CallsApi
-from wsaas.errors import CallbackFailed, NoAnswer, NotSent, NotVerified, TimedOut, Unusable
+from tests.properties import moderately
+from wsaas.callbacks.client import ApiClient
+from wsaas.errors import CallbackFailed, NoAnswer, NotSent, TimedOut, Unusable
 from wsaas.net.http1.messages import Answer
-from wsaas.net.http1.persistent_agent import KEEP_IDLE
+from wsaas.net.http1.pool import KEEP_IDLE
 
 URI = "http://192.0.2.10:8000/hook"
 TIMEOUT = 10.0
@@ -35,25 +41,85 @@ SEGMENTS = st.lists(
 )
 
 
+class TraversalWire:
+    """The API's end of a connection of treq's RequestTraversalAgent."""
+
+    def __init__(self, request: Request, agent: RequestTraversalAgent) -> None:
+        self._request = request
+        self._agent = agent
+        self._transport: Any = request.channel.transport
+
+    def take(self) -> bytes:
+        """:returns: the request, as bytes again"""
+        request: Any = self._request
+        lines = [b"%b %b %b" % (request.method, request.uri, request.clientproto)]
+        lines += [b"%b: %b" % (name, value) for name, values in request.requestHeaders.getAllRawHeaders()
+                  for value in values]  # fmt: skip
+        return b"\r\n".join(lines) + b"\r\n\r\n" + bytes(request.content.read())
+
+    def deliver(self, data: bytes) -> None:
+        """Send bytes to the client."""
+        self._transport.write(data)
+        self._agent.flush()
+
+    def end(self, kind: type[Exception] = ConnectionDone) -> None:
+        """End the connection; an orderly end is the only one there is."""
+        self._transport.loseConnection()
+        self._agent.flush()
+
+    @property
+    def over(self) -> bool:
+        """Whether the client ended the connection."""
+        self._agent.flush()
+        return bool(self._transport.disconnected)
+
+
+class TraversalApi(Resource):
+    """An API behind treq's RequestTraversalAgent: every connection is made at once."""
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: For the client.
+        self.reactor = MemoryReactorClock()
+        self.reactor.advance(NOW)
+        self.agent = RequestTraversalAgent(self)
+        #: Requests that were not accepted yet.
+        self.attempts: list[Request] = []
+
+    def render(self, request: Request) -> int:
+        """A request came."""
+        self.attempts.append(request)
+        return NOT_DONE_YET
+
+    def accept(self) -> TraversalWire:
+        """:returns: the way to answer the first request"""
+        return TraversalWire(self.attempts.pop(0), self.agent)
+
+    def turn(self) -> None:
+        """Let the reactor take a turn, without time passing."""
+        self.agent.flush()
+        self.reactor.advance(0)
+
+
 class ClientTestCase(SynchronousTestCase, ABC):
     """A client over memory, and the API's end."""
 
+    api: Any
+
     def setUp(self) -> None:
         """Make both."""
-        self.api = MemoryApi()
-        self.client = self.make_client()
+        self.api = self.make_api()
+        self.client = ApiClient(self.make_agent(), self.api.reactor, TIMEOUT, MAX_BODY, URI)
+
+    def make_api(self) -> MemoryApi | TraversalApi:
+        """:returns: what the agent speaks to"""
+        return MemoryApi()
 
     @abstractmethod
-    def make_client(self) -> CallsApi:
-        """:returns: a client over the API's reactor; with ``URI``, ``TIMEOUT`` and ``MAX_BODY``"""
-
-    @abstractmethod
-    def make_failing(self, error: Exception, *, at_once: bool = False) -> CallsApi:
-        """Make a client without a network.
-
-        :param error: what its agent fails with
-        :param at_once: raised, not the result of a Deferred
-        """
+    def make_agent(self) -> IAgent:
+        """:returns: the agent below the client"""
 
     def timers(self) -> list[IDelayedCall]:
         """:returns: the timers that run, but for those of idle connections"""
@@ -64,9 +130,12 @@ class ClientTestCase(SynchronousTestCase, ABC):
         self, method: str = "PUT", content: bytes | None = b"body", timeout: float | None = None
     ) -> Deferred[Answer]:
         """Make a call."""
-        return self.client.call(method, Headers({}), content, timeout)
+        verb: Any = getattr(self.client, method.lower())
+        given = {} if content is None else {"data": content}
+        answer: Deferred[Answer] = verb(self.client.uri, headers=Headers({}), timeout=timeout, **given)
+        return answer
 
-    def begin(self, method: str = "PUT", content: bytes | None = b"body") -> tuple[Deferred[Answer], Wire]:
+    def begin(self, method: str = "PUT", content: bytes | None = b"body") -> tuple[Deferred[Answer], Any]:
         """Make a call, on a fresh connection."""
         result = self.call(method, content)
         wire = self.api.accept()
@@ -83,8 +152,10 @@ class ClientTestCase(SynchronousTestCase, ABC):
         return error
 
 
-class Answers(ClientTestCase):
-    """Complete answers."""
+class CallContract(ClientTestCase):
+    """What every Agent gives the client."""
+
+    # Complete answers
 
     def test_answer(self) -> None:
         """Status, headers, body."""
@@ -122,20 +193,7 @@ class Answers(ClientTestCase):
             wire.end()
             self.assertEqual(self.successResultOf(result).body, b"hello")
 
-    def test_repeated_on_a_fresh_connection(self) -> None:
-        """What a kept one swallowed."""
-        result, wire = self.begin()
-        wire.deliver(answer_bytes())
-        self.successResultOf(result)
-        result = self.call("POST", b"{}")
-        wire.end(ConnectionLost)
-        self.api.turn()
-        self.api.accept().deliver(answer_bytes(201))
-        self.assertEqual(self.successResultOf(result).status, 201)
-
-
-class Bounds(ClientTestCase):
-    """Bodies are bounded while they arrive."""
+    # Bodies are bounded while they arrive.
 
     def test_longest(self) -> None:
         """The limit is inclusive."""
@@ -157,9 +215,7 @@ class Bounds(ClientTestCase):
             self.assert_failed(result, Unusable)
             self.assertTrue(wire.over)
 
-
-class NoBrowser(ClientTestCase):
-    """Nothing is remembered, followed or decoded."""
+    # Nothing is remembered, followed or decoded.
 
     def exchange(self, *headers: str, status: int = 200, body: bytes = b"") -> tuple[ReceivedRequest, Answer]:
         """:returns: a request, and its answer"""
@@ -193,21 +249,7 @@ class NoBrowser(ClientTestCase):
         request, _ = self.exchange()
         self.assertEqual(set(request.headers) - {"connection"}, {"host", "content-length"})
 
-
-class Failures(ClientTestCase):
-    """Why there is no answer, and whether the API can have seen the call."""
-
-    def test_nobody_there(self) -> None:
-        """NotSent, whatever the method."""
-        for method, content in (("POST", b"{}"), ("PUT", b""), ("DELETE", None)):
-            result = self.call(method, content)
-            self.api.refuse()
-            self.assert_failed(result, NotSent)
-
-    def test_unknown_name(self) -> None:
-        """NotSent."""
-        self.client = self.make_failing(DNSLookupError())
-        self.assert_failed(self.call("DELETE", None), NotSent)
+    # Why there is no answer, and whether the API can have seen the call.
 
     def test_ended_before_an_answer(self) -> None:
         """NoAnswer: it may have been carried out."""
@@ -264,19 +306,9 @@ class Failures(ClientTestCase):
             self.api.reactor.advance(TIMEOUT)
             self.assertLess(len(self.failureResultOf(result, CallbackFailed).value.reason), 700, data[:30])
 
-    def test_certificate(self) -> None:
-        """NotVerified, though bytes went into the TLS buffer."""
-        error = TLSError([("SSL routines", "", "certificate verify failed")])
-        self.client = self.make_failing(ResponseNeverReceived([Failure(error)]))
-        self.assertIn("certificate", self.assert_failed(self.call("POST", b"{}"), NotVerified).reason)
-
-    def test_a_fault_below(self) -> None:
-        """It fails the call, and leaves no timer."""
-        self.client = self.make_failing(ZeroDivisionError(), at_once=True)
-        self.failureResultOf(self.call("POST", b"{}"), CallbackFailed)
-        self.assertEqual(self.api.reactor.getDelayedCalls(), [])
-
-    def check_any_bytes(self, segments: list[bytes]) -> None:
+    @moderately
+    @given(SEGMENTS)
+    def test_any_bytes(self, segments: list[bytes]) -> None:
         """Whatever comes is an answer or a reason."""
         result, wire = self.begin()
         for segment in segments:
@@ -296,9 +328,7 @@ class Failures(ClientTestCase):
             self.api.turn()
         self.assertEqual(self.api.reactor.getDelayedCalls(), [])
 
-
-class TimeLimits(ClientTestCase):
-    """One time limit for all of a call, in each of its phases."""
+    # One time limit for all of a call, in each of its phases.
 
     def assert_in_time(self, result: Deferred[Answer], kind: type[CallbackFailed], already: float = 0) -> None:
         """It fails when the time is over, not before."""
@@ -307,17 +337,6 @@ class TimeLimits(ClientTestCase):
         self.api.reactor.advance(0.1)
         self.api.turn()
         self.assert_failed(result, kind)
-
-    def test_connecting(self) -> None:
-        """NotSent, whatever the method."""
-        for method, content in (("POST", b"{}"), ("PUT", b""), ("DELETE", None)):
-            result = self.call(method, content)
-            self.api.reactor.advance(TIMEOUT / 2)
-            self.assertNoResult(result)
-            self.api.reactor.advance(TIMEOUT / 2)
-            self.assertIs(type(self.failureResultOf(result, CallbackFailed).value), NotSent)
-            self.api.reactor.tcpClients.clear()
-            self.api.reactor.connectors.clear()
 
     def test_waiting_for_the_head(self) -> None:
         """TimedOut; the connection is not used again."""
@@ -360,17 +379,6 @@ class TimeLimits(ClientTestCase):
         self.api.accept()
         self.assert_in_time(result, TimedOut, TIMEOUT / 2 - TIMEOUT)
 
-    def test_a_timed_out_call_is_not_repeated(self) -> None:
-        """Not even on a kept connection."""
-        result, wire = self.begin()
-        wire.deliver(answer_bytes())
-        self.successResultOf(result)
-        result = self.call(timeout=1.0)
-        self.api.reactor.advance(1.0)
-        self.api.turn()
-        self.assert_failed(result, TimedOut)
-        self.assertEqual(self.api.attempts, [])
-
     def test_late_answers(self) -> None:
         """They go nowhere."""
         result, wire = self.begin()
@@ -379,3 +387,27 @@ class TimeLimits(ClientTestCase):
         result, wire = self.begin()
         wire.deliver(answer_bytes(201))
         self.assertEqual(self.successResultOf(result).status, 201)
+
+
+class ConnectingContract(CallContract):
+    """What every Agent over a network gives the client, too."""
+
+    def test_nobody_there(self) -> None:
+        """NotSent, whatever the method."""
+        for method, content in (("POST", b"{}"), ("PUT", b""), ("DELETE", None)):
+            result = self.call(method, content)
+            self.api.refuse()
+            # Some wait for a moment whether there is another address.
+            self.api.reactor.advance(1)
+            self.assert_failed(result, NotSent)
+
+    def test_connecting(self) -> None:
+        """NotSent, whatever the method."""
+        for method, content in (("POST", b"{}"), ("PUT", b""), ("DELETE", None)):
+            result = self.call(method, content)
+            self.api.reactor.advance(TIMEOUT / 2)
+            self.assertNoResult(result)
+            self.api.reactor.advance(TIMEOUT / 2)
+            self.assertIs(type(self.failureResultOf(result, CallbackFailed).value), NotSent)
+            self.api.reactor.tcpClients.clear()
+            self.api.reactor.connectors.clear()

@@ -22,11 +22,12 @@ from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
+from wsaas.callbacks.access import ApiAccess
 from wsaas.callbacks.breaker import Breaker
-from wsaas.callbacks.calls import Api, fixed_lines
-from wsaas.callbacks.disconnects import Goodbyes
+from wsaas.callbacks.calls import Api
+from wsaas.callbacks.client import ApiClient
+from wsaas.callbacks.disconnects import Disconnects
 from wsaas.callbacks.slots import Slots
-from wsaas.callbacks.treq_client import ApiClient, PlainClient
 from wsaas.connections.addresses import Addresses
 from wsaas.connections.admission import Admission
 from wsaas.connections.connection import Connection
@@ -34,12 +35,10 @@ from wsaas.connections.identity import Identity, new_identity
 from wsaas.connections.registry import Registry
 from wsaas.connections.retry import Backoff, Retries
 from wsaas.connections.totals import Shared, Totals
-from wsaas.net.http1.handshake_lane import HandshakeLane
-from wsaas.net.http1.push_lane import PushLane
-from wsaas.net.http1.site import ClientSite
+from wsaas.net.http1.site import ClientSite, SiteLimits
 from wsaas.pushes.resource import PushResource
 from wsaas.pushes.tokens import PushTokens
-from wsaas.routes import ClientRoot, PushRoot
+from wsaas.routes import ClientRoutes, PushRoutes
 from wsaas.settings.read import read_settings
 from wsaas.websocket.takeover import ClientFactory
 from wsaas.websocket.upgrade import UpgradeResource
@@ -510,7 +509,7 @@ class Gate:
     """The gateway's parts put together in memory, with a fake agent for the API.
 
     :param pages: what a plain GET finds
-    :param settings: as in the environment; ``FAST_LANES`` is off if not told otherwise
+    :param settings: as in the environment
     """
 
     #: The reactor that it is built on.
@@ -520,7 +519,6 @@ class Gate:
         given = {
             "API_URI": "http://api.test/hook",
             "WS_HOSTNAME": "http://gateway.test",
-            "FAST_LANES": "off",
             **settings,
         }
         self.settings = read_settings(given)
@@ -528,27 +526,18 @@ class Gate:
         self.clock = self.make_clock()
         self.clock.advance(NOW)
         self.agent = FakeAgent()
-        client = ApiClient(
-            PlainClient(self.agent),
-            self.clock,
-            "http://api.test/hook",
-            self.settings.api.timeout,
-            self.settings.api.max_body,
-        )
+        api = self.settings.api
+        client = ApiClient(self.agent, self.clock, api.timeout, api.max_body, "http://api.test/hook")
         self.slots = Slots(self.settings.api.max_requests)
         self.registry = Registry()
         self.totals = Totals(addresses=Addresses(self.settings.max_per_address))
         self.budgets = self.totals.budgets
-        api = self.settings.api
         self.breaker = Breaker(self.clock, self._random)
         retries = Retries(self.clock, Backoff(self._random), api.retry_for)
-        self.goodbyes = Goodbyes(
-            client, self.slots, self.breaker, self.clock, self._random, api, self.totals.pending, fixed_lines(api)
-        )
-        self.api = Api(client, self.slots, self.clock, api, self.breaker, retries, self.goodbyes)
-        self.factory = ClientFactory(
-            self.clock, limits.max_message, self.settings.handshake.compression, self.settings.fast, self.budgets
-        )
+        access = ApiAccess(client, self.slots, self.breaker, self.clock, api)
+        self.disconnects = Disconnects(access, self._random, self.totals.pending)
+        self.api = Api(access, retries, self.disconnects)
+        self.factory = ClientFactory(self.clock, limits.max_message, self.settings.handshake.compression, self.budgets)
         max_connections = self.settings.max_connections or 1 << 20
         self._made = 0
         self.upgrade = UpgradeResource(
@@ -561,24 +550,14 @@ class Gate:
         )
         self.pushes = PushResource(self.registry, limits.max_message, PushTokens(self.settings.push_tokens))
         shared = not self.settings.listen.pushes
-        root = ClientRoot(self.upgrade, self.pushes if shared else None, pages)
-        push_root = PushRoot(self.pushes)
-        #: The pushers' short way, with ``FAST_LANES=on``.
-        self.lane = PushLane(self.pushes, limits.max_message) if self.settings.fast else None
-
-        proxies = self.settings.trust_proxy
-        lobby = HandshakeLane(self.upgrade, self.clock, limits.timeout, proxies=proxies) if self.settings.fast else None
+        site_limits = SiteLimits(limits.timeout or 30, limits.max_message, proxies=self.settings.trust_proxy)
         bodies = self.budgets.bodies
-
-        def site(root: ClientRoot | PushRoot, lane: PushLane | None, lobby: HandshakeLane | None = None) -> ClientSite:
-            return ClientSite(
-                root, root, self.clock, limits.timeout, limits.max_message, lane, lobby, bodies, proxies=proxies
-            )
-
         #: What clients connect to; pushers too, unless PUSH_LISTEN is given.
-        self.site = site(root, self.lane if shared else None, lobby)
+        self.site = ClientSite(
+            ClientRoutes(self.upgrade, self.pushes if shared else None, pages), self.clock, site_limits, bodies
+        )
         #: What pushers connect to.
-        self.push_site = self.site if shared else site(push_root, self.lane)
+        self.push_site = self.site if shared else ClientSite(PushRoutes(self.pushes), self.clock, site_limits, bodies)
 
     @staticmethod
     def _random() -> float:

@@ -11,15 +11,15 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 
+from wsaas.callbacks.access import ApiAccess
 from wsaas.callbacks.breaker import Breaker
-from wsaas.callbacks.calls import Api, fixed_lines
-from wsaas.callbacks.client import FastApiClient, FastClient
-from wsaas.callbacks.disconnects import Goodbyes
+from wsaas.callbacks.calls import Api
+from wsaas.callbacks.client import ApiClient
+from wsaas.callbacks.disconnects import Disconnects
 from wsaas.callbacks.journal import DiskJournal, ThreadWriter
 from wsaas.callbacks.journal_file import JournalFile
 from wsaas.callbacks.slots import Slots
 from wsaas.callbacks.state_dir import StateDir
-from wsaas.callbacks.treq_client import ApiClient, CallsApi, PlainClient
 from wsaas.connections.addresses import Addresses
 from wsaas.connections.admission import Admission
 from wsaas.connections.identity import new_identity
@@ -28,16 +28,13 @@ from wsaas.connections.registry import Registry
 from wsaas.connections.retry import Backoff, Retries
 from wsaas.connections.timer_wheel import WIDTH
 from wsaas.connections.totals import Shared, Totals
-from wsaas.demo import Demo
+from wsaas.demo import MAX_ANSWER, Demo
 from wsaas.errors import SettingsError
 from wsaas.limits import Budgets, total_for
 from wsaas.net.client_tls import ApiTrust
 from wsaas.net.descriptors import Descriptors, share_out
-from wsaas.net.http1.client import FastAgent
-from wsaas.net.http1.handshake_lane import HandshakeLane
-from wsaas.net.http1.persistent_agent import PersistentAgent
-from wsaas.net.http1.push_lane import PushLane
-from wsaas.net.http1.site import ClientSite
+from wsaas.net.http1.agent import PersistentAgent
+from wsaas.net.http1.site import ClientSite, SiteLimits
 from wsaas.net.listen import DefaultEndpoint, Endpoint, endpoints
 from wsaas.net.transport import Buffers
 from wsaas.operations.admin import Readiness, admin_site
@@ -48,7 +45,7 @@ from wsaas.operations.systemd import Notifier
 from wsaas.pushes.resource import PushResource
 from wsaas.pushes.tokens import PushTokens
 from wsaas.renewal import Renewal, Users
-from wsaas.routes import ClientRoot, PushRoot
+from wsaas.routes import ClientRoutes, PushRoutes
 from wsaas.settings.read import Reading, Settings
 from wsaas.settings.values import parse_api_uri, without_secrets
 from wsaas.websocket.takeover import ClientFactory
@@ -76,16 +73,11 @@ def api_trust(settings: Settings, uri: str) -> ApiTrust:
     return trust
 
 
-def api_client(
-    settings: Settings, trust: ApiTrust, uri: str, reactor: Any
-) -> tuple[CallsApi, FastAgent | PersistentAgent]:
-    """:returns: what calls the API, on the fast road or the plain one, and what has its connections"""
-    max_idle, timeout, max_body = settings.api.max_requests, settings.api.timeout, settings.api.max_body
-    if settings.fast:
-        fast = FastAgent(reactor, trust, max_idle, timeout)
-        return FastApiClient(FastClient(fast), reactor, uri, timeout, max_body), fast
-    plain = PersistentAgent(reactor, trust, max_idle, timeout)
-    return ApiClient(PlainClient(plain), reactor, uri, timeout, max_body), plain
+def api_client(settings: Settings, trust: ApiTrust, uri: str, reactor: Any) -> tuple[ApiClient, PersistentAgent]:
+    """:returns: what calls the API, and what has its connections"""
+    api = settings.api
+    agent = PersistentAgent(reactor, trust, api.max_requests, api.timeout, api.max_body)
+    return ApiClient(agent, reactor, api.timeout, api.max_body, uri), agent
 
 
 def make_journal(settings: Settings, reactor: Any) -> Journal:
@@ -165,13 +157,12 @@ def build(
     breaker = Breaker(reactor, random)
     retries = Retries(reactor, Backoff(random), settings.api.retry_for)
     journal = make_journal(settings, reactor)
-    goodbyes = Goodbyes(
-        client, slots, breaker, reactor, random, settings.api, totals.pending, fixed_lines(settings.api), journal.settle
-    )
-    api = Api(client, slots, reactor, settings.api, breaker, retries, goodbyes)
+    access = ApiAccess(client, slots, breaker, reactor, settings.api)
+    disconnects = Disconnects(access, random, totals.pending, journal.settle)
+    api = Api(access, retries, disconnects)
 
-    def stop_goodbyes() -> Deferred[None]:
-        goodbyes.stop()
+    def stop_disconnects() -> Deferred[None]:
+        disconnects.stop()
         return succeed(None)
 
     def reload() -> None:
@@ -179,19 +170,19 @@ def build(
             agent.renew()
             breaker.renew()
         if reread is not None:
-            Renewal(reread, Users(api, goodbyes, pushes.tokens, upgrade, admission))()
+            Renewal(reread, Users(access, api, disconnects, tokens, upgrade, admission))()
 
     before: list[Callable[[], Deferred[None]]] = []
-    after: list[Callable[[], Deferred[None]]] = [stop_goodbyes, agent.close]
-    pushes = PushResource(registry, limits.max_message, PushTokens(settings.push_tokens))
+    after: list[Callable[[], Deferred[None]]] = [stop_disconnects, agent.close]
+    tokens = PushTokens(settings.push_tokens)
+    pushes = PushResource(registry, limits.max_message, tokens)
     pages = None
     clients: list[Endpoint | DefaultEndpoint] = list(endpoints(reactor, "WS_LISTEN", settings.listen.clients))
     if not clients:
         # The demo shows keys to every page, so it is for this machine only unless told otherwise.
         clients = [DefaultEndpoint(reactor, local=settings.api_uri is None)]
     if settings.api_uri is None:
-        make_agent = FastAgent if settings.fast else PersistentAgent
-        demo_agent = make_agent(reactor, trust, settings.api.max_requests, settings.api.timeout)
+        demo_agent = PersistentAgent(reactor, trust, settings.api.max_requests, settings.api.timeout, MAX_ANSWER)
         demo = Demo(reactor, demo_agent)
         pages = demo.pages
         pushes = demo.pushes(registry, limits.max_message)
@@ -208,52 +199,27 @@ def build(
     admission = Admission(registry, totals, max_connections, settings.api.max_requests)
     upgrade = UpgradeResource(
         api.calls,
-        ClientFactory(reactor, limits.max_message, settings.handshake.compression, settings.fast, budgets),
+        ClientFactory(reactor, limits.max_message, settings.handshake.compression, budgets),
         partial(new_identity, settings.hostname, token_bytes),
         settings.handshake,
         Shared(limits, registry, totals, reactor, journal),
         admission.check,
     )
 
-    def repay() -> Deferred[None]:
-        goodbyes.repay(journal.open())
+    def resume() -> Deferred[None]:
+        disconnects.resume(journal.open())
         return succeed(None)
 
-    before.append(repay)
+    before.append(resume)
     shared = not settings.listen.pushes
-    root = ClientRoot(upgrade, pushes if shared else None, pages)
-    head_timeout = timeout or _HEAD_TIMEOUT
-    buffers = _BUFFERS if settings.fast else None
-    # The demo's pushes are recorded on their way through twisted.web.
-    lane = PushLane(pushes, limits.max_message) if settings.fast and settings.api_uri is not None else None
-    lobby = (
-        HandshakeLane(upgrade, reactor, head_timeout, shares.awaited, settings.trust_proxy) if settings.fast else None
-    )
-    site = partial(ClientSite, bodies=budgets.bodies, max_awaited=shares.awaited)
-    listeners = [
-        Listener(
-            site(
-                root,
-                root,
-                reactor,
-                head_timeout,
-                limits.max_message,
-                lane if shared else None,
-                lobby,
-                proxies=settings.trust_proxy,
-            ),
-            clients,
-            "clients, pushes" if shared else "clients",
-            buffers,
-            pushes=shared,
-            clients=True,
-        )
-    ]
+    site_limits = SiteLimits(timeout or _HEAD_TIMEOUT, limits.max_message, shares.awaited, settings.trust_proxy)
+    site = partial(ClientSite, clock=reactor, limits=site_limits, bodies=budgets.bodies)
+    routes = ClientRoutes(upgrade, pushes if shared else None, pages)
+    kind = "clients, pushes" if shared else "clients"
+    listeners = [Listener(site(routes), clients, kind, _BUFFERS, pushes=shared, clients=True)]
     if not shared:
-        push_root = PushRoot(pushes)
-        push_site = site(push_root, push_root, reactor, head_timeout, limits.max_message, lane)
         places = endpoints(reactor, "PUSH_LISTEN", settings.listen.pushes)
-        listeners.append(Listener(push_site, places, "pushes", buffers, pushes=True))
+        listeners.append(Listener(site(PushRoutes(pushes)), places, "pushes", _BUFFERS, pushes=True))
     descriptors = Descriptors(reactor, shares)
     readiness = Readiness()
     if settings.listen.admin:
@@ -268,7 +234,9 @@ def build(
         listeners,
         Clients(registry, totals, upgrade),
         Timing(check_every, settings.drain_timeout),
-        Hooks(before, goodbyes.hurry, after, journal.close, reload if trust.has_files or reread is not None else None),
+        Hooks(
+            before, disconnects.hurry, after, journal.close, reload if trust.has_files or reread is not None else None
+        ),
         Host(Notifier(reactor, environ or {}, lambda: f"{registry.addressed} clients"), descriptors),
     )
     readiness.add("starting", lambda: None if gateway.ready or gateway.stopping else "the gateway is starting")

@@ -108,16 +108,23 @@ class HandshakeRefused(WsaasError):
     :param reason: one sentence, for the client and the log
     :param headers: further headers of the answer
     :param kind: one word for the metrics, if the status does not say it
+    :param retry_after: seconds after which another try makes sense
     """
 
     def __init__(
-        self, status: int, reason: str, headers: Sequence[tuple[bytes, bytes]] = (), kind: str | None = None
+        self,
+        status: int,
+        reason: str,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+        kind: str | None = None,
+        retry_after: int | None = None,
     ) -> None:
         super().__init__(reason)
         self.status = status
         self.reason = reason
         self.headers = tuple(headers)
         self.kind = kind or _REFUSAL_KINDS.get(status, "other")
+        self.retry_after = retry_after
 
 
 class PushRefused(WsaasError):
@@ -127,14 +134,23 @@ class PushRefused(WsaasError):
     :param code: the word for programs, such as ``NOT_FOUND``
     :param message: one sentence a person can act on
     :param headers: further headers of the answer
+    :param retry_after: seconds after which another try makes sense
     """
 
-    def __init__(self, status: int, code: str, message: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+        retry_after: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
         self.headers = tuple(headers)
+        self.retry_after = retry_after
 
 
 class NotPresentError(WsaasError):
@@ -169,6 +185,8 @@ class CallbackFailed(WsaasError):
     status: int = HTTPStatus.BAD_GATEWAY
     #: Further headers of that answer.
     headers: Sequence[tuple[bytes, bytes]] = ()
+    #: After how many seconds the client may try again, in that answer.
+    client_retry_after: int | None = None
     #: Whether a connection whose POST failed so needs a DELETE, as the API may have seen the POST.
     needs_disconnect: bool = True
     #: Whether the API answered the call, so that the message in it was not lost.
@@ -191,7 +209,7 @@ class NotSent(CallbackFailed):
 
     kind = "not_sent"
     status = HTTPStatus.SERVICE_UNAVAILABLE
-    headers: Sequence[tuple[bytes, bytes]] = ((b"Retry-After", b"5"),)
+    client_retry_after = 5
     needs_disconnect = False
     passing = True
 
@@ -217,7 +235,7 @@ class NotTried(NotSent):
 
     def __init__(self, reason: str, seconds: int) -> None:
         super().__init__(reason)
-        self.headers = ((b"Retry-After", b"%d" % seconds),)
+        self.client_retry_after = seconds
 
 
 class NoAnswer(CallbackFailed):

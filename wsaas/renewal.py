@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from twisted.logger import Logger
 
+from wsaas.callbacks.access import ApiAccess
 from wsaas.callbacks.calls import Api
-from wsaas.callbacks.disconnects import Goodbyes
+from wsaas.callbacks.disconnects import Disconnects
 from wsaas.connections.admission import Admission
 from wsaas.pushes.tokens import PushTokens
 from wsaas.settings.read import Reading
@@ -22,6 +23,7 @@ _BY_THEMSELVES = ("API_CA", "API_CERT")
 class Users:
     """The parts that use settings which may come from files.
 
+    :param access: how the API is called
     :param api: ``API_SECRET``, ``API_HEADERS``
     :param disconnects: the same, for the DELETEs
     :param tokens: ``PUSH_TOKEN``
@@ -29,8 +31,9 @@ class Users:
     :param admission: ``WS_MAX_CONNECTIONS``
     """
 
+    access: ApiAccess
     api: Api
-    disconnects: Goodbyes
+    disconnects: Disconnects
     tokens: PushTokens
     upgrade: UpgradeResource
     admission: Admission
@@ -61,8 +64,9 @@ class Renewal:
         if reading.errors:
             return False
         settings, users = reading.settings(), self._users
-        users.api.renew(settings.api)
-        users.disconnects.renew(settings.api, users.api.fixed_lines)
+        access = replace(users.access, settings=settings.api)
+        users.api.renew(access)
+        users.disconnects.renew(access)
         users.tokens.renew(settings.push_tokens)
         users.upgrade.renew(settings.handshake)
         if settings.max_connections is not None:

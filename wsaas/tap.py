@@ -183,13 +183,12 @@ def _stream(options: Options, settings: Settings) -> LogStream | None:
         raise SettingsError("--logfile", path, f"a file that can be written ({error.strerror})") from error
 
 
-def _settle(reactor: Any, fast: bool, signals: Signals) -> None:
+def _settle(reactor: Any, signals: Signals) -> None:
     """Do what concerns the whole process, and is for the time after the start."""
     settle()
     # The reactor installs its own when it begins to run.
     reactor.callWhenRunning(signals.install)
-    if fast:
-        loop.install(reactor)
+    loop.install(reactor)
 
 
 def _in_lines(*errors: SettingsError) -> str:
@@ -265,7 +264,7 @@ def makeService(options: Options, environ: Mapping[str, str] | None = None, reac
         reactor, lambda: gateway.stopping, gateway.hurry, gateway.reload, reopen, ends_with_terminal=ends_with_terminal
     )
     observer = None if stream is None else make_observer(settings.log, stream)
-    service = LoggedService(observer, stream, partial(_settle, reactor, settings.fast, signals))
+    service = LoggedService(observer, stream, partial(_settle, reactor, signals))
     gateway.setServiceParent(service)
     for warning in _warnings(settings, open_files, given):
         # Not warning=…: observers of old take an event with that member for one of Python's warnings.

@@ -14,11 +14,12 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from bench.checkout import HERE
 from bench.faults.ledger import Account, Counts
 from bench.machine import assign_cores
 from bench.ports import free_port
 from bench.programs import Program
-from bench.systems.wsaas import ROOT, listen
+from bench.systems.wsaas import listen
 
 ANSWER_LIMIT = 30.0  #: seconds for the API to do as it is told
 LOOK_EVERY = 0.05  #: seconds between two looks at the API's counts
@@ -28,7 +29,7 @@ _TWISTD = "from twisted.scripts.twistd import run; run()"
 
 def python_path() -> str:
     """Where this checkout's packages are found, before others."""
-    return os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    return HERE.python_path()
 
 
 class Api:

@@ -10,7 +10,8 @@
  *
  *     open N                   open N more WebSocket clients, --at-once at a time
  *                                                                     {"event": "opened", ...}
- *     requests FILE            what the pushers send, in turn: "<length>\n<bytes>" repeated
+ *     requests FILE            what the pushers send, in turn: "<length> <place>\n<bytes>" repeated; at the place,
+ *                              unless it is -1, go 16 digits that no two requests have in common
  *     run WARM SECONDS RATE    the work of the mode, WARM seconds uncounted, then counted
  *                                                                     {"event": "begin"}, {"event": "end", ...}
  *     quit                     (or the end of the input) exit

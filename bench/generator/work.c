@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #define PACE 0.001            /* seconds between looks at what the API has got */
+#define NUMBER_DIGITS 16
 #define PROBE_INTERVAL 0.005  /* seconds */
 
 static struct connection *clients, *leaving, *pusher_list, probe;
@@ -19,6 +20,7 @@ static size_t wanted; /* clients that "open" asked for in all */
 static char *requests;
 static struct {
     size_t offset, length;
+    long number_at; /* -1: nowhere */
 } *request_list;
 static size_t request_count, next_request;
 
@@ -70,14 +72,18 @@ void load_requests(const char *name)
 {
     FILE *file = fopen(name, "rb");
     size_t used = 0, length;
+    long number_at;
     if (!file)
         die(name);
-    while (fscanf(file, "%zu", &length) == 1) {
+    while (fscanf(file, "%zu %ld", &length, &number_at) == 2) {
         fgetc(file); /* the line feed */
         requests = allocate(requests, used + length);
         request_list = allocate(request_list, (request_count + 1) * sizeof *request_list);
         if (fread(requests + used, 1, length, file) != length)
             die("requests cut short");
+        if (number_at >= 0 && number_at + NUMBER_DIGITS > (long)length)
+            die("requests without room for their number");
+        request_list[request_count].number_at = number_at;
         request_list[request_count].offset = used;
         request_list[request_count++].length = length;
         used += length;
@@ -252,6 +258,15 @@ void client_received(struct connection *c)
         send_message(c, now());
 }
 
+/* Makes a request one of its kind. transmit() copies what it cannot send, so that it may be written over. */
+static void renumber(char *digits)
+{
+    static uint64_t last;
+    uint64_t number = ++last;
+    for (int i = NUMBER_DIGITS - 1; i >= 0; i--, number /= 10)
+        digits[i] = (char)('0' + number % 10);
+}
+
 /* A pusher or the probe is connected, or got the answer to its last request. */
 void answered(struct connection *c)
 {
@@ -265,5 +280,7 @@ void answered(struct connection *c)
         return;
     size_t i = next_request++ % request_count;
     total.sent++;
+    if (request_list[i].number_at >= 0)
+        renumber(requests + request_list[i].offset + request_list[i].number_at);
     transmit(c, requests + request_list[i].offset, request_list[i].length);
 }

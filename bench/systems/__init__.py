@@ -28,6 +28,36 @@ def put_message(address: str, body: bytes, token: str | None = None) -> bytes:
 
 
 @dataclass(frozen=True)
+class Conditions:
+    """
+    What a system is told when it starts.
+
+    :param api_port: where its callbacks go, on 127.0.0.1.
+    :param path: of the API.
+    :param core: where it runs.
+    :param directory: an empty folder for its files.
+    :param certificate: a certificate and its key: clients speak TLS.
+    :param token: without which nobody may push; only for systems that have such tokens.
+    """
+
+    api_port: int
+    path: str
+    core: int
+    directory: Path
+    certificate: tuple[Path, Path] | None = None
+    token: str | None = None
+
+    @property
+    def api(self) -> str:
+        """The address of the API."""
+        return f"http://127.0.0.1:{self.api_port}{self.path}"
+
+    def public(self, port: int) -> str:
+        """The address of a system that listens on a port, without a path."""
+        return f"{'https' if self.certificate else 'http'}://127.0.0.1:{port}"
+
+
+@dataclass(frozen=True)
 class Instance:
     """
     A running system.
@@ -61,23 +91,20 @@ class System(Protocol):
     def name(self) -> str:
         """Its name in tables and options."""
 
+    @property
+    def tokens(self) -> bool:
+        """Whether it can let only those push who show a token."""
+
     def missing(self) -> str | None:
         """Why it cannot be measured here, or None."""
 
     def version(self) -> str:
         """Its version."""
 
-    def start(
-        self, api_port: int, path: str, core: int, directory: Path, certificate: tuple[Path, Path] | None
-    ) -> Instance:
+    def start(self, conditions: Conditions) -> Instance:
         """
         Start it and wait until it listens.
 
-        :param api_port: where its callbacks go, on 127.0.0.1.
-        :param path: of the API.
-        :param core: where it runs.
-        :param directory: an empty folder for its files.
-        :param certificate: a certificate and its key: clients speak TLS.
         :raises BenchError: it does not start.
         """
 

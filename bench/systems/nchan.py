@@ -11,7 +11,7 @@ from bench.machine import first_line
 from bench.peers import installed_version, write_configuration
 from bench.ports import free_port
 from bench.programs import Program
-from bench.systems import Instance
+from bench.systems import Conditions, Instance
 
 MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
 
@@ -20,6 +20,7 @@ class Nchan:
     """One worker process; a channel for each client."""
 
     name = "nchan"
+    tokens = False
 
     def _nginx(self) -> str | None:
         return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
@@ -36,14 +37,13 @@ class Nchan:
         nginx = first_line([self._nginx() or "nginx", "-v"]).removeprefix("nginx version: nginx/")
         return f"{installed_version('libnginx-mod-nchan')}, nginx {nginx}"
 
-    def start(
-        self, api_port: int, path: str, core: int, directory: Path, certificate: tuple[Path, Path] | None
-    ) -> Instance:
+    def start(self, conditions: Conditions) -> Instance:
         """
         Start it.
 
         :raises BenchError: it does not listen in time.
         """
+        path, directory, certificate = conditions.path, conditions.directory, conditions.certificate
         port = free_port()
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         log = directory / "nginx.log"
@@ -56,12 +56,12 @@ class Nchan:
             connections=files * 2,
             user=getpass.getuser(),
             log=log,
-            api_port=api_port,
+            api_port=conditions.api_port,
             port=port,
             path=path,
             # With 204 nothing is published: the message was for the API alone.
             message_path=path if path == "/echo" else f"{path}/204",
-            public=f"{'https' if certificate else 'http'}://127.0.0.1:{port}",
+            public=conditions.public(port),
             tls="ssl" if certificate else "",
             certificate=f"ssl_certificate {certificate[0]}; ssl_certificate_key {certificate[1]};"
             if certificate
@@ -69,6 +69,6 @@ class Nchan:
         )
         nginx = self._nginx() or "nginx"
         arguments: list[str | Path] = [nginx, "-p", directory, "-e", log, "-c", configuration]
-        program = Program(arguments, core, log)
+        program = Program(arguments, conditions.core, log)
         program.wait_for_port_or_stop(port)
         return Instance([program], port, path, port)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import resource
 import shutil
-from pathlib import Path
 
 from bench.peers import installed_version, write_configuration
 from bench.ports import free_port
 from bench.programs import Program
-from bench.systems import Instance
+from bench.systems import Conditions, Instance
 
 AT_ONCE = 8  #: with thousands of clients, more handshakes at a time end with 502 for some of them
 
@@ -27,6 +26,7 @@ class Pushpin:
     """Its processes share the one core; a channel for each client."""
 
     name = "pushpin"
+    tokens = False
 
     def missing(self) -> str | None:
         """Whether its programs are here."""
@@ -37,18 +37,18 @@ class Pushpin:
         """Of its parts."""
         return ", ".join(f"{name} {installed_version(name)}" for name in ("pushpin", "condure", "zurl"))
 
-    def start(
-        self, api_port: int, path: str, core: int, directory: Path, certificate: tuple[Path, Path] | None
-    ) -> Instance:
+    def start(self, conditions: Conditions) -> Instance:
         """
         Start it.
 
         :raises BenchError: it does not listen in time.
         """
+        core, directory, certificate = conditions.core, conditions.directory, conditions.certificate
+        path = conditions.path
         port, push_port, *spare = (free_port() for _ in range(5))
         for folder in ("run", "log", "runner/certs"):
             (directory / folder).mkdir(parents=True)
-        (directory / "routes").write_text(f"* 127.0.0.1:{api_port},over_http\n", "utf-8")
+        (directory / "routes").write_text(f"* 127.0.0.1:{conditions.api_port},over_http\n", "utf-8")
         if certificate:
             for file, suffix in zip(certificate, ("crt", "key"), strict=True):
                 (directory / "runner/certs" / f"default_{port}.{suffix}").write_bytes(file.read_bytes())

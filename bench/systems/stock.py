@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib.metadata import version
-from pathlib import Path
 
+from bench.checkout import HERE
 from bench.ports import free_port
 from bench.programs import Program
-from bench.systems import Instance
-from bench.systems.wsaas import ROOT, listen
+from bench.systems import Conditions, Instance
+from bench.systems.wsaas import listen
 
 
 class Stock:
     """Stock Autobahn, twisted.web and treq under this very Python."""
 
     name = "stock"
+    tokens = False
 
     def missing(self) -> str | None:
         """Nothing: WSAAS needs the same packages."""
@@ -26,19 +26,21 @@ class Stock:
         """Of what it is made of."""
         return ", ".join(f"{package} {version(package)}" for package in ("autobahn", "twisted", "treq"))
 
-    def start(
-        self, api_port: int, path: str, core: int, directory: Path, certificate: tuple[Path, Path] | None
-    ) -> Instance:
+    def start(self, conditions: Conditions) -> Instance:
         """
         Start it.
 
         :raises BenchError: it does not listen in time.
         """
         port = free_port()
-        environment = {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)}
-        api = f"http://127.0.0.1:{api_port}{path}"
-        public = f"{'https' if certificate else 'http'}://127.0.0.1:{port}"
-        arguments = [sys.executable, "-m", "bench.stock", api, public, listen(port, certificate)]
-        program = Program(arguments, core, directory / "stock.log", environment, cwd=directory)
+        endpoint = listen(port, conditions.certificate)
+        arguments = [sys.executable, "-m", "bench.stock", conditions.api, conditions.public(port), endpoint]
+        program = Program(
+            arguments,
+            conditions.core,
+            conditions.directory / "stock.log",
+            {"PYTHONPATH": HERE.python_path()},
+            cwd=conditions.directory,
+        )
         program.wait_for_port_or_stop(port)
         return Instance([program], port, "/ws", port)

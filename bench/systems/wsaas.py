@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from bench.checkout import HERE, Checkout
 from bench.ports import free_port
 from bench.programs import Program
-from bench.systems import Instance, put_message
-from wsaas import __version__
-
-ROOT = Path(__file__).parent.parent.parent
-_TWISTD = "from twisted.scripts.twistd import run; run()"
+from bench.systems import Conditions, Instance, put_message
 
 _ORIGIN = "https://app.example"
 _TOKEN = "jYwUO8rPFmD1GQ0sVb7k"  # nosec B105  # lets nobody in anywhere else
@@ -42,14 +37,17 @@ def listen(port: int, certificate: tuple[Path, Path] | None) -> str:
 
 class Wsaas:
     """
-    This checkout's gateway under this very Python.
+    The gateway of a checkout.
 
     :param name: in tables and options.
     :param settings: on top of the defaults.
     :param journal: with ``STATE_DIR``, which default settings leave out.
     :param origin: what clients say in ``Origin``.
     :param token: what pushers show.
+    :param checkout: whose gateway it is; by default this one's.
     """
+
+    tokens = True
 
     def __init__(
         self,
@@ -58,24 +56,24 @@ class Wsaas:
         journal: bool = False,
         origin: str | None = None,
         token: str | None = None,
+        checkout: Checkout = HERE,
     ) -> None:
         self.name = name
         self._settings = dict(settings or {})
         self._journal = journal
         self._origin = origin
         self._token = token
+        self._checkout = checkout
 
     def missing(self) -> str | None:
-        """Nothing: it is here."""
-        return None
+        """Why the checkout cannot be run, or None."""
+        return self._checkout.problem()
 
     def version(self) -> str:
-        """The package's version."""
-        return __version__
+        """Of the package, with the commit."""
+        return self._checkout.version()
 
-    def start(
-        self, api_port: int, path: str, core: int, directory: Path, certificate: tuple[Path, Path] | None
-    ) -> Instance:
+    def start(self, conditions: Conditions) -> Instance:
         """
         Start the gateway.
 
@@ -83,19 +81,22 @@ class Wsaas:
         """
         port = free_port()
         environment = {
-            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
-            "API_URI": f"http://127.0.0.1:{api_port}{path}",
-            "WS_HOSTNAME": f"{'https' if certificate else 'http'}://127.0.0.1:{port}",
-            "WS_LISTEN": listen(port, certificate),
+            "PYTHONPATH": self._checkout.python_path(),
+            "API_URI": conditions.api,
+            "WS_HOSTNAME": conditions.public(port),
+            "WS_LISTEN": listen(port, conditions.certificate),
             "DRAIN_TIMEOUT": "1000",  # nobody waits for its clients when a run is over
             **self._settings,
         }
+        directory = conditions.directory
         if self._journal:
             environment["STATE_DIR"] = str(directory / "state")
-        arguments = [sys.executable, "-c", _TWISTD, "--nodaemon", "--pidfile=", "wsaas"]
-        program = Program(arguments, core, directory / "wsaas.log", environment, cwd=directory)
+        if conditions.token is not None:
+            environment["PUSH_TOKEN"] = conditions.token
+        log = directory / "wsaas.log"
+        program = Program(self._checkout.twistd(), conditions.core, log, environment, cwd=directory)
         program.wait_for_port_or_stop(port)
-        push = partial(put_message, token=self._token)
+        push = partial(put_message, token=conditions.token or self._token)
         return Instance([program], port, "/", port, push_request=push, origin=self._origin)
 
 

@@ -44,14 +44,15 @@ def all_workloads() -> dict[str, Workload]:
     """Every workload by its name."""
     from bench.workloads.echo import Echo
     from bench.workloads.handshakes import Handshakes
-    from bench.workloads.idle import Idle, IdleTls
+    from bench.workloads.idle import Idle, Memory
     from bench.workloads.messages import Messages
-    from bench.workloads.pushes import Pushes
+    from bench.workloads.pushes import VARIANTS, Pushes
 
     workloads: list[Workload] = [
         Messages(),
         Pushes(64),
         Pushes(4096),
+        *(Pushes(64, variant=variant) for variant in VARIANTS),
         Handshakes(),
         Echo(),
         Messages(tls=True),
@@ -59,6 +60,7 @@ def all_workloads() -> dict[str, Workload]:
         Pushes(4096, tls=True),
         Messages(crowd=True),
         Idle(),
-        IdleTls(),
+        Memory(),
+        Memory(tls=True),
     ]
     return {workload.name: workload for workload in workloads}

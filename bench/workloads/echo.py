@@ -30,12 +30,13 @@ class Echo:
         options: dict[str, Any] = {"size": 64, "waiting": plan.waiting, "active": plan.clients}
         with set_up(system, setting, "echo", path="/echo", **options) as rig:
             rig.load.open(plan.clients)
-            full, _, faults = rig.run(plan.warm, plan.seconds)
-            highest = full.received / full.seconds
+            full = rig.run(plan.warm, plan.seconds)
+            highest = full.work.received / full.work.seconds
             if not highest:
-                raise BenchError(f"{system.name} did not answer a single message: {full.first_error}")
+                raise BenchError(f"{system.name} did not answer a single message: {full.work.first_error}")
             time.sleep(REST)
-            work, busy, more_faults = rig.run(plan.warm, plan.seconds, highest / 2)
+            half = rig.run(plan.warm, plan.seconds, highest / 2)
+        work = half.work
         values = {
             "highest": highest,
             "p50": work.p50 * 1000,
@@ -44,4 +45,5 @@ class Echo:
             "longest": work.longest * 1000,
             "rate": work.received / work.seconds,
         }
-        return Measurement(values, busy, [*faults, *(fault for fault in more_faults if fault not in faults)])
+        faults = [*full.faults, *(fault for fault in half.faults if fault not in full.faults)]
+        return Measurement(values, half.busy, faults, limits=[*full.limits, *half.limits])

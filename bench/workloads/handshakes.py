@@ -18,6 +18,7 @@ class Handshakes:
         """One run."""
         plan = setting.plan
         with set_up(system, setting, "handshakes", parallel=plan.handshakes) as rig:
-            work, busy, faults = rig.run(plan.warm, plan.seconds)
+            window = rig.run(plan.warm, plan.seconds)
+        work = window.work
         values = {"handshakes": work.opened / work.seconds, "goodbyes": work.goodbyes / work.seconds}
-        return Measurement(values, busy, faults)
+        return window.measurement(values)

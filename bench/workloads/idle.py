@@ -55,15 +55,17 @@ class Idle:
         plan = setting.plan
         with set_up(system, setting, "idle", room=plan.idle[-1], parallel=VISITORS) as rig:
             values = memory(rig, plan.idle)
-            quiet, busy, faults = rig.run(0, plan.idle_seconds)
-            if quiet.open != plan.idle[-1]:
-                faults.append(f"{quiet.open} of {plan.idle[-1]} clients were still open after the quiet part")
-            churn, _, problems = rig.run(plan.warm, plan.churn_seconds, plan.churn)
+            quiet = rig.run(0, plan.idle_seconds)
+            work, busy, faults = quiet.work, quiet.busy, quiet.faults
+            if work.open != plan.idle[-1]:
+                faults.append(f"{work.open} of {plan.idle[-1]} clients were still open after the quiet part")
+            noisy = rig.run(plan.warm, plan.churn_seconds, plan.churn)
+        churn, problems = noisy.work, [*noisy.faults, *noisy.limits]
         if churn.open != plan.idle[-1]:
             problems.append(f"{churn.open} of {plan.idle[-1]} clients were still open at the end")
-        values |= {"pings": quiet.pings / quiet.seconds, "cpu": busy["system"] * 100}
+        values |= {"pings": work.pings / work.seconds, "cpu": busy["system"] * 100}
         if problems:  # memory and pings stand all the same
-            return Measurement(values, busy, faults, [f"no figures with churn: {problem}" for problem in problems])
+            return quiet.measurement(values, [f"no figures with churn: {problem}" for problem in problems])
         values |= {
             "churn": churn.opened / churn.seconds,
             "lag p50": churn.p50 * 1000,
@@ -71,21 +73,27 @@ class Idle:
             "lag p99.9": churn.p999 * 1000,
             "longest": churn.longest * 1000,
         }
-        return Measurement(values, busy, faults)
+        return quiet.measurement(values)
 
 
-class IdleTls:
-    """Memory at each number of idle clients that speak TLS."""
+class Memory:
+    """
+    Memory at each number of idle clients, and nothing else.
 
-    name = "idle-tls"
+    :param tls: whether they speak TLS.
+    """
+
     metrics = {"memory": "KiB/client", "base": "MiB"}
     saturates = False
-    tls = True
+
+    def __init__(self, tls: bool = False) -> None:
+        self.name = "idle-tls" if tls else "idle-memory"
+        self.tls = tls
 
     def measure(self, system: System, setting: Setting) -> Measurement:
         """One run."""
-        plan = setting.plan
-        with set_up(system, setting, "idle", tls=True, room=plan.idle_tls[-1]) as rig:
-            values = memory(rig, plan.idle_tls)
-            _, busy, faults = rig.run(0, 0.5)
-        return Measurement(values, busy, faults)
+        numbers = setting.plan.idle_tls if self.tls else setting.plan.idle
+        with set_up(system, setting, "idle", tls=self.tls, room=numbers[-1]) as rig:
+            values = memory(rig, numbers)
+            window = rig.run(0, 0.5)
+        return window.measurement(values)

@@ -30,5 +30,5 @@ class Messages:
         options: dict[str, Any] = {"size": 64, "waiting": plan.waiting, "active": plan.clients}
         with set_up(system, setting, "messages", tls=self.tls, **options) as rig:
             rig.load.open(plan.crowd if self._crowd else plan.clients)
-            work, busy, faults = rig.run(plan.warm, plan.seconds)
-        return Measurement({"messages": work.delivered / work.seconds}, busy, faults)
+            window = rig.run(plan.warm, plan.seconds)
+        return window.measurement({"messages": window.work.delivered / window.work.seconds})

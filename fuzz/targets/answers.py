@@ -1,4 +1,4 @@
-"""The API's answers out of bytes: what the fast agent takes for an answer is the one that Twisted's agent sees.
+"""The API's answers out of bytes: what our agent takes for an answer is the one that Twisted's agent sees.
 
 It may refuse more, and does (``tests/unit/net/http1/test_client_differential.py`` says what and why).
 However the bytes are cut, it decides alike; and a head that it knows from before means what it meant then.
@@ -16,29 +16,29 @@ from twisted.python.failure import Failure
 from fuzz.inputs import ODD, Draw, parts, slices, stream_input
 from fuzz.scene import Differs
 from fuzz.watch import watch
-from tests.roads import Network, PlainRoad, Road, ShortRoad
-from wsaas.callbacks.treq_client import why
+from tests.agents import Network, Ours, Twisteds
+from wsaas.callbacks.failures import why
 from wsaas.errors import CallbackFailed
 
 _METHODS = (b"PUT", b"PUT", b"PUT", b"PUT", b"POST", b"DELETE", b"DELETE", b"HEAD")
-#: Empty lines before an answer: the one tolerance of the fast agent that damage comes upon.
+#: Empty lines before an answer: the one tolerance of our agent that damage comes upon.
 _EMPTY_LINES = re.compile(rb"(\A|\r\n\r\n)[\r\n]+(?=HTTP/)")
 FAILED = "failed"
 
 
-def _outcome(road_of: type[Road], variant: int, pieces: list[bytes], *, twice: bool = False) -> Any:
+def _outcome(kind: type[Ours], variant: int, pieces: list[bytes], *, twice: bool = False) -> Any:
     """:returns: the answer as an agent sees it, or that it failed
 
     :param twice: whether the same came before, on a call before
     """
     network = Network()
-    road = road_of(network)
+    agent = kind(network)
     method = _METHODS[variant & 7]
     body = None if method in (b"HEAD", b"DELETE") else b"x"
     answers: list[list[Any]] = []
     peers: list[Any] = []
     for _ in range(1 + twice):
-        call = road.ask(method, body)
+        call = agent.ask(method, body)
         if network.attempts:
             peers.append(network.accept())
         peers[-1].received()
@@ -67,25 +67,22 @@ def run(data: bytes) -> Hashable:
     """Try an input."""
     variant, cut, stream = parts(data)
     watch.begin()
-    short = _outcome(ShortRoad, variant, slices(stream, cut))
-    whole = _outcome(ShortRoad, variant, slices(stream, 0))
+    short = _outcome(Ours, variant, slices(stream, cut))
+    whole = _outcome(Ours, variant, slices(stream, 0))
     if short != whole:
         raise Differs(f"cut:\n  {short!r}\n  {whole!r}")
     if variant & 128 and whole != FAILED:
-        again = _outcome(ShortRoad, variant & ~64, [stream], twice=True)
+        again = _outcome(Ours, variant & ~64, [stream], twice=True)
         if again not in (whole, FAILED):
             raise Differs(f"known:\n  {again!r}\n  {whole!r}")
-    streamed = _outcome(Road, variant, slices(stream, cut))
-    if streamed != short:
-        raise Differs(f"streamed:\n  {streamed!r}\n  {short!r}")
     watch.check(0)
     if short == FAILED:
         return FAILED
-    plain = _outcome(PlainRoad, variant, slices(stream, 0))
+    plain = _outcome(Twisteds, variant, slices(stream, 0))
     for count in range(1, 5):
         if plain == FAILED:
             # No more of them than it takes: the body may look like an answer.
-            plain = _outcome(PlainRoad, variant, [_EMPTY_LINES.sub(rb"\1", stream, count)])
+            plain = _outcome(Twisteds, variant, [_EMPTY_LINES.sub(rb"\1", stream, count)])
     watch.begin()
     if plain not in (short, FAILED):
         raise Differs(f"twisted:\n  {plain!r}\n  {short!r}")

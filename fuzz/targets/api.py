@@ -16,7 +16,7 @@ from tests.gate import TEXT, Wire, close_frame, frame, handshake_request, read_f
 from tests.memory_api import ReceivedRequest, read_requests
 from tests.memory_machine import Machine
 from wsaas.assembly import build
-from wsaas.net.http1.persistent_agent import KEEP_IDLE
+from wsaas.net.http1.pool import KEEP_IDLE
 from wsaas.settings.read import read_settings
 
 _WELL = b'HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n{"code": "OK"}'

@@ -11,8 +11,8 @@ from wsaas.callbacks.answers import is_refused, is_settled, read_grant, read_out
 from wsaas.connections.messages import Close, Delivered, Message
 from wsaas.connections.retry import asked_pause
 from wsaas.errors import CallbackFailed, Denied
+from wsaas.net.http1.headers import AnswerHeaders
 from wsaas.net.http1.messages import Answer, phrase, text_response
-from wsaas.net.http1.parser import Fields
 
 _RETRY = frozenset({408, 425, 429, 502, 503, 504})
 _BODIES = (
@@ -68,7 +68,7 @@ def run(data: bytes) -> Hashable:
     status = int.from_bytes(data[:2], "big") % 1000
     head, _, body = data[2:].partition(b"\n\n")
     pairs = [line.partition(b":") for line in head.split(b"\n")]
-    answer = Answer(status, Fields([(name, value) for name, _, value in pairs]), body)
+    answer = Answer(status, AnswerHeaders([(name, value) for name, _, value in pairs]), body)
     seen: list[Any] = [status // 100]
     for offered in ((), ("a",), ("a", "b")):
         try:

@@ -109,7 +109,7 @@ def run(data: bytes) -> Hashable:
         file.close()
     gate = Gate()
     gate.agent.react = lambda call: call.answer()
-    gate.goodbyes.repay(debts)
+    gate.disconnects.resume(debts)
     for _ in range(5):
         gate.clock.advance(1.0)
     settle(gate)

@@ -19,9 +19,9 @@ _ADDRESSES = (b"192.0.2.7", b"2001:db8::7", b"::ffff:192.0.2.7", b"256.0.0.1", b
 _PORTS = (b"443", b"0", b"65535", b"65536", b"99999", b"-1", b"080", b"", b"\xd9\xa3")
 
 
-def _gateway(lanes: str, pieces: list[bytes]) -> Hashable:
+def _gateway(pieces: list[bytes]) -> Hashable:
     """:returns: what came of it: statuses, whom the API was told of, and how the connections ended"""
-    gate = Gate(FAST_LANES=lanes, WS_MAX_PER_ADDRESS="2")
+    gate = Gate(WS_MAX_PER_ADDRESS="2")
     gate.agent.react = lambda call: call.answer()
     wire = gate.connect(ProxiedFactory(gate.site))
     watch.begin()
@@ -54,8 +54,8 @@ def run(data: bytes) -> Hashable:
             _same_for_any_end(stream, read)
     if variant % 4:
         return outcome
-    whole = _gateway("off", slices(stream, 0))
-    split = _gateway("on", slices(stream, cut))
+    whole = _gateway(slices(stream, 0))
+    split = _gateway(slices(stream, cut))
     if whole != split:
         raise Differs(f"proxied:\n  {whole!r}\n  {split!r}")
     return outcome, whole[:1] if isinstance(whole, tuple) else whole

@@ -16,7 +16,7 @@ from fuzz.watch import watch
 from wsaas.assembly import build
 from wsaas.errors import SettingsError
 from wsaas.net.client_tls import ApiTrust
-from wsaas.net.http1.client import FastAgent
+from wsaas.net.http1.agent import PersistentAgent
 from wsaas.settings import advice
 from wsaas.settings.read import read_settings
 from wsaas.settings.table import SETTINGS
@@ -170,7 +170,9 @@ def run(data: bytes) -> Hashable:
             line.encode("utf-8", "surrogateescape")
         assert _SECRET not in repr(settings), "a secret in the repr"
         if settings.api_uri is not None:
-            FastAgent(MemoryReactorClock(), ApiTrust(None, None), 1, 1).target(settings.api_uri.uri.encode("ascii"))
+            PersistentAgent(MemoryReactorClock(), ApiTrust(None, None), 1, 1, 1).target(
+                settings.api_uri.uri.encode("ascii")
+            )
         build(settings, MemoryReactorClock(), os.urandom, environ=given)
     except SettingsError as together:
         for error in together.errors:

@@ -16,8 +16,7 @@ from wsaas.connections.messages import checked_close
 from wsaas.connections.retry import asked_pause
 from wsaas.errors import HandshakeRefused, PushRefused
 from wsaas.net.http1.forwarded import believed
-from wsaas.net.http1.handshake_lane import PlainHead
-from wsaas.net.http1.messages import client_of, plain_address
+from wsaas.net.http1.messages import RequestFields, RequestHead, client_of, plain_address
 from wsaas.pushes.resource import is_text
 from wsaas.pushes.tokens import PushTokens
 from wsaas.websocket.frames import read_close
@@ -76,11 +75,16 @@ def _check_allowed(origins: Origins, origin: str, host: str) -> None:
     assert name == same, f"{origin} is let in"
 
 
+def _head(lines: list[tuple[bytes, bytes]], target: bytes = b"/", client: str | None = None) -> RequestHead:
+    """:returns: the head of a GET"""
+    return RequestHead(b"GET", target, b"HTTP/1.1", RequestFields(lines), False, client)
+
+
 def _forwarded(values: list[bytes]) -> Hashable:
     """How many proxies, then the lines of X-Forwarded-For, and the last one of X-Forwarded-Proto."""
     count = values[0][:1] or b"\1"
-    fields = {b"x-forwarded-for": values[1:], b"x-forwarded-proto": values[-1:]}
-    client, secure = believed(count[0] % 4 + 1, PlainHead(b"/", fields, False, "203.0.113.1"))
+    lines = [*((b"X-Forwarded-For", value) for value in values[1:]), *((b"X-Forwarded-Proto", v) for v in values[-1:])]
+    client, secure = believed(count[0] % 4 + 1, _head(lines, client="203.0.113.1"))
     assert client is not None and str(ip_address(client)) == client, client
     addresses = Addresses(1)
     addresses.enter(client)
@@ -172,7 +176,8 @@ def _heads(values: list[bytes]) -> Hashable:
             fields.setdefault(names[number % len(names)], []).append(value)
             if number < len(names):
                 fields[names[number]] = [value]
-    head = PlainHead(target or b"/", fields, False, None)
+    lines = [(name, value) for name, values in fields.items() for value in values]
+    head = _head(lines, target or b"/")
     if not is_handshake(head):
         return None
     settings = HandshakeSettings(_ORIGINS, ("Authorization", "Sec-WebSocket-Protocol"), True)

@@ -17,7 +17,6 @@ from tests.contract.case import ContractTestCase
 from tests.recording_api import OK, Call
 from tests.wire import PONG, TEXT, Fields, Reply, Wire, frame
 from wsaas.logs import LogLimit
-from wsaas.operations.service import Gateway
 
 T = TypeVar("T")
 #: What the table says where the API was not called.
@@ -80,8 +79,6 @@ class AttackTestCase(ContractTestCase):
 
     #: The heading of these rows.
     title = ""
-    #: Whether ``FAST_LANES`` is ``on``; each attack is made on both roads.
-    fast_lanes = "on"
     #: The formats of what has to be logged as an error, by whomever.
     expected_errors: tuple[str, ...] = ()
     #: Lines of ``INFO`` and above that an attack may cause beside those two for each connection.
@@ -101,9 +98,6 @@ class AttackTestCase(ContractTestCase):
         """Start the gateway, and connect a plain client as the bystander."""
         await self.serve(**settings)
         await self.stand_by(*await self.connected("/bystander"))
-
-    async def serve(self, **settings: str) -> Gateway:
-        return await super().serve(**{"FAST_LANES": self.fast_lanes, **settings})
 
     async def stand_by(self, client: Wire, ws_uri: str) -> None:
         """Have a client be the bystander, and see that it is served. It shows that it lives, as ``WS_TIMEOUT`` asks."""

@@ -165,9 +165,3 @@ class AnswerSmugglingTests(AnswerAttackTestCase):
         client.send(frame(PING, b"?"))
         self.assertEqual(await client.frame(), Frame(PONG, b"?"))
         return "pong"
-
-
-class AnswerSmugglingWithoutLanesTests(AnswerSmugglingTests):
-    """The same over the libraries' road."""
-
-    fast_lanes = "off"

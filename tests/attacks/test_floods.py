@@ -269,9 +269,3 @@ class FloodTests(FloodTestCase):
         other = await arrive("2001:db8:1:2::1")
         replies = [await wire.reply() for wire in wires]
         return f"{self.counted(replies)}; the other network {(await other.reply()).status}"
-
-
-class FloodWithoutLanesTests(FloodTests):
-    """The same over the libraries' road."""
-
-    fast_lanes = "off"

@@ -161,9 +161,3 @@ class FrameTests(FrameTestCase):
             bytes(1 << 16),
         )
         return await self.sent_frames(*[frame(CLOSE, close_payload(1000)) + data for data in more])
-
-
-class FrameWithoutLanesTests(FrameTests):
-    """The same over the libraries' road."""
-
-    fast_lanes = "off"

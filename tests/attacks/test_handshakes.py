@@ -73,7 +73,7 @@ class ForgedHeaderTests(ForgeryTestCase):
     )
     async def test_values(self) -> str:
         await self.begin()
-        ends, odd = ("\r", "\n", "\0"), ("\x0b", "\x1b[2J", "\x85", "\xe2\x80\xa8", "\xff")
+        ends, odd = ("\r", "\n", "\0", "\x0b", "\x1b[2J"), ("\x85", "\xe2\x80\xa8", "\xff")
         free, strict = ("User-Agent", "Authorization"), ("Sec-WebSocket-Protocol",)
 
         def lines(names: tuple[str, ...], values: tuple[str, ...]) -> list[str]:
@@ -159,9 +159,3 @@ class ForgedHeaderTests(ForgeryTestCase):
             "426": [(version, value) for value in ("0", "8", "14", "255", "13, 8", "013")],
         }
         return await self.each(fields, lambda field: self.forge(handshake(headers=[field], without=[field[0]])))
-
-
-class ForgedHeaderWithoutLanesTests(ForgedHeaderTests):
-    """The same over the libraries' road."""
-
-    fast_lanes = "off"

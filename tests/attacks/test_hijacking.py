@@ -97,9 +97,3 @@ class HijackingTests(AttackTestCase):
             handshake(headers=[("Origin", APP), ("Origin", evil)]),
             handshake(headers=[("Origin", evil), ("origin", APP)]),
         )
-
-
-class HijackingWithoutLanesTests(HijackingTests):
-    """The same over the libraries' road."""
-
-    fast_lanes = "off"

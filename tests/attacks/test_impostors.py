@@ -128,9 +128,3 @@ class ImpostorTests(AttackTestCase, TlsTestCase):
         context.set_max_proto_version(SSL.TLS1_1_VERSION)
         context.set_cipher_list(b"ALL:@SECLEVEL=0")
         return await self.impostor(made)
-
-
-class ImpostorWithoutLanesTests(ImpostorTests):
-    """The same over the libraries' road."""
-
-    fast_lanes = "off"

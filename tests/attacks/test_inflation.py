@@ -132,9 +132,3 @@ class DeflateTests(FrameTestCase):
         ]
         offers += ["permessage-deflate; client_max_window_bits; client_max_window_bits", "permessage-deflate, " * 3000]
         return await self.shaken(*[handshake(headers=[("Sec-WebSocket-Extensions", offer)]) for offer in offers])
-
-
-class DeflateWithoutLanesTests(DeflateTests):
-    """The same over the libraries' road."""
-
-    fast_lanes = "off"

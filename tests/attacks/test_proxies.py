@@ -220,9 +220,3 @@ class ProxyTests(AttackTestCase):
             wire.send(first + second + handshake())
             got.append(await wire.reply())
         return self.statuses(*got)
-
-
-class ProxyWithoutLanesTests(ProxyTests):
-    """The same over the libraries' road."""
-
-    fast_lanes = "off"

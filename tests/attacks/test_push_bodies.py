@@ -274,9 +274,3 @@ class BodyTests(PushAttackTestCase):
         client.send_close(1000)
         await client.closed()
         return self.statuses(late, await self.push("PUT", uri, EVIL), await self.push("GET", uri))
-
-
-class BodyWithoutLanesTests(BodyTests):
-    """The same over the libraries' road."""
-
-    fast_lanes = "off"

@@ -173,12 +173,6 @@ class PushSmugglingTests(PushAttackTestCase):
         return f"{(await wire.reply()).status}, then {(await wire.reply()).status}"
 
 
-class PushSmugglingWithoutLanesTests(PushSmugglingTests):
-    """The same over the libraries' road."""
-
-    fast_lanes = "off"
-
-
 class AdminTests(PushAttackTestCase):
     """``ADMIN_LISTEN``, in case that somebody can reach it."""
 
@@ -262,9 +256,3 @@ class AdminTests(PushAttackTestCase):
             for secret in (self.key, tag, "127.0.0.1", "bystander", str(self.api.port)):
                 self.assertNotIn(secret.encode(), answer.body)
         return self.statuses(*got)
-
-
-class AdminWithoutLanesTests(AdminTests):
-    """The same over the libraries' road."""
-
-    fast_lanes = "off"

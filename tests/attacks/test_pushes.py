@@ -203,9 +203,3 @@ class PushTests(PushAttackTestCase):
             self.assertIn(answer.header("Content-Type"), ("application/json", "text/plain; charset=utf-8"))
             self.assertIsNone(answer.header("Set-Cookie"))
         return self.statuses(*got)
-
-
-class PushWithoutLanesTests(PushTests):
-    """The same over the libraries' road."""
-
-    fast_lanes = "off"

@@ -8,7 +8,7 @@ from tests.attacks.pushes import request
 from tests.recording_api import Answer
 from tests.wire import CLOSE, NOBODY, TEXT, Wire, close_payload, frame
 from wsaas.net import descriptors
-from wsaas.net.http1 import turns
+from wsaas.net.http1 import connection
 
 REQUESTS = 5000
 MESSAGES = 1000
@@ -26,7 +26,7 @@ class RequestTests(AttackTestCase):
         :returns: the statuses of the answers, of which there have to be few
         """
         # In earnest a connection that is refused so much waits much longer, also with its end.
-        self.patch(turns, "REFUSED_PAUSE", 0.001)
+        self.patch(connection, "REFUSED_PAUSE", 0.001)
         wire.send(data * REQUESTS)
         await self.check_bystander("amid it")
         wire.read_on()
@@ -110,9 +110,3 @@ class RequestTests(AttackTestCase):
         await self.api.call("DELETE", ws_uri)
         self.assertEqual(len(self.of_method("PUT", ws_uri)), MESSAGES)
         return f"close {(await client.frame()).code}"
-
-
-class RequestWithoutLanesTests(RequestTests):
-    """The same over the libraries' road."""
-
-    fast_lanes = "off"

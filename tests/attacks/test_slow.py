@@ -13,7 +13,7 @@ from tests.wire import BINARY, CLOSE, PING, PONG, TEXT, Wire, close_payload, fra
 from wsaas import assembly
 from wsaas.connections import close_timeout as closing
 from wsaas.net import descriptors
-from wsaas.net.http1 import channel
+from wsaas.net.http1 import site
 
 #: Milliseconds of patience.
 SHORT = "200"
@@ -208,12 +208,6 @@ class SlowTests(SlowTestCase):
         return await self.connect()
 
 
-class SlowWithoutLanesTests(SlowTests):
-    """The same over the libraries' road."""
-
-    fast_lanes = "off"
-
-
 class SlowTlsTests(SlowTestCase, TlsTestCase):
     """In front of the handshake, where TLS is."""
 
@@ -224,7 +218,7 @@ class SlowTlsTests(SlowTestCase, TlsTestCase):
     )
     async def test_tls(self) -> str:
         # The 408 waits for so long for the end of the handshake.
-        self.patch(channel, "LINGER", 0.02)
+        self.patch(site, "LINGER", 0.02)
         certificate, key = self.authority.issue()
         paths = self.write("cert.pem", certificate), self.write("key.pem", key)
         port = free_port()
@@ -245,9 +239,3 @@ class SlowTlsTests(SlowTestCase, TlsTestCase):
         self.drip(wires[2], hello + bytes(500))
         wires[3].send(bytes.fromhex("1603034000") + bytes(100))
         return await self.ends(*wires)
-
-
-class SlowTlsWithoutLanesTests(SlowTlsTests):
-    """The same over the libraries' road."""
-
-    fast_lanes = "off"

@@ -268,9 +268,3 @@ class SmugglingTests(AttackTestCase):
         body = f'{{"ws_uri": "{self._bystanders_uri}"}}'.encode()
         methods = {"404": ("PUT", "DELETE"), "426": ("POST", "GET")}
         return await self.each(methods, lambda method: self.shaken(self.request(method, "http://x/hook", body, fields)))
-
-
-class SmugglingWithoutLanesTests(SmugglingTests):
-    """The same over the libraries' road."""
-
-    fast_lanes = "off"

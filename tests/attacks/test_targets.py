@@ -151,9 +151,3 @@ class TargetTests(ForgeryTestCase):
         answers.append(await self.forge(request))
         self.assertNotIn(token, self.logged())
         return " or ".join(answers)
-
-
-class TargetWithoutLanesTests(TargetTests):
-    """The same over the libraries' road."""
-
-    fast_lanes = "off"

@@ -200,9 +200,3 @@ class ClientTlsTests(AttackTestCase, TlsTestCase):
             except SSL.Error as error:
                 return str(error.args[0][0][-1])
             return "renegotiated"
-
-
-class ClientTlsWithoutLanesTests(ClientTlsTests):
-    """The same over the libraries' road."""
-
-    fast_lanes = "off"

@@ -15,7 +15,7 @@ from wsaas.connections.connection import Connection
 from wsaas.connections.outbox import Outbox
 from wsaas.demo.pages import demo_pages
 from wsaas.demo.traffic import Traffic
-from wsaas.net.http1.judged_request import JudgedRequest
+from wsaas.net.http1.page import PageRequest
 from wsaas.net.http1.site import ClientSite
 from wsaas.operations.admin import HEAD_TIMEOUT, Readiness, admin_site
 
@@ -147,22 +147,20 @@ class _Metrics:
 
 
 class ErrorPageTests(SynchronousTestCase):
-    """Without the fast lanes; see below for with them."""
-
-    fast = "off"
+    """Every answer of every listener that is no success."""
 
     def setUp(self) -> None:
         """Make every listener that there is."""
         self.gate = self.make()
         self.apart = self.make(PUSH_LISTEN="tcp:1", WS_HOSTNAME="http://push.test")
-        self.demo = Gate(pages=demo_pages(Traffic(Clock())), FAST_LANES=self.fast)
+        self.demo = Gate(pages=demo_pages(Traffic(Clock())))
         self.readiness = Readiness()
         self.readiness.add("journal", lambda: "it cannot be written")
         self.admin = admin_site(self.readiness, _Metrics(), self.gate.clock)
 
     def make(self, **settings: str) -> Gate:
         """:returns: a gateway that takes one page's clients"""
-        return Gate(None, FAST_LANES=self.fast, WS_ORIGINS="https://good.example", **settings)
+        return Gate(None, WS_ORIGINS="https://good.example", **settings)
 
     def listeners(self) -> Iterator[tuple[str, Gate, ClientSite, dict[str, tuple[bytes, int]]]]:
         """:returns: name, gateway, site, and the requests that get no success there"""
@@ -324,7 +322,7 @@ class ErrorPageTests(SynchronousTestCase):
             (self.apart.push_site, self.apart),
             (self.admin, self.gate),
         ):
-            site.judge = Broken()
+            site.decide = Broken()
             for method, body in (("POST", b"x"), ("DELETE", None), ("GET", None)):
                 self.check_fault(gate, site, http_request(method, f"/{NOBODY}", body))
 
@@ -332,20 +330,20 @@ class ErrorPageTests(SynchronousTestCase):
         """Planted in a resource that uses twisted.web's ways."""
         pages: Any = demo_pages(Traffic(Clock()))
         pages.children[b""].render_GET = Broken()
-        gate = Gate(pages, FAST_LANES=self.fast)
+        gate = Gate(pages)
         self.check_fault(gate, gate.site, http_request("GET", "/"))
 
     def test_a_fault_in_the_middle_of_an_answer(self) -> None:
         """No second answer, which would be taken for the next one's: the connection ends."""
 
-        def half(request: JudgedRequest) -> int:
+        def half(request: PageRequest) -> int:
             request.setHeader("Content-Length", "10")
             request.write(b"half")
             raise RuntimeError(MARK)
 
         pages: Any = demo_pages(Traffic(Clock()))
         pages.children[b""].render = half
-        gate = Gate(pages, FAST_LANES=self.fast)
+        gate = Gate(pages)
         wire = gate.connect()
         wire.deliver(http_request("GET", "/"))
         gate.turn()
@@ -364,29 +362,3 @@ class ErrorPageTests(SynchronousTestCase):
         wire = self.gate.connect(self.admin)
         wire.deliver(http_request("GET", "/healthz"))
         self.assertNotIn(b"Server", wire.take())
-
-
-class FastErrorPageTests(ErrorPageTests):
-    """The same with the fast lanes."""
-
-    fast = "on"
-
-
-class RequestTests(SynchronousTestCase):
-    """What twisted.web may log of a request."""
-
-    def test_repr(self) -> None:
-        """Its method; no target."""
-        gate = Gate()
-        seen: list[str] = []
-
-        def judge(head: object) -> None:
-            (request,) = wire.protocol.requests
-            seen.append(repr(request))
-
-        gate.site.judge = judge
-        wire = gate.connect()
-        wire.deliver(http_request("PUT", f"/{NOBODY}?token={MARK}", None, ("Content-Length", "5")))
-        self.assertEqual(len(seen), 1)
-        self.assertNotIn(NOBODY, seen[0])
-        self.assertNotIn(MARK, seen[0])

@@ -229,18 +229,17 @@ class ConnectionTests(SynchronousTestCase):
         """At once, without a search for cycles."""
         gc.disable()
         self.addCleanup(gc.enable)
-        for fast_lanes in ("on", "off"):
-            gate = Gate(None, FAST_LANES=fast_lanes)
-            wire = gate.connect(ProxiedFactory(gate.site))
-            proxied = weakref.ref(wire.protocol)
-            wire.deliver(TCP4 + handshake_request())
-            gate.agent.last.answer()
-            inner = weakref.ref(wire.protocol.wrappedProtocol)
-            self.assertTrue(wire.take().startswith(b"HTTP/1.1 101"))
-            wire.end()
-            gate.agent.last.answer()
-            gate.turn()
-            self.assertEqual((proxied(), inner()), (None, None), fast_lanes)
+        gate = Gate(None)
+        wire = gate.connect(ProxiedFactory(gate.site))
+        proxied = weakref.ref(wire.protocol)
+        wire.deliver(TCP4 + handshake_request())
+        gate.agent.last.answer()
+        inner = weakref.ref(wire.protocol.wrappedProtocol)
+        self.assertTrue(wire.take().startswith(b"HTTP/1.1 101"))
+        wire.end()
+        gate.agent.last.answer()
+        gate.turn()
+        self.assertEqual((proxied(), inner()), (None, None))
 
     def test_a_second_header(self) -> None:
         """Is not one: whoever is behind the proxy may have sent it."""
@@ -285,15 +284,12 @@ class ReactorTests(SynchronousTestCase):
 class SocketTests(ContractTestCase):
     """On real sockets."""
 
-    fast_lanes = "on"
-
     async def serve_proxied(self, **settings: str) -> None:
         """Start the gateway with a port for a proxy."""
         port = free_port()
         await self.serve(
             WS_LISTEN=f"haproxy:tcp:{port}:interface=127.0.0.1",
             WS_HOSTNAME=f"http://127.0.0.1:{port}",
-            FAST_LANES=self.fast_lanes,
             **settings,
         )
         self.port = port
@@ -398,7 +394,7 @@ class SocketTests(ContractTestCase):
 
     async def test_elsewhere(self) -> None:
         """Where no proxy is expected, a header is a bad request."""
-        await self.serve(FAST_LANES=self.fast_lanes)
+        await self.serve()
         for header in GOOD:
             wire = await self.dial()
             wire.send(header + handshake())
@@ -407,16 +403,8 @@ class SocketTests(ContractTestCase):
         self.assertEqual(self.api.calls, [])
 
 
-class PlainSocketTests(SocketTests):
-    """The same without fast lanes."""
-
-    fast_lanes = "off"
-
-
 class TlsTests(TlsTestCase):
     """In front of TLS."""
-
-    fast_lanes = "on"
 
     async def serve_proxied(self, kind: str) -> None:
         """Start the gateway with a port for a proxy that passes TLS on.
@@ -431,9 +419,7 @@ class TlsTests(TlsTestCase):
         else:
             self.write("tls/localhost.pem", *self.authority.issue())
             place = f"tls:{escaped((self.folder / 'tls').absolute())}:{port}:interface=127.0.0.1"
-        await self.serve(
-            WS_LISTEN=f"haproxy:{place}", WS_HOSTNAME=f"https://localhost:{port}", FAST_LANES=self.fast_lanes
-        )
+        await self.serve(WS_LISTEN=f"haproxy:{place}", WS_HOSTNAME=f"https://localhost:{port}")
         self.port = port
 
     async def test_header_then_tls(self) -> None:
@@ -468,9 +454,3 @@ class TlsTests(TlsTestCase):
         wire.transport.startTLS(self.trusting())
         wire.send(TCP6 + handshake())
         self.assertEqual((await wire.reply()).status, 400)
-
-
-class PlainTlsTests(TlsTests):
-    """The same without fast lanes."""
-
-    fast_lanes = "off"

@@ -16,12 +16,9 @@ from tests.wire import BINARY, CLOSE, PING, PONG, TEXT, Frame, Reply, Wire, clos
 class ReceiptsTestCase(ContractTestCase):
     """What the tests of both headers have in common."""
 
-    #: Which road plain pushes take; all of this runs over both.
-    fast_lanes = "on"
-
     async def begin(self, **settings: str) -> tuple[Wire, str]:
         """:returns: a client, and its ``ws_uri``"""
-        await self.serve(FAST_LANES=self.fast_lanes, **settings)
+        await self.serve(**settings)
         return await self.connected()
 
     async def pusher(self, ws_uri: str, body: bytes, *headers: tuple[str, str]) -> Wire:
@@ -109,7 +106,7 @@ class ConfirmTests(ReceiptsTestCase):
 
     async def test_autobahn(self) -> None:
         """A client library answers by itself; messages of all sizes, and a client that compresses nothing."""
-        await self.serve(FAST_LANES=self.fast_lanes)
+        await self.serve()
         client = await self.autobahn()
         ws_uri = (await self.api.call("POST")).ws_uri
         for size in (0, 1, 125, 126, 65536, 131072):
@@ -122,7 +119,7 @@ class ConfirmTests(ReceiptsTestCase):
 
     async def test_a_client_that_does_not_read(self) -> None:
         """What it has not read it has not got, though the kernel has taken it; later it is proven."""
-        await self.serve(FAST_LANES=self.fast_lanes)
+        await self.serve()
         client, ws_uri = await self.connected_narrow()
         body = bytes(131072)
         binary = ("Content-Type", "application/octet-stream")
@@ -150,7 +147,7 @@ class ConfirmTests(ReceiptsTestCase):
 
     async def test_during_the_handshake(self) -> None:
         """It is held, and proven once the client is there."""
-        await self.serve(FAST_LANES=self.fast_lanes)
+        await self.serve()
         self.api.script["POST"] = None
         client = await self.dial()
         client.send(handshake())
@@ -200,12 +197,6 @@ class ConfirmTests(ReceiptsTestCase):
         await self.check_quiet(client)
 
 
-class PlainConfirmTests(ConfirmTests):
-    """The same on the plain road."""
-
-    fast_lanes = "off"
-
-
 class IdempotencyTests(ReceiptsTestCase):
     """``Idempotency-Key``."""
 
@@ -242,7 +233,7 @@ class IdempotencyTests(ReceiptsTestCase):
 
     async def test_during_the_handshake(self) -> None:
         """202 then is 202 later; a failure is not kept."""
-        await self.serve(FAST_LANES=self.fast_lanes)
+        await self.serve()
         self.api.script["POST"] = None
         client = await self.dial()
         client.send(handshake())
@@ -275,12 +266,6 @@ class IdempotencyTests(ReceiptsTestCase):
         await self.check_quiet(client)
 
 
-class PlainIdempotencyTests(IdempotencyTests):
-    """The same on the plain road."""
-
-    fast_lanes = "off"
-
-
 class WebsocketsTests(ReceiptsTestCase):
     """The ``websockets`` package as the client, in a thread of its own."""
 
@@ -306,7 +291,7 @@ class WebsocketsTests(ReceiptsTestCase):
 
     async def test_answers_pings(self) -> None:
         """It does so by itself, with compression and without."""
-        await self.serve(FAST_LANES=self.fast_lanes, WS_COMPRESSION="on")
+        await self.serve(WS_COMPRESSION="on")
         for compression in ("deflate", None):
             client = await self.connect(compression=compression)
             ws_uri = (await self.api.call("POST")).ws_uri
@@ -316,7 +301,7 @@ class WebsocketsTests(ReceiptsTestCase):
 
     async def test_does_not_answer_pings(self) -> None:
         """Its program does not fetch its messages, so it stops reading; then it does again."""
-        await self.serve(FAST_LANES=self.fast_lanes)
+        await self.serve()
         client = await self.connect(max_queue=1)
         ws_uri = (await self.api.call("POST")).ws_uri
         # More than it reads at a time, so that the ping is still to be read when it stops.

@@ -33,8 +33,6 @@ NEW = {
 class ReloadTests(ProcessTestCase):
     """Every ``<NAME>_FILE`` is read again."""
 
-    fast_lanes = "on"
-
     def setUp(self) -> None:
         """Start a gateway whose settings are in files, with one client."""
         self.folder = Path(self.mktemp()).absolute()
@@ -42,7 +40,7 @@ class ReloadTests(ProcessTestCase):
         self.write(OLD)
         self.hooked = self.api()
         files = {f"{name}_FILE": str(self.folder / name) for name in OLD}
-        self.gateway = start_gateway(self, API_URI=self.hooked.uri, FAST_LANES=self.fast_lanes, **files)
+        self.gateway = start_gateway(self, API_URI=self.hooked.uri, **files)
         self.first = self.client(self.gateway, "/", (("Origin", "https://old.example"),))
         (self.ws_uri,) = [headers["Ws-Uri"] for headers in self.hooked.wait_for("POST")]
 
@@ -128,9 +126,3 @@ class ReloadTests(ProcessTestCase):
         self.assertEqual([self.push("old-token"), self.push("new-token")], [200, 401])
         self.assertEqual(self.asked("https://old.example"), 101)
         self.assertNotIn("short\n", self.gateway.output)
-
-
-class PlainReloadTests(ReloadTests):
-    """The same without the short ways."""
-
-    fast_lanes = "off"

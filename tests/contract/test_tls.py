@@ -208,8 +208,6 @@ class Complaining(Protocol):
 class ApiTests(TlsTestCase):
     """An ``https`` API: verified TLS."""
 
-    fast_lanes = "on"
-
     def listen_api(self) -> None:
         """Each test has the API listen with a certificate of its own."""
 
@@ -227,7 +225,7 @@ class ApiTests(TlsTestCase):
     async def serve_https(self, host: str = "localhost", **settings: str) -> None:
         """Start the gateway in front of the API, with our authority as the only one that it trusts."""
         ca = str(self.write("ca.pem", self.authority.certificate))
-        given = {"API_URI": f"https://{host}:{self.api.port}/hook", "API_CA": ca, "FAST_LANES": self.fast_lanes}
+        given = {"API_URI": f"https://{host}:{self.api.port}/hook", "API_CA": ca}
         await self.serve(**{**given, **settings})
 
     async def check_refused(self, why: str) -> None:
@@ -374,7 +372,7 @@ class ApiTests(TlsTestCase):
     async def test_system_roots(self) -> None:
         """Without ``API_CA`` the system's roots count, which do not have ours: 503 and no DELETE."""
         self.listen(self.authority.issue())
-        await self.serve(API_URI=f"https://localhost:{self.api.port}/hook", FAST_LANES=self.fast_lanes)
+        await self.serve(API_URI=f"https://localhost:{self.api.port}/hook")
         await self.check_refused("its authority is not trusted")
 
     async def test_no_tls_at_the_api(self) -> None:
@@ -443,9 +441,3 @@ class ApiTests(TlsTestCase):
         self.assertEqual((await self.shake(handshake())).status, 503)
         await self.stop_gateway()
         self.check_nothing_owed()
-
-
-class PlainApiTests(ApiTests):
-    """The same without fast lanes."""
-
-    fast_lanes = "off"

@@ -236,7 +236,13 @@ class ProtocolPageTests(ParsedTestCase):
         tables = list(self.section(PROTOCOL, "3. Pushes").findall(nodes.table))
         listed = {(int(row[0].astext()), row[1].astext()) for row in self.rows(tables[1])}
         # The channel answers what is not to be read; a fault is answered wherever it shows.
-        modules = ("pushes/resource.py", "net/http1/channel.py", "net/http1/messages.py")
+        modules = (
+            "pushes/resource.py",
+            "net/http1/server.py",
+            "net/http1/site.py",
+            "net/http1/messages.py",
+            "routes.py",
+        )
         source = "".join((ROOT / "wsaas" / name).read_text(encoding="utf-8") for name in modules)
         for _, code in listed:
             self.assertIn(f'"{code}"', source)

@@ -28,7 +28,7 @@ from wsaas.connections.identity import new_identity
 from wsaas.connections.outbox import Outbox
 from wsaas.errors import SettingsError
 from wsaas.logs import format_json, format_text
-from wsaas.net.http1.messages import RequestHead
+from wsaas.net.http1.messages import RequestFields, RequestHead
 from wsaas.settings.advice import warnings
 from wsaas.settings.read import read_settings
 from wsaas.tap import Options
@@ -84,9 +84,7 @@ class Planted:
 
 
 class LeakTests(ContractTestCase):
-    """On real sockets; see below for with the fast lanes."""
-
-    fast = "off"
+    """On real sockets."""
 
     def setUp(self) -> None:
         """Keep all that clients and pushers are sent."""
@@ -110,7 +108,6 @@ class LeakTests(ContractTestCase):
                 "API_CERT": self.certificate,
                 "ADMIN_LISTEN": f"tcp:{self.admin_port}:interface=127.0.0.1",
                 "LOG_LEVEL": "DEBUG",
-                "FAST_LANES": self.fast,
                 **settings,
             }
         )
@@ -310,12 +307,6 @@ class LeakTests(ContractTestCase):
         self.check()
 
 
-class FastLeakTests(LeakTests):
-    """The same with the fast lanes."""
-
-    fast = "on"
-
-
 class StartTests(SynchronousTestCase):
     """Errors and warnings at the start, and what objects say of themselves."""
 
@@ -416,7 +407,7 @@ class StartTests(SynchronousTestCase):
         (connection,) = gate.registry
         handshake_ = connection.handshake
         self.assertIn(secret.encode(), handshake_.target)
-        head = RequestHead(b"PUT", f"/{secret}".encode(), b"HTTP/1.1", gate.agent.last.headers, 0, False, None)
+        head = RequestHead(b"PUT", f"/{secret}".encode(), b"HTTP/1.1", RequestFields.of(gate.agent.last.headers))
         for it in (settings, identity, handshake_, head, connection):
             self.assertNotIn(secret, repr(it))
             self.assertNotIn(identity.key, repr(it))

@@ -62,7 +62,6 @@ def replaced(text: str, *pairs: tuple[str, object]) -> str:
 class ProxyTestCase(TlsTestCase):
     """With a gateway and proxies, which are processes, between an API and clients of the test's own."""
 
-    fast_lanes = "on"
     #: Where proxies wait for clients.
     host = "127.0.0.1"
 
@@ -90,7 +89,7 @@ class ProxyTestCase(TlsTestCase):
         lines = replaced(text, *pairs).splitlines()
         given = dict(line.split("=", 1) for line in lines if line)
         given |= {"API_URI": f"127.0.0.1:{self.api.port}/hook", "DRAIN_TIMEOUT": "100ms", "LOG_LEVEL": "DEBUG"}
-        given |= {"FAST_LANES": self.fast_lanes, **settings}
+        given |= settings
         given = {name: value for name, value in given.items() if value}
         self.process = gateway = Gateway(twistd(), environment(**given), 0)
 
@@ -294,8 +293,7 @@ class HaproxyTests(ProxyTestCase):
         await self.check_proxy_protocol("send-proxy-v2")
 
     async def test_version_1(self) -> None:
-        """Headers of version 1; those of the checks are UNKNOWN. Without fast lanes."""
-        self.fast_lanes = "off"
+        """Headers of version 1; those of the checks are UNKNOWN."""
         await self.check_proxy_protocol("send-proxy")
 
 
@@ -303,8 +301,7 @@ class NginxTests(ProxyTestCase):
     """nginx that ends TLS, and that passes it on; pushes come the same way."""
 
     async def test_http(self) -> None:
-        """It ends TLS, and tells of the client in headers. Without fast lanes."""
-        self.fast_lanes = "off"
+        """It ends TLS, and tells of the client in headers."""
         back = free_port()
         self.nginx_http(self.front, back).wait_for_port(self.front)
         self.behind_http(

@@ -87,7 +87,7 @@ class BuildTests(SynchronousTestCase):
         self.assertEqual(machine.tcpClients, [])
 
     def test_secrets_reach_those_who_need_them(self) -> None:
-        """Pushes without a token are refused on both roads, callbacks are signed on both."""
+        """Pushes without a token are refused, callbacks are signed."""
         for fast in ("on", "off"):
             machine, _ = self.started(WS_LISTEN="tcp:1", PUSH_TOKEN="token", API_SECRET=SECRETS, FAST_LANES=fast)
             self.assertEqual(self.status(machine, 1, "PUT", f"/{KEY}"), 401)

@@ -72,15 +72,13 @@ class EndsTests(SynchronousTestCase):
 class GateTestCase(SynchronousTestCase):
     """The gateway's parts in memory."""
 
-    fast_lanes = "off"
-
     def setUp(self) -> None:
         """Put them together."""
         self.gate = self.make()
 
     def make(self, **settings: str) -> Gate:
         """Put others together."""
-        self.gate = Gate(None, FAST_LANES=self.fast_lanes, **settings)
+        self.gate = Gate(None, **settings)
         self.counts = self.gate.totals.counts
         return self.gate
 
@@ -285,15 +283,3 @@ class TrafficTests(GateTestCase):
         wire = self.gate.connect()
         wire.deliver(http_request("PUT", "/x", b"y" * 200000))
         self.assertEqual(dict(self.gate.site.refused), {426: 1, 400: 1, 408: 1, 404: 1})
-
-
-class FastStateTests(StateTests):
-    """The same on the fast lanes."""
-
-    fast_lanes = "on"
-
-
-class FastTrafficTests(TrafficTests):
-    """The same on the fast lanes."""
-
-    fast_lanes = "on"

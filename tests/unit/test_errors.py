@@ -135,13 +135,13 @@ class CallbackFailedTests(SynchronousTestCase):
     def test_503_says_when_to_come_back(self) -> None:
         """With ``Retry-After``; the others have no header of their own."""
         for cls, (status, *_) in self.CONTRACT.items():
-            names = [name for name, _ in cls("why").headers]
-            self.assertEqual(names, [b"Retry-After"] if status == 503 else [], cls)
+            error = cls("why")
+            self.assertEqual((error.client_retry_after, error.headers), (5 if status == 503 else None, ()), cls)
 
     def test_a_call_that_was_not_tried(self) -> None:
         """As one that was not sent; it says when to come back."""
         error = NotTried("why", 7)
-        self.assertEqual((error.status, error.needs_disconnect, error.headers), (503, False, ((b"Retry-After", b"7"),)))
+        self.assertEqual((error.status, error.needs_disconnect, error.client_retry_after), (503, False, 7))
 
     def test_what_may_be_over_soon(self) -> None:
         """Then a message is tried again; an answer may say when."""

@@ -150,8 +150,10 @@ def read_outcome(answer: Answer, retry_status: Collection[int]) -> Outcome:
     """
     status = answer.status
     if 200 <= status < 300:
-        state, reply, close = _state(answer), _reply(answer), _close(answer)
-        return TAKEN if state is None and reply is None and close is None else Delivered(state, reply, close)
+        asked = answer.headers.getRawHeaders
+        if asked(b"Ws-State") is asked(b"Ws-Reply") is asked(b"Ws-Close") is None:
+            return TAKEN
+        return Delivered(_state(answer), _reply(answer), _close(answer))
     if status == HTTPStatus.UNAUTHORIZED:
         raise Unauthorized("the API answered 401: the credentials no longer hold")
     if status in retry_status:

@@ -1,4 +1,4 @@
-"""Whether the API is known to be down, so that nobody new need ask it (protocol §2.2)."""
+"""Whether the API is known to be down, so that new clients are refused without a call (protocol §2.2)."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Breaker:
     """A circuit-breaker between new handshakes and an API that is down.
 
     Every attempt of every call is reported to it: a complete answer of any status closes it. While it is open, it lets
-    one of those who ask through at intervals that grow, as a probe. Attempts that do not ask, such as the retries of
-    messages, are probes too.
+    one caller through at intervals that grow, as a probe. Attempts that do not ask, such as the retries of messages,
+    are probes too.
 
     :param clock: for times
     :param random: a number from 0 to 1, so that several gateways do not probe together
@@ -43,7 +43,7 @@ class Breaker:
         #: Attempts in a row without a complete answer. 0 means that there is nothing to tell of an answer.
         self.failures = 0
         self.is_open = False
-        #: Whether it was said that the API's certificate is not accepted: once, not for each call.
+        #: Whether the log has it that the API's certificate is not accepted: once, not for each call.
         self._unverified = False
         self._since = 0.0
         self._connections: set[str] = set()
@@ -51,13 +51,13 @@ class Breaker:
         self._probe_at = 0.0
 
     def report(self, result: Answer | Failure, tag: str) -> None:
-        """An attempt is over. Not needed for answers while :attr:`failures` is 0.
+        """Take note of an attempt that is over. Not needed for answers while :attr:`failures` is 0.
 
         :param result: what it brought
         :param tag: whose it was
         """
         if isinstance(result, Answer) or result.check(Unusable):
-            # What speaks, if badly, is not down.
+            # A malformed answer still proves that the API is up.
             if self.failures:
                 self._answered()
         elif result.check(NotSent, NoAnswer):
@@ -96,7 +96,7 @@ class Breaker:
             )
 
     def admits(self) -> bool:
-        """:returns: whether the API is worth a call of somebody who asks before; one that is admitted is a probe"""
+        """:returns: whether the API is worth a call; one that is admitted while it is down is a probe"""
         if not self.is_open:
             return True
         now = self._clock.seconds()
@@ -107,7 +107,7 @@ class Breaker:
         return True
 
     def renew(self) -> None:
-        """Something about the way to the API is new: the next who asks is a probe, and what is wrong is said again."""
+        """Something about the way to the API is new: the next call is a probe, and what is wrong is logged again."""
         self._unverified = False
         if self.is_open:
             self._interval = FIRST_INTERVAL

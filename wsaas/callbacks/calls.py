@@ -6,61 +6,44 @@ from json.encoder import encode_basestring_ascii
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.defer import TimeoutError as WaitedTooLongError
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from wsaas import __version__
+from wsaas.callbacks.access import ApiAccess
 from wsaas.callbacks.answers import read_grant, read_outcome
-from wsaas.callbacks.breaker import Breaker
-from wsaas.callbacks.disconnects import Goodbye, Goodbyes, end_lines
-from wsaas.callbacks.settings import ApiSettings
+from wsaas.callbacks.disconnects import Disconnect, Disconnects, end_lines
 from wsaas.callbacks.signature import ConnectionSigner, make_signer
-from wsaas.callbacks.slots import Slots
-from wsaas.callbacks.treq_client import CallsApi
 from wsaas.connections.identity import Identity
 from wsaas.connections.interfaces import Waiter
 from wsaas.connections.messages import End, Grant, Handshake, Message
 from wsaas.connections.retry import Retries, Retry
 from wsaas.errors import CallbackFailed, NoSlot, NotTried
+from wsaas.net.http1.headers import EncodedHeaders
 from wsaas.net.http1.messages import Answer
 
-#: Seconds after which a client may ask again that was turned away because too many goodbyes are owed.
-_OWED_RETRY_AFTER = 30
+#: Seconds after which a client may ask again that was turned away because too many DELETEs are pending.
+_PENDING_RETRY_AFTER = 30
 
 
 class Api:
     """The user's API.
 
-    :param client: makes the calls
-    :param slots: how many at once
-    :param clock: for times and time limits
-    :param settings: what callbacks look like
-    :param breaker: told of every attempt; asked before new clients are let in
+    :param access: how it is called
     :param retries: how messages are tried again
-    :param goodbyes: makes the DELETEs
+    :param disconnects: makes the DELETEs
     """
 
-    def __init__(
-        self,
-        client: CallsApi,
-        slots: Slots,
-        clock: IReactorTime,
-        settings: ApiSettings,
-        breaker: Breaker,
-        retries: Retries,
-        goodbyes: Goodbyes,
-    ) -> None:
-        self.client = client
-        self.slots = slots
-        self.clock = clock
-        self.settings = settings
-        self.breaker = breaker
+    def __init__(self, access: ApiAccess, retries: Retries, disconnects: Disconnects) -> None:
+        self.client = access.client
+        self.slots = access.slots
+        self.clock = access.clock
+        self.settings = settings = access.settings
+        self.breaker = access.breaker
         self.retries = retries
-        self.goodbyes = goodbyes
+        self.disconnects = disconnects
         #: ``API_HEADERS`` and what else never changes, ready for the wire; and the names of the former, in lower case.
         self.fixed_names = frozenset(name.lower().encode("ascii") for name, _ in settings.headers)
-        self.fixed_lines = fixed_lines(settings)
+        self.fixed_lines = access.fixed_lines
         self.retry_status = settings.retry_status
         #: The header line of text messages, and that of binary ones.
         self.content_types = tuple(
@@ -73,12 +56,12 @@ class Api:
         #: The line with the time, which is the same for a second.
         self._stamp, self._stamped = b"", -1
 
-    def renew(self, settings: ApiSettings) -> None:
+    def renew(self, access: ApiAccess) -> None:
         """Use new headers for connections to come, and sign with new secrets from the next attempt on."""
-        self.fixed_names = frozenset(name.lower().encode("ascii") for name, _ in settings.headers)
-        self.fixed_lines = fixed_lines(settings)
+        self.fixed_names = frozenset(name.lower().encode("ascii") for name, _ in access.settings.headers)
+        self.fixed_lines = access.fixed_lines
         if self.signer is not None:
-            self.signer.renew(settings.secrets)
+            self.signer.renew(access.settings.secrets)
 
     def calls(self, identity: Identity, handshake: Handshake) -> ApiCalls:
         """:returns: the callbacks of one connection"""
@@ -109,7 +92,7 @@ class ApiCalls:
         self._api = api
         self._identity = identity
         self._protocols = handshake.protocols
-        #: Who waits for the answer to the PUT on its way, and when that began.
+        #: What waits for the answer to the PUT under way, and when that began.
         self._waiter: Waiter | None = None
         self._began = 0.0
         #: What all of them have in common, ready for the wire but for the call's number.
@@ -123,12 +106,12 @@ class ApiCalls:
         """POST: a client asks to connect."""
         try:
             asking = self._ask()
-        except Exception:  # noqa: BLE001 - who waits for the answer tells of it
+        except Exception:  # noqa: BLE001 - the caller tells of it
             return fail()
         return asking.addCallback(self._granted)
 
     def message(self, number: int, message: Message, state: str | None, waiter: Waiter) -> None:
-        """PUT: the client sent a message. The hot path: no coroutine, and a Deferred only where something waits."""
+        """PUT: the client sent a message. The hot path: no coroutine, and no Deferred but the client's."""
         self._waiter = waiter
         slots = self._api.slots
         if slots.try_acquire("PUT"):
@@ -149,14 +132,14 @@ class ApiCalls:
             lines.append(b"Ws-State: %b\r\n" % state.encode("ascii"))
         lines += end_lines(end, undelivered)
         identity = self._identity
-        return self._api.goodbyes.say(Goodbye(identity.key, identity.tag, b"".join(lines)))
+        return self._api.disconnects.send(Disconnect(identity.key, identity.tag, b"".join(lines)))
 
     def _ask(self) -> Deferred[Answer]:
         api = self._api
         if api.breaker.is_open and not api.breaker.admits():
             raise NotTried("the API is known to be down", api.breaker.retry_after)
-        if api.goodbyes.is_full:
-            raise NotTried("too many DELETEs are owed to the API", _OWED_RETRY_AFTER)
+        if api.disconnects.is_full:
+            raise NotTried("too many DELETEs are owed to the API", _PENDING_RETRY_AFTER)
         if api.slots.try_acquire("POST"):
             return self._post(None, None)
         # The wait is a part of the time that the client is given (protocol §2.2).
@@ -168,7 +151,8 @@ class ApiCalls:
         left = None if began is None else max(api.settings.timeout - (api.clock.seconds() - began), 0.001)
         body = b'{"ws_uri": %b}' % encode_basestring_ascii(self._identity.ws_uri).encode("ascii")
         head = self._head_for(b"POST", b"0", None, b"Content-Type: application/json\r\n", body)
-        return api.client.call("POST", head, body, left).addBoth(self._asked)
+        client = api.client
+        return client.post(client.uri, body, headers=EncodedHeaders(head), timeout=left).addBoth(self._asked)
 
     def _granted(self, answer: Answer) -> Grant:
         # Thousands of names fit in a handshake, and the connection may be open for days.
@@ -190,10 +174,11 @@ class ApiCalls:
         payload = message.payload
         head = self._head_for(b"PUT", b"%d" % number, state, api.content_types[message.binary], payload)
         self._began = api.now
-        api.client.put(head, payload, self._put_done)
+        client = api.client
+        client.put(client.uri, payload, headers=EncodedHeaders(head), done=self._put_done)
 
     def _not_put(self, failure: Failure) -> None:
-        """There was no slot, and none is held."""
+        """Pass on that there was no slot; none is held."""
         waiter, self._waiter = self._waiter, None
         assert waiter is not None  # noqa: S101 - for the type checker
         # The time for further attempts begins now.
@@ -234,12 +219,6 @@ class ApiCalls:
         if self._signer is not None:
             return b"".join((self._head, call, stamp, more, self._signer.line(method, call, stamp + more, body)))
         return b"".join((self._head, call, stamp, more))
-
-
-def fixed_lines(settings: ApiSettings) -> bytes:
-    """:returns: ``API_HEADERS`` and the other header lines that never change"""
-    fields = (*settings.headers, ("User-Agent", f"wsaas/{__version__}"), ("Accept-Encoding", "identity"))
-    return b"".join(b"%b: %b\r\n" % (name.encode("ascii"), value.encode("ascii")) for name, value in fields)
 
 
 def _no_slot(failure: Failure) -> Failure:

@@ -1,181 +1,288 @@
-"""Calls to the API on the fast road: :class:`wsaas.callbacks.treq_client.ApiClient` for bytes.
+"""The client that calls the API: treq's, less what a browser does, with one complete answer or a reason for each call.
 
-The two do the same and are tested by the same tests; this one makes no objects of twisted.web and one timer for all of
-its calls, where the other makes some thirty objects and a timer for each.
+treq gives the client, its verbs (``put()`` and the like) and its seam: the Agent below may be any. What its own
+``request()`` does besides stays out: the cookie jar would be a leak between clients, ``gzip`` without a limit a bomb,
+redirects a way around ``API_URI``, and to parse the URL at every call a waste.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import takewhile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from treq.client import HTTPClient
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IConsumer, IDelayedCall, IProtocol, IReactorTime
 from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone
+from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IBodyProducer, IResponse
+from zope.interface import implementer
 
-from wsaas.callbacks.treq_client import PlainClient, why
+from wsaas.callbacks.failures import why
 from wsaas.counts import Attempts, attempts
-from wsaas.net.http1.client import FastAgent, PendingCall, Target
-from wsaas.net.http1.messages import Answer, encode_headers
-from wsaas.net.http1.pool import Origin
+from wsaas.errors import CallbackFailed, NoAnswer, TimedOut, Unusable
+from wsaas.net.http1.messages import Answer
+
+#: Takes the outcome of a call.
+Done = Callable[[Answer | Failure], object]
+#: How a complete body ends. PotentialDataLoss: where the connection did, as HTTP/1.0 and PHP's built-in server do it.
+_COMPLETE = (ResponseDone, PotentialDataLoss)
 
 
-class FastClient(PlainClient):
-    """treq's client with a way past its requests and responses.
+@implementer(IBodyProducer, IProtocol)
+class _Call:
+    """A call that has no outcome yet: what goes out with it, what comes in, and by when.
 
-    :param agent: knows the way to the API
+    To the Agent it is the producer of the request's body, with its ``content`` ready for an Agent that sends a request
+    in one piece; to the response it is the protocol that takes the answer's body, bounded while it arrives.
+
+    :param client: makes it
+    :param counted: where its outcome is counted
+    :param content: the request's body, which is bounded by ``WS_MAX_MESSAGE``; :data:`None` for none at all
+    :param done: called with the outcome
     """
 
-    def __init__(self, agent: FastAgent) -> None:
-        super().__init__(agent)
-        self.target = agent.target
+    __slots__ = (
+        "_client",
+        "_done",
+        "_length",
+        "_parts",
+        "_response",
+        "_rest",
+        "_transport",
+        "answering",
+        "began",
+        "content",
+        "counted",
+        "expired",
+        "outcome",
+        "started",
+        "timer",
+    )
 
-
-class _TimedCall(PendingCall):
-    """A call with a time limit."""
-
-    __slots__ = ("_attempts", "_client", "began", "deadline", "expired", "timer")
-
-    def __init__(
-        self,
-        client: FastApiClient,
-        origin: Origin,
-        data: bytes,
-        head_only: bool,
-        done: Callable[[Any], object],
-        attempts: Attempts,
-    ) -> None:
-        PendingCall.__init__(self, origin, data, head_only, client.max_body, done)
+    def __init__(self, client: ApiClient, counted: Attempts, content: bytes | None, done: Done | None) -> None:
         self._client = client
-        self._attempts = attempts
-        self.began = client.clock.seconds()
-        self.deadline = 0.0
-        self.expired = False
+        self.counted = counted
+        self.content = content
+        self._done = done
+        #: What the Agent returned.
+        self.answering: Deferred[Any] | None = None
+        #: Whether an Agent had the body produced. One that takes the content as it is says itself what it has sent.
+        self.started = self.expired = False
         #: Its own, if its time limit is another than that of most.
         self.timer: IDelayedCall | None = None
+        #: In the end.
+        self.outcome: Answer | CallbackFailed | None = None
+        self._response: IResponse | None = None
+        self._transport: Any = None
+        self._parts: list[bytes] | None = None
+        self._length = 0
+        #: Fires when the rest of the body has come, if it did not come with the head.
+        self._rest: Deferred[Answer] | None = None
+        self.began = client.clock.seconds()
 
-    def answered(self, answer: Answer) -> None:
-        """The answer is complete."""
-        done, self.done, self.connection = self.done, None, None
-        if done is not None:
-            client = self._client
-            client.forget(self)
-            self._attempts.answered(answer.status, client.clock.seconds() - self.began)
-            done(answer)
+    # The request's body
 
-    def _fail(self, error: Exception | Failure) -> None:
-        done, self.done, self.connection = self.done, None, None
-        if done is not None:
-            self._client.forget(self)
-            failure = error if isinstance(error, Failure) else Failure(error)
-            said = why(failure, self.expired, True)
-            self._attempts.failed(said, self._client.clock.seconds() - self.began)
-            done(Failure(said))
+    @property
+    def length(self) -> int:
+        """Bytes of the request's body."""
+        return len(self.content or b"")
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        """Write all of the request's body."""
+        self.started = True
+        consumer.write(self.content or b"")
+        return succeed(None)
+
+    def stopProducing(self) -> None:
+        """No-op: nothing is left to stop, to pause or to resume."""
+
+    pauseProducing = resumeProducing = stopProducing
+
+    # The answer
+
+    def read(self, response: IResponse) -> Any:
+        """Its head has come.
+
+        :returns: the outcome, or fires with it; nothing if it was told already
+        """
+        self._response = response
+        try:
+            response.deliverBody(self)
+        except Exception:  # noqa: BLE001 - whatever it is, there will be no answer
+            return self.failed(Failure())
+        outcome = self.outcome
+        if outcome is None:
+            rest: Deferred[Answer] = Deferred(lambda _: self._stop(NoAnswer("the call was cancelled")))
+            self._rest = rest
+            return rest if self._done is None else rest.addBoth(self._done)
+        result = Failure(outcome) if isinstance(outcome, CallbackFailed) else outcome
+        return result if self._done is None else self._done(result)
+
+    def failed(self, failure: Failure) -> Any:
+        """There is no answer."""
+        error = why(failure, self.expired, self.content is None or self.started)
+        self._client.ended(self, error)
+        return Failure(error) if self._done is None else self._done(Failure(error))
+
+    def makeConnection(self, transport: Any) -> None:
+        """The answer's body is about to be delivered."""
+        self._transport = transport
+
+    def connectionMade(self) -> None:
+        """No-op: a part of the interface."""
+
+    def dataReceived(self, data: bytes) -> None:
+        """A part of the answer's body came."""
+        self._length += len(data)
+        if self._length > self._client.max_body:
+            self._stop(Unusable(f"the answer's body is longer than {self._client.max_body} bytes"))
+        elif self._parts is None:
+            self._parts = [data]
+        else:
+            self._parts.append(data)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The answer's body is over."""
+        if self.outcome is not None:
+            return
+        response: Any = self._response
+        outcome: Answer | CallbackFailed
+        if isinstance(reason.value, _COMPLETE):
+            outcome = Answer(response.code, response.headers, b"".join(self._parts) if self._parts else b"")
+        else:
+            outcome = NoAnswer(f"the answer was cut short: {reason.getErrorMessage()}")
+        self._client.ended(self, outcome)
+        if self._rest is not None:
+            self._rest.callback(outcome if isinstance(outcome, Answer) else Failure(outcome))
+
+    # The end before the end
 
     def expire(self) -> None:
         """Its time is over."""
         self.timer = None
         self.expired = True
-        self.cancel()
+        if self._response is None:
+            assert self.answering is not None  # noqa: S101 - for the type checker
+            self.answering.cancel()
+        else:
+            self._stop(TimedOut("no complete answer in time"))
+
+    def _stop(self, error: CallbackFailed) -> None:
+        """Give up, and the connection too: what still comes must not be taken for another answer."""
+        if self.outcome is not None:
+            return
+        self._client.ended(self, error)
+        self._parts = None
+        self._transport.loseConnection()
+        if self._rest is not None:
+            self._rest.callback(Failure(error))
 
 
-class FastApiClient:
-    """Calls the API; see :class:`wsaas.callbacks.treq_client.ApiClient`.
+class ApiClient(HTTPClient):
+    """Calls the API.
 
-    :param http: knows the way to the API
+    :param agent: sends requests
     :param clock: for the time limit
-    :param uri: ``API_URI``
     :param timeout: seconds for one call, connecting and the answer's body included
     :param max_body: bytes of an answer's body that are accepted
+    :param uri: ``API_URI``
     """
 
-    def __init__(self, http: FastClient, clock: IReactorTime, uri: str, timeout: float, max_body: int) -> None:
-        self._http = http
+    def __init__(self, agent: IAgent, clock: IReactorTime, timeout: float, max_body: int, uri: str = "") -> None:
+        super().__init__(agent)
         self.clock = clock
-        self._uri = uri
-        self._target: Target | None = None
-        self._timeout = timeout
         self.max_body = max_body
-        #: All with the same time limit, so that the first to begin is the first to end.
-        self._open: dict[_TimedCall, None] = {}
+        #: Where callbacks go; set before the first call where it is not known from the start.
+        self.uri = uri
+        self._timeout = timeout
+        #: Calls without an outcome. All have the same time limit, so that the first to begin is the first to end.
+        self._open: dict[_Call, None] = {}
         self._timer: IDelayedCall | None = None
         #: What came of all attempts, by method.
         self.attempts = attempts()
 
-    @property
-    def uri(self) -> str:
-        """``API_URI``; set before the first call where it is not known from the start."""
-        return self._uri
+    if TYPE_CHECKING:
+        # As they are with this request(): treq's own return a response whose body is still to be read.
 
-    @uri.setter
-    def uri(self, uri: str) -> None:
-        self._uri, self._target = uri, None
+        def post(self, url: str, data: bytes, *, headers: Headers, timeout: float | None = None) -> Deferred[Answer]:  # type: ignore[override]
+            """Make a POST."""
 
-    def call(
-        self, method: str, headers: Headers | bytes, content: bytes | None, timeout: float | None = None
-    ) -> Deferred[Answer]:
-        """Make one call; see :meth:`wsaas.callbacks.treq_client.ApiClient.call`."""
-        head = headers if isinstance(headers, bytes) else encode_headers(headers)
-        calls: list[_TimedCall] = []
-        deferred: Deferred[Answer] = Deferred(lambda _: calls[0].cancel())
-        try:
-            calls.append(self._prepare(method, head, content, timeout, deferred.callback))
-        except Exception:  # noqa: BLE001 - whatever it is, there will be no answer
-            deferred.callback(Failure(why(Failure(), False, True)))
+        def put(self, url: str, data: bytes, *, headers: Headers, done: Done | None = None) -> Deferred[Any]:  # type: ignore[override]
+            """Make a PUT."""
+
+        def delete(self, url: str, *, headers: Headers) -> Deferred[Answer]:  # type: ignore[override]
+            """Make a DELETE."""
+
+    def request(  # type: ignore[override]  # fewer features on purpose; put() and the like still work
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Headers | None = None,
+        data: bytes | None = None,
+        timeout: float | None = None,
+        done: Done | None = None,
+        _stacklevel: int = 0,
+    ) -> Deferred[Any]:
+        """Make one call.
+
+        :param data: the body; :data:`None` for none at all
+        :param timeout: seconds, if other than those of the client
+        :param done: called with the outcome, for less than a callback of the Deferred costs, which then fires with
+            what this returns
+        :returns: fires with the complete :class:`~wsaas.net.http1.messages.Answer`; to cancel it gives the call up
+        :raises NotSent: if the API cannot have seen it
+        :raises NoAnswer: if no complete answer came, or not in time (:class:`~wsaas.errors.TimedOut`)
+        :raises Unusable: if what came is no HTTP, or too long
+        """
+        call = _Call(self, self.attempts[method], data, done)
+        if timeout is None or timeout == self._timeout:
+            self._open[call] = None
+            if self._timer is None:
+                self._timer = self.clock.callLater(self._timeout, self._expire)
         else:
-            calls[0].begin()
-        return deferred
-
-    def put(self, head: bytes, content: bytes, done: Callable[[Answer | Failure], object]) -> None:
-        """Make a PUT; see :meth:`wsaas.callbacks.treq_client.ApiClient.put`."""
-        try:
-            call = self._prepare("PUT", head, content, None, done)
-        except Exception:  # noqa: BLE001 - as above
-            done(Failure(why(Failure(), False, True)))
-        else:
-            call.begin()
-
-    def _prepare(
-        self, method: str, head: bytes, content: bytes | None, timeout: float | None, done: Callable[[Any], object]
-    ) -> _TimedCall:
-        target = self._target
-        if target is None:
-            target = self._target = self._http.target(self._uri.encode("ascii"))
-        data = target.encode(method, head, content)
-        call = _TimedCall(self, target.origin, data, method == "HEAD", done, self.attempts[method])
-        if timeout is not None and timeout != self._timeout:
             call.timer = self.clock.callLater(timeout, call.expire)
-            return call
-        call.deadline = call.began + self._timeout
-        self._open[call] = None
-        if self._timer is None:
-            self._timer = self.clock.callLater(self._timeout, self._expire)
-        return call
+        try:
+            answering = self._agent.request(
+                method.encode("ascii"), url.encode("ascii"), headers, None if data is None else call
+            )
+        except Exception:  # noqa: BLE001 - whatever it is, there will be no answer
+            answering = fail()
+        call.answering = answering
+        return answering.addCallbacks(call.read, call.failed)
 
-    def forget(self, call: _TimedCall) -> None:
-        """A call is over."""
-        if call.timer is not None:
+    def ended(self, call: _Call, outcome: Answer | CallbackFailed) -> None:
+        """A call has its outcome: count it, and wait for it no longer."""
+        call.outcome = outcome
+        if call.timer is None:
+            self._open.pop(call, None)
+            if not self._open and self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+        else:
             call.timer.cancel()
             call.timer = None
-            return
-        self._open.pop(call, None)
-        if not self._open and self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        seconds = self.clock.seconds() - call.began
+        if isinstance(outcome, Answer):
+            call.counted.answered(outcome.status, seconds)
+        else:
+            call.counted.failed(outcome, seconds)
 
     def _expire(self) -> None:
         self._timer = None
         now = self.clock.seconds()
-        expired = list(takewhile(lambda call: call.deadline <= now, self._open))
+        expired = list(takewhile(lambda call: call.began + self._timeout <= now, self._open))
         for call in expired:
             del self._open[call]
-        # Before anybody is told: whoever waits for one of them may make another call at once, which must not be taken
-        # for the first to end.
+        # Before anything is told: who waits for one of them may make another call at once, which must not be taken for
+        # the first to end.
         if self._open:
-            self._timer = self.clock.callLater(next(iter(self._open)).deadline - now, self._expire)
+            self._timer = self.clock.callLater(next(iter(self._open)).began + self._timeout - now, self._expire)
         for call in expired:
             # One of them may have cancelled another.
-            if call.done is not None:
+            if call.outcome is None:
                 call.expire()

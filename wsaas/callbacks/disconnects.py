@@ -1,8 +1,8 @@
-"""DELETEs: the first attempt of each, and those that are paid late (protocol §2.1 and §2.3).
+"""DELETEs: the first attempt of each, and the late ones (protocol §2.1 and §2.3).
 
-A connection says goodbye once. If the API does not take it, nothing is kept of the connection but a small record, and
-one timer serves all records. They come back spread out: each after a pause of its own that grows with every attempt,
-one at a time at first, and more only as the API takes them.
+Every connection gets one DELETE. If the API does not take it, nothing is kept of the connection but a small record, and
+one timer serves all records. Attempts are spread out: each after a pause of its own that grows with every attempt, one
+at a time at first, and more only as the API takes them.
 """
 
 from __future__ import annotations
@@ -14,31 +14,29 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from wsaas.callbacks.access import ApiAccess
 from wsaas.callbacks.answers import NO_ROUTE, is_refused, is_settled, retry_after
-from wsaas.callbacks.breaker import Breaker
 from wsaas.callbacks.signature import make_signer
-from wsaas.callbacks.slots import Slots
-from wsaas.callbacks.treq_client import CallsApi
 from wsaas.connections.messages import End, PendingDisconnect
 from wsaas.connections.retry import Backoff, asked_pause
 from wsaas.errors import CallbackFailed
+from wsaas.net.http1.headers import EncodedHeaders
 from wsaas.net.http1.messages import Answer
 
 if TYPE_CHECKING:
-    from wsaas.callbacks.settings import ApiSettings
     from wsaas.connections.totals import Pending
 
 #: Seconds of the first pause at most, and of any. At the stop there is less time.
 PAUSES = (1.0, 300.0)
 HURRIED_PAUSES = (0.1, 1.0)
-#: Debts found after a crash are spread over so many seconds.
-REPAY_OVER = 1.0
-#: Bytes of records from which on nobody new is let in. Those who are here may add theirs: nothing is dropped because
-#: there is no room.
+#: DELETEs found pending after a crash are spread over so many seconds.
+RESUME_OVER = 1.0
+#: Bytes of records from which on new clients are refused. Clients that are connected may add theirs: nothing is dropped
+#: because there is no room.
 MAX_BYTES = 64 << 20
 #: What a record takes besides its head, in bytes.
 RECORD = 500
@@ -57,24 +55,24 @@ def end_lines(end: End, undelivered: int) -> list[bytes]:
     return lines
 
 
-def _kept_lines(debt: PendingDisconnect) -> bytes:
+def _kept_lines(pending: PendingDisconnect) -> bytes:
     """:returns: the header lines of what was kept of a connection"""
-    identity = debt.identity
-    lines = [b"Ws-Uri: %b\r\nWs-Path: %b\r\n" % (identity.ws_uri.encode("ascii"), debt.target)]
-    if debt.client is not None:
-        address = debt.client.encode("ascii")
+    identity = pending.identity
+    lines = [b"Ws-Uri: %b\r\nWs-Path: %b\r\n" % (identity.ws_uri.encode("ascii"), pending.target)]
+    if pending.client is not None:
+        address = pending.client.encode("ascii")
         lines.append(b"Ws-Client: %b\r\nX-Forwarded-For: %b\r\n" % (address, address))
-    if debt.state:
-        lines.append(b"Ws-State: %b\r\n" % debt.state.encode("ascii"))
-    lines += end_lines(debt.end, debt.undelivered)
+    if pending.state:
+        lines.append(b"Ws-State: %b\r\n" % pending.state.encode("ascii"))
+    lines += end_lines(pending.end, pending.undelivered)
     lines.append(b"Ws-Id: %b-end\r\n" % identity.tag.encode("ascii"))
     return b"".join(lines)
 
 
-class Goodbye:
-    """A DELETE that is owed.
+class Disconnect:
+    """The DELETE of one connection.
 
-    :param key: the connection's key, for whoever keeps a list of its own
+    :param key: the connection's key, for the journal
     :param tag: its name in the log
     :param head: the header lines, all but the ``Ws-Timestamp`` and the ``Ws-Signature``
     :param began: when the first attempt began, in seconds of the clock; :data:`None` before it
@@ -92,47 +90,37 @@ class Goodbye:
         self.tries = 0
 
 
-class Goodbyes:
-    """Who is still owed a DELETE.
+class Disconnects:
+    """The DELETEs that the API has not taken yet.
 
-    :param client: makes the calls
-    :param slots: how many at once; those that are late hold a quarter at most
-    :param breaker: knows whether trying is worth it
-    :param clock: for times and the timer
+    :param access: how the API is called; late attempts hold a quarter of the slots at most
     :param random: a number from 0 to 1
-    :param settings: for how long each is tried
     :param pending: counts them, for the drain
-    :param fixed_lines: header lines that every callback has
-    :param settled: called with the key of each debt that is paid or dropped
+    :param settled: called with the key of each connection whose DELETE was taken or dropped
     """
 
     _log = Logger()
 
     def __init__(
         self,
-        client: CallsApi,
-        slots: Slots,
-        breaker: Breaker,
-        clock: IReactorTime,
+        access: ApiAccess,
         random: Callable[[], float],
-        settings: ApiSettings,
         pending: Pending,
-        fixed_lines: bytes,
         settled: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._client = client
-        self._slots = slots
-        self._breaker = breaker
-        self._clock = clock
+        self._client = access.client
+        self._slots = access.slots
+        self._breaker = access.breaker
+        self._clock = access.clock
+        self._settings = access.settings
+        self._fixed_lines = access.fixed_lines
         self._random = random
-        self._settings = settings
         self._pending = pending
-        self._fixed_lines = fixed_lines
         self._settled = settled
-        self._signer = make_signer(settings.secrets)
+        self._signer = make_signer(access.settings.secrets)
         self._backoff = Backoff(random, *PAUSES)
         #: Records that wait: when they are due, and in which order they came if at the same time.
-        self._waiting: list[tuple[float, int, Goodbye]] = []
+        self._heap: list[tuple[float, int, Disconnect]] = []
         self._numbers = count()
         self._timer: IDelayedCall | None = None
         self._turning = False
@@ -142,52 +130,49 @@ class Goodbyes:
         self._window = 1
         self._trying = 0
         self._warned_of_route = False
-        #: How many are owed late, and the bytes that they take.
-        self.owed = 0
+        #: How many wait for a late attempt or its answer, and the bytes that they take.
+        self.waiting = 0
         self.bytes = 0
         #: How many late attempts were begun.
         self.begun = 0
         #: How many were dropped: the API was never told.
         self.lost = 0
 
-    def renew(self, settings: ApiSettings, lines: bytes) -> None:
-        """Use new headers for DELETEs of an earlier life, and sign with new secrets from the next attempt on.
-
-        :param lines: header lines that every callback has
-        """
-        self._fixed_lines = lines
+    def renew(self, access: ApiAccess) -> None:
+        """Use new headers for DELETEs of an earlier life, and sign with new secrets from the next attempt on."""
+        self._fixed_lines = access.fixed_lines
         if self._signer is not None:
-            self._signer.renew(settings.secrets)
+            self._signer.renew(access.settings.secrets)
 
     @property
     def is_full(self) -> bool:
-        """Whether so much is owed that nobody new may come to owe more."""
+        """Whether so many are waiting that new clients are refused."""
         return self.bytes >= MAX_BYTES
 
     # The first attempt
 
-    def say(self, goodbye: Goodbye) -> Deferred[None]:
+    def send(self, disconnect: Disconnect) -> Deferred[None]:
         """Make the first attempt, in its turn; unless the API is known to be down.
 
-        :returns: fires when the goodbye is paid, or nothing but it need be kept
+        :returns: fires when the DELETE was taken, or nothing but its record need be kept of the connection
         """
         if not self._is_worth_it():
-            goodbye.began = self._clock.seconds()
-            self._put_off(goodbye, None)
+            disconnect.began = self._clock.seconds()
+            self._put_off(disconnect, None)
             return succeed(None)
         if self._slots.try_acquire("DELETE"):
-            return self._try_first(None, goodbye)
-        return self._slots.acquire("DELETE").addCallback(self._try_first, goodbye)
+            return self._try_first(None, disconnect)
+        return self._slots.acquire("DELETE").addCallback(self._try_first, disconnect)
 
-    def _try_first(self, _: None, goodbye: Goodbye) -> Deferred[None]:
-        return self._attempt(goodbye).addBoth(self._first_ended, goodbye)
+    def _try_first(self, _: None, disconnect: Disconnect) -> Deferred[None]:
+        return self._attempt(disconnect).addBoth(self._first_ended, disconnect)
 
-    def _first_ended(self, result: Answer | Failure, goodbye: Goodbye) -> None:
+    def _first_ended(self, result: Answer | Failure, disconnect: Disconnect) -> None:
         self._slots.release("DELETE")
-        if self._is_over(goodbye, result):
-            self._settled(goodbye.key)
+        if self._is_over(disconnect, result):
+            self._settled(disconnect.key)
         else:
-            self._put_off(goodbye, result)
+            self._put_off(disconnect, result)
 
     # All attempts
 
@@ -195,42 +180,42 @@ class Goodbyes:
         # One attempt is promised in any case, and at the stop there may be no other.
         return self._hurried or not self._settings.delete_for or self._breaker.admits()
 
-    def _attempt(self, goodbye: Goodbye) -> Deferred[Answer]:
+    def _attempt(self, disconnect: Disconnect) -> Deferred[Answer]:
         now = self._clock.seconds()
-        if goodbye.began is None:
-            goodbye.began = now
-        head = b"%bWs-Timestamp: %d\r\n" % (goodbye.head, now)
+        if disconnect.began is None:
+            disconnect.began = now
+        head = b"%bWs-Timestamp: %d\r\n" % (disconnect.head, now)
         if self._signer is not None:
             head += self._signer.line(b"DELETE", head, b"")
-        return self._client.call("DELETE", head, None)
+        return self._client.delete(self._client.uri, headers=EncodedHeaders(head))
 
-    def _is_over(self, goodbye: Goodbye, result: Answer | Failure) -> bool:
+    def _is_over(self, disconnect: Disconnect, result: Answer | Failure) -> bool:
         """:returns: whether an attempt was the last one: it was taken, or the time is over"""
-        self._breaker.report(result, goodbye.tag)
+        self._breaker.report(result, disconnect.tag)
         now = self._clock.seconds()
         if isinstance(result, Answer):
             if is_settled(result):
                 self._look_at_route(result.status)
                 return True
             if not is_refused(result):
-                goodbye.refused_at = None
-            elif goodbye.refused_at is None:
-                goodbye.refused_at = now
+                disconnect.refused_at = None
+            elif disconnect.refused_at is None:
+                disconnect.refused_at = now
             reason = f"the API answered {result.status}"
         else:
             if not isinstance(result.value, CallbackFailed):
-                self._log.failure("{tag} a fault of the gateway at the goodbye", result, tag=goodbye.tag)
-            goodbye.refused_at = None
+                self._log.failure("{tag} a fault of the gateway at the disconnect callback", result, tag=disconnect.tag)
+            disconnect.refused_at = None
             reason = str(result.value)
-        if now < self._deadline(goodbye):
+        if now < self._deadline(disconnect):
             return False
-        self._lose(goodbye, reason)
+        self._lose(disconnect, reason)
         return True
 
-    def _deadline(self, goodbye: Goodbye) -> float:
-        if goodbye.refused_at is not None:
-            return goodbye.refused_at + self._settings.retry_for
-        return (goodbye.began or 0.0) + self._settings.delete_for
+    def _deadline(self, disconnect: Disconnect) -> float:
+        if disconnect.refused_at is not None:
+            return disconnect.refused_at + self._settings.retry_for
+        return (disconnect.began or 0.0) + self._settings.delete_for
 
     def _look_at_route(self, status: int) -> None:
         if status in NO_ROUTE and not self._warned_of_route:
@@ -239,65 +224,66 @@ class Goodbyes:
                 "the API answers DELETE with {status}: it is not told which connections are over", status=status
             )
 
-    def _lose(self, goodbye: Goodbye, reason: str) -> None:
+    def _lose(self, disconnect: Disconnect, reason: str) -> None:
         self.lost += 1
         self._log.error(
             "{tag} the API was not told that the connection is over: {reason}",
-            tag=goodbye.tag,
+            tag=disconnect.tag,
             reason=reason,
-            lost_goodbyes=self.lost,
+            lost_disconnects=self.lost,
         )
 
     # Those that are late
 
-    def repay(self, debts: Sequence[PendingDisconnect]) -> None:
-        """Owe the DELETEs of connections that an earlier process left behind."""
-        if debts:
+    def resume(self, found: Sequence[PendingDisconnect]) -> None:
+        """Take over the DELETEs of connections that an earlier process left behind."""
+        if found:
             self._log.warn(
                 "{count} connections of an earlier process are over without their DELETE, which follows now",
-                count=len(debts),
+                count=len(found),
             )
         now = self._clock.seconds()
-        for debt in debts:
-            goodbye = Goodbye(debt.identity.key, debt.identity.tag, self._fixed_lines + _kept_lines(debt))
-            goodbye.began = debt.ended_at
-            self._owe(goodbye)
-            self._wait(goodbye, now + self._random() * REPAY_OVER)
+        for pending in found:
+            identity = pending.identity
+            disconnect = Disconnect(identity.key, identity.tag, self._fixed_lines + _kept_lines(pending))
+            disconnect.began = pending.ended_at
+            self._add(disconnect)
+            self._wait(disconnect, now + self._random() * RESUME_OVER)
 
-    def _put_off(self, goodbye: Goodbye, result: Answer | Failure | None) -> None:
-        """Owe what the first attempt did not pay."""
-        if not self.owed:
+    def _put_off(self, disconnect: Disconnect, result: Answer | Failure | None) -> None:
+        """Keep what the first attempt did not settle for a late one."""
+        if not self.waiting:
             self._log.warn("the API does not take a DELETE now; it is tried again")
-        self._owe(goodbye)
-        self._postpone(goodbye, result)
+        self._add(disconnect)
+        self._postpone(disconnect, result)
 
-    def _owe(self, goodbye: Goodbye) -> None:
-        self.owed += 1
-        self.bytes += len(goodbye.head) + RECORD
+    def _add(self, disconnect: Disconnect) -> None:
+        self.waiting += 1
+        self.bytes += len(disconnect.head) + RECORD
         self._pending.add()
 
-    def _postpone(self, goodbye: Goodbye, result: Answer | Failure | None) -> None:
+    def _postpone(self, disconnect: Disconnect, result: Answer | Failure | None) -> None:
         """Try again after a pause, the last time when the time is just over."""
         now = self._clock.seconds()
         asked = asked_pause(retry_after(result), now) if isinstance(result, Answer) else 0.0
         if self._hurried:
             asked = min(asked, HURRIED_PAUSES[1])
-        pause = asked + self._backoff.pause(goodbye.tries)
-        goodbye.tries += 1
-        self._wait(goodbye, min(now + pause, self._deadline(goodbye)))
+        pause = asked + self._backoff.pause(disconnect.tries)
+        disconnect.tries += 1
+        self._wait(disconnect, min(now + pause, self._deadline(disconnect)))
 
-    def _wait(self, goodbye: Goodbye, due: float) -> None:
-        heappush(self._waiting, (due, next(self._numbers), goodbye))
+    def _wait(self, disconnect: Disconnect, due: float) -> None:
+        heappush(self._heap, (due, next(self._numbers), disconnect))
         self._set_timer()
 
     def _set_timer(self, at_least: float = 0.0) -> None:
-        if not self._waiting:
+        if not self._heap:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
         elif not self._stopped and not self._turning and self._trying < self._window:
             now = self._clock.seconds()
-            pause = max(at_least, self._waiting[0][0] - now)
+            pause = max(at_least, self._heap[0][0] - now)
             if self._timer is None:
                 self._timer = self._clock.callLater(pause, self._wake)
             elif now + pause < self._timer.getTime():
@@ -315,47 +301,47 @@ class Goodbyes:
         looks = _AT_ONCE
         now = self._clock.seconds()
         try:
-            while looks and self._waiting and self._trying < self._window and self._waiting[0][0] <= now:
+            while looks and self._heap and self._trying < self._window and self._heap[0][0] <= now:
                 looks -= 1
-                self._pick(heappop(self._waiting)[2], now)
+                self._pick(heappop(self._heap)[2], now)
         finally:
             self._turning = False
         self._set_timer(0.0 if looks else 0.01)
 
-    def _pick(self, goodbye: Goodbye, now: float) -> None:
+    def _pick(self, disconnect: Disconnect, now: float) -> None:
         if self._is_worth_it():
             self._trying += 1
-            self._slots.acquire("LATE").addCallback(self._try_late, goodbye)
-        elif now < self._deadline(goodbye):
-            self._postpone(goodbye, None)
+            self._slots.acquire("LATE").addCallback(self._try_late, disconnect)
+        elif now < self._deadline(disconnect):
+            self._postpone(disconnect, None)
         else:
-            self._lose(goodbye, "it could not be reached in all the time")
-            self._pay(goodbye)
+            self._lose(disconnect, "it could not be reached in all the time")
+            self._settle(disconnect)
 
-    def _try_late(self, _: None, goodbye: Goodbye) -> None:
+    def _try_late(self, _: None, disconnect: Disconnect) -> None:
         self.begun += 1
-        self._attempt(goodbye).addBoth(self._late_ended, goodbye)
+        self._attempt(disconnect).addBoth(self._late_ended, disconnect)
 
-    def _late_ended(self, result: Answer | Failure, goodbye: Goodbye) -> None:
+    def _late_ended(self, result: Answer | Failure, disconnect: Disconnect) -> None:
         self._slots.release("LATE")
         self._trying -= 1
-        if self._is_over(goodbye, result):
-            self._pay(goodbye)
+        if self._is_over(disconnect, result):
+            self._settle(disconnect)
         else:
-            self._postpone(goodbye, result)
+            self._postpone(disconnect, result)
         if isinstance(result, Answer) and is_settled(result):
             self._window = min(self._window + 1, self._slots.quarter)
         else:
             self._window = max(1, self._window // 2)
         self._turn()
 
-    def _pay(self, goodbye: Goodbye) -> None:
-        """A debt is over, paid or dropped."""
-        self.owed -= 1
-        self.bytes -= len(goodbye.head) + RECORD
-        if not self.owed:
+    def _settle(self, disconnect: Disconnect) -> None:
+        """A late DELETE is over, taken or dropped."""
+        self.waiting -= 1
+        self.bytes -= len(disconnect.head) + RECORD
+        if not self.waiting:
             self._log.info("no DELETE is owed any more")
-        self._settled(goodbye.key)
+        self._settled(disconnect.key)
         self._pending.settle()
 
     # The end
@@ -366,9 +352,9 @@ class Goodbyes:
         self._backoff = Backoff(self._random, *HURRIED_PAUSES)
         now = self._clock.seconds()
         # In the order that they have: that of when they were due.
-        self._waiting = [(now, next(self._numbers), goodbye) for _, _, goodbye in sorted(self._waiting)]
-        for _, _, goodbye in self._waiting:
-            goodbye.tries = 0
+        self._heap = [(now, next(self._numbers), disconnect) for _, _, disconnect in sorted(self._heap)]
+        for _, _, disconnect in self._heap:
+            disconnect.tries = 0
         self._turn()
 
     def stop(self) -> None:

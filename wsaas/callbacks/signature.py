@@ -6,13 +6,10 @@ sorted; the SHA-256 of the body in hexadecimal. The code is an HMAC-SHA256 (RFC 
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import Any
 
-_BLOCK = 64
-_INNER = bytes(byte ^ 0x36 for byte in range(256))
-_OUTER = bytes(byte ^ 0x5C for byte in range(256))
 _OF_NOTHING = sha256().hexdigest().encode("ascii")
 #: How many different blocks of the lines that change are remembered. Without ``Ws-State``, all messages of a second
 #: have the same.
@@ -25,9 +22,8 @@ def _signed_lines(lines: bytes) -> list[bytes]:
     return sorted(b"%b:%b\n" % (name.lower(), value) for name, _, value in fields if name.startswith(b"Ws-"))
 
 
-def _begin(secret: bytes) -> tuple[Any, Any]:
-    key = (secret if len(secret) <= _BLOCK else sha256(secret).digest()).ljust(_BLOCK, b"\0")
-    return sha256(key.translate(_INNER)), sha256(key.translate(_OUTER))
+def _begin(secret: bytes) -> hmac.HMAC:
+    return hmac.new(secret, digestmod="sha256")
 
 
 def make_signer(secrets: Sequence[bytes]) -> Signer | None:
@@ -42,7 +38,7 @@ class Signer:
     """
 
     def __init__(self, secrets: Sequence[bytes]) -> None:
-        #: The two hashes of each HMAC, begun with the key, which is half of the work.
+        #: An HMAC begun with each key, which is half of the work; each signature continues a copy.
         self._begun = list(map(_begin, secrets))
         self._remembered: dict[bytes, bytes] = {}
 
@@ -56,11 +52,10 @@ class Signer:
     def sign(self, text: bytes) -> bytes:
         """:returns: the header line for a signed text"""
         codes = []
-        for inner_key, outer_key in self._begun:
-            inner, outer = inner_key.copy(), outer_key.copy()
-            inner.update(text)
-            outer.update(inner.digest())
-            codes.append(f"v1={outer.hexdigest()}")
+        for begun in self._begun:
+            code = begun.copy()
+            code.update(text)
+            codes.append(f"v1={code.hexdigest()}")
         return f"Ws-Signature: {' '.join(codes)}\r\n".encode("ascii")
 
     def line(self, method: bytes, lines: bytes, body: bytes) -> bytes:

@@ -1,6 +1,6 @@
-"""Who may be on the wire to the API: ``API_MAX_REQUESTS`` attempts, shared fairly between the three methods.
+"""How many calls may be under way at once: ``API_MAX_REQUESTS``, shared fairly between the three methods.
 
-DELETEs that are paid late count as a method of their own, ``LATE``.
+Late attempts of DELETEs count as a method of their own, ``LATE``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Slots:
     def __init__(self, total: int) -> None:
         self._total = total
         self._share = total - total // 4
-        #: What DELETEs that are paid late may hold; whoever makes them sees to it (protocol §2.1).
+        #: How many late attempts of DELETEs may hold; the caller sees to it (protocol §2.1).
         self.quarter = max(1, total // 4)
         #: How many slots are in use.
         self.held = 0
@@ -44,9 +44,10 @@ class Slots:
 
     def try_acquire(self, method: str) -> bool:
         """:returns: whether a slot was free, which is now held; a Deferred less than :meth:`acquire`"""
-        if (self.waiting and self._queues.get(method)) or not self._is_free(method):
+        held = self._held.get(method, 0)
+        if self.held >= self._total or held >= self._share or (self.waiting and self._queues.get(method)):
             return False
-        self._held[method] = self._held.get(method, 0) + 1
+        self._held[method] = held + 1
         self.held += 1
         return True
 

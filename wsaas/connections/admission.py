@@ -55,4 +55,4 @@ class Admission:
 
 
 def _later(reason: str, seconds: int, kind: str) -> HandshakeRefused:
-    return HandshakeRefused(HTTPStatus.SERVICE_UNAVAILABLE, reason, [(b"Retry-After", b"%d" % seconds)], kind)
+    return HandshakeRefused(HTTPStatus.SERVICE_UNAVAILABLE, reason, kind=kind, retry_after=seconds)

@@ -13,7 +13,7 @@ from twisted.web.iweb import IAgent
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
-from wsaas.callbacks.treq_client import PlainClient
+from wsaas.callbacks.client import ApiClient
 from wsaas.connections.registry import Registry
 from wsaas.demo.chat import ChatApi
 from wsaas.demo.pages import demo_pages
@@ -21,7 +21,12 @@ from wsaas.demo.pushes import RecordedPushes
 from wsaas.demo.traffic import Traffic
 from wsaas.pushes.resource import PushResource
 
-__all__ = ["Demo"]
+__all__ = ["MAX_ANSWER", "Demo"]
+
+#: Bytes of a push's answer that are read; the gateway's answers are one short JSON object.
+MAX_ANSWER = 4096
+#: Seconds that one push may take.
+_PUSH_TIMEOUT = 5.0
 
 
 class _ApiSite(Site):
@@ -53,7 +58,8 @@ class Demo:
         self._endpoint = endpoint or TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
         self._port: IListeningPort | None = None
         self._traffic = Traffic(reactor)
-        self._api = ChatApi(PlainClient(agent), self._traffic, reactor, random or SystemRandom())
+        client = ApiClient(agent, reactor, _PUSH_TIMEOUT, MAX_ANSWER)
+        self._api = ChatApi(client, self._traffic, random or SystemRandom())
         self._site = _ApiSite(self._api, reactor=reactor)
         #: The pages that the gateway serves for requests that are neither a handshake nor a push.
         self.pages: IResource = demo_pages(self._traffic)

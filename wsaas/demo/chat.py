@@ -16,9 +16,7 @@ from random import Random
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from treq.client import HTTPClient
 from twisted.internet.defer import Deferred, DeferredLock, DeferredSemaphore, gatherResults
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import BAD_REQUEST, NOT_FOUND, OK
@@ -26,7 +24,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
-from wsaas.callbacks.treq_client import ApiClient
+from wsaas.callbacks.client import ApiClient
 from wsaas.demo.traffic import Exchange, HeaderList, Traffic
 from wsaas.errors import CallbackFailed
 
@@ -51,9 +49,6 @@ _MAX_LISTED: Final = 50
 #: How many Ws-Ids are remembered, to recognise repeated callbacks.
 _MAX_RECENT: Final = 1000
 
-#: The most bytes of an answer to a push; the gateway's answers are one short JSON object.
-_MAX_ANSWER: Final = 4096
-
 
 @dataclass(eq=False)
 class _Member:
@@ -70,11 +65,9 @@ class _Member:
 class ChatApi(Resource):
     """Answers the gateway's callbacks, and pushes messages to the members of the chat.
 
-    :param http: sends the pushes
+    :param client: makes the pushes
     :param traffic: records callbacks, and pushes that did not arrive
-    :param clock: for the time limit of pushes
     :param random: chooses names
-    :param push_timeout: seconds that one push may take
     :param max_pushes: how many pushes are on the wire at once
     """
 
@@ -83,20 +76,16 @@ class ChatApi(Resource):
 
     def __init__(
         self,
-        http: HTTPClient,
+        client: ApiClient,
         traffic: Traffic,
-        clock: IReactorTime,
         random: Random,
         *,
-        push_timeout: float = 5.0,
         max_pushes: int = 16,
     ) -> None:
         super().__init__()
-        self._http = http
+        self._client = client
         self._traffic = traffic
-        self._clock = clock
         self._random = random
-        self._push_timeout = push_timeout
         self._slots = DeferredSemaphore(max_pushes)
         self._members: dict[str, _Member] = {}
         self._recent: OrderedDict[str, None] = OrderedDict()
@@ -283,9 +272,8 @@ class ChatApi(Resource):
     async def _put(self, member: _Member, body: bytes) -> None:
         # A ws_uri begins with WS_HOSTNAME, which may have no scheme.
         url = member.ws_uri if "://" in member.ws_uri else f"http://{member.ws_uri}"
-        client = ApiClient(self._http, self._clock, url, self._push_timeout, _MAX_ANSWER)
         try:
-            answer = await client.call("PUT", Headers({b"Content-Type": [b"application/json"]}), body)
+            answer = await self._client.put(url, body, headers=Headers({b"Content-Type": [b"application/json"]}))
         except CallbackFailed as error:
             # RecordedPushes records the pushes that arrive; this one did not, or that is unknown.
             exchange = self._traffic.begin("push", "PUT", member.ws_uri, [("Content-Type", "application/json")], body)

@@ -8,9 +8,8 @@ from twisted.python.failure import Failure
 
 from wsaas.connections.registry import Registry
 from wsaas.demo.traffic import Exchange, HeaderList, Traffic
-from wsaas.errors import PushRefused
 from wsaas.net.http1.messages import RequestHead, Response
-from wsaas.pushes.resource import Answer, PushResource, refusal
+from wsaas.pushes.resource import Answer, PushResource
 
 
 class RecordedPushes(PushResource):
@@ -26,45 +25,34 @@ class RecordedPushes(PushResource):
         self._traffic = traffic
 
     def judge(self, head: RequestHead) -> Response | None:
-        """Check a request by its head; a refusal is all that there will be of it."""
+        """Refuse a request by its head; that is all that there will be of it."""
         response = super().judge(head)
         if response is not None:
-            self._record(head, b"", response)
+            self._answered(self._begin(head, b""), response)
         return response
 
     def respond(self, head: RequestHead, body: bytes) -> Answer:
-        """Carry out a push. An answer that comes later is recorded then."""
-        try:
-            answer = super().respond(head, body)
-        except PushRefused as error:
-            self._record(head, body, refusal(error))
-            raise
-        if isinstance(answer, Response):
-            self._record(head, body, answer)
-            return answer
+        """Answer a push. An answer that comes later is recorded then."""
+        answer = super().respond(head, body)
         exchange = self._begin(head, body)
-
-        def answered(response: Response) -> Response:
-            self._answered(exchange, response)
-            return response
+        if isinstance(answer, Response):
+            return self._answered(exchange, answer)
 
         def failed(failure: Failure) -> Failure:
             self._traffic.failed(exchange, "the pusher left before the answer")
             return failure
 
-        return answer.addCallbacks(answered, failed)
-
-    def _record(self, head: RequestHead, body: bytes, response: Response) -> None:
-        self._answered(self._begin(head, body), response)
+        return answer.addCallbacks(lambda response: self._answered(exchange, response), failed)
 
     def _begin(self, head: RequestHead, body: bytes) -> Exchange:
-        sent = [(name, value) for name, values in head.headers.getAllRawHeaders() for value in values]
+        sent = [(name, value) for name, values in head.fields.headers.getAllRawHeaders() for value in values]
         return self._traffic.begin(
             "push", head.method.decode("latin-1"), head.target.decode("latin-1"), _text(sent), body
         )
 
-    def _answered(self, exchange: Exchange, response: Response) -> None:
-        self._traffic.answered(exchange, response.status, _text(response.headers), response.body)
+    def _answered(self, exchange: Exchange, response: Response) -> Response:
+        self._traffic.answered(exchange, response.status, _text(response.fields), response.body)
+        return response
 
 
 def _text(headers: Iterable[tuple[bytes, bytes]]) -> HeaderList:

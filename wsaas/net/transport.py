@@ -20,8 +20,9 @@ from typing import Any
 
 from twisted.internet import tcp, unix
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IListeningPort, IProtocol
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+from twisted.protocols.policies import ProtocolWrapper
 
 #: After these errors, the same send may succeed later.
 _TEMPORARY = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.EINTR})
@@ -156,3 +157,14 @@ def install(port: IListeningPort, buffers: Buffers) -> bool:
     # A documented attribute of tcp.Port, made to be replaced.
     vars(port)["transport"] = partial(kind, buffers=buffers)
     return True
+
+
+def hand_over(transport: Any, protocol: IProtocol) -> None:
+    """Let another protocol have what comes from a transport; who calls has to connect it.
+
+    :param transport: a socket's, or TLS or PROXY around one
+    """
+    if isinstance(transport, ProtocolWrapper):
+        transport.wrappedProtocol = protocol
+    else:
+        transport.protocol = protocol

@@ -11,9 +11,9 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from wsaas.net.http1.judged_request import JudgedRequest
-from wsaas.net.http1.messages import RequestHead, Response, json_response
-from wsaas.net.http1.site import ClientSite
+from wsaas.net.http1.messages import RequestHead, Response, head_of, json_response
+from wsaas.net.http1.route import Page, Route
+from wsaas.net.http1.site import ClientSite, SiteLimits
 
 #: Tells what is wrong, in a few words without internals; :data:`None` if nothing is.
 Check = Callable[[], str | None]
@@ -78,7 +78,7 @@ class AdminResource(Resource):
         self._metrics = metrics
         self._pages = {b"/healthz": self._health, b"/readyz": self._ready, b"/metrics": self._measured}
 
-    def judge(self, head: RequestHead) -> Response | None:
+    def decide(self, head: RequestHead) -> Route:
         """Check a request by its head."""
         if head.path not in self._pages:
             return json_response(404, "NOT_FOUND", "there is nothing here")
@@ -86,12 +86,12 @@ class AdminResource(Resource):
             return json_response(405, "METHOD_NOT_ALLOWED", "these pages take GET and HEAD", [_ALLOW])
         if head.length != 0:
             return json_response(400, "BAD_REQUEST", "a request for a page has no body")
-        return None
+        return Page(self)
 
     def render(self, request: Request) -> int:
         """Answer with a page."""
-        assert isinstance(request, JudgedRequest)  # noqa: S101 - for the type checker
-        self._pages[request.head.path](request.head).write_to(request)
+        head = head_of(request)
+        self._pages[head.path](head).write_to(request)
         return NOT_DONE_YET
 
     def _health(self, _: RequestHead) -> Response:
@@ -116,5 +116,4 @@ def admin_site(readiness: Readiness, metrics: Pages, reactor: IReactorTime) -> C
 
     :param reactor: for timeouts
     """
-    resource = AdminResource(readiness, metrics)
-    return ClientSite(resource, resource, reactor, HEAD_TIMEOUT, 0)
+    return ClientSite(AdminResource(readiness, metrics), reactor, SiteLimits(HEAD_TIMEOUT, 0))

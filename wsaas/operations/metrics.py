@@ -316,7 +316,7 @@ def _callback_metrics(api: Api) -> list[Metric]:
         Metric(
             "wsaas_callback_retries_total",
             "Attempts that were not the first of their call.",
-            lambda: [(("PUT",), api.retries.begun), (("DELETE",), api.goodbyes.begun)],
+            lambda: [(("PUT",), api.retries.begun), (("DELETE",), api.disconnects.begun)],
             ("method",),
         ),
         Metric(
@@ -334,13 +334,13 @@ def _callback_metrics(api: Api) -> list[Metric]:
         Metric(
             "wsaas_goodbyes_owed",
             "DELETEs that the API did not take at first, and that are tried again.",
-            single(lambda: api.goodbyes.owed),
+            single(lambda: api.disconnects.waiting),
         ),
-        Metric("wsaas_goodbyes_owed_bytes", "Memory that these take.", single(lambda: api.goodbyes.bytes)),
+        Metric("wsaas_goodbyes_owed_bytes", "Memory that these take.", single(lambda: api.disconnects.bytes)),
         Metric(
             "wsaas_goodbyes_lost_total",
             "DELETEs that were given up: the API was not told that these connections are over.",
-            single(lambda: api.goodbyes.lost),
+            single(lambda: api.disconnects.lost),
         ),
         Metric(
             "wsaas_api_down",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from urllib.parse import parse_qsl
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import Request
 from twisted.web.resource import Resource
@@ -19,14 +22,14 @@ from wsaas.connections.idempotency import read_key
 from wsaas.connections.messages import ClosedBy, Message, checked_close
 from wsaas.connections.registry import Registry
 from wsaas.errors import NotPresentError, PushRefused, TooManyWaitError, TooSlowError
-from wsaas.net.http1.judged_request import JudgedRequest
-from wsaas.net.http1.messages import RequestHead, Response, json_response
+from wsaas.net.http1.messages import FAULT, RequestFields, RequestHead, Response, head_of, json_response
 from wsaas.pushes.tokens import CHALLENGE, PushTokens
 
 #: The answer to a push, or a Deferred of it.
 Answer = Response | Deferred[Response]
 
 METHODS = (b"GET", b"HEAD", b"PUT", b"DELETE")
+_KNOWN = frozenset(METHODS)
 _ALLOW = (b"Allow", b", ".join(METHODS))
 
 _TEXT_TYPES = frozenset({"application/json", "application/x-www-form-urlencoded"})
@@ -42,9 +45,12 @@ _UNCONFIRMED = json_response(
 )
 
 
+_log = Logger()
+
+
 def key_of(head: RequestHead) -> str:
     """:returns: the last segment of a request's path, which may be a key"""
-    return head.path.rpartition(b"/")[2].decode("latin-1")
+    return head.target.partition(b"?")[0].rpartition(b"/")[2].decode("latin-1")
 
 
 def is_text(content_type: str | None) -> bool:
@@ -76,7 +82,7 @@ def _unauthorized() -> PushRefused:
 
 
 def _too_slow(why: str) -> PushRefused:
-    return PushRefused(503, "TOO_SLOW", why, [(b"Retry-After", b"1")])
+    return PushRefused(503, "TOO_SLOW", why, retry_after=1)
 
 
 def _full() -> PushRefused:
@@ -89,7 +95,7 @@ def _not_utf_8() -> PushRefused:
 
 def refusal(error: PushRefused) -> Response:
     """:returns: the answer to a push that has no effect"""
-    return json_response(error.status, error.code, error.message, error.headers)
+    return json_response(error.status, error.code, error.message, error.headers, error.retry_after)
 
 
 def _rfc3339(seconds: float) -> str:
@@ -108,139 +114,95 @@ class PushResource(Resource):
 
     def __init__(self, registry: Registry, max_message: int, tokens: PushTokens | None = None) -> None:
         super().__init__()
-        #: Who may push.
-        self.tokens = tokens or PushTokens()
+        self._tokens = tokens or PushTokens()
         self._registry = registry
         self._max_message = max_message
         #: How many were answered with which status, by method.
         self.answers = {method: defaultdict[int, int](int) for method in (*METHODS, b"other")}
-
-    def count(self, method: bytes, status: int) -> None:
-        """Count an answer."""
-        self.answers[method if method in METHODS else b"other"][status] += 1
+        self._others = self.answers[b"other"]
 
     def judge(self, head: RequestHead) -> Response | None:
-        """Check a request by its head, in the order of protocol §3: method, token, key, length, type, then what a
-        PUT asks for.
-        """
+        """Refuse by the head a request whose body need not be read for that."""
         try:
             self._check(head)
         except PushRefused as error:
-            self.count(head.method, error.status)
-            return refusal(error)
+            return self._counted(head.method, refusal(error))
         return None
 
-    def _check(self, head: RequestHead) -> None:
-        if head.method not in METHODS:
+    def respond(self, head: RequestHead, body: bytes) -> Answer:
+        """Answer a push: the only place where one is carried out.
+
+        :param head: the request's head, judged before or not
+        :param body: its whole body
+        :returns: the answer, be it a refusal; with ``Ws-Confirm``, a Deferred of it, which may be cancelled
+        """
+        method = head.method
+        try:
+            connection, asked = self._check(head)
+            if method == b"PUT":
+                if asked.key is None:
+                    answer = _push(connection, asked, body)
+                else:
+                    answers = connection.outbox.receipts.answers
+                    answer = answers.once(asked.key, partial(_push, connection, asked, body))
+            elif method == b"DELETE":
+                answer = self._delete(connection, head)
+            else:
+                answer = _describe(connection)
+        except PushRefused as error:
+            answer = refusal(error)
+        if type(answer) is Response:
+            self.answers.get(method, self._others)[answer.status] += 1
+            return answer
+        assert isinstance(answer, Deferred)  # noqa: S101 - for the type checker
+        return answer.addCallback(partial(self._counted, method))
+
+    def is_trusted(self, head: RequestHead) -> bool:
+        """:returns: whether a push brought a token: who has one may meet any number of clients that have gone"""
+        return self._tokens.asked_for and self._tokens.allow(head.all(b"Authorization"))
+
+    def _counted(self, method: bytes, response: Response) -> Response:
+        self.answers.get(method, self._others)[response.status] += 1
+        return response
+
+    def _check(self, head: RequestHead) -> tuple[Connection, _Asked]:
+        """Check a request in the order of protocol §3: method, token, key, length, type, then what a PUT asks for.
+
+        :returns: whom it is about, and what it asks for
+        :raises PushRefused: if it cannot succeed
+        """
+        if head.method not in _KNOWN:
             raise PushRefused(405, "METHOD_NOT_ALLOWED", "a ws_uri takes PUT, DELETE, GET and HEAD", [_ALLOW])
-        if not self.tokens.allow(head.all(b"Authorization")):
+        fields = head.fields
+        asked: _Asked | None = fields.note
+        if asked is not None and asked.by is not self._tokens.hashes:
+            # A token that is no longer one must not push because its header lines are remembered.
+            asked = None
+        if asked is None and not self._tokens.allow(fields.all(b"Authorization")):
             raise _unauthorized()
-        self._connection(head)
-        if head.length is not None and head.length > self._max_message:
-            raise PushRefused(413, "MESSAGE_TOO_LONG", f"a message may have {self._max_message} bytes (WS_MAX_MESSAGE)")
-        if head.method == b"PUT":
-            if head.headers.hasHeader(b"Content-Encoding"):
-                raise PushRefused(415, "UNSUPPORTED", "send the message without Content-Encoding")
-            is_text(self._content_type(head))
-            _asked(head)
-
-    @staticmethod
-    def _content_type(head: RequestHead) -> str | None:
-        values = head.all(b"Content-Type")
-        return values[-1].decode("latin-1") if values else None
-
-    def _connection(self, head: RequestHead) -> Connection:
         connection = self._registry.get(key_of(head))
         if connection is None:
             raise _not_found()
-        return connection
+        if fields.length is not None and fields.length > self._max_message:
+            raise PushRefused(413, "MESSAGE_TOO_LONG", f"a message may have {self._max_message} bytes (WS_MAX_MESSAGE)")
+        if head.method == b"PUT":
+            if asked is None:
+                asked = fields.note = _read_asked(fields, self._tokens.hashes)
+                # Who has no token, or no connection, pushes nobody's header lines out of memory.
+                fields.keep = asked.key is None
+            return connection, asked
+        return connection, _NOTHING
 
     def render(self, request: Request) -> int:
-        """Carry out a request that passed :meth:`judge`."""
-        assert isinstance(request, JudgedRequest)  # noqa: S101 - for the type checker
-        try:
-            answer = self.respond(request.head, request.content.read())
-        except PushRefused as error:
-            answer = refusal(error)
+        """Answer a request that came through any server of twisted.web's."""
+        content = request.content
+        assert content is not None  # noqa: S101 - for the type checker
+        answer = self.respond(head_of(request), content.read())
         if isinstance(answer, Response):
-            self.count(request.head.method, answer.status)
             answer.write_to(request)
         else:
-            _answer_later(request, answer.addCallback(self._counted))
+            _answer_later(request, answer)
         return NOT_DONE_YET
-
-    def _counted(self, response: Response) -> Response:
-        self.count(b"PUT", response.status)
-        return response
-
-    def respond(self, head: RequestHead, body: bytes) -> Answer:
-        """Carry out a push.
-
-        :param head: the request's head, judged before
-        :param body: its whole body
-        :returns: the answer; with ``Ws-Confirm``, a Deferred of it, which may be cancelled
-        :raises PushRefused: if it has no effect
-        """
-        if head.method == b"PUT":
-            binary = not is_text(self._content_type(head))
-            idempotency_key, seconds = _asked(head)
-            if idempotency_key is None:
-                return self._put(head, binary, body, seconds)
-            answers = self._connection(head).outbox.receipts.answers
-            return answers.once(idempotency_key, lambda: self._put(head, binary, body, seconds))
-        # The connection may have closed while the body arrived.
-        connection = self._connection(head)
-        if head.method == b"DELETE":
-            return self._delete(connection, head)
-        return _describe(connection)
-
-    def has(self, key: str) -> bool:
-        """:returns: whether a push for this key has somebody to go to"""
-        return self._registry.get(key) is not None
-
-    def put(self, key: str, binary: bool, body: bytes) -> Response:
-        """Push one message.
-
-        :param key: of the connection
-        :param binary: whether it is a binary message
-        :param body: the message
-        :raises PushRefused: if it cannot be sent
-        """
-        # The connection may have closed while the body arrived.
-        connection = self._registry.get(key)
-        if connection is None:
-            raise _not_found()
-        if not binary:
-            try:
-                body.decode("utf-8")
-            except UnicodeDecodeError:
-                raise _not_utf_8() from None
-        try:
-            sent = connection.outbox.push(Message(body, binary))
-        except NotPresentError:
-            raise _not_found() from None
-        except TooSlowError:
-            raise _full() from None
-        return SENT if sent else HELD
-
-    def _put(self, head: RequestHead, binary: bool, body: bytes, seconds: float | None) -> Answer:
-        if seconds is None:
-            return self.put(key_of(head), binary, body)
-        connection = self._connection(head)
-        if not binary:
-            try:
-                body.decode("utf-8")
-            except UnicodeDecodeError:
-                raise _not_utf_8() from None
-        try:
-            confirmed = connection.outbox.push_confirmed(Message(body, binary), seconds)
-        except NotPresentError:
-            raise _not_found() from None
-        except TooManyWaitError:
-            raise _too_slow("too many pushes wait for this client to answer a ping (Ws-Confirm)") from None
-        except TooSlowError:
-            raise _full() from None
-        return confirmed.addCallback(lambda in_time: SENT if in_time else _UNCONFIRMED)
 
     def _delete(self, connection: Connection, head: RequestHead) -> Response:
         query = head.target.partition(b"?")[2]
@@ -260,19 +222,70 @@ class PushResource(Resource):
         return json_response(200, "OK")
 
 
-def _asked(head: RequestHead) -> tuple[bytes | None, float | None]:
-    """:returns: the ``Idempotency-Key`` of a PUT, and for how many seconds its ``Ws-Confirm`` waits"""
-    return read_key(head.all(b"Idempotency-Key")), read_time(head.all(b"Ws-Confirm"))
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the header lines of a PUT ask for.
+
+    :param binary: whether the message is binary
+    :param key: its ``Idempotency-Key``
+    :param seconds: for how long its ``Ws-Confirm`` waits
+    :param by: the tokens that let it through
+    """
+
+    binary: bool = False
+    key: bytes | None = None
+    seconds: float | None = None
+    by: object = None
 
 
-def _answer_later(request: JudgedRequest, answer: Deferred[Response]) -> None:
+_NOTHING = _Asked()
+
+
+def _read_asked(fields: RequestFields, by: object) -> _Asked:
+    """Read what a PUT asks for.
+
+    :param by: the tokens that let it through
+    :raises PushRefused: if it cannot be had
+    """
+    if fields.all(b"Content-Encoding"):
+        raise PushRefused(415, "UNSUPPORTED", "send the message without Content-Encoding")
+    types = fields.all(b"Content-Type")
+    binary = not is_text(types[-1].decode("latin-1") if types else None)
+    return _Asked(binary, read_key(fields.all(b"Idempotency-Key")), read_time(fields.all(b"Ws-Confirm")), by)
+
+
+def _push(connection: Connection, asked: _Asked, body: bytes) -> Answer:
+    """Push one message."""
+    if not asked.binary:
+        try:
+            body.decode("utf-8")
+        except UnicodeDecodeError:
+            raise _not_utf_8() from None
+    message = Message(body, asked.binary)
+    try:
+        if asked.seconds is None:
+            return SENT if connection.outbox.push(message) else HELD
+        confirmed = connection.outbox.push_confirmed(message, asked.seconds)
+    except NotPresentError:
+        raise _not_found() from None
+    except TooManyWaitError:
+        raise _too_slow("too many pushes wait for this client to answer a ping (Ws-Confirm)") from None
+    except TooSlowError:
+        raise _full() from None
+    return confirmed.addCallback(lambda in_time: SENT if in_time else _UNCONFIRMED)
+
+
+def _answer_later(request: Request, answer: Deferred[Response]) -> None:
     """Answer a request once its answer is known, if the pusher is still there."""
+    content = request.content
+    assert content is not None  # noqa: S101 - for the type checker
     # It may take half a minute, and the message is sent.
-    request.content.truncate(0)
+    content.truncate(0)
 
     def failed(failure: Failure) -> None:
         if not failure.check(CancelledError):
-            request.processingFailed(failure)
+            _log.failure("a fault of the gateway", failure)
+            FAULT.write_to(request)
 
     request.notifyFinish().addErrback(lambda _: answer.cancel())
     answer.addCallback(lambda response: response.write_to(request)).addErrback(failed)

@@ -260,7 +260,7 @@ class Reading:
                 parsed["WS_ORIGINS"],
                 parsed["FORWARD_HEADERS"],
                 parsed["WS_COMPRESSION"] == "on",
-                tuple(name.encode("ascii") for name in parsed["FORWARD_HEADERS"] if is_of_proxies(name)),
+                tuple(name for name in parsed["FORWARD_HEADERS"] if is_of_proxies(name)),
             ),
             listen=ListenSettings(parsed["WS_LISTEN"] or (), parsed["PUSH_LISTEN"] or (), parsed["ADMIN_LISTEN"] or ()),
             log=LogSettings(parsed["LOG_LEVEL"], parsed["LOG_FORMAT"]),

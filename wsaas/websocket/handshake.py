@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 from wsaas.connections.messages import Handshake
 from wsaas.errors import HandshakeRefused
-from wsaas.net.http1.messages import Head
+from wsaas.net.http1.messages import RequestHead
 from wsaas.websocket.settings import HandshakeSettings
 
 MAX_TARGET = 2048
@@ -28,24 +28,33 @@ _VERSION = b"13"
 _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 
 
-def is_handshake(head: Head) -> bool:
+#: What may stand in a head once, as it is spelled, and as it is looked up.
+_ONCE = {
+    name: name.lower().encode("ascii")
+    for name in ("Host", "Origin", "Authorization", "Sec-WebSocket-Version", "Sec-WebSocket-Key")
+}
+
+
+def is_handshake(head: RequestHead) -> bool:
     """:returns: whether a request asks for a WebSocket, well or badly: a GET with ``Upgrade: websocket``"""
-    return head.method == b"GET" and b"websocket" in head.tokens(b"Upgrade")
+    return head.method == b"GET" and b"websocket" in head.fields.tokens(b"Upgrade")
 
 
 def _bad(reason: str) -> HandshakeRefused:
     return HandshakeRefused(HTTPStatus.BAD_REQUEST, reason)
 
 
-def _one(head: Head, name: bytes) -> bytes | None:
+def _one(head: RequestHead, name: str) -> bytes | None:
     """:returns: a header that may stand there once"""
-    values = head.all(name)
+    values = head.fields.by_name.get(_ONCE.get(name) or name.lower().encode("ascii"))
+    if values is None:
+        return None
     if len(values) > 1:
-        raise _bad(f"repeated {name.decode('ascii')}")
-    return values[0] if values else None
+        raise _bad(f"repeated {name}")
+    return values[0]
 
 
-def _protocols(head: Head) -> tuple[str, ...]:
+def _protocols(head: RequestHead) -> tuple[str, ...]:
     values = head.all(b"Sec-WebSocket-Protocol")
     if not values:
         return ()
@@ -57,8 +66,8 @@ def _protocols(head: Head) -> tuple[str, ...]:
     return tuple(name.decode("ascii") for name in names)
 
 
-def _key(head: Head) -> str:
-    key = _one(head, b"Sec-WebSocket-Key") or b""
+def _key(head: RequestHead) -> str:
+    key = _one(head, "Sec-WebSocket-Key") or b""
     if _KEY.fullmatch(key):
         return key.decode("ascii")
     try:
@@ -69,8 +78,8 @@ def _key(head: Head) -> str:
     return key.decode("ascii")
 
 
-def _check_version(head: Head) -> None:
-    version = _one(head, b"Sec-WebSocket-Version")
+def _check_version(head: RequestHead) -> None:
+    version = _one(head, "Sec-WebSocket-Version")
     if version is None:
         raise _bad("no Sec-WebSocket-Version")
     if version != _VERSION:
@@ -84,7 +93,7 @@ def _encoded(names: tuple[str, ...]) -> tuple[bytes, ...]:
     return tuple(name.encode("ascii") for name in names)
 
 
-def _forwarded(head: Head, names: tuple[str, ...]) -> tuple[tuple[bytes, bytes], ...]:
+def _forwarded(head: RequestHead, names: tuple[str, ...]) -> tuple[tuple[bytes, bytes], ...]:
     fields = tuple([(name, value) for name in _encoded(names) for value in head.all(name)])
     if fields and sum(len(name) + len(value) for name, value in fields) > MAX_FORWARDED:
         raise HandshakeRefused(
@@ -97,7 +106,7 @@ def _forwarded(head: Head, names: tuple[str, ...]) -> tuple[tuple[bytes, bytes],
     return fields
 
 
-def check_handshake(head: Head, settings: HandshakeSettings) -> Handshake:
+def check_handshake(head: RequestHead, settings: HandshakeSettings) -> Handshake:
     """Check a request to connect.
 
     :raises HandshakeRefused: with the status of the answer
@@ -110,14 +119,14 @@ def check_handshake(head: Head, settings: HandshakeSettings) -> Handshake:
         raise _bad("a handshake needs HTTP/1.1")
     if head.length != 0:
         raise _bad("a handshake has no body")
-    host, origin = _one(head, b"Host"), _one(head, b"Origin")
-    _one(head, b"Authorization")
+    host, origin = _one(head, "Host"), _one(head, "Origin")
+    _one(head, "Authorization")
     for name in settings.of_proxies:
         # Of two, one may be the client's: a proxy that adds its own instead of replacing what is there.
         _one(head, name)
     if host is None or not _VISIBLE.fullmatch(host):
         raise _bad("no Host")
-    if b"upgrade" not in head.tokens(b"Connection"):
+    if b"upgrade" not in head.fields.tokens(b"Connection"):
         raise _bad("no Connection: Upgrade")
     user_agent = b", ".join(filter(None, head.all(b"User-Agent"))) or None
     if len(host) + len(origin or b"") + len(user_agent or b"") > MAX_NAMED:

@@ -46,8 +46,6 @@ class ClientProtocol(LeanServerProtocol):
     transport: Any
     connection: Connection
     _output: Output
-    #: Whether plain frames are read and written without Autobahn (:mod:`wsaas.websocket.frames`).
-    plain_frames = False
     _reading = True
     _broken = False
     _parsing = False
@@ -95,14 +93,14 @@ class ClientProtocol(LeanServerProtocol):
 
     def send(self, message: Message) -> bool:
         """Send one message."""
-        if self.plain_frames and self.state == self.STATE_OPEN and self._perMessageCompress is None:
+        if self.state == self.STATE_OPEN and self._perMessageCompress is None:
             return self._output.write(message_frame(message.payload, message.binary))
         self.sendMessage(message.payload, message.binary)
         return True
 
     def ping(self, payload: bytes = b"") -> None:
         """Send a ping (RFC 6455 §5.5.2)."""
-        if payload or not self.plain_frames:
+        if payload:
             self._asked += 1
             self.sendPing(payload)
         elif self.state == self.STATE_OPEN:
@@ -159,7 +157,7 @@ class ClientProtocol(LeanServerProtocol):
     @property
     def _is_at_frame(self) -> bool:
         """Whether the next byte begins a frame that may be read without Autobahn."""
-        return self.plain_frames and not self.data and self.current_frame is None
+        return not self.data and self.current_frame is None
 
     def consumeData(self) -> None:
         """Parse frames as long as the connection is read. A nested call returns at once."""
@@ -173,7 +171,7 @@ class ClientProtocol(LeanServerProtocol):
                 and self._reading
                 and self.state in (self.STATE_OPEN, self.STATE_CLOSING)
             ):
-                if self.plain_frames and self._take_plain():
+                if self._take_plain():
                     continue
                 more = self.processData()
                 if (self.state == self.STATE_CLOSING and self._is_late()) or not more:

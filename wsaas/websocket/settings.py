@@ -20,4 +20,4 @@ class HandshakeSettings:
     origins: Origins
     forward_headers: tuple[str, ...]
     compression: bool
-    of_proxies: tuple[bytes, ...] = ()
+    of_proxies: tuple[str, ...] = ()

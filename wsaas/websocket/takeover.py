@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from wsaas.connections.connection import Connection
 from wsaas.connections.messages import Grant, Handshake
 from wsaas.limits import Budgets, Queue
-from wsaas.net.http1.channel import hand_over
+from wsaas.net.transport import hand_over
 from wsaas.websocket.compression import WholeMessages, accept_first, read_offers
 from wsaas.websocket.protocol import ClientProtocol
 
@@ -41,7 +41,6 @@ class ClientFactory(WebSocketServerFactory):
     :param reactor: Autobahn wants one; its timers are off
     :param max_message: bytes of a message that are accepted, inflated ones counted inflated
     :param compression: whether permessage-deflate is spoken
-    :param plain_frames: whether messages that are not compressed become frames without Autobahn's help
     :param budgets: of what is kept for all connections
     """
 
@@ -53,7 +52,6 @@ class ClientFactory(WebSocketServerFactory):
         reactor: IReactorTime,
         max_message: int,
         compression: bool,
-        plain_frames: bool = False,
         budgets: Budgets | None = None,
     ) -> None:
         super().__init__(reactor=reactor, server=None)
@@ -63,7 +61,6 @@ class ClientFactory(WebSocketServerFactory):
         same = {
             "factory": self,
             "maxMessagePayloadSize": max_message,
-            "plain_frames": plain_frames,
             "budgets": budgets or Budgets(),
             "partial": Queue(_MAX_PARTIAL, ClientProtocol.evict),
         }

@@ -1,7 +1,7 @@
 """Handshakes: from an HTTP request to a WebSocket, with the API's consent in between (protocol §2.2 and §4).
 
-The API decides *before* Autobahn sees the transport. So a refusal is ordinary HTTP with any status and header,
-twisted.web tells when the client leaves meanwhile, and bytes that came behind the handshake are kept.
+The API decides *before* Autobahn sees the transport. So a refusal is ordinary HTTP with any status and header, the
+connection tells when the client leaves meanwhile, and bytes that came behind the handshake are kept.
 """
 
 from __future__ import annotations
@@ -9,13 +9,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Protocol
 
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.http import Request
-from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET
 
 from wsaas.connections.connection import Connection
 from wsaas.connections.identity import Identity, without_keys
@@ -24,36 +20,23 @@ from wsaas.connections.messages import Grant, Handshake
 from wsaas.connections.totals import Shared
 from wsaas.errors import CallbackFailed, ClientLeftError, HandshakeRefused
 from wsaas.logs import LeanLogger
-from wsaas.net.http1.judged_request import JudgedRequest
-from wsaas.net.http1.messages import Head, Response, phrase, text_response
+from wsaas.net.http1.messages import RequestHead, Response, phrase, text_response
+from wsaas.net.http1.route import Visitor
 from wsaas.websocket.handshake import check_handshake
 from wsaas.websocket.settings import HandshakeSettings
 from wsaas.websocket.takeover import ClientFactory
 
-_RETRY_AFTER = (b"Retry-After", b"5")
+#: Seconds after which a client may come back that was refused because the process stops.
+_RETRY_AFTER = 5
 
 
-def shown_path(head: Head) -> str:
+def shown_path(head: RequestHead) -> str:
     """:returns: a request's path for the log: without its query, which may hold a token, and without a key"""
     return without_keys(head.path.decode("ascii", "replace"))[:200]
 
 
-class Visitor(Protocol):
-    """A client that waits to be let in: a request of twisted.web's, or an :class:`.Arrival`."""
-
-    @property
-    def head(self) -> Head:
-        """The head of its handshake."""
-
-    def answer(self, response: Response) -> None:
-        """Refuse it."""
-
-    def detach(self) -> tuple[Any, bytes]:
-        """Give its transport away, without a producer, and what arrived behind its handshake."""
-
-
-class UpgradeResource(Resource):
-    """Every path that a client may connect to, which is every path.
+class UpgradeResource:
+    """Lets clients in, on every path.
 
     :param calls_for: makes the callbacks of a connection
     :param factory: makes WebSockets of granted handshakes
@@ -63,7 +46,6 @@ class UpgradeResource(Resource):
     :param admit: raises :class:`~wsaas.errors.HandshakeRefused` if there are too many, or too many of an address
     """
 
-    isLeaf = True
     _log = LeanLogger()
 
     def __init__(
@@ -75,7 +57,6 @@ class UpgradeResource(Resource):
         shared: Shared,
         admit: Callable[[str | None], None] = lambda _: None,
     ) -> None:
-        super().__init__()
         self._admit = admit
         self._calls_for = calls_for
         self._factory = factory
@@ -93,37 +74,32 @@ class UpgradeResource(Resource):
         """Check handshakes by new settings, from the next one on."""
         self._handshakes = handshakes
 
-    def render(self, request: Request) -> int:
-        """Check a handshake and ask the API; the answer comes later."""
-        assert isinstance(request, JudgedRequest)  # noqa: S101 - for the type checker
+    def attempt(self, visitor: Visitor) -> Attempt | Response:
+        """Check a handshake.
+
+        :returns: what asks the API, and tells the visitor what came of it; or why the API is not even asked
+        """
         try:
-            handshake = self.check(request.head)
+            handshake = self.check(visitor.head)
         except HandshakeRefused as refused:
             self.refusals[refused.kind] += 1
-            self._log_refusal(request, refused.status, refused.reason)
-            text_response(refused.status, refused.reason, refused.headers).write_to(request)
-        else:
-            attempt = self.attempt(request, handshake)
-            request.notifyFinish().addErrback(attempt.left)
-            attempt.begin()
-        return NOT_DONE_YET
+            self._log_refusal(visitor, refused.status, refused.reason)
+            return text_response(refused.status, refused.reason, refused.headers, refused.retry_after)
+        return Attempt(self, visitor, handshake)
 
-    def check(self, head: Head) -> Handshake:
+    def check(self, head: RequestHead) -> Handshake:
         """Look whether the API can be asked about a handshake.
 
         :raises HandshakeRefused: if not
         """
         if self.draining:
-            raise HandshakeRefused(HTTPStatus.SERVICE_UNAVAILABLE, "the gateway is shutting down", [_RETRY_AFTER])
+            reason = "the gateway is shutting down"
+            raise HandshakeRefused(HTTPStatus.SERVICE_UNAVAILABLE, reason, retry_after=_RETRY_AFTER)
         handshake = check_handshake(head, self._handshakes)
         # Judged now: Autobahn would refuse a malformed offer after the API's consent.
         self._factory.offers(handshake)
         self._admit(handshake.client)
         return handshake
-
-    def attempt(self, visitor: Visitor, handshake: Handshake) -> Attempt:
-        """:returns: what asks the API, and tells the visitor what came of it"""
-        return Attempt(self, visitor, handshake)
 
     def connection(self, handshake: Handshake) -> Connection:
         """:returns: a new connection, of which nobody knows yet"""
@@ -178,7 +154,7 @@ class Attempt:
         """Ask the API."""
         self._connection.authorise().addCallbacks(self._granted, self._not_granted).addErrback(self._broken)
 
-    def left(self, _: object = None) -> None:
+    def left(self) -> None:
         """The client went away."""
         if self._visitor is not None:
             self._visitor = None
@@ -202,14 +178,16 @@ class Attempt:
         if visitor is None:
             return
         if failure.check(ClientLeftError):
-            response = text_response(HTTPStatus.SERVICE_UNAVAILABLE, "the gateway is shutting down", [_RETRY_AFTER])
+            response = text_response(
+                HTTPStatus.SERVICE_UNAVAILABLE, "the gateway is shutting down", retry_after=_RETRY_AFTER
+            )
             self._resource.refusals["draining"] += 1
             self._resource.refuse(visitor, self._connection, response, "shutting down")
         else:
             error = failure.value
             assert isinstance(error, CallbackFailed)  # noqa: S101 - authorise() fails with nothing else
             self._resource.refusals[error.kind] += 1
-            response = text_response(error.status, phrase(error.status), error.headers)
+            response = text_response(error.status, phrase(error.status), error.headers, error.client_retry_after)
             self._resource.refuse(visitor, self._connection, response, error.reason)
 
     def _broken(self, failure: Failure) -> None:

@@ -1,4 +1,4 @@
-"""Callbacks: headers and bodies exactly as protocol §2 has them, slots, and what comes of a goodbye."""
+"""Callbacks: headers and bodies exactly as protocol §2 has them, slots, and what comes of a DELETE."""
 
 from __future__ import annotations
 
@@ -34,10 +34,9 @@ from tests.gate import (
 from tests.memory_api import MemoryApi, ReceivedRequest, answer_bytes, read_requests
 from tests.properties import moderately
 from wsaas import __version__
-from wsaas.callbacks import disconnects as goodbyes
-from wsaas.callbacks.treq_client import ApiClient, PlainClient
+from wsaas.callbacks import disconnects
 from wsaas.net.client_tls import ApiTrust
-from wsaas.net.http1.persistent_agent import PersistentAgent
+from wsaas.net.http1.agent import PersistentAgent
 
 
 def fields(call: ApiCall) -> dict[str, list[str]]:
@@ -202,7 +201,7 @@ class HeaderTests(ApiTestCase):
         self.assertEqual(ids, ["0", "0", "1", "1", "2"])
 
 
-class GoodbyeTests(ApiTestCase):
+class DisconnectTests(ApiTestCase):
     """What the DELETE says, and what comes of it."""
 
     def setUp(self) -> None:
@@ -257,7 +256,7 @@ class GoodbyeTests(ApiTestCase):
         """2xx and 410: nothing to say."""
         for status in (200, 204, 299, 410):
             self.end().answer(status, b"")
-        self.assertEqual(self.gate.goodbyes.lost, 0)
+        self.assertEqual(self.gate.disconnects.lost, 0)
         self.assertEqual(self.lines(LogLevel.warn) + self.lines(LogLevel.error), [])
         self.assertEqual(len(self.gate.registry), 0)
 
@@ -268,7 +267,7 @@ class GoodbyeTests(ApiTestCase):
         (warning,) = self.lines(LogLevel.warn)
         self.assertIn("DELETE", warning)
         self.assertIn("405", warning)
-        self.assertEqual((self.gate.goodbyes.lost, self.lines(LogLevel.error)), (0, []))
+        self.assertEqual((self.gate.disconnects.lost, self.lines(LogLevel.error)), (0, []))
 
     def test_not_taken(self) -> None:
         """Other answers, or none: with one attempt only, an error in the log, and counted."""
@@ -281,7 +280,7 @@ class GoodbyeTests(ApiTestCase):
         self.end()
         self.gate.clock.advance(self.gate.settings.api.timeout)
         count = len(answers) + 3
-        self.assertEqual((self.gate.goodbyes.lost, len(self.lines(LogLevel.error))), (count, count))
+        self.assertEqual((self.gate.disconnects.lost, len(self.lines(LogLevel.error))), (count, count))
         self.assertEqual(self.gate.totals.pending.number, 0)
         self.assertEqual(self.gate.slots.held, 0)
         for line in self.lines(LogLevel.error):
@@ -303,7 +302,7 @@ class GoodbyeTests(ApiTestCase):
             {**fields(second), "ws-timestamp": None}, {**fields(first), "ws-timestamp": None}, fields(second)
         )
         second.answer(200)
-        self.assertEqual((self.gate.totals.pending.number, self.gate.goodbyes.lost), (0, 0))
+        self.assertEqual((self.gate.totals.pending.number, self.gate.disconnects.lost), (0, 0))
 
 
 class RetryTests(ApiTestCase):
@@ -410,8 +409,8 @@ class DownTests(ApiTestCase):
 
     def test_too_much_owed(self) -> None:
         """503 with Retry-After, until some of it is paid."""
-        self.patch(goodbyes, "MAX_BYTES", 1000)
-        while not self.gate.goodbyes.is_full:
+        self.patch(disconnects, "MAX_BYTES", 1000)
+        while not self.gate.disconnects.is_full:
             self.gate.open().end()
             self.gate.agent.last.answer(500)
         self.assertEqual(self.refused().header("Retry-After"), "30")
@@ -499,9 +498,8 @@ class WireTests(SynchronousTestCase):
         self.gate = Gate()
         self.api = MemoryApi()
         client = self.gate.api.client
-        assert isinstance(client, ApiClient)
-        client._http = PlainClient(PersistentAgent(self.api.reactor, ApiTrust(None, None), 2, 30.0))
-        self.gate.api.client.uri = "http://192.0.2.10/hook?a=b"
+        client._agent = PersistentAgent(self.api.reactor, ApiTrust(None, None), 2, 30.0, 1 << 20)
+        client.uri = "http://192.0.2.10/hook?a=b"
 
     def request(self, wire: Wire) -> ReceivedRequest:
         """:returns: the one request that came"""

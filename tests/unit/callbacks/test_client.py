@@ -1,95 +1,89 @@
-"""Calls to the API on the fast road: what holds of the other client holds of this one; and one timer for all."""
+"""Calls to the API: the same contract over any Agent, and one timer for all calls."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
-from hypothesis import given
+from OpenSSL.SSL import Error as TLSError
+from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost, DNSLookupError
+from twisted.internet.interfaces import IProtocol
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.client import Agent, ResponseDone, ResponseNeverReceived
 from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IBodyProducer
+from zope.interface.verify import verifyObject
 
 from tests import calls
 from tests.calls import MAX_BODY, TIMEOUT, URI
-from tests.gate import Wire
+from tests.gate import ApiCall, FakeAgent
 from tests.memory_api import answer_bytes, read_requests
-from tests.properties import moderately
-from wsaas.callbacks.client import FastApiClient, FastClient
-from wsaas.callbacks.treq_client import CallsApi
-from wsaas.errors import CallbackFailed, NoAnswer, NotSent, TimedOut, Unusable
+from wsaas.callbacks.client import ApiClient
+from wsaas.errors import CallbackFailed, NoAnswer, NotSent, NotVerified, TimedOut, Unusable
 from wsaas.net.client_tls import ApiTrust
-from wsaas.net.http1.client import FastAgent, PendingCall, Target
+from wsaas.net.http1.agent import PersistentAgent
+from wsaas.net.http1.headers import EncodedHeaders
 from wsaas.net.http1.messages import Answer
-from wsaas.net.http1.parser import Fields
 
 
-class EagerOrigin:
-    """Gives every call the same answer, or failure, at once."""
+class OverOurAgent(calls.ClientTestCase):
+    """The client as the gateway has it."""
 
-    def __init__(self, result: Answer | Failure) -> None:
-        self._result = result
-
-    def send(self, call: PendingCall) -> None:
-        """Answer."""
-        if isinstance(self._result, Failure):
-            call._fail(self._result)
-        else:
-            call.answered(self._result)
+    def make_agent(self) -> IAgent:
+        """:returns: ours"""
+        return PersistentAgent(self.api.reactor, ApiTrust(None, None), 2, TIMEOUT, MAX_BODY)
 
 
-class FastRoad(calls.ClientTestCase):
-    """What is under test here."""
+class OurAgentTests(OverOurAgent, calls.ConnectingContract):
+    """Over the gateway's own agent, which keeps connections."""
 
-    def make_http(self) -> FastClient:
-        """:returns: what it sends requests with"""
-        return FastClient(FastAgent(self.api.reactor, ApiTrust(None, None), 2, TIMEOUT))
+    def test_repeated_on_a_fresh_connection(self) -> None:
+        """What a kept one swallowed."""
+        result, wire = self.begin()
+        wire.deliver(answer_bytes())
+        self.successResultOf(result)
+        result = self.call("POST", b"{}")
+        wire.end(ConnectionLost)
+        self.api.turn()
+        self.api.accept().deliver(answer_bytes(201))
+        self.assertEqual(self.successResultOf(result).status, 201)
 
-    def make_client(self) -> CallsApi:
+    def test_a_timed_out_call_is_not_repeated(self) -> None:
+        """Not even on a kept connection."""
+        result, wire = self.begin()
+        wire.deliver(answer_bytes())
+        self.successResultOf(result)
+        result = self.call(timeout=1.0)
+        self.api.reactor.advance(1.0)
+        self.api.turn()
+        self.assert_failed(result, TimedOut)
+        self.assertEqual(self.api.attempts, [])
+
+
+class TwistedAgentTests(calls.ConnectingContract):
+    """Over Twisted's Agent."""
+
+    def make_agent(self) -> IAgent:
         """:returns: an ordinary one"""
-        return FastApiClient(self.make_http(), self.api.reactor, URI, TIMEOUT, MAX_BODY)
-
-    def make_failing(self, error: Exception, *, at_once: bool = False) -> CallsApi:
-        """:returns: one whose calls go nowhere"""
-        http: Any = self.make_http()
-        target = http.target(URI.encode("ascii"))
-
-        def targeted(_: bytes) -> Target:
-            if at_once:
-                raise error
-            target.origin = EagerOrigin(Failure(error))
-            return cast(Target, target)
-
-        http.target = targeted
-        return FastApiClient(http, self.api.reactor, URI, TIMEOUT, MAX_BODY)
+        return Agent(self.api.reactor)
 
 
-class AnswerTests(FastRoad, calls.Answers):
-    """Complete answers."""
+class TraversalAgentTests(calls.CallContract):
+    """Over treq's agent for tests."""
+
+    def make_api(self) -> calls.TraversalApi:
+        """:returns: a Resource"""
+        return calls.TraversalApi()
+
+    def make_agent(self) -> IAgent:
+        """:returns: what calls it"""
+        return self.api.agent  # type: ignore[no-any-return]  # treq's is not annotated
 
 
-class BoundTests(FastRoad, calls.Bounds):
-    """Bodies are bounded while they arrive."""
-
-
-class NoBrowserTests(FastRoad, calls.NoBrowser):
-    """Nothing is remembered, followed or decoded."""
-
-
-class FailureTests(FastRoad, calls.Failures):
-    """Why there is no answer."""
-
-    @moderately
-    @given(calls.SEGMENTS)
-    def test_any_bytes(self, segments: list[bytes]) -> None:
-        """Whatever comes is an answer or a reason."""
-        self.check_any_bytes(segments)
-
-
-class TimeTests(FastRoad, calls.TimeLimits):
-    """One time limit for all of a call."""
-
-
-class TimerTests(FastRoad):
+class TimerTests(OverOurAgent):
     """One timer for all calls with the usual limit, always for the one that ends first, and none without calls."""
 
     def test_one_timer(self) -> None:
@@ -216,18 +210,8 @@ class TimerTests(FastRoad):
         for result in results:
             self.assert_failed(result, NotSent)
 
-    def test_answered_at_once(self) -> None:
-        """No timer is left."""
-        http: Any = self.make_http()
-        target = http.target(URI.encode("ascii"))
-        target.origin = EagerOrigin(Answer(200, Fields([]), b""))
-        http.target = lambda _: target
-        self.client = FastApiClient(http, self.api.reactor, URI, TIMEOUT, MAX_BODY)
-        self.assertEqual(self.successResultOf(self.call()).status, 200)
-        self.assertEqual(self.api.reactor.getDelayedCalls(), [])
 
-
-class UriTests(FastRoad):
+class UriTests(OverOurAgent):
     """Where calls go."""
 
     def test_set_before_the_first_call(self) -> None:
@@ -255,45 +239,154 @@ class UriTests(FastRoad):
         self.assertEqual(self.api.reactor.getDelayedCalls(), [])
 
 
-class HeaderTests(FastRoad):
+class HeaderTests(OverOurAgent):
     """Header lines, encoded or not."""
 
-    def lines(self, wire: Wire) -> dict[str, list[str]]:
-        """:returns: the fields of the one request"""
-        (request,) = read_requests(wire.take())
+    def fields(self, headers: Headers) -> dict[str, list[str]]:
+        """:returns: the fields of a request, as they are sent"""
+        self.client.put(URI, b"", headers=headers)
+        (request,) = read_requests(self.api.accept().take())
         return request.headers
 
     def test_encoded(self) -> None:
         """As they are."""
-        self.client.call("PUT", b"Ws-Id: a-1\r\nAuthorization: b\r\n", b"")
-        fields = self.lines(self.api.accept())
-        self.assertEqual((fields["ws-id"], fields["authorization"]), (["a-1"], ["b"]))
+        found = self.fields(EncodedHeaders(b"Ws-Id: a-1\r\nAuthorization: b\r\n"))
+        self.assertEqual((found["ws-id"], found["authorization"]), (["a-1"], ["b"]))
 
     def test_values(self) -> None:
         """Repeated ones stay repeated."""
-        self.client.call("PUT", Headers({"Authorization": ["a", "b"]}), b"")
-        self.assertEqual(self.lines(self.api.accept())["authorization"], ["a", "b"])
+        self.assertEqual(self.fields(Headers({"Authorization": ["a", "b"]}))["authorization"], ["a", "b"])
 
 
-class TreqTests(FastRoad):
+class TreqTests(OverOurAgent):
     """It is still treq's client."""
 
-    def test_get(self) -> None:
-        """Its shortcuts work over the fast agent, and do nothing of what a browser does."""
-        http = self.make_http()
-        result: Any = http.get(URI)
-        wire = self.api.accept()
-        (request,) = read_requests(wire.take())
-        self.assertEqual((request.line, set(request.headers)), ("GET /hook HTTP/1.1", {"host"}))
-        wire.deliver(answer_bytes(299))
-        self.assertEqual(self.successResultOf(result).code, 299)
+    def test_verbs(self) -> None:
+        """Its shortcuts all come to the one request()."""
+        self.assertIsInstance(self.client, HTTPClient)
+        for verb in ("get", "put", "patch", "post", "delete"):
+            result: Any = getattr(self.client, verb)(URI)
+            wire = self.api.accept()
+            (request,) = read_requests(wire.take())
+            self.assertEqual(request.line, f"{verb.upper()} /hook HTTP/1.1")
+            self.assertLessEqual(set(request.headers), {"host", "content-length"})
+            wire.deliver(answer_bytes(299, b"", "Connection: close"))
+            self.assertEqual(self.successResultOf(result).status, 299)
+            wire.end()
 
 
-class CauseTests(FastRoad):
-    """What the agent already put into words."""
+class FailingAgentTests(SynchronousTestCase):
+    """What an Agent fails with, of its own or ours."""
+
+    def outcome(self, error: Exception, *, at_once: bool = False, method: str = "POST") -> CallbackFailed:
+        """:returns: what a call fails with
+
+        :param error: what its agent fails with
+        :param at_once: raised, not the result of a Deferred
+        """
+
+        def react(call: ApiCall) -> None:
+            if at_once:
+                raise error
+            call.fail(error)
+
+        agent, clock = FakeAgent(), Clock()
+        agent.react = react
+        client: Any = ApiClient(agent, clock, TIMEOUT, MAX_BODY)
+        result = client.post(URI, b"{}") if method == "POST" else client.delete(URI)
+        failed: CallbackFailed = self.failureResultOf(result, CallbackFailed).value
+        self.assertEqual(clock.getDelayedCalls(), [])
+        failures = client.attempts[method].failures
+        self.assertEqual({kind for kind, count in failures.items() if count}, {failed.kind})
+        return failed
+
+    def test_unknown_name(self) -> None:
+        """NotSent, whatever the method."""
+        for method in ("POST", "DELETE"):
+            self.assertIs(type(self.outcome(DNSLookupError(), method=method)), NotSent)
+
+    def test_certificate(self) -> None:
+        """NotVerified, though bytes went into the TLS buffer."""
+        error = TLSError([("SSL routines", "", "certificate verify failed")])
+        failed = self.outcome(ResponseNeverReceived([Failure(error)]))
+        self.assertIs(type(failed), NotVerified)
+        self.assertIn("certificate", failed.reason)
+
+    def test_a_fault_below(self) -> None:
+        """It fails the call, and leaves no timer."""
+        self.outcome(ZeroDivisionError(), at_once=True)
 
     def test_as_it_is(self) -> None:
         """A reason of our own is passed on."""
         for error in (NotSent("no connection to the API"), Unusable("the answer is too long")):
-            self.client = self.make_failing(error)
-            self.assertIs(self.assert_failed(self.call(), type(error)), error)
+            self.assertIs(self.outcome(error), error)
+
+
+class DeliveryCase(SynchronousTestCase):
+    """A call that an Agent has taken."""
+
+    def setUp(self) -> None:
+        """Make a call."""
+        self.agent, self.clock = FakeAgent(), Clock()
+        self.client = ApiClient(self.agent, self.clock, TIMEOUT, MAX_BODY, URI)
+        self.result = self.client.put(URI, b"body", headers=Headers())
+
+
+class DeliveryTests(DeliveryCase):
+    """Bodies that come later than their heads, as with some Agents."""
+
+    def test_at_once(self) -> None:
+        """No timer is left."""
+        self.agent.last.answer(299, b"all")
+        answer = self.successResultOf(self.result)
+        self.assertEqual((answer.status, answer.body), (299, b"all"))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_cancelled(self) -> None:
+        """The connection goes, too, and what still comes counts for nothing."""
+        response = self.agent.last.answer(200, b"half", complete=False)
+        self.result.cancel()
+        self.failureResultOf(self.result, NoAnswer)
+        self.assertTrue(response.transport.disconnecting)
+        assert response.reader is not None
+        response.reader.dataReceived(b"x" * (MAX_BODY + 1))
+        response.reader.connectionLost(Failure(ConnectionLost()))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.client.attempts["PUT"].failures["no_answer"], 1)
+
+    def test_a_response_that_raises(self) -> None:
+        """It fails the call, and leaves no timer."""
+        response = self.agent.last
+        response.result.callback(None)
+        self.failureResultOf(self.result, CallbackFailed)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class BodyTests(DeliveryCase):
+    """The body of a request, to Agents that let it be produced, and to those that take it whole."""
+
+    def test_producer(self) -> None:
+        """It is written whole at once; nothing is left to pause or stop."""
+        body: Any = next(iter(self.client._open))
+        verifyObject(IBodyProducer, body)
+        verifyObject(IProtocol, body)
+        self.assertEqual((body.length, body.content), (4, b"body"))
+        body.pauseProducing()
+        body.resumeProducing()
+        body.stopProducing()
+        self.assertEqual((self.agent.last.body, body.started), (b"body", True))
+
+    def test_done(self) -> None:
+        """Who wants no Deferred is told the outcome, whatever it is and whenever it comes."""
+        outcomes: list[Any] = []
+        for answer in (
+            lambda call: call.answer(299, b"all"),
+            lambda call: call.fail(ConnectionLost()),
+            lambda call: call.answer(200, b"x" * (MAX_BODY + 1)),
+            lambda call: call.answer(200, b"half", complete=False).reader.connectionLost(Failure(ResponseDone())),
+        ):
+            result = self.client.put(URI, b"body", headers=Headers(), done=outcomes.append)
+            answer(self.agent.last)
+            self.assertIsNone(self.successResultOf(result))
+        kinds = [type(each.value if isinstance(each, Failure) else each) for each in outcomes]
+        self.assertEqual(kinds, [Answer, NoAnswer, Unusable, Answer])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -17,9 +16,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
 from tests.properties import run_courses
+from wsaas import __version__
 from wsaas.callbacks import disconnects as module
+from wsaas.callbacks.access import ApiAccess
 from wsaas.callbacks.breaker import MIN_FAILURES, Breaker
-from wsaas.callbacks.disconnects import MAX_BYTES, PAUSES, RECORD, Goodbye, Goodbyes
+from wsaas.callbacks.disconnects import MAX_BYTES, PAUSES, RECORD, Disconnect, Disconnects
 from wsaas.callbacks.settings import ApiSettings
 from wsaas.callbacks.slots import Slots
 from wsaas.connections.identity import Identity, tag_of
@@ -53,19 +54,15 @@ class Calls:
         #: The answer that each gets at once.
         self.at_once: object = None
 
-    def call(self, method: str, headers: Any, content: bytes | None, timeout: float | None = None) -> Deferred[Answer]:
+    def delete(self, url: str, *, headers: Any) -> Deferred[Answer]:
         """Keep it."""
-        assert (method, content, timeout) == ("DELETE", None, None)
+        assert url == self.uri
         deferred: Deferred[Answer] = Deferred()
-        self.heads.append(headers)
-        self.pending.append((headers, deferred))
+        self.heads.append(headers.encoded)
+        self.pending.append((headers.encoded, deferred))
         if self.at_once is not None:
             self.answer(self.at_once)
         return deferred
-
-    def put(self, head: bytes, content: bytes, done: Callable[[Answer | Failure], object]) -> None:
-        """No messages here."""
-        raise AssertionError("a PUT")
 
     def answer(self, result: object = 200, *headers: tuple[str, str]) -> None:
         """Answer the first that waits, with a status or an exception."""
@@ -84,8 +81,8 @@ def api_settings(**given: str) -> ApiSettings:
     return read_settings({"API_URI": "x/", **given}).api
 
 
-class GoodbyesTestCase(SynchronousTestCase):
-    """Goodbyes between a clock and an API that a test holds in its hands."""
+class DisconnectsTestCase(SynchronousTestCase):
+    """Disconnects between a clock and an API that a test holds in its hands."""
 
     def setUp(self) -> None:
         """With the defaults."""
@@ -106,26 +103,21 @@ class GoodbyesTestCase(SynchronousTestCase):
         self.drawn = 0.5
         self.settled: list[str] = []
         self.made = 0
-        self.goodbyes = Goodbyes(
-            self.calls,
-            self.slots,
-            self.breaker,
-            self.clock,
-            lambda: self.drawn,
-            api_settings(**given),
-            self.pending,
-            b"X-Fixed: 1\r\n",
-            self.settled.append,
-        )
+        given.setdefault("API_HEADERS", "X-Fixed: 1")
+        client: Any = self.calls
+        access = ApiAccess(client, self.slots, self.breaker, self.clock, api_settings(**given))
+        self.disconnects = Disconnects(access, lambda: self.drawn, self.pending, self.settled.append)
 
     def say(self, size: int = 0) -> Deferred[None]:
-        """A connection says goodbye."""
+        """Send the DELETE of a connection."""
         self.made += 1
         name = f"{self.made}"
-        return self.goodbyes.say(Goodbye(f"key{name}", f"tag{name}", b"Ws-Id: tag%d-end\r\n" % self.made + bytes(size)))
+        return self.disconnects.send(
+            Disconnect(f"key{name}", f"tag{name}", b"Ws-Id: tag%d-end\r\n" % self.made + bytes(size))
+        )
 
     def late(self, count: int = 1, result: object = 503) -> None:
-        """Have so many owed late."""
+        """Have so many wait for a late attempt."""
         for _ in range(count):
             done = self.say()
             if self.calls.pending:
@@ -142,14 +134,14 @@ class GoodbyesTestCase(SynchronousTestCase):
         return [formatEvent(event) for event in self.events if event["log_level"] is level]
 
     def nothing_left(self) -> None:
-        """Nothing is owed, and nothing waits."""
-        self.assertEqual((self.goodbyes.owed, self.goodbyes.bytes, self.pending.number), (0, 0, 0))
+        """Nothing is pending, and nothing waits."""
+        self.assertEqual((self.disconnects.waiting, self.disconnects.bytes, self.pending.number), (0, 0, 0))
         self.assertEqual((self.slots.held, self.slots.waiting), (0, 0))
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.calls.pending, [])
 
 
-class FirstAttemptTests(GoodbyesTestCase):
+class FirstAttemptTests(DisconnectsTestCase):
     """What most of them are done with."""
 
     def test_taken(self) -> None:
@@ -163,7 +155,7 @@ class FirstAttemptTests(GoodbyesTestCase):
             self.assertEqual(self.settled, [f"key{self.made}"])
             self.settled.clear()
             self.nothing_left()
-        self.assertEqual(self.goodbyes.lost, 0)
+        self.assertEqual(self.disconnects.lost, 0)
 
     def test_the_head(self) -> None:
         """As it was given, dated at the attempt."""
@@ -190,15 +182,15 @@ class FirstAttemptTests(GoodbyesTestCase):
         self.nothing_left()
 
     def test_not_taken(self) -> None:
-        """Nothing of the connection need be kept any more; the drain knows what is owed; nobody is told of an end."""
+        """Nothing of the connection need be kept; the drain knows what is pending; nothing is told of an end."""
         for result in (404, 301, 401, 408, 429, 500, 503, NotSent("x"), NoAnswer("x"), TimedOut("x"), Unusable("x")):
             self.begin()
             done = self.say(100)
             self.calls.answer(result)
             self.successResultOf(done)
-            self.assertEqual((self.goodbyes.owed, self.pending.number, self.slots.held), (1, 1, 0))
-            self.assertEqual(self.goodbyes.bytes, len(b"Ws-Id: tag1-end\r\n") + 100 + RECORD)
-            self.assertEqual((self.settled, self.goodbyes.lost), ([], 0))
+            self.assertEqual((self.disconnects.waiting, self.pending.number, self.slots.held), (1, 1, 0))
+            self.assertEqual(self.disconnects.bytes, len(b"Ws-Id: tag1-end\r\n") + 100 + RECORD)
+            self.assertEqual((self.settled, self.disconnects.lost), ([], 0))
             self.clock.advance(PAUSES[0])
             self.calls.answer()
             self.assertEqual(self.settled, ["key1"])
@@ -210,10 +202,10 @@ class FirstAttemptTests(GoodbyesTestCase):
         self.calls.answer(ZeroDivisionError())
         self.successResultOf(done)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        self.assertEqual(self.goodbyes.owed, 1)
+        self.assertEqual(self.disconnects.waiting, 1)
 
 
-class LaterTests(GoodbyesTestCase):
+class LaterTests(DisconnectsTestCase):
     """Those that are tried again."""
 
     def test_pauses_grow(self) -> None:
@@ -232,7 +224,7 @@ class LaterTests(GoodbyesTestCase):
         self.clock.advance(PAUSES[1])
         self.calls.answer()
         self.nothing_left()
-        self.assertEqual((self.settled, self.goodbyes.lost), (["key1"], 0))
+        self.assertEqual((self.settled, self.disconnects.lost), (["key1"], 0))
 
     def test_the_api_may_ask_for_more(self) -> None:
         """``Retry-After``."""
@@ -252,7 +244,7 @@ class LaterTests(GoodbyesTestCase):
             if self.calls.pending:
                 self.assertLessEqual(self.clock.seconds(), NOW + 10)
                 self.calls.answer(503)
-        self.assertEqual((self.goodbyes.lost, self.settled), (1, ["key1"]))
+        self.assertEqual((self.disconnects.lost, self.settled), (1, ["key1"]))
         (error,) = self.logged(LogLevel.error)
         self.assertIn("tag1 ", error)
         self.assertIn("503", error)
@@ -266,7 +258,7 @@ class LaterTests(GoodbyesTestCase):
         self.calls.answer(503, ("Retry-After", "99999"))
         self.clock.advance(10)
         self.calls.answer(503)
-        self.assertEqual(self.goodbyes.lost, 1)
+        self.assertEqual(self.disconnects.lost, 1)
         self.nothing_left()
 
     def test_0_is_one_attempt(self) -> None:
@@ -278,7 +270,7 @@ class LaterTests(GoodbyesTestCase):
             self.calls.answer(NotSent("nobody there"))
             self.successResultOf(done)
         self.assertTrue(self.breaker.is_open)
-        self.assertEqual((self.goodbyes.lost, len(self.settled)), (MIN_FAILURES + 2, MIN_FAILURES + 2))
+        self.assertEqual((self.disconnects.lost, len(self.settled)), (MIN_FAILURES + 2, MIN_FAILURES + 2))
         self.nothing_left()
 
     def test_refused(self) -> None:
@@ -290,7 +282,7 @@ class LaterTests(GoodbyesTestCase):
                 self.clock.advance(0.5)
                 if self.calls.pending:
                     self.calls.answer(status)
-            self.assertEqual((self.goodbyes.lost, self.settled), (1, ["key1"]))
+            self.assertEqual((self.disconnects.lost, self.settled), (1, ["key1"]))
             self.assertGreater(len(self.calls.heads), 3)
             self.nothing_left()
 
@@ -299,7 +291,7 @@ class LaterTests(GoodbyesTestCase):
         self.begin(API_RETRY_FOR="0")
         self.say()
         self.calls.answer(404)
-        self.assertEqual((self.goodbyes.lost, self.settled), (1, ["key1"]))
+        self.assertEqual((self.disconnects.lost, self.settled), (1, ["key1"]))
         self.nothing_left()
 
     def test_a_refusal_counts_from_when_it_came(self) -> None:
@@ -308,7 +300,7 @@ class LaterTests(GoodbyesTestCase):
         self.clock.advance(3600)
         for result in (404, 503, 404):
             self.calls.answer(result)
-            self.assertEqual(self.goodbyes.lost, 0)
+            self.assertEqual(self.disconnects.lost, 0)
             self.clock.advance(50)
         self.calls.answer()
         self.nothing_left()
@@ -327,7 +319,7 @@ class LaterTests(GoodbyesTestCase):
         self.assertEqual(len(self.logged(LogLevel.info)), 1)
 
 
-class PaceTests(GoodbyesTestCase):
+class PaceTests(DisconnectsTestCase):
     """They come back spread out."""
 
     def test_one_at_first_and_more_as_they_are_taken(self) -> None:
@@ -397,7 +389,7 @@ class PaceTests(GoodbyesTestCase):
             self.assertLess(abs(len(self.settled) - tenth * 10), 3)
 
 
-class DownTests(GoodbyesTestCase):
+class DownTests(DisconnectsTestCase):
     """While the API is known to be down."""
 
     def go_down(self) -> None:
@@ -408,14 +400,14 @@ class DownTests(GoodbyesTestCase):
         self.assertTrue(self.breaker.is_open)
 
     def test_a_first_attempt_is_not_made(self) -> None:
-        """The debt is owed at once."""
+        """It is pending at once."""
         self.go_down()
         self.successResultOf(self.say())
-        self.assertEqual((self.calls.heads, self.goodbyes.owed), ([], 1))
+        self.assertEqual((self.calls.heads, self.disconnects.waiting), ([], 1))
 
     def test_only_probes_are_made(self) -> None:
-        """However many are owed; once one is answered, all are paid."""
-        self.goodbyes._backoff = Backoff(Random(7).random, *PAUSES)
+        """However many are pending; once one is answered, all are sent."""
+        self.disconnects._backoff = Backoff(Random(7).random, *PAUSES)
         self.late(200, NotSent("nobody there"))
         self.calls.at_once = NotSent("nobody there")
         self.go_down()
@@ -424,7 +416,7 @@ class DownTests(GoodbyesTestCase):
         probes = len(self.calls.heads) - before
         self.assertLess(probes, 60)
         self.assertGreater(probes, 20)
-        self.assertEqual(self.goodbyes.owed, 200)
+        self.assertEqual(self.disconnects.waiting, 200)
         self.calls.at_once = 200
         self.clock.pump([1.0] * 600)
         self.nothing_left()
@@ -438,29 +430,29 @@ class DownTests(GoodbyesTestCase):
         self.calls.at_once = NotSent("nobody there")
         self.clock.pump([1.0] * 62)
         self.nothing_left()
-        self.assertEqual((self.goodbyes.lost, len(self.settled)), (50, 50))
+        self.assertEqual((self.disconnects.lost, len(self.settled)), (50, 50))
         self.assertEqual(len(self.logged(LogLevel.error)), 50)
 
 
-class BoundTests(GoodbyesTestCase):
+class BoundTests(DisconnectsTestCase):
     """Memory."""
 
     def test_full(self) -> None:
-        """By bytes; but nobody's goodbye is dropped for it."""
+        """By bytes; but no DELETE is dropped for it."""
         self.patch(module, "MAX_BYTES", 10_000)
         for _ in range(3):
             self.say(2500)
             self.calls.answer(503)
-        self.assertFalse(self.goodbyes.is_full)
+        self.assertFalse(self.disconnects.is_full)
         self.say(2500)
         self.calls.answer(503)
-        self.assertTrue(self.goodbyes.is_full)
+        self.assertTrue(self.disconnects.is_full)
         self.say(2500)
         self.calls.answer(503)
-        self.assertEqual((self.goodbyes.owed, self.goodbyes.lost), (5, 0))
+        self.assertEqual((self.disconnects.waiting, self.disconnects.lost), (5, 0))
         self.calls.at_once = 200
         self.clock.pump([1.0] * 20)
-        self.assertFalse(self.goodbyes.is_full)
+        self.assertFalse(self.disconnects.is_full)
         self.nothing_left()
 
     def test_the_bound(self) -> None:
@@ -468,20 +460,22 @@ class BoundTests(GoodbyesTestCase):
         self.assertEqual(MAX_BYTES, 64 * 1024 * 1024)
 
 
-class CrashTests(GoodbyesTestCase):
+class CrashTests(DisconnectsTestCase):
     """Debts of an earlier process."""
 
     def test_what_it_says(self) -> None:
         """Who it was, what is known of it, and that it was a crash."""
         identity = Identity("some-key", tag_of("some-key"), "http://h/some-key")
-        self.goodbyes.repay([PendingDisconnect(identity, b"/chat?a=b", "192.0.2.1", "s 1", CRASH, 0, NOW)])
-        self.assertEqual((self.goodbyes.owed, self.pending.number, self.calls.heads), (1, 1, []))
+        self.disconnects.resume([PendingDisconnect(identity, b"/chat?a=b", "192.0.2.1", "s 1", CRASH, 0, NOW)])
+        self.assertEqual((self.disconnects.waiting, self.pending.number, self.calls.heads), (1, 1, []))
         self.clock.advance(1)
         tag = tag_of("some-key").encode()
         self.assertEqual(
             self.calls.heads[0].split(b"\r\n"),
             [
                 b"X-Fixed: 1",
+                b"User-Agent: wsaas/%b" % __version__.encode("ascii"),
+                b"Accept-Encoding: identity",
                 b"Ws-Uri: http://h/some-key",
                 b"Ws-Path: /chat?a=b",
                 b"Ws-Client: 192.0.2.1",
@@ -500,7 +494,7 @@ class CrashTests(GoodbyesTestCase):
 
     def test_what_is_not_known(self) -> None:
         """Is left out."""
-        self.goodbyes.repay([debt("k")])
+        self.disconnects.resume([debt("k")])
         self.clock.advance(1)
         for name in (b"Ws-Client", b"X-Forwarded-For", b"Ws-State"):
             self.assertNotIn(name, self.calls.heads[0])
@@ -508,7 +502,7 @@ class CrashTests(GoodbyesTestCase):
     def test_what_is_known_of_the_end(self) -> None:
         """Is said, as the earlier process would have said it."""
         end = End(Close(4001, "good bye"), ClosedBy.API)
-        self.goodbyes.repay([replace(debt("k"), end=end, undelivered=3)])
+        self.disconnects.resume([replace(debt("k"), end=end, undelivered=3)])
         self.clock.advance(1)
         for line in (
             b"Ws-Close-Code: 4001",
@@ -522,20 +516,20 @@ class CrashTests(GoodbyesTestCase):
         """It has one attempt; if that is not taken, it is dropped, an error in the log, and counted."""
         for answer, lost in ((503, 1), (200, 0)):
             self.begin(API_DELETE_FOR="60000")
-            self.goodbyes.repay([debt("k", self.clock.seconds() - 61)])
+            self.disconnects.resume([debt("k", self.clock.seconds() - 61)])
             self.clock.advance(1)
             self.calls.answer(answer)
-            self.assertEqual((self.goodbyes.lost, self.settled), (lost, ["k"]))
+            self.assertEqual((self.disconnects.lost, self.settled), (lost, ["k"]))
             self.nothing_left()
 
     def test_none(self) -> None:
         """As at most starts: nothing is said."""
-        self.goodbyes.repay([])
+        self.disconnects.resume([])
         self.nothing_left()
 
     def test_not_taken(self) -> None:
         """Tried again like any other."""
-        self.goodbyes.repay([debt("k")])
+        self.disconnects.resume([debt("k")])
         self.calls.at_once = 503
         self.clock.pump([1.0] * 10)
         self.calls.at_once = 200
@@ -547,7 +541,7 @@ class CrashTests(GoodbyesTestCase):
         """Spread out, and soon done."""
         for number in range(1000):
             self.drawn = number / 1000
-            self.goodbyes.repay([debt(f"k{number}")])
+            self.disconnects.resume([debt(f"k{number}")])
         self.calls.at_once = 200
         self.clock.pump([0.02] * 25)
         self.assertLess(abs(len(self.settled) - 500), 50)
@@ -556,7 +550,7 @@ class CrashTests(GoodbyesTestCase):
         self.nothing_left()
 
 
-class StopTests(GoodbyesTestCase):
+class StopTests(DisconnectsTestCase):
     """The end of the process."""
 
     def test_hurry(self) -> None:
@@ -565,7 +559,7 @@ class StopTests(GoodbyesTestCase):
         self.late(100)
         self.clock.advance(0.4)
         before = len(self.calls.heads)
-        self.goodbyes.hurry()
+        self.disconnects.hurry()
         self.assertEqual(len(self.calls.heads), before + 1)
         self.calls.answer(503)
         self.calls.at_once = 200
@@ -581,13 +575,13 @@ class StopTests(GoodbyesTestCase):
         self.clock.pump([10.0] * 100)
         self.assertTrue(self.breaker.is_open)
         self.calls.at_once = 200
-        self.goodbyes.hurry()
+        self.disconnects.hurry()
         self.assertEqual(len(self.settled), 3)
         self.nothing_left()
 
     def test_those_that_come_meanwhile(self) -> None:
         """Are not put off long either."""
-        self.goodbyes.hurry()
+        self.disconnects.hurry()
         self.late(result=NotSent("nobody there"))
         self.calls.at_once = NotSent("nobody there")
         self.clock.pump([0.1] * 50)
@@ -597,7 +591,7 @@ class StopTests(GoodbyesTestCase):
 
     def test_an_api_that_asks_for_more_time_than_there_is(self) -> None:
         """Is asked again in the time that there is."""
-        self.goodbyes.hurry()
+        self.disconnects.hurry()
         self.say()
         self.calls.answer(503, ("Retry-After", "300"))
         self.clock.advance(0.9)
@@ -607,10 +601,10 @@ class StopTests(GoodbyesTestCase):
         self.nothing_left()
 
     def test_the_drain_waits_for_them(self) -> None:
-        """Until the last is paid."""
+        """Until the last is taken."""
         self.late(2)
         empty = self.pending.when_none()
-        self.goodbyes.hurry()
+        self.disconnects.hurry()
         self.calls.answer()
         self.assertNoResult(empty)
         self.calls.answer()
@@ -621,8 +615,8 @@ class StopTests(GoodbyesTestCase):
         self.late(5)
         self.clock.advance(PAUSES[0])
         self.assertEqual(len(self.calls.pending), 1)
-        self.goodbyes.stop()
-        self.goodbyes.stop()
+        self.disconnects.stop()
+        self.disconnects.stop()
         self.calls.answer(503)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.clock.advance(1000)
@@ -633,12 +627,12 @@ _FAILURES: list[object] = [404, 500, 503, "not sent", "no answer"]
 
 
 class AnyCourse(RuleBasedStateMachine):
-    """Goodbyes, an API and time in any order."""
+    """Disconnects, an API and time in any order."""
 
     @initialize(slots=st.sampled_from([1, 4, 16]), delete_for=st.sampled_from(["0", "5000", "86400000"]))
     def begin(self, slots: int, delete_for: str) -> None:
         """An empty list."""
-        self.case = GoodbyesTestCase()
+        self.case = DisconnectsTestCase()
         self.case.begin(slots=slots, API_DELETE_FOR=delete_for, API_RETRY_FOR="2000")
         self.first: dict[int, Deferred[None]] = {}
         self.hurried = False
@@ -650,10 +644,10 @@ class AnyCourse(RuleBasedStateMachine):
         self.case.say()
 
     @rule()
-    def repay(self) -> None:
+    def resume(self) -> None:
         """One of an earlier process."""
         self.case.made += 1
-        self.case.goodbyes.repay([debt(f"key{self.case.made}", self.case.clock.seconds())])
+        self.case.disconnects.resume([debt(f"key{self.case.made}", self.case.clock.seconds())])
 
     @rule(result=st.sampled_from([200, 200, 410, *_FAILURES]))
     def answer(self, result: object) -> None:
@@ -671,22 +665,22 @@ class AnyCourse(RuleBasedStateMachine):
     def hurry(self) -> None:
         """The stop begins, in one of several courses."""
         if self.case.made > 10:
-            self.case.goodbyes.hurry()
+            self.case.disconnects.hurry()
 
     @invariant()
     def each_is_somewhere(self) -> None:
-        """Settled once, or owed, or at its first attempt."""
+        """Settled once, or pending, or at its first attempt."""
         if not hasattr(self, "case"):
             return
         case = self.case
         assert len(set(case.settled)) == len(case.settled)
-        goodbyes = case.goodbyes
-        assert goodbyes.owed == case.pending.number == len(goodbyes._waiting) + goodbyes._trying
-        firsts = case.made - len(case.settled) - goodbyes.owed
-        assert 0 <= firsts == len(case.calls.pending) + case.slots.waiting - goodbyes._trying
-        assert goodbyes._trying <= case.slots.quarter
+        disconnects = case.disconnects
+        assert disconnects.waiting == case.pending.number == len(disconnects._heap) + disconnects._trying
+        firsts = case.made - len(case.settled) - disconnects.waiting
+        assert 0 <= firsts == len(case.calls.pending) + case.slots.waiting - disconnects._trying
+        assert disconnects._trying <= case.slots.quarter
         assert len(case.clock.getDelayedCalls()) <= 1
-        assert case.clock.getDelayedCalls() or not goodbyes._waiting or goodbyes._trying
+        assert case.clock.getDelayedCalls() or not disconnects._heap or disconnects._trying
 
     def teardown(self) -> None:
         """An API that takes everything gets everything."""
@@ -704,6 +698,6 @@ class AnyCourse(RuleBasedStateMachine):
 class AnyCourseTests(SynchronousTestCase):
     """Any order of events."""
 
-    def test_each_is_paid_or_dropped_once(self) -> None:
+    def test_each_is_taken_or_dropped_once(self) -> None:
         """Whatever API and time do."""
         run_courses(AnyCourse, 100, 40)

@@ -126,12 +126,9 @@ class ConnectionSignerTests(SynchronousTestCase):
 class CallbackTests(SynchronousTestCase):
     """Every callback of a connection."""
 
-    #: The handshakes' road.
-    fast_lanes = "off"
-
     def gate(self, **settings: str) -> Gate:
         """:returns: a gateway that signs"""
-        return Gate(None, API_SECRET=SECRETS, FAST_LANES=self.fast_lanes, **settings)
+        return Gate(None, API_SECRET=SECRETS, **settings)
 
     def check(self, call: ApiCall) -> None:
         """Its signature fits what was sent, and stands there once."""
@@ -222,8 +219,8 @@ class CallbackTests(SynchronousTestCase):
         """Their DELETEs are signed like any other."""
         gate = self.gate()
         end = End(Close(1006), ClosedBy.CRASH)
-        debt = PendingDisconnect(gate.last_identity, b"/chat", "192.0.2.1", "user=7", end, 3, gate.clock.seconds())
-        gate.goodbyes.repay([debt])
+        pending = PendingDisconnect(gate.last_identity, b"/chat", "192.0.2.1", "user=7", end, 3, gate.clock.seconds())
+        gate.disconnects.resume([pending])
         gate.clock.advance(2)
         self.assertEqual((gate.agent.last.method, gate.agent.last.header("Ws-Closed-By")), ("DELETE", "crash"))
         self.check(gate.agent.last)
@@ -242,7 +239,7 @@ class CallbackTests(SynchronousTestCase):
 
     def test_without_secrets(self) -> None:
         """There is none."""
-        gate = Gate(FAST_LANES=self.fast_lanes)
+        gate = Gate()
         gate.begin()
         self.assertIsNone(gate.agent.last.header("Ws-Signature"))
 
@@ -281,9 +278,3 @@ class CallbackTests(SynchronousTestCase):
         self.assertEqual(answer.status, 200)
         for secret in ("pusher", "v1=", *SECRETS.split()):
             self.assertNotIn(secret, str(answer))
-
-
-class FastCallbackTests(CallbackTests):
-    """The same behind the fast lane of handshakes."""
-
-    fast_lanes = "on"

@@ -68,11 +68,9 @@ def at(host: str) -> IAddress:
 class LimitTests(SynchronousTestCase):
     """``WS_MAX_PER_ADDRESS`` at a gateway."""
 
-    fast_lanes = "off"
-
     def make(self, most: int = 2, **settings: str) -> Gate:
         """:returns: a gateway"""
-        self.gate = Gate(None, FAST_LANES=self.fast_lanes, WS_MAX_PER_ADDRESS=str(most), **settings)
+        self.gate = Gate(None, WS_MAX_PER_ADDRESS=str(most), **settings)
         return self.gate
 
     def open(self, host: str = "192.0.2.1") -> Wire:
@@ -225,22 +223,13 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual(len(gate.totals.addresses), 0)
 
 
-class FastLimitTests(LimitTests):
-    """The same on the fast road."""
-
-    fast_lanes = "on"
-
-
 class Crowd:
-    """Clients of some addresses, and what becomes of them.
-
-    :param fast_lanes: the road
-    """
+    """Clients of some addresses, and what becomes of them."""
 
     hosts = ("192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2")
 
-    def __init__(self, fast_lanes: str) -> None:
-        self.gate = Gate(None, FAST_LANES=fast_lanes, WS_MAX_PER_ADDRESS="3", WS_TIMEOUT="2000")
+    def __init__(self) -> None:
+        self.gate = Gate(None, WS_MAX_PER_ADDRESS="3", WS_TIMEOUT="2000")
         #: Where from, and the POST, unless the limit refused it.
         self.wires: list[tuple[str, Wire, Any]] = []
         #: What may happen; each is given a number that chooses.
@@ -308,7 +297,6 @@ class EndsTests(SynchronousTestCase):
 
     @moderately
     @given(
-        st.sampled_from(["off", "on"]),
         st.lists(
             st.tuples(
                 st.sampled_from(
@@ -331,9 +319,9 @@ class EndsTests(SynchronousTestCase):
             max_size=25,
         ),
     )
-    def test_however_they_end(self, fast_lanes: str, events: list[tuple[str, int]]) -> None:
+    def test_however_they_end(self, events: list[tuple[str, int]]) -> None:
         """There are as many as there are, and in the end none."""
-        crowd = Crowd(fast_lanes)
+        crowd = Crowd()
         addresses = crowd.gate.totals.addresses
         for event, which in events:
             crowd.events[event](which)

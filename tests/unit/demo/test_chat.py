@@ -14,7 +14,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
-from wsaas.callbacks.treq_client import ApiClient, PlainClient
+from wsaas.callbacks.client import ApiClient
 from wsaas.demo.chat import MAX_TEXT, ChatApi
 from wsaas.demo.traffic import Exchange, Traffic
 from wsaas.net.http1.messages import Answer
@@ -72,15 +72,13 @@ class ChatTestCase(SynchronousTestCase):
         self.pushes = RequestTraversalAgent(self.gateway)
         self.traffic = Traffic(self.clock)
         self.api = ChatApi(
-            PlainClient(self.pushes),
+            ApiClient(self.pushes, self.clock, 5.0, 4096),
             self.traffic,
-            self.clock,
             Random(7),
-            push_timeout=5.0,
             max_pushes=self.max_pushes,
         )
         self.callbacks = RequestTraversalAgent(self.api)
-        self.client = ApiClient(PlainClient(self.callbacks), Clock(), "http://127.0.0.1:5000/chat", 30, 4096)
+        self.client = ApiClient(self.callbacks, Clock(), 30, 4096, "http://127.0.0.1:5000/chat")
         self.calls = 0
 
     def call(self, method: str, key: str | None, body: bytes = b"", **headers: str) -> Deferred[Answer]:
@@ -90,7 +88,8 @@ class ChatTestCase(SynchronousTestCase):
         if key is not None:
             sent["ws-uri"] = f"{HOST}/{key}"
         sent.update({name.replace("_", "-"): value for name, value in headers.items()})
-        return self.client.call(method, Headers({name: [value] for name, value in sent.items() if value}), body)
+        fields = Headers({name: [value] for name, value in sent.items() if value})
+        return self.client.request(method, self.client.uri, headers=fields, data=body)
 
     def pump(self) -> None:
         for _ in range(6):

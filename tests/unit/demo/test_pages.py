@@ -18,7 +18,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 from zope.interface.verify import verifyObject
 
-from wsaas.callbacks.treq_client import ApiClient, PlainClient
+from wsaas.callbacks.client import ApiClient
 from wsaas.demo import Demo
 from wsaas.demo.pages import demo_pages
 from wsaas.demo.traffic import Traffic
@@ -117,7 +117,7 @@ class DemoSocketTests(TestCase):
         demo = Demo(reactor, agent, endpoint=TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"))
         uri = await demo.start()
         self.assertRegex(uri, r"^http://127\.0\.0\.1:\d+/chat$")
-        client = ApiClient(PlainClient(agent), reactor, uri, 10, 4096)
-        answer = await client.call("DELETE", Headers({"Ws-Uri": ["http://localhost:8080/key"]}), None)
+        client = ApiClient(agent, reactor, 10, 4096)
+        answer = await client.delete(uri, headers=Headers({"Ws-Uri": ["http://localhost:8080/key"]}))
         self.assertEqual((answer.status, answer.body), (200, b'{"code": "OK"}'))
         await demo.stop()

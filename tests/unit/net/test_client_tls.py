@@ -17,13 +17,13 @@ from twisted.trial.unittest import TestCase
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
+from tests.agents import Content
 from tests.certificates import Authority, encrypted, key_on_no_curve, self_signed
 from tests.gate import Wire
 from tests.memory_api import MemoryApi, answer_bytes
-from wsaas.callbacks.treq_client import Body
 from wsaas.errors import SettingsError
 from wsaas.net.client_tls import ApiTrust, read_authorities, read_certificate
-from wsaas.net.http1.persistent_agent import PersistentAgent
+from wsaas.net.http1.agent import PersistentAgent
 
 
 class TrustTests(TestCase):
@@ -46,8 +46,9 @@ class TrustTests(TestCase):
     ) -> tuple[Deferred[IResponse], bytes]:
         """:returns: a request over TLS, and what of it reached the other end in clear"""
         api = MemoryApi()
-        agent = PersistentAgent(api.reactor, trust, 2, 30.0)
-        result = agent.request(b"POST", uri, Headers({}), Body(b"secret"))
+        agent = PersistentAgent(api.reactor, trust, 2, 30.0, 100)
+        content: Any = Content(b"secret")
+        result = agent.request(b"POST", uri, Headers({}), content)
         client = api.accept()
         received: list[bytes] = []
 

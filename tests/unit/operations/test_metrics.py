@@ -157,7 +157,7 @@ class GatewayMetricsTests(SynchronousTestCase):
         self.gate.begin()
         wire.deliver(close_frame(4001, "secret-reason"))
         self.gate.turn()
-        self.gate.goodbyes.lost += 1
+        self.gate.disconnects.lost += 1
         self.assertValues(
             **{
                 'wsaas_connections{state="authorising"}': 1,

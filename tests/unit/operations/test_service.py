@@ -156,7 +156,7 @@ class GatewayTestCase(SynchronousTestCase):
             Timing(check_every, drain),
             Hooks(
                 [before or self.note("before")],
-                self.gate.goodbyes.hurry,
+                self.gate.disconnects.hurry,
                 [after or self.note("after")],
                 write or self.note("written"),
             ),

@@ -84,15 +84,14 @@ class Guest:
 class WholeGateway(RuleBasedStateMachine):
     """A gateway between clients and an API that do what they like."""
 
-    @initialize(fast=st.sampled_from(["on", "off"]), lifetime=st.integers(0, 25))
-    def begin(self, fast: str, lifetime: int) -> None:
+    @initialize(lifetime=st.integers(0, 25))
+    def begin(self, lifetime: int) -> None:
         """Start without connections.
 
         :param lifetime: how many events there are before any that ends a connection; else most would end at once
         """
         self.gate = Gate(
             None,
-            FAST_LANES=fast,
             API_TIMEOUT=str(int(API_TIMEOUT * MILLISECONDS)),
             API_RETRY_FOR=str(int(RETRY_FOR * MILLISECONDS)),
             API_MAX_REQUESTS=str(SLOTS),

@@ -441,7 +441,7 @@ class PingTests(WebSocketTestCase):
 class FastPingTests(PingTests):
     """The same without Autobahn, where a frame is as plain as an empty ping."""
 
-    settings = {**WebSocketTestCase.settings, "FAST_LANES": "on"}
+    settings = WebSocketTestCase.settings
 
     def test_a_pong_is_not_parsed(self) -> None:
         """It is heard."""
@@ -492,7 +492,7 @@ class FastPingTests(PingTests):
 class BufferedPongTests(WebSocketTestCase):
     """Pongs wait too for a client that does not read."""
 
-    settings = {**WebSocketTestCase.settings, "FAST_LANES": "on"}
+    settings = WebSocketTestCase.settings
 
     def test_it_is_looked_at(self) -> None:
         """Each second from then on, so that it is given up in time, though it pings all the while."""

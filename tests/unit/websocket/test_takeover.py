@@ -30,7 +30,7 @@ class TakeoverCase(SynchronousTestCase):
         """Make the factory."""
         self.gate = Gate()
         self.budgets = Budgets()
-        self.factory = ClientFactory(self.gate.clock, 1000, self.compression, True, self.budgets)
+        self.factory = ClientFactory(self.gate.clock, 1000, self.compression, self.budgets)
 
     def granted(self, handshake: Handshake = HANDSHAKE) -> Connection:
         """:returns: a connection whose POST was granted"""
@@ -101,7 +101,7 @@ class SocketTests(TakeoverCase):
         self.take_over()
         self.take_over()
         own = self.factory.protocol()
-        for name in ("factory", "maxMessagePayloadSize", "plain_frames", "budgets", "partial"):
+        for name in ("factory", "maxMessagePayloadSize", "budgets", "partial"):
             self.assertNotIn(name, vars(own))
         self.assertIs(own.budgets, self.budgets)
 

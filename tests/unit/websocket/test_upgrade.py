@@ -37,13 +37,11 @@ from tests.properties import moderately
 from wsaas.callbacks.calls import ApiCalls
 from wsaas.connections.connection import Connection
 from wsaas.logs import MOST, LogLimit, format_json
-from wsaas.net.http1.turns import REFUSED_PAUSE
+from wsaas.net.http1.connection import REFUSED_PAUSE
 
 
 class UpgradeTestCase(SynchronousTestCase):
     """A gateway in memory, and what it logs."""
-
-    fast_lanes = "off"
 
     def setUp(self) -> None:
         """Set it up."""
@@ -55,7 +53,7 @@ class UpgradeTestCase(SynchronousTestCase):
 
     def make(self, **settings: str) -> Gate:
         """:returns: a gateway"""
-        return Gate(None, FAST_LANES=self.fast_lanes, **settings)
+        return Gate(None, **settings)
 
     @property
     def log(self) -> list[str]:

@@ -1,220 +1,214 @@
-"""Requests and responses as :class:`twisted.web.iweb.IAgent` has them, over the parser of the fast agent."""
+"""An Agent over httptools and a pool of kept connections, with complete and bounded answers."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+import re
+from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IConsumer, IProtocol
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IConsumer, IStreamClientEndpoint
 from twisted.python.failure import Failure
-from twisted.web._newclient import WrongBodyLength  # Agent fails with it, but twisted.web.client does not export it
-from twisted.web.client import RequestGenerationFailed, ResponseDone, ResponseFailed
-from twisted.web.http import RESPONSES, PotentialDataLoss
+from twisted.web.client import URI, RequestGenerationFailed
+from twisted.web.error import SchemeNotSupported
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer, IClientRequest, IResponse
+from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IBodyProducer, IPolicyForHTTPS, IResponse
 from zope.interface import implementer
 
-from wsaas.net.http1.parser import AnswerParser
+from wsaas.net.http1.client import Exchange
+from wsaas.net.http1.headers import encode_headers
+from wsaas.net.http1.pool import Origin, Pool, endpoint_for
 
-#: About the connection, not about the answer (RFC 9110 §7.6.1); Agent leaves them out, too.
-_OF_THE_CONNECTION = frozenset(
-    {
-        b"connection",
-        b"content-length",
-        b"keep-alive",
-        b"proxy-connection",
-        b"te",
-        b"trailers",
-        b"transfer-encoding",
-        b"upgrade",
-    }
-)
+#: How many URIs are remembered in parsed form.
+_MAX_TARGETS = 64
+#: What a method and a URI may consist of, so that neither can end its line (RFC 9110 §5.6.2, RFC 3986 §2).
+_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VISIBLE = re.compile(rb"[\x21-\x7e]+")
+
+
+def _checked_uri(uri: bytes) -> bytes:
+    if not _VISIBLE.fullmatch(uri):
+        raise ValueError(f"not a URI: {uri!r}")
+    return uri
+
+
+class Target:
+    """A URI, taken apart once.
+
+    :param origin: the way there
+    :param uri: all of it
+    :raises ValueError: if it cannot stand in a request
+    """
+
+    __slots__ = ("_host", "_path", "beginnings", "origin")
+
+    def __init__(self, origin: Origin, uri: URI) -> None:
+        self.origin = origin
+        self._path = _checked_uri(uri.originForm)
+        host = b"[%b]" % uri.host if b":" in uri.host else uri.host
+        default = (uri.scheme, uri.port) in ((b"http", 80), (b"https", 443))
+        self._host = b"Host: %b\r\n" % (host if default else b"%b:%d" % (host, uri.port))
+        #: Request line and ``Host``, by method.
+        self.beginnings: dict[bytes, bytes] = {}
+
+    def encode(self, method: bytes, headers: Headers | None, body: bytes | None) -> bytes:
+        """Put a request together.
+
+        :param method: of the request
+        :param headers: its fields; those that are ``encoded`` name no ``Host``
+        :param body: :data:`None` for none at all
+        :raises ValueError: if there is no such method
+        """
+        beginning = self.beginnings.get(method)
+        if beginning is None:
+            beginning = self.beginnings[method] = self._line(method) + self._host
+        lines: bytes | None = getattr(headers, "encoded", None)
+        if lines is None:
+            lines = b"" if headers is None else encode_headers(headers)
+            if headers is not None and headers.hasHeader(b"Host"):
+                beginning = self._line(method)
+        if body is not None:
+            return beginning + lines + b"Content-Length: %d\r\n\r\n" % len(body) + body
+        # Where a body is usual its absence is said (RFC 9110 §8.6).
+        return beginning + lines + (b"Content-Length: 0\r\n\r\n" if method in (b"PUT", b"POST") else b"\r\n")
+
+    def _line(self, method: bytes) -> bytes:
+        if not _METHOD.fullmatch(method):
+            raise ValueError(f"not a method: {method!r}")
+        return b"%b %b HTTP/1.1\r\n" % (method, self._path)
 
 
 @implementer(IConsumer)
 class _Collector:
     """Takes a request's body."""
 
-    def __init__(self, limit: int | None) -> None:
-        self._limit = limit
-        self.length = 0
-        self.parts: list[bytes] = []
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """Whoever produces may do so as fast as it likes."""
+        """No-op: it may be produced as fast as it can be."""
 
     def unregisterProducer(self) -> None:
-        """Nothing is held."""
+        """No-op, as above."""
 
     def write(self, data: bytes) -> None:
         """Take a part."""
-        self.length += len(data)
-        if self._limit is not None and self.length > self._limit:
-            self.parts.clear()
-        else:
-            self.parts.append(data)
+        self._parts.append(data)
+
+    def checked(self, length: object) -> bytes:
+        """:returns: all of it
+
+        :raises RequestGenerationFailed: if that is not as much as was promised
+        """
+        body = b"".join(self._parts)
+        if length not in (len(body), UNKNOWN_LENGTH):
+            raise RequestGenerationFailed([Failure(ValueError(f"a body of {len(body)} bytes instead of {length!r}"))])
+        return body
 
 
-def whole_body(producer: IBodyProducer) -> Deferred[bytes]:
-    """Let a producer produce all of a request's body.
+def _whole_body(producer: IBodyProducer) -> Deferred[bytes]:
+    """Let a producer that has no ``content`` produce its body.
 
-    :returns: fires with it; a cancelled one stops the producer
-    :raises RequestGenerationFailed: if that fails, or makes another length than was said
+    :returns: fires with it; to cancel it stops the producer
     """
-    length = None if producer.length is UNKNOWN_LENGTH else cast(int, producer.length)
-    collector = _Collector(length)
-
-    def check(_: object) -> bytes:
-        if length is not None and collector.length != length:
-            error = WrongBodyLength(f"{collector.length} bytes were produced where {length} were promised")
-            raise RequestGenerationFailed([Failure(error)])
-        return b"".join(collector.parts)
-
-    def failed(failure: Failure) -> Failure:
-        return failure if failure.check(RequestGenerationFailed) else Failure(RequestGenerationFailed([failure]))
-
+    collector = _Collector()
     whole: Deferred[bytes] = Deferred(lambda _: producer.stopProducing())
-    producer.startProducing(collector).addCallback(check).addErrback(failed).addBoth(
-        lambda result: None if whole.called else whole.callback(result)
-    )
+    producing: Deferred[Any] = producer.startProducing(collector)
+    producing.addCallbacks(
+        lambda _: collector.checked(producer.length),
+        lambda failure: Failure(RequestGenerationFailed([failure])),
+    ).addBoth(lambda result: None if whole.called else whole.callback(result))
     return whole
 
 
-@implementer(IClientRequest)
-class SentRequest:
-    """What was asked.
+@implementer(IAgent)
+class PersistentAgent:
+    """Sends requests on persistent connections (RFC 9112 §9.3); answers are complete when they are handed on.
 
-    :param method: of the request
-    :param absoluteURI: of the request
-    :param headers: those that the caller gave
+    It takes what any Agent takes, and is quick with headers that are ``encoded``
+    (:class:`~wsaas.net.http1.headers.EncodedHeaders`) and a body producer that has its ``content`` ready.
+
+    :param reactor: for connections, names and timers
+    :param trust: for ``https``
+    :param max_idle: how many idle connections are kept for each scheme, host and port
+    :param timeout: seconds for one connection to be made
+    :param max_body: bytes of an answer's body that are accepted
     """
 
-    def __init__(self, method: bytes, absoluteURI: bytes, headers: Headers) -> None:
-        self.method = method
-        self.absoluteURI = absoluteURI
-        self.headers = headers
+    def __init__(self, reactor: Any, trust: IPolicyForHTTPS, max_idle: int, timeout: float, max_body: int) -> None:
+        self._reactor = reactor
+        self._trust = trust
+        self._timeout = timeout
+        self._max_body = max_body
+        self._pool = Pool(reactor, max_idle)
+        #: One for each scheme, host and port that was ever asked for.
+        self._origins: dict[tuple[bytes, bytes, int], Origin] = {}
+        self._targets: dict[bytes, Target] = {}
 
+    def target(self, uri: bytes) -> Target:
+        """Take a URI apart.
 
-class _BodyTransport:
-    """A connection as the protocol sees it that takes a body: until the body is over, and no longer."""
-
-    def __init__(self, transport: Any) -> None:
-        self._transport = transport
-        self.paused = False
-
-    def pauseProducing(self) -> None:
-        """No more for now."""
-        if self._transport is not None:
-            self.paused = True
-            self._transport.pauseProducing()
-
-    def resumeProducing(self) -> None:
-        """Go on."""
-        if self._transport is not None:
-            self.paused = False
-            self._transport.resumeProducing()
-
-    def abortConnection(self) -> None:
-        """No more at all. What still comes must not be taken for another answer, so the connection goes, too."""
-        if self._transport is not None:
-            self._transport.abortConnection()
-
-    loseConnection = stopProducing = abortConnection
-
-    def detach(self) -> None:
-        """The body is over; the connection may carry another call."""
-        if self.paused:
-            self.resumeProducing()
-        self._transport = None
-
-
-@implementer(IResponse)
-class StreamedResponse:
-    """An answer whose body may still be on its way.
-
-    Nothing is read from the connection until :meth:`deliverBody` says where the body is to go.
-
-    :param parser: has read the head
-    :param request: what was asked
-    :param transport: the connection
-    """
-
-    def __init__(self, parser: AnswerParser, request: SentRequest, transport: Any) -> None:
-        self.version = parser.version
-        self.code = parser.status
-        #: The registered phrase (RFC 9110 §15.1: what the server says there is to be ignored).
-        self.phrase = RESPONSES.get(self.code, b"")
-        self.request = request
-        self.previousResponse: IResponse | None = None
-        self.headers = Headers()
-        self.length: Any = UNKNOWN_LENGTH
-        of_head = request.method == b"HEAD"
-        for name, value in parser.fields.pairs():
-            lower = name.lower()
-            if lower == b"content-length":
-                # Python refuses to read thousands of digits, zeros though they be.
-                self.length = int(value.lstrip(b"0") or b"0")
-            if lower not in _OF_THE_CONNECTION or (of_head and lower == b"content-length"):
-                self.headers.addRawHeader(name, value)
-        if of_head or self.code in (204, 304):
-            self.length = 0
-        self._transport = _BodyTransport(transport)
-        self._protocol: IProtocol | None = None
-        self._parts: list[bytes] = []
-        self._reason: Failure | None = None
-
-    def setPreviousResponse(self, response: IResponse) -> None:
-        """A redirection led here."""
-        self.previousResponse = response
-
-    def deliverBody(self, protocol: IProtocol) -> None:
-        """Hand the body to a protocol, which is told of its end by ``connectionLost``.
-
-        The reason is :class:`~twisted.web.client.ResponseDone`; :class:`~twisted.web.http.PotentialDataLoss` if the
-        body ended where the connection did; :class:`~twisted.web.client.ResponseFailed` if it is not complete.
-
-        :raises RuntimeError: the second time
+        :raises ValueError: if it cannot be used
+        :raises SchemeNotSupported: unless it is ``http`` or ``https``
         """
-        if self._protocol is not None:
-            raise RuntimeError("the body has been delivered already")
-        self._protocol = protocol
-        protocol.makeConnection(cast(Any, self._transport))
-        self._flush()
-        if self._reason is None:
-            self._transport.resumeProducing()
+        parsed = URI.fromBytes(_checked_uri(uri.strip()))
+        key = (parsed.scheme, parsed.host, parsed.port)
+        origin = self._origins.get(key)
+        if origin is None:
+            origin = self._origins[key] = Origin(self._pool, self._endpoint(parsed))
+            self._pool.origins.append(origin)
+        return Target(origin, parsed)
 
-    def pause(self) -> None:
-        """Read no more until the body can be delivered."""
-        self._transport.pauseProducing()
+    def _endpoint(self, uri: URI) -> IStreamClientEndpoint:
+        if uri.scheme not in (b"http", b"https"):
+            raise SchemeNotSupported(f"Unsupported scheme: {uri.scheme!r}")
+        return endpoint_for(self._reactor, self._trust, uri, self._timeout)
 
-    def received(self, parts: list[bytes]) -> None:
-        """A part of the body came."""
-        self._parts.extend(parts)
-        self._flush()
+    def request(
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: Headers | None = None,
+        bodyProducer: IBodyProducer | None = None,
+    ) -> Deferred[IResponse]:
+        """Send one request; see :class:`twisted.web.iweb.IAgent`. Time limits are the caller's: it cancels.
 
-    def finished(self, parts: list[bytes], *, certain: bool) -> None:
-        """The body is over.
+        A body is collected before it is sent, and has a length: it is never chunked.
 
-        :param certain: whether the answer said where; else it ended with the connection
+        :returns: fires with a :class:`~wsaas.net.http1.client.CompleteResponse`
+        :raises NotSent: if there is no connection, and neither of the next
+        :raises ConnectError: so, too; or :class:`~twisted.internet.error.DNSLookupError`
+        :raises ResponseNeverReceived: if no byte of an answer came
+        :raises ResponseFailed: if not all of it came, or what came is no HTTP
+        :raises Unusable: if its body is too long
         """
-        self._parts.extend(parts)
-        self._end(ResponseDone("the body is complete") if certain else PotentialDataLoss())
+        target = self._targets.get(uri)
+        if target is None:
+            try:
+                target = self.target(uri)
+            except SchemeNotSupported:
+                return fail()
+            if len(self._targets) >= _MAX_TARGETS:
+                self._targets.clear()
+            self._targets[uri] = target
+        content: bytes | None = getattr(bodyProducer, "content", None)
+        if content is None and bodyProducer is not None:
+            return _whole_body(bodyProducer).addCallback(self._send, target, method, uri, headers)
+        return self._send(content, target, method, uri, headers)
 
-    def broken(self, reason: Failure) -> None:
-        """The body will not be complete."""
-        self._end(ResponseFailed([reason], self))
+    def _send(
+        self, body: bytes | None, target: Target, method: bytes, uri: bytes, headers: Headers | None
+    ) -> Deferred[IResponse]:
+        data, origin = target.encode(method, headers, body), target.origin
+        exchange = Exchange(origin, data, (method, uri, headers), self._max_body)
+        done = exchange.done
+        assert done is not None  # noqa: S101 - for the type checker
+        origin.send(exchange)
+        return done
 
-    def _end(self, reason: Exception) -> None:
-        self._reason = Failure(reason)
-        self._transport.detach()
-        self._flush()
+    def renew(self) -> None:
+        """Send nothing more on the connections that are there, but let those in use end their requests."""
+        self._pool.renew()
 
-    def _flush(self) -> None:
-        protocol = self._protocol
-        if protocol is None:
-            return
-        parts, self._parts = self._parts, []
-        for part in parts:
-            protocol.dataReceived(part)
-        if self._reason is not None:
-            protocol.connectionLost(self._reason)
+    def close(self) -> Deferred[None]:
+        """Close the idle connections, and keep none from now on."""
+        return self._pool.close()

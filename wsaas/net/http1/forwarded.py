@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from wsaas.net.http1.messages import Head, plain_address
+from wsaas.net.http1.messages import RequestHead, plain_address
 
 #: An IP address; some proxies add the port, with brackets around an IPv6 address then.
 _ENTRY = re.compile(rb"([0-9.]+)(?::[0-9]{1,5})?|\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|([0-9A-Fa-f:.]+)")
@@ -30,7 +30,7 @@ def _trusted(proxies: int, values: list[bytes]) -> list[bytes]:
     return b",".join(values).rsplit(b",", proxies)[-proxies:]
 
 
-def believed(proxies: int, head: Head) -> tuple[str | None, bool]:
+def believed(proxies: int, head: RequestHead) -> tuple[str | None, bool]:
     """Tell who a client is and how it came.
 
     Where the entry of the outermost trusted proxy is missing or says nothing, the next one towards the gateway counts,

@@ -3,90 +3,136 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from ipaddress import IPv6Address, ip_address
 from socket import AF_INET, inet_pton
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from twisted.internet.interfaces import IAddress
 from twisted.web.http import Request
 from twisted.web.http_headers import Headers
 
+#: Bytes of a refused body beyond which a connection is not worth keeping for the next request.
+MAX_SWALLOWED = 1 << 17
 
-class Head(Protocol):
-    """What is read of a request's head: a :class:`RequestHead`, or :class:`.PlainHead`."""
+
+class RequestFields:
+    """The header fields of a request, and what they say about its body and its connection.
+
+    :param lines: name and value of each line, without blanks around values
+    """
+
+    __slots__ = ("by_name", "closes", "expects", "is_plain", "keep", "length", "note")
+
+    def __init__(self, lines: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        #: The values of each, by its name in lower case.
+        self.by_name: dict[bytes, list[bytes]] = {}
+        for name, value in lines:
+            self.add(name, value)
+        #: The body's length in bytes; :data:`None` if it is chunked.
+        self.length: int | None = 0
+        #: Whether the connection is to be closed (RFC 9112 §9.6).
+        self.closes = False
+        #: Whether the body may wait for ``100 Continue``.
+        self.expects = False
+        #: Whether the body has a length, is not long, and nothing has to be done before it or behind it.
+        self.is_plain = False
+        #: What was found out about these fields by who answers them, and for nobody else.
+        self.note: Any = None
+        #: Whether they are worth remembering, for other requests that have the same.
+        self.keep = False
+
+    def add(self, name: bytes, value: bytes) -> None:
+        """Add a line."""
+        name = name.lower()
+        if name in self.by_name:
+            self.by_name[name].append(value)
+        else:
+            self.by_name[name] = [value]
+
+    @classmethod
+    def of(cls, headers: Headers) -> RequestFields:
+        """:returns: the fields of a request of twisted.web's"""
+        fields = cls((name, value) for name, values in headers.getAllRawHeaders() for value in values)
+        lengths = fields.all(b"Content-Length")
+        fields.length = None if fields.all(b"Transfer-Encoding") else int(lengths[0]) if lengths else 0
+        return fields
 
     @property
-    def method(self) -> bytes:
-        """As sent."""
+    def headers(self) -> Headers:
+        """The same as twisted.web has them, names in their usual case."""
+        headers = Headers()
+        for name, values in self.by_name.items():
+            for value in values:
+                headers.addRawHeader(name, value)
+        return headers
 
-    @property
-    def target(self) -> bytes:
-        """Path and query, as sent."""
-
-    @property
-    def version(self) -> bytes:
-        """Such as ``b"HTTP/1.1"``."""
-
-    @property
-    def length(self) -> int | None:
-        """The body's length in bytes; :data:`None` if it is chunked."""
-
-    @property
-    def secure(self) -> bool:
-        """Whether it came over TLS."""
-
-    @property
-    def client(self) -> str | None:
-        """The peer's IP address, if it has one."""
-
-    @property
-    def path(self) -> bytes:
-        """The target without its query."""
+    def __repr__(self) -> str:
+        """Without values, which may be secrets."""
+        return f"<{type(self).__name__} {len(self.by_name)}>"
 
     def all(self, name: bytes) -> list[bytes]:
-        """:returns: the values of a header, one for each line it stands in"""
+        """:returns: the values of a field, one for each line it stands in"""
+        return self.by_name.get(name.lower(), [])
 
     def tokens(self, name: bytes) -> list[bytes]:
-        """:returns: the elements of a list header, in lower case"""
+        """:returns: the elements of a list, in lower case (RFC 9110 §5.6.1)"""
+        values = self.by_name.get(name.lower(), ())
+        if len(values) == 1 and b"," not in values[0]:
+            # Values have no blanks around them.
+            return [values[0].lower()] if values[0] else []
+        return [token.strip().lower() for value in values for token in value.split(b",") if token.strip()]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class RequestHead:
     """The head of a request, before any of its body is read.
 
     :param method: as sent
     :param target: path and query, as sent
     :param version: such as ``b"HTTP/1.1"``
-    :param headers: its fields
-    :param length: the body's length in bytes; :data:`None` if it is chunked
-    :param secure: whether it came over TLS
-    :param client: the peer's IP address, if it has one
+    :param fields: its header fields
+    :param secure: whether it came over TLS; told for what is not answered by value
+    :param client: the peer's IP address, if it has one; told likewise
     """
 
     method: bytes
     # What may hold a key or a token is not in its repr, which may get into a log.
     target: bytes = field(repr=False)
     version: bytes
-    headers: Headers = field(repr=False)
-    length: int | None
-    secure: bool
-    client: str | None
+    fields: RequestFields = field(repr=False)
+    secure: bool = False
+    client: str | None = None
+
+    @property
+    def length(self) -> int | None:
+        """The body's length in bytes; :data:`None` if it is chunked."""
+        return self.fields.length
 
     def all(self, name: bytes) -> list[bytes]:
         """:returns: the values of a header, one for each line it stands in"""
-        return list(self.headers.getRawHeaders(name, []))
+        return self.fields.by_name.get(name.lower(), [])
 
     def tokens(self, name: bytes) -> list[bytes]:
         """:returns: the elements of a list header, in lower case (RFC 9110 §5.6.1)"""
-        return [token.strip().lower() for value in self.all(name) for token in value.split(b",") if token.strip()]
+        return self.fields.tokens(name)
 
     @property
     def path(self) -> bytes:
         """The target without its query."""
         return self.target.partition(b"?")[0]
+
+
+def head_of(request: Request) -> RequestHead:
+    """:returns: the head of a complete request of twisted.web's, whatever server it came through"""
+    head = getattr(request, "head", None)
+    if isinstance(head, RequestHead):
+        return head
+    fields = RequestFields.of(request.requestHeaders)
+    client = client_of(request.getClientAddress())
+    return RequestHead(request.method, request.uri, request.clientproto, fields, bool(request.isSecure()), client)
 
 
 def phrase(status: int) -> str:
@@ -102,23 +148,33 @@ class Response:
     """A whole response.
 
     :param status: the HTTP status
-    :param headers: all of its fields but ``Content-Length``
+    :param headers: all of its fields but ``Content-Length`` and ``Retry-After``
     :param body: all of its body
+    :param retry_after: seconds after which the request may be repeated
     """
 
     status: int
     headers: Sequence[tuple[bytes, bytes]] = ()
     body: bytes = b""
+    retry_after: int | None = None
+    #: What :meth:`encode` has made of it.
+    encoded: bytes = field(default=b"", init=False, repr=False, compare=False)
 
     @property
     def accepted(self) -> bool:
         """Whether it reports success."""
         return self.status < HTTPStatus.BAD_REQUEST
 
+    @property
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """Its header fields but ``Content-Length``."""
+        retry = [] if self.retry_after is None else [(b"Retry-After", b"%d" % self.retry_after)]
+        return [*self.headers, *retry]
+
     def write_to(self, request: Request) -> None:
         """Answer a request with it, and finish."""
         request.setResponseCode(self.status, phrase(self.status).encode("ascii"))
-        for name, value in self.headers:
+        for name, value in self.fields:
             request.responseHeaders.addRawHeader(name, value)
         request.responseHeaders.setRawHeaders(b"Content-Length", [b"%d" % len(self.body)])
         if request.method != b"HEAD":
@@ -131,12 +187,19 @@ class Response:
         :param head_only: without the body, as the answer to ``HEAD``
         :param close: the connection ends with it
         """
+        usual = not head_only and not close
+        if usual and self.encoded:
+            return self.encoded
         lines = [b"HTTP/1.1 %d %s" % (self.status, phrase(self.status).encode("ascii"))]
-        lines += [name + b": " + value for name, value in self.headers]
+        lines += [name + b": " + value for name, value in self.fields]
         lines.append(b"Content-Length: %d" % len(self.body))
         if close:
             lines.append(b"Connection: close")
-        return b"\r\n".join(lines) + b"\r\n\r\n" + (b"" if head_only else self.body)
+        data = b"\r\n".join(lines) + b"\r\n\r\n" + (b"" if head_only else self.body)
+        if usual:
+            # Nearly every push is answered by the same few responses.
+            object.__setattr__(self, "encoded", data)
+        return data
 
 
 #: What a browser would make of an answer by looking into it is not for it to say (the Fetch standard, §3.6).
@@ -144,12 +207,18 @@ _AS_DECLARED = (b"X-Content-Type-Options", b"nosniff")
 
 
 def json_response(
-    status: int, code: str, message: str | None = None, headers: Sequence[tuple[bytes, bytes]] = (), **more: Any
+    status: int,
+    code: str,
+    message: str | None = None,
+    headers: Sequence[tuple[bytes, bytes]] = (),
+    retry_after: int | None = None,
+    **more: Any,
 ) -> Response:
     """Make an answer to the API (protocol §3).
 
     :param code: the word for programs
     :param message: one sentence a person can act on
+    :param retry_after: seconds
     :param more: further members of the JSON object
     """
     value = {"code": code, **({} if message is None else {"message": message}), **more}
@@ -159,36 +228,24 @@ def json_response(
         status,
         ((b"Content-Type", b"application/json"), (b"Cache-Control", b"no-store"), *declared, *headers),
         json.dumps(value, ensure_ascii=False).encode("utf-8", "replace") + b"\n",
+        retry_after,
     )
 
 
-#: How answers begin to pushes that were not refused: 200, 202.
-ACCEPTED = b"HTTP/1.1 20"
 #: The answer where the gateway failed; what happened is for its log alone.
 FAULT = json_response(500, "FAULT", "a fault of the gateway")
 
 
-def text_response(status: int, message: str, headers: Sequence[tuple[bytes, bytes]] = ()) -> Response:
+def text_response(
+    status: int, message: str, headers: Sequence[tuple[bytes, bytes]] = (), retry_after: int | None = None
+) -> Response:
     """Make an answer to a client that got no WebSocket."""
     return Response(
         status,
         ((b"Content-Type", b"text/plain; charset=utf-8"), (b"Cache-Control", b"no-store"), _AS_DECLARED, *headers),
         message.encode("utf-8", "replace") + b"\n",
+        retry_after,
     )
-
-
-def encode_headers(headers: Headers) -> bytes:
-    """:returns: header lines, each with its end"""
-    return b"".join([b"%b: %b\r\n" % (name, value) for name, values in headers.getAllRawHeaders() for value in values])
-
-
-def decode_headers(lines: bytes) -> Headers:
-    """:returns: what :func:`encode_headers` was given"""
-    headers = Headers()
-    for line in lines.splitlines():
-        name, _, value = line.partition(b": ")
-        headers.addRawHeader(name, value)
-    return headers
 
 
 def client_of(address: IAddress) -> str | None:
@@ -215,13 +272,6 @@ def plain_address(host: str) -> str | None:
     return str(parsed)
 
 
-class AnswerFields(Protocol):
-    """The header fields of an answer: twisted.web's, or :class:`wsaas.net.http1.parser.Fields`."""
-
-    def getRawHeaders(self, name: bytes, default: Sequence[bytes], /) -> Sequence[bytes]:
-        """:returns: the values of a field, one for each line it stands in"""
-
-
 class Answer(NamedTuple):
     """A complete answer of the API.
 
@@ -231,5 +281,5 @@ class Answer(NamedTuple):
     """
 
     status: int
-    headers: AnswerFields
+    headers: Headers
     body: bytes

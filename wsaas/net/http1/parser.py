@@ -2,18 +2,18 @@
 
 httptools (llhttp) is strict about lines, fields, lengths and chunks. It does not see, and this module does: a body that
 ends with the connection, answers to HEAD, ``1xx`` before the answer, transfer codings other than ``chunked``, and any
-bound. Its callbacks only collect; nobody is told anything before ``feed_data`` has returned.
+bound. Its callbacks only collect; nothing is passed on before ``feed_data`` has returned.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from httptools import HttpParserError, HttpResponseParser
 from twisted.web._newclient import ParseError  # what Agent fails with; twisted.web.client does not export it
 
 from wsaas.errors import Unusable
+from wsaas.net.http1.headers import AnswerHeaders
 
 #: Bytes of an answer's head, of everything before the answer, and of its trailers.
 MAX_HEAD = 1 << 16
@@ -38,39 +38,6 @@ class MalformedAnswer(ParseError):
         return self.reason
 
 
-class Fields:
-    """The header fields of an answer, read as one reads :class:`twisted.web.http_headers.Headers`.
-
-    Making a real one costs more than parsing the answer.
-
-    :param fields: names and values as they came
-    """
-
-    __slots__ = ("_by_name", "_fields")
-
-    def __init__(self, fields: list[tuple[bytes, bytes]]) -> None:
-        self._fields = fields
-        #: Made when first asked.
-        self._by_name: dict[bytes, list[bytes]] | None = None
-
-    def getRawHeaders(self, name: bytes, default: Sequence[bytes] = ()) -> Sequence[bytes]:
-        """:returns: the values of all fields of this name, in any case, in order; else the default"""
-        by_name = self._by_name
-        if by_name is None:
-            by_name = self._by_name = {}
-            for key, value in self._fields:
-                by_name.setdefault(key.lower(), []).append(value.strip(b" \t"))
-        return by_name.get(name.lower(), default)
-
-    def hasHeader(self, name: bytes) -> bool:
-        """:returns: whether there is such a field"""
-        return bool(self.getRawHeaders(name))
-
-    def pairs(self) -> list[tuple[bytes, bytes]]:
-        """:returns: names and values, in order"""
-        return [(name, value.strip(b" \t")) for name, value in self._fields]
-
-
 class _Stop(Exception):
     """Parse no further."""
 
@@ -86,13 +53,13 @@ class AnswerParser:
         "_collected",
         "_fault",
         "_feed",
-        "_fields",
         "_head_only",
         "_max_body",
         "_parser",
         "_parts",
         "_size",
         "complete",
+        "fields",
         "keep",
         "open_ended",
         "received",
@@ -130,7 +97,8 @@ class AnswerParser:
         self.complete = False
         #: Whether the connection may be used again after it.
         self.keep = False
-        self._fields: list[tuple[bytes, bytes]] = []
+        #: Its header fields, as they came.
+        self.fields: list[tuple[bytes, bytes]] = []
 
     @property
     def plain_length(self) -> int | None:
@@ -138,9 +106,9 @@ class AnswerParser:
         return None if self._chunked else self._size
 
     @property
-    def fields(self) -> Fields:
-        """The answer's header fields."""
-        return Fields(self._fields)
+    def headers(self) -> AnswerHeaders:
+        """The answer's header fields, but for those about the connection."""
+        return AnswerHeaders(self.fields)
 
     @property
     def version(self) -> tuple[bytes, int, int]:
@@ -148,13 +116,12 @@ class AnswerParser:
         major, minor = self._parser.get_http_version().split(".")
         return b"HTTP", int(major), int(minor)
 
-    def take(self) -> list[bytes]:
-        """:returns: what has come of its body since this was last called"""
-        parts, self._parts = self._parts, []
-        return parts
+    def _values(self, name: bytes) -> list[bytes]:
+        """:returns: the values of a field, of those about the connection, too"""
+        return [value.strip(b" \t") for key, value in self.fields if key.lower() == name]
 
     def body(self) -> bytes:
-        """:returns: all of its body, if :meth:`take` was not called"""
+        """:returns: all of its body"""
         parts = self._parts
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
@@ -195,8 +162,7 @@ class AnswerParser:
         :returns: whether that was the end of the answer (RFC 9112 §6.3, rule 8)
         """
         if self.status and not self.complete:
-            fields = self.fields
-            framed = fields.hasHeader(b"content-length") or fields.hasHeader(b"transfer-encoding")
+            framed = self._values(b"content-length") or self._values(b"transfer-encoding")
             self.complete = self.open_ended = not framed
         return self.complete
 
@@ -221,7 +187,7 @@ class AnswerParser:
             return
         if self.received and sum(len(name) + len(value) for name, value in fields) > MAX_HEAD:
             self._stop(MalformedAnswer(f"more than {MAX_HEAD} bytes of head"))
-        self._fields = fields
+        self.fields = fields
         self.status = status
         self.keep = self._parser.should_keep_alive()
         if self._head_only:
@@ -234,7 +200,7 @@ class AnswerParser:
         """A chunk begins."""
         if not self._chunked:
             self._chunked = True
-            codings = self.fields.getRawHeaders(b"transfer-encoding")
+            codings = self._values(b"transfer-encoding")
             if len(codings) != 1 or codings[0].lower() != b"chunked":
                 self._stop(MalformedAnswer("a transfer coding other than chunked"))
 
@@ -256,9 +222,8 @@ class AnswerParser:
 
     def _is_framed(self) -> bool:
         """:returns: whether the head of an answer without a body speaks of one, which may follow all the same"""
-        fields = self.fields
-        length = fields.getRawHeaders(b"content-length", (b"0",))[0]
-        return length.strip(b"0") != b"" or fields.hasHeader(b"transfer-encoding")
+        lengths = self._values(b"content-length")
+        return any(length.strip(b"0") for length in lengths) or bool(self._values(b"transfer-encoding"))
 
     def _stop(self, fault: Exception) -> None:
         self._fault = fault

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
+from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IAddress,
@@ -23,13 +25,41 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.tcp import Client
 from twisted.python.failure import Failure
+from twisted.web.client import URI
+from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
 from wsaas.errors import Unusable
+from wsaas.net.host_names import NamedEndpoint
+from wsaas.net.http1.headers import AnswerHeaders
 from wsaas.net.http1.known_heads import KnownAnswers
-from wsaas.net.http1.messages import Answer
 from wsaas.net.http1.parser import AnswerParser, MalformedAnswer
-from wsaas.net.http1.persistent_agent import KEEP_IDLE
+
+#: Seconds for which an idle connection is kept: shorter than what common servers keep theirs.
+KEEP_IDLE = 1.5
+#: Seconds between attempts at a name's addresses (RFC 8305 §5 allows down to 0.01): "localhost" is often ::1 first,
+#: where nothing listens.
+_ATTEMPT_DELAY = 0.05
+
+
+def endpoint_for(reactor: Any, trust: IPolicyForHTTPS, uri: URI, timeout: float) -> IStreamClientEndpoint:
+    """Find the way to an ``http`` or ``https`` URI's server.
+
+    :param trust: for ``https``
+    :param timeout: seconds for one connection to be made
+    """
+    host = uri.host.decode("ascii")
+    endpoint: Any
+    # A literal needs no resolver, which is a thread and its queue.
+    if isIPAddress(host):
+        endpoint = TCP4ClientEndpoint(reactor, host, uri.port, timeout)
+    elif isIPv6Address(host):
+        endpoint = TCP6ClientEndpoint(reactor, host, uri.port, timeout)
+    else:
+        endpoint = NamedEndpoint(reactor, uri.host, uri.port, timeout=timeout, attemptDelay=_ATTEMPT_DELAY)
+    if uri.scheme == b"https":
+        endpoint = wrapClientTLS(trust.creatorForNetloc(uri.host, uri.port), endpoint)
+    return cast(IStreamClientEndpoint, endpoint)
 
 
 class Call(Protocol):
@@ -38,21 +68,18 @@ class Call(Protocol):
     data: bytes
     head_only: bool
     max_body: int
-    connection: Connection | None
-    #: Whether it takes a whole answer at once, if that comes so.
-    collects: bool
+    connection: PooledConnection | None
 
     def connect(self) -> None:
         """Send it on a fresh connection."""
 
-    def progressed(self, connection: Connection) -> None:
-        """A part of the answer is there."""
+    def answered(
+        self, status: int, version: tuple[bytes, int, int], headers: AnswerHeaders, body: bytes, open_ended: bool
+    ) -> None:
+        """The answer is complete; the connection may already be idle.
 
-    def completed(self, connection: Connection) -> None:
-        """All of it is there; the connection may already be idle."""
-
-    def answered(self, answer: Answer) -> None:
-        """All of it came at once, on a connection that is already idle."""
+        :param open_ended: whether the connection's end was the end of the body
+        """
 
     def lost(self, reason: Failure, heard: bool, kept: bool) -> None:
         """The connection ended, or what came on it is no answer.
@@ -63,8 +90,8 @@ class Call(Protocol):
 
 
 @implementer(IProtocol)
-class Connection:
-    """A connection to an origin."""
+class PooledConnection:
+    """A connection to an origin, and the call that it carries."""
 
     __slots__ = ("_fresh", "_kept", "_origin", "_pool", "call", "era", "parser", "since", "transport", "write_now")
 
@@ -85,7 +112,7 @@ class Connection:
         self.write_now: Callable[[bytes], int | Exception] | None = None
 
     def makeConnection(self, transport: Any) -> None:
-        """It is made."""
+        """The connection is made."""
         self.transport = transport
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
@@ -118,17 +145,18 @@ class Connection:
         """Bytes came."""
         call = self.call
         if call is None:
-            # Nobody asked; or nobody waits any more, and this was on its way.
+            # Not asked for; or the call was cancelled, and this was on its way.
             self.abort()
             return
         parser, fresh = self.parser, self._fresh
         if fresh:
-            known = self._pool.known.read(data) if call.collects else None
-            if known is not None and known[0].length <= call.max_body:
+            known = None if call.head_only else self._pool.known.read(data)
+            if known is not None and len(known[1]) <= call.max_body:
                 self.call = None
                 self._kept = True
                 self._origin.keep(self)
-                call.answered(Answer(known[0].status, known[0].fields, known[1]))
+                (status, version, fields, by_name, _), body = known
+                call.answered(status, version, AnswerHeaders(fields, by_name), body, False)
                 return
             self._fresh = False
             parser.expect(call.head_only, call.max_body)
@@ -139,7 +167,6 @@ class Connection:
             call.lost(Failure(error), True, False)
             return
         if not complete:
-            call.progressed(self)
             return
         self.call = None
         if parser.keep:
@@ -149,17 +176,21 @@ class Connection:
             self._origin.keep(self)
         else:
             self._pool.leave(self)
-        call.completed(self)
+        self._give(call)
+
+    def _give(self, call: Call) -> None:
+        parser = self.parser
+        call.answered(parser.status, parser.version, parser.headers, parser.body(), parser.open_ended)
 
     def connectionLost(self, reason: Failure) -> None:
-        """It is gone."""
+        """The connection is gone: end the call that it carries."""
         call, self.call = self.call, None
         self._origin.forget(self)
         self._pool.gone(self)
         if call is not None:
             parser = self.parser
             if reason.check(ConnectionDone) is not None and not self._fresh and parser.end():
-                call.completed(self)
+                self._give(call)
             else:
                 call.lost(reason, self.heard, self._kept)
         self.parser.close()
@@ -171,7 +202,7 @@ class Connection:
         return not self._fresh and self.parser.received > 0
 
     def abort(self) -> None:
-        """End it now. What its call is told is the caller's business."""
+        """End the connection now. What its call is told is the caller's business."""
         self.call = None
         self._origin.forget(self)
         self._pool.leave(self, at_once=True)
@@ -194,11 +225,11 @@ class Origin:
         self.pool = pool
         self._endpoint = endpoint
         #: Those that have been idle for longest come first.
-        self._idle: list[Connection] = []
+        self._idle: list[PooledConnection] = []
 
-    def connect(self) -> Deferred[Connection]:
+    def connect(self) -> Deferred[PooledConnection]:
         """:returns: fires with a fresh connection"""
-        return cast("Deferred[Connection]", self._endpoint.connect(self))
+        return cast("Deferred[PooledConnection]", self._endpoint.connect(self))
 
     def send(self, call: Call) -> None:
         """Send a request, on an idle connection if there is one."""
@@ -207,8 +238,8 @@ class Origin:
         else:
             call.connect()
 
-    def keep(self, connection: Connection) -> None:
-        """A connection has become idle."""
+    def keep(self, connection: PooledConnection) -> None:
+        """Keep a connection that has become idle."""
         idle, pool = self._idle, self.pool
         if pool.closed or connection.era != pool.era:
             pool.leave(connection)
@@ -220,8 +251,8 @@ class Origin:
         if pool.sweep is None:
             pool.watch()
 
-    def forget(self, connection: Connection) -> None:
-        """A connection is idle no more."""
+    def forget(self, connection: PooledConnection) -> None:
+        """Forget a connection that is idle no more."""
         if connection in self._idle:
             self._idle.remove(connection)
 
@@ -235,9 +266,9 @@ class Origin:
             self.pool.leave(idle.pop(0))
         return idle[0].since if idle else None
 
-    def buildProtocol(self, addr: IAddress | None) -> Connection:  # noqa: ARG002 - the interface has an address
-        """A connection is being made."""
-        return Connection(self)
+    def buildProtocol(self, addr: IAddress | None) -> PooledConnection:  # noqa: ARG002 - the interface has an address
+        """:returns: the protocol of a new connection"""
+        return PooledConnection(self)
 
     def doStart(self) -> None:
         """Nothing to prepare."""
@@ -262,18 +293,18 @@ class Pool:
         self.closed = False
         #: Connections of an earlier one are not kept.
         self.era = 0
-        self._leaving: dict[Connection, None] = {}
+        self._leaving: dict[PooledConnection, None] = {}
         self.sweep: IDelayedCall | None = None
         #: Shared by all connections: answers are alike, not connections.
         self.known = KnownAnswers()
         self._closing: list[Deferred[None]] = []
 
     def watch(self) -> None:
-        """Something is idle or leaving; do not let it be that for ever."""
+        """Start the timer, if it does not run: something is idle or leaving."""
         if self.sweep is None:
             self.sweep = self._clock.callLater(KEEP_IDLE, self._sweep_up)
 
-    def leave(self, connection: Connection, *, at_once: bool = False) -> None:
+    def leave(self, connection: PooledConnection, *, at_once: bool = False) -> None:
         """Close a connection.
 
         :param at_once: throw away what is still to be written
@@ -283,12 +314,12 @@ class Pool:
         if at_once:
             connection.transport.abortConnection()
         else:
-            # This waits for what is unsent, and TLS for the other side's goodbye: the timer waits for neither.
+            # This waits for what is unsent, and TLS for the other side's close_notify: the timer waits for neither.
             connection.transport.loseConnection()
             self.watch()
 
-    def gone(self, connection: Connection) -> None:
-        """A connection has ended."""
+    def gone(self, connection: PooledConnection) -> None:
+        """Forget a connection that has ended."""
         self._leaving.pop(connection, None)
         self._look_whether_closed()
 

@@ -1,23 +1,24 @@
-"""The fast agent as an Agent: responses whose bodies come later, requests whose bodies do."""
+"""Our agent as an Agent: whatever headers and bodies it is given, complete responses."""
 
 from __future__ import annotations
 
+import gzip
 from typing import Any
 
+from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IConsumer
-from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.client import RequestGenerationFailed, ResponseDone, ResponseFailed
+from twisted.web.client import RequestGenerationFailed, ResponseDone
 from twisted.web.error import SchemeNotSupported
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IClientRequest, IResponse
 from zope.interface.verify import verifyObject
 
-from tests.roads import ANSWER, OK, URI, Collected, Network, Peer
-from wsaas.net.http1.client import FastAgent
+from tests.agents import ANSWER, OK, URI, Collected, Network, Peer
+from wsaas.net.http1.agent import PersistentAgent
+from wsaas.net.http1.headers import EncodedHeaders
 
 
 class Produced:
@@ -45,11 +46,11 @@ class Produced:
 
 
 class RequestTests(SynchronousTestCase):
-    """The fast agent as an Agent, where the short road does less."""
+    """Any headers, any producer of a body."""
 
     def setUp(self) -> None:
         self.network = Network()
-        self.agent = FastAgent(self.network.reactor, self.network.trust, 2, 5)
+        self.agent = PersistentAgent(self.network.reactor, self.network.trust, 2, 5, 1000)
 
     def begun(self, *pieces: bytes, method: bytes = b"PUT") -> tuple[IResponse, Peer]:
         """:returns: the response that the first bytes make"""
@@ -68,9 +69,9 @@ class RequestTests(SynchronousTestCase):
 
     def test_response(self) -> None:
         """A response says what was asked and what came."""
-        response, _ = self.begun(b"HTTP/1.0 404 Nothing here\r\nContent-Length: 0012\r\nB: c\r\n\r\n")
+        response, _ = self.begun(b"HTTP/1.0 404 Nothing here\r\nContent-Length: 0001\r\nB: c\r\n\r\nx")
         self.assertEqual((response.version, response.code, response.phrase), ((b"HTTP", 1, 0), 404, b"Not Found"))
-        self.assertEqual((response.length, list(response.headers.getAllRawHeaders())), (12, [(b"B", [b"c"])]))
+        self.assertEqual((response.length, list(response.headers.getAllRawHeaders())), (1, [(b"B", [b"c"])]))
         request = response.request
         self.assertEqual((request.method, request.absoluteURI), (b"PUT", URI))
         self.assertEqual(list(request.headers.getAllRawHeaders()), [(b"A", [b"b"])])
@@ -78,107 +79,79 @@ class RequestTests(SynchronousTestCase):
         response.setPreviousResponse(response)
         self.assertIs(response.previousResponse, response)
 
-    def test_lengths(self) -> None:
-        """The length is known, or not; leading zeros, thousands of them, are no hindrance."""
-        for head, method, length in (
-            (b"Content-Length: " + b"0" * 5000 + b"7\r\n", b"PUT", 7),
-            (b"Transfer-Encoding: chunked\r\n", b"PUT", UNKNOWN_LENGTH),
-            (b"Content-Length: 7\r\n", b"HEAD", 0),
-        ):
-            response, peer = self.begun(OK + head + b"\r\n", method=method)
-            self.assertEqual(
-                (response.length, response.headers.hasHeader(b"Content-Length")), (length, method == b"HEAD")
-            )
-            peer.end()
-
-    def test_waits_for_protocol(self) -> None:
-        """No more than the first piece is read until somebody wants the body."""
-        response, peer = self.begun(OK + b"Content-Length: 6\r\n\r\nab")
-        self.assertEqual(peer.socket.producerState, "paused")
+    def test_complete(self) -> None:
+        """There is no response before all of its body, which is delivered at once, and once."""
+        answer = self.agent.request(b"PUT", URI)
+        peer = self.network.accept()
+        peer.send(OK + b"Content-Length: 6\r\n\r\nab", b"cd")
+        self.assertNoResult(answer)
+        peer.send(b"ef")
+        response = self.successResultOf(answer)
         body = Collected()
         response.deliverBody(body)
-        self.assertEqual((peer.socket.producerState, body.data), ("producing", b"ab"))
-        peer.send(b"cd")
-        self.assertEqual((body.data, body.reason), (b"abcd", None))
-        peer.send(b"ef")
         assert body.reason is not None
-        self.assertEqual(body.data, b"abcdef")
         self.assertTrue(body.reason.check(ResponseDone))
+        self.assertEqual((body.data, response.length), (b"abcdef", 6))
         self.assertRaises(RuntimeError, response.deliverBody, Collected())
 
-    def test_whole_at_once(self) -> None:
-        """A body that came with the head keeps, while the connection carries the next request."""
+    def test_kept_body(self) -> None:
+        """A body keeps, while the connection carries the next request."""
         response, peer = self.begun(ANSWER)
-        self.assertEqual(peer.socket.producerState, "producing")
         other, same = self.begun(OK + b"Content-Length: 5\r\n\r\nother")
         self.assertIs(same, peer)
         for one, expected in ((response, b"hello"), (other, b"other")):
             body = Collected()
             one.deliverBody(body)
-            assert body.reason is not None
-            self.assertTrue(body.reason.check(ResponseDone))
             self.assertEqual(body.data, expected)
 
     def test_until_the_end(self) -> None:
-        """A body that ends with the connection may be incomplete, and one that breaks off is."""
-        for error, reason in ((ConnectionDone(), PotentialDataLoss), (ConnectionLost(), ResponseFailed)):
-            for late in (False, True):
-                response, peer = self.begun(OK + b"\r\n")
-                body = Collected()
-                if not late:
-                    response.deliverBody(body)
-                    peer.send(b"abc")
-                peer.end(error)
-                if late:
-                    response.deliverBody(body)
-                assert body.reason is not None
-                self.assertTrue(body.reason.check(reason))
-                self.assertEqual(body.data, b"" if late else b"abc")
-
-    def test_broken(self) -> None:
-        """A body that turns out to be malformed fails."""
-        response, peer = self.begun(OK + b"Transfer-Encoding: chunked\r\n\r\n")
-        body = Collected()
-        response.deliverBody(body)
-        peer.send(b"2\r\nabc")
-        assert body.reason is not None
-        self.assertTrue(body.reason.check(ResponseFailed))
-        self.assertTrue(peer.socket.disconnected)
+        """A body that ends with the connection may be incomplete."""
+        answer = self.agent.request(b"PUT", URI)
+        peer = self.network.accept()
+        peer.send(OK + b"\r\nabc")
         peer.end()
+        body = Collected()
+        self.successResultOf(answer).deliverBody(body)
+        assert body.reason is not None
+        self.assertTrue(body.reason.check(PotentialDataLoss))
+        self.assertEqual(body.data, b"abc")
 
-    def test_enough(self) -> None:
-        """A protocol that has had enough ends the connection."""
-        for name in ("loseConnection", "stopProducing", "abortConnection"):
-            response, peer = self.begun(OK + b"Content-Length: 6\r\n\r\nab")
-            body = Collected()
-            response.deliverBody(body)
-            transport: Any = body.transport
-            getattr(transport, name)()
-            self.assertTrue(peer.socket.disconnected)
-            peer.end(ConnectionLost())
-            assert body.reason is not None
-            self.assertTrue(body.reason.check(ResponseFailed))
-
-    def test_enough_too_late(self) -> None:
-        """Once its body is over, a protocol has no power over the connection any more."""
+    def test_no_power_over_the_connection(self) -> None:
+        """A protocol that gets a body may do what it likes to its transport."""
         response, peer = self.begun(ANSWER)
         body = Collected()
         response.deliverBody(body)
         transport: Any = body.transport
-        for name in ("loseConnection", "pauseProducing", "resumeProducing"):
+        for name in ("loseConnection", "abortConnection", "stopProducing", "pauseProducing", "resumeProducing"):
             getattr(transport, name)()
         self.assertEqual((peer.socket.over, peer.socket.producerState), (False, "producing"))
 
-    def test_paused_at_the_end(self) -> None:
-        """A protocol that pauses, and gets the rest all the same, leaves no paused connection behind."""
-        response, peer = self.begun(OK + b"Content-Length: 3\r\n\r\n")
-        body = Collected()
-        response.deliverBody(body)
-        transport: Any = body.transport
-        transport.pauseProducing()
-        peer.send(b"abc")
-        self.assertEqual((body.data, peer.socket.producerState), (b"abc", "producing"))
-        self.assertFalse(peer.socket.over)
+    def test_headers_of_one_answer(self) -> None:
+        """Whoever changes them changes no other's, though the head is remembered."""
+        for _ in range(3):
+            response, _ = self.begun(ANSWER)
+            self.assertEqual(response.headers.getRawHeaders(b"Ws-State"), [b"s"])
+            response.headers.setRawHeaders(b"Ws-State", [b"changed"])
+            self.assertEqual(response.headers.getRawHeaders("ws-state"), ["changed"])
+
+    def test_a_browser_above(self) -> None:
+        """It is an ordinary agent to treq's own client, which wraps, follows and inflates."""
+        result: Any = HTTPClient(self.agent).put("http://127.0.0.1:5000/")
+        peer = self.network.accept()
+        moved = b"HTTP/1.1 303 -\r\nLocation: /websocket\r\nContent-Length: 0\r\n\r\n"
+        packed = gzip.compress(b"hello")
+        peer.send(moved)
+        self.assertIn(b"GET /websocket HTTP/1.1\r\n", peer.received())
+        peer.send(OK + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed) + packed)
+        self.assertEqual(self.successResultOf(self.successResultOf(result).content()), b"hello")
+
+    def test_encoded_headers(self) -> None:
+        """Lines that are ready go out as they are."""
+        self.agent.request(b"DELETE", URI, EncodedHeaders(b"ws-id: a-1\r\nB:  c\r\n"))
+        self.assertEqual(
+            self.network.accept().received(),
+            b"DELETE /websocket?a=b HTTP/1.1\r\nHost: 127.0.0.1:5000\r\nws-id: a-1\r\nB:  c\r\n\r\n",
+        )
 
     def test_own_host(self) -> None:
         """A request may name its host itself."""
@@ -230,8 +203,35 @@ class RequestTests(SynchronousTestCase):
         producer.finish(b"body")
         self.assertEqual(self.network.attempts, 0)
 
-    def test_other_connect_failures(self) -> None:
-        """Why there is no connection is told as the endpoint tells it."""
-        answer = self.agent.request(b"GET", URI)
-        self.network._attempt().clientConnectionFailed(None, Failure(ValueError("no such thing")))
-        self.failureResultOf(answer, ValueError)
+    def test_where(self) -> None:
+        """IPv6 literals and names."""
+        for uri, host, line in (
+            (b"http://[2001:db8::1]/x", "2001:db8::1", b"Host: [2001:db8::1]\r\n"),
+            (b"http://api.test/x", "127.0.0.1", b"Host: api.test\r\n"),
+        ):
+            self.agent.request(b"PUT", uri)
+            found, port, factory, *_ = self.network.reactor.tcpClients[-1]
+            self.assertEqual((found, port), (host, 80))
+            self.assertIn(line, Peer(factory.buildProtocol(None)).received())
+
+    def test_targets(self) -> None:
+        """URIs are taken apart: path and query, the host with its port if that is not the usual one."""
+        for uri, line in (
+            (b"http://example.com", b"PUT / HTTP/1.1\r\nHost: example.com\r\n"),
+            (b"http://example.com:80/a;b?c#d", b"PUT /a;b?c HTTP/1.1\r\nHost: example.com\r\n"),
+            (b"https://example.com:443/", b"PUT / HTTP/1.1\r\nHost: example.com\r\n"),
+            (b"https://example.com:80/", b"PUT / HTTP/1.1\r\nHost: example.com:80\r\n"),
+            (b"http://[::1]:8000/a", b"PUT /a HTTP/1.1\r\nHost: [::1]:8000\r\n"),
+        ):
+            self.assertEqual(self.agent.target(uri).encode(b"PUT", None, b""), line + b"Content-Length: 0\r\n\r\n")
+        for wrong in (b"http://example.com/\r\nA: b", b"http://example.com/a b", b"http://example.com/\xff"):
+            self.assertRaises(ValueError, self.agent.target, wrong)
+        self.assertRaises(SchemeNotSupported, self.agent.target, b"ftp://example.com/")
+        self.assertRaises(ValueError, self.agent.target(URI).encode, b"PUT /x HTTP/1.1\r\nA:", None, b"")
+
+    def test_origins(self) -> None:
+        """URIs of one origin share their connections, others do not."""
+        origin = self.agent.target(URI).origin
+        self.assertIs(self.agent.target(b"http://127.0.0.1:5000/other").origin, origin)
+        for other in (b"http://127.0.0.1:5001/", b"http://localhost:5000/", b"https://127.0.0.1:5000/"):
+            self.assertIsNot(self.agent.target(other).origin, origin)

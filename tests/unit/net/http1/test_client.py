@@ -1,11 +1,11 @@
-"""The fast agent, next to the plain one: the same requests, the same answers, the same failures."""
+"""Requests and their answers on pooled connections: reuse, repetition, bounds, failures."""
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet import error as errors
 from twisted.internet import reactor as _reactor
@@ -17,19 +17,18 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.client import ResponseFailed, ResponseNeverReceived
-from twisted.web.error import SchemeNotSupported
 from twisted.web.http_headers import Headers
+from twisted.web.iweb import IResponse
 
+from tests.agents import ANSWER, OK, URI, Collected, Content, Network, Ours, Peer
 from tests.certificates import self_signed
-from tests.roads import ANSWER, OK, URI, Collected, Network, Peer, PlainRoad, Road, ShortRoad
 from tests.unit.net.http1.test_parser import slices
-from wsaas.callbacks.treq_client import ApiClient, Body, PlainClient
-from wsaas.errors import NoAnswer, NotSent, TimedOut, Unusable
-from wsaas.net.client_tls import ApiTrust
-from wsaas.net.http1.client import FastAgent
-from wsaas.net.http1.messages import Answer, encode_headers
-from wsaas.net.http1.persistent_agent import KEEP_IDLE, PersistentAgent
-from wsaas.net.http1.pool import Connection
+from wsaas.callbacks.client import ApiClient
+from wsaas.callbacks.failures import why
+from wsaas.errors import NoAnswer, NotSent, Unusable
+from wsaas.net.client_tls import ApiTrust, NoHandshake
+from wsaas.net.http1.agent import PersistentAgent
+from wsaas.net.http1.pool import KEEP_IDLE, Origin, PooledConnection
 
 reactor: Any = _reactor
 
@@ -37,37 +36,25 @@ METHODS = (b"POST", b"PUT", b"DELETE", b"GET")
 MAX_BODY = 1000
 
 
-class Contract:
-    """What each road promises."""
-
-    road_of: Callable[[Network], Road]
+class ExchangeTests(SynchronousTestCase):
+    """What becomes of a request."""
 
     def setUp(self) -> None:
         self.network = Network()
-        self.road = self.road_of(self.network)
+        self.ours = Ours(self.network)
 
     def connected(self) -> Peer:
         """:returns: a connection that is idle"""
-        answer = self.road.ask(b"GET", None)
+        answer = self.ours.ask(b"GET", None)
         peer = self.network.accept()
         peer.received()
         peer.send(ANSWER)
         self.successResultOf(answer)
         return peer
 
-    assertEqual: Callable[..., None]
-    assertIn: Callable[..., None]
-    assertNotIn: Callable[..., None]
-    assertTrue: Callable[..., None]
-    assertFalse: Callable[..., None]
-    assertNoResult: Callable[..., None]
-    assertIsNone: Callable[..., None]
-    successResultOf: Callable[..., Any]
-    failureResultOf: Callable[..., Any]
-
     def test_request(self) -> None:
         """A request has its line, its host, its headers and its body with a length."""
-        self.road.ask(b"PUT", b"body", [(b"Ws-Id", b"a-1")])
+        self.ours.ask(b"PUT", b"body", [(b"Ws-Id", b"a-1")])
         head, _, body = self.network.accept().received().partition(b"\r\n\r\n")
         lines = head.split(b"\r\n")
         self.assertEqual(lines[0], b"PUT /websocket?a=b HTTP/1.1")
@@ -77,7 +64,7 @@ class Contract:
     def test_no_body(self) -> None:
         """PUT and POST without a body say so; other methods need not."""
         for method in METHODS:
-            answer = self.road.ask(method, None)
+            answer = self.ours.ask(method, None)
             peer = self.network.accept()
             head = peer.received()
             self.assertTrue(head.endswith(b"\r\n\r\n"))
@@ -96,7 +83,7 @@ class Contract:
             (b"HTTP/1.0 404 Not Found\r\nContent-Length: 1\r\n\r\nx", (404, {}, b"x")),
         ):
             for step in (len(stream), 7, 1):
-                answer = self.road.ask(b"PUT", b"x")
+                answer = self.ours.ask(b"PUT", b"x")
                 if self.network.attempts:
                     peer = self.network.accept()
                 peer.send(*slices(stream, range(0, len(stream), step)))
@@ -105,7 +92,7 @@ class Contract:
     def test_until_the_end(self) -> None:
         """A body may end where the connection ends."""
         for status in (b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\n"):
-            answer = self.road.ask(b"PUT", b"x")
+            answer = self.ours.ask(b"PUT", b"x")
             peer = self.network.accept()
             peer.send(status + b"all ", b"of it")
             peer.end()
@@ -113,14 +100,14 @@ class Contract:
 
     def test_answer_to_head(self) -> None:
         """An answer to HEAD has no body."""
-        answer = self.road.ask(b"HEAD", None)
+        answer = self.ours.ask(b"HEAD", None)
         self.network.accept().send(OK + b"Content-Length: 5\r\nA: b\r\n\r\n")
         self.assertEqual(self.successResultOf(answer), (200, {b"a": [b"b"]}, b""))
 
     def test_kept(self) -> None:
         """The next request goes out on the same connection."""
         peer = self.connected()
-        answer = self.road.ask(b"PUT", b"2")
+        answer = self.ours.ask(b"PUT", b"2")
         self.assertEqual(self.network.attempts, 0)
         self.assertTrue(peer.received().startswith(b"PUT "))
         peer.send(b"HTTP/1.1 500 No\r\nContent-Length: 1\r\n\r\n2")
@@ -129,35 +116,36 @@ class Contract:
     def test_not_shared(self) -> None:
         """One request at a time."""
         peer = self.connected()
-        self.road.ask(b"PUT", b"1")
-        self.road.ask(b"PUT", b"2")
+        self.ours.ask(b"PUT", b"1")
+        self.ours.ask(b"PUT", b"2")
         self.assertEqual((self.network.attempts, peer.received().count(b"PUT ")), (1, 1))
 
     def test_closing(self) -> None:
         """An answer with ``Connection: close`` is the last."""
-        answer = self.road.ask(b"PUT", b"1")
+        answer = self.ours.ask(b"PUT", b"1")
         peer = self.network.accept()
         peer.send(OK + b"Connection: close\r\nContent-Length: 0\r\n\r\n")
         self.successResultOf(answer)
         self.assertTrue(peer.socket.over)
-        self.road.ask(b"PUT", b"2")
+        self.ours.ask(b"PUT", b"2")
         self.assertEqual(self.network.attempts, 1)
 
     def test_idle_time(self) -> None:
-        """An idle connection is kept for so long, and not longer."""
+        """An idle connection is kept for so long, and not longer: shorter than common servers keep theirs (§2.3)."""
+        self.assertEqual(KEEP_IDLE, 1.5)
         peer = self.connected()
         self.network.reactor.advance(KEEP_IDLE - 0.01)
         self.assertFalse(peer.socket.over)
         self.network.reactor.advance(0.02)
         self.assertTrue(peer.socket.over)
-        self.road.ask(b"PUT", b"1")
+        self.ours.ask(b"PUT", b"1")
         self.assertEqual(self.network.attempts, 1)
 
     def test_ended_while_idle(self) -> None:
         """A connection that ended while it was idle is not used."""
         peer = self.connected()
         peer.end()
-        self.road.ask(b"PUT", b"1")
+        self.ours.ask(b"PUT", b"1")
         self.assertEqual(self.network.attempts, 1)
 
     def test_unasked(self) -> None:
@@ -166,7 +154,7 @@ class Contract:
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong")
         self.assertTrue(peer.socket.over)
         peer.end()
-        answer = self.road.ask(b"PUT", b"1")
+        answer = self.ours.ask(b"PUT", b"1")
         fresh = self.network.accept()
         fresh.send(ANSWER)
         self.assertEqual(self.successResultOf(answer), (200, {b"ws-state": [b"s"]}, b"hello"))
@@ -176,7 +164,7 @@ class Contract:
         for error in (ConnectionDone(), ConnectionLost()):
             for method in METHODS:
                 peer = self.connected()
-                answer = self.road.ask(method, None if method == b"GET" else b"body", [(b"Ws-Id", b"a-1")])
+                answer = self.ours.ask(method, None if method == b"GET" else b"body", [(b"Ws-Id", b"a-1")])
                 peer.received()
                 peer.end(error)
                 self.assertNoResult(answer)
@@ -191,7 +179,7 @@ class Contract:
     def test_repeated_once(self) -> None:
         """It is repeated once."""
         peer = self.connected()
-        answer = self.road.ask(b"PUT", b"body")
+        answer = self.ours.ask(b"PUT", b"body")
         peer.end()
         self.network.accept().end()
         self.failureResultOf(answer, ResponseNeverReceived)
@@ -199,20 +187,21 @@ class Contract:
 
     def test_not_repeated(self) -> None:
         """What a fresh connection swallowed is not repeated, nor what had the first byte of an answer."""
-        answer = self.road.ask(b"PUT", b"body")
+        answer = self.ours.ask(b"PUT", b"body")
         self.network.accept().end()
         self.failureResultOf(answer, ResponseNeverReceived)
-        peer = self.connected()
-        answer = self.road.ask(b"PUT", b"body")
-        peer.send(b"H")
-        peer.end()
-        self.failureResultOf(answer, ResponseFailed)
-        self.assertEqual(self.network.attempts, 0)
+        for begun in (b"H", b"HTTP/1.1 20", OK, OK + b"A: b\r\n", b"HTTP/1.1 100 -\r\n\r\n"):
+            peer = self.connected()
+            answer = self.ours.ask(b"PUT", b"body")
+            peer.send(begun)
+            peer.end()
+            self.failureResultOf(answer, ResponseFailed)
+            self.assertEqual(self.network.attempts, 0)
 
     def test_cut_short(self) -> None:
         """An answer that is not complete is none."""
         for stream in (b"HTTP/1.1 200", OK, OK + b"Content-Length: 3\r\n\r\nab"):
-            answer = self.road.ask(b"PUT", b"body")
+            answer = self.ours.ask(b"PUT", b"body")
             peer = self.network.accept()
             peer.send(stream)
             peer.end()
@@ -220,7 +209,7 @@ class Contract:
 
     def test_malformed(self) -> None:
         """What is no HTTP is a failure, and the connection's end."""
-        answer = self.road.ask(b"PUT", b"body")
+        answer = self.ours.ask(b"PUT", b"body")
         peer = self.network.accept()
         peer.send(b"220 mail.example ESMTP\r\n")
         self.assertTrue(peer.socket.over)
@@ -230,13 +219,13 @@ class Contract:
 
     def test_refused(self) -> None:
         """Where there is no connection, the reason is told."""
-        answer = self.road.ask(b"PUT", b"body")
+        answer = self.ours.ask(b"PUT", b"body")
         self.network.refuse()
         self.failureResultOf(answer, errors.ConnectionRefusedError)
 
     def test_cancelled_while_connecting(self) -> None:
         """Who cancels does not wait for the connection."""
-        answer = self.road.ask(b"PUT", b"body")
+        answer = self.ours.ask(b"PUT", b"body")
         answer.cancel()
         self.failureResultOf(answer, errors.ConnectingCancelledError)
         self.assertTrue(self.network.reactor.connectors[0].stoppedConnecting)
@@ -244,7 +233,7 @@ class Contract:
     def test_cancelled(self) -> None:
         """Who cancels does not wait for the answer, nor does anybody else get it."""
         for begun, error in ((b"", ResponseNeverReceived), (b"HTTP/1.1 2", ResponseFailed)):
-            answer = self.road.ask(b"PUT", b"body")
+            answer = self.ours.ask(b"PUT", b"body")
             peer = self.network.accept()
             peer.send(*[begun] if begun else [])
             answer.cancel()
@@ -257,7 +246,7 @@ class Contract:
     def test_cancelled_on_kept_connection(self) -> None:
         """Nor is it repeated."""
         peer = self.connected()
-        answer = self.road.ask(b"PUT", b"body")
+        answer = self.ours.ask(b"PUT", b"body")
         answer.cancel()
         self.failureResultOf(answer, ResponseNeverReceived)
         self.assertTrue(peer.socket.disconnected)
@@ -270,9 +259,9 @@ class Contract:
 
         def again(answer: Any) -> Any:
             answers.append(answer)
-            return self.road.ask(b"PUT", b"2")
+            return self.ours.ask(b"PUT", b"2")
 
-        answer = self.road.ask(b"PUT", b"1").addCallback(again)
+        answer = self.ours.ask(b"PUT", b"1").addCallback(again)
         peer = self.network.accept()
         peer.received()
         peer.send(ANSWER)
@@ -284,12 +273,12 @@ class Contract:
     def test_renew(self) -> None:
         """Nothing more is sent on connections that are there; those in use end their requests first."""
         idle = self.connected()
-        used = self.road.ask(b"PUT", b"1"), idle
-        waiting = self.road.ask(b"PUT", b"2"), self.network.accept()
+        used = self.ours.ask(b"PUT", b"1"), idle
+        waiting = self.ours.ask(b"PUT", b"2"), self.network.accept()
         waiting[1].received()
         waiting[1].send(ANSWER)
         self.successResultOf(waiting[0])
-        self.road.agent.renew()
+        self.ours.agent.renew()
         self.network.reactor.advance(0)
         self.assertTrue(waiting[1].socket.over)
         waiting[1].end()
@@ -303,14 +292,14 @@ class Contract:
         peer.end()
         # A new one is kept as usual.
         fresh = self.connected()
-        answer = self.road.ask(b"PUT", b"3")
+        answer = self.ours.ask(b"PUT", b"3")
         self.assertEqual(self.network.attempts, 0)
         self.assertTrue(fresh.received().endswith(b"3"))
 
     def test_close(self) -> None:
         """Idle connections are closed at the end, and waited for."""
         peer = self.connected()
-        closed = self.road.agent.close()
+        closed = self.ours.agent.close()
         self.assertNoResult(closed)
         self.assertTrue(peer.socket.over)
         peer.end()
@@ -318,35 +307,22 @@ class Contract:
         self.assertEqual(self.network.reactor.getDelayedCalls(), [])
 
 
-class PlainRoadTests(Contract, SynchronousTestCase):
-    """Twisted's Agent keeps the promises."""
-
-    road_of = PlainRoad
-
-
-class FastRoadTests(Contract, SynchronousTestCase):
-    """The fast agent keeps them as an Agent."""
-
-    road_of = Road
-
-
-class ShortRoadTests(Contract, SynchronousTestCase):
-    """It keeps them by its own entry."""
-
-    road_of = ShortRoad
-
-
-class CallTests(SynchronousTestCase):
-    """The fast agent's own entry, where it does more than the contract of both."""
+class BoundedTests(SynchronousTestCase):
+    """One URI, and answers with bounded bodies."""
 
     def setUp(self) -> None:
         self.network = Network()
-        self.agent = FastAgent(self.network.reactor, self.network.trust, 2, 5)
-        self.target = self.agent.target(URI)
+        self.ours = Ours(self.network, MAX_BODY)
+        self.agent = self.ours.agent
 
-    def call(self, body: bytes | None = b"body", *, max_body: int = MAX_BODY) -> Deferred[Answer]:
+    @property
+    def origin(self) -> Origin:
+        """Where the connections of all calls are."""
+        return cast(Origin, self.agent.target(URI).origin)
+
+    def call(self, body: bytes | None = b"body") -> Deferred[Any]:
         """:returns: what a PUT brings"""
-        return self.agent.call(b"PUT", self.target, b"Ws-Id: a-1\r\n", body, max_body)
+        return self.ours.ask(b"PUT", body, [(b"Ws-Id", b"a-1")])
 
     def connected(self, count: int = 1) -> list[Peer]:
         """:returns: connections, all of them idle"""
@@ -364,22 +340,13 @@ class CallTests(SynchronousTestCase):
         head = b"PUT /websocket?a=b HTTP/1.1\r\nHost: 127.0.0.1:5000\r\nWs-Id: a-1\r\nContent-Length: 4\r\n\r\n"
         self.assertEqual(self.network.accept().socket.writes, [head + b"body"])
 
-    def test_answer(self) -> None:
-        """The answer is what the gateway reads its decisions from."""
-        answer = self.call()
-        self.network.accept().send(ANSWER)
-        result = self.successResultOf(answer)
-        self.assertIsInstance(result, Answer)
-        self.assertEqual((result.status, result.body), (200, b"hello"))
-        self.assertEqual(result.headers.getRawHeaders(b"Ws-State", []), [b"s"])
-
     def test_body_too_long(self) -> None:
         """A body that is too long is a failure while it comes, and the connection's end."""
-        answer = self.call(max_body=4)
+        answer = self.call()
         peer = self.network.accept()
-        peer.send(OK + b"Content-Length: 1000000\r\n\r\n", b"abc")
+        peer.send(OK + b"Content-Length: 1000000\r\n\r\n", b"x" * MAX_BODY)
         self.assertNoResult(answer)
-        peer.send(b"de")
+        peer.send(b"x")
         self.failureResultOf(answer, Unusable)
         self.assertTrue(peer.socket.disconnected)
 
@@ -446,6 +413,36 @@ class CallTests(SynchronousTestCase):
         answer.cancel()
         self.failureResultOf(answer, ResponseNeverReceived)
 
+    def test_repeat_refused_by_tls(self) -> None:
+        """Nor if it was TLS that failed, which alone would tell that the API has seen nothing."""
+        error = NoHandshake([("SSL routines", "", "wrong version number")])
+        for kept, kind in ((False, NotSent), (True, NoAnswer)):
+            peers = self.connected() if kept else []
+            answer = self.call()
+            for peer in peers:
+                peer.end()
+            self.network.accept().end(error)
+            self.assertIs(type(why(self.failureResultOf(answer, ResponseNeverReceived), False, True)), kind)
+
+    def test_repeated_on_a_fresh_one(self) -> None:
+        """Not on another that is idle, which may have ended just so."""
+        first, second = self.connected(2)
+        answer = self.call()
+        second.end(ConnectionLost())
+        self.assertEqual((self.network.attempts, first.received()), (1, b""))
+        self.network.accept().send(ANSWER)
+        self.successResultOf(answer)
+
+    def test_cancelled_while_it_is_repeated(self) -> None:
+        """The repetition ends too."""
+        (peer,) = self.connected()
+        answer = self.call()
+        peer.end()
+        fresh = self.network.accept()
+        answer.cancel()
+        self.failureResultOf(answer, ResponseNeverReceived)
+        self.assertTrue(fresh.socket.disconnected)
+
     def test_repeat_cut_short(self) -> None:
         """A repeat whose answer is cut short fails as any call."""
         (peer,) = self.connected()
@@ -477,14 +474,14 @@ class CallTests(SynchronousTestCase):
 
         for kept in (False, True):
             peers = self.connected() if kept else []
-            self.target.origin._endpoint, endpoint = Stubborn(), self.target.origin._endpoint  # type: ignore[assignment]  # as much of one as is needed
+            self.origin._endpoint, endpoint = Stubborn(), self.origin._endpoint  # type: ignore[assignment]  # as much of one as is needed
             answer = self.call()
             for peer in peers:
                 peer.end()
             answer.cancel()
             self.failureResultOf(answer, ResponseNeverReceived if kept else CancelledError)
             self.assertTrue(made[-1].socket.disconnected)
-            self.target.origin._endpoint = endpoint
+            self.origin._endpoint = endpoint
 
     def test_most_recent_first(self) -> None:
         """The connection that was idle for the shortest time is used, so that the others can go."""
@@ -494,8 +491,8 @@ class CallTests(SynchronousTestCase):
 
     def test_max_idle(self) -> None:
         """No more than so many idle connections are kept, the most recent."""
-        peers = self.connected(3)
-        self.assertEqual([peer.socket.over for peer in peers], [True, False, False])
+        peers = self.connected(6)
+        self.assertEqual([peer.socket.over for peer in peers], [True, True, False, False, False, False])
 
     def test_one_timer(self) -> None:
         """However many connections are idle, one timer runs, and each connection has its time."""
@@ -551,7 +548,7 @@ class CallTests(SynchronousTestCase):
             peer.send(ANSWER)
             self.successResultOf(answer)
             peer.received()
-            connection = self.target.origin._idle[-1]
+            connection = self.origin._idle[-1]
             sent: list[bytes] = []
 
             def write_now(data: bytes, taken: Any = taken, sent: list[bytes] = sent) -> Any:
@@ -568,78 +565,6 @@ class CallTests(SynchronousTestCase):
             peer.send(OK + b"Connection: close\r\nContent-Length: 0\r\n\r\n")
             self.successResultOf(answer)
             peer.end()
-
-    def test_targets(self) -> None:
-        """URIs are taken apart: path and query, the host with its port if that is not the usual one."""
-        for uri, line in (
-            (b"http://example.com", b"PUT / HTTP/1.1\r\nHost: example.com\r\n"),
-            (b"http://example.com:80/a;b?c#d", b"PUT /a;b?c HTTP/1.1\r\nHost: example.com\r\n"),
-            (b"https://example.com:443/", b"PUT / HTTP/1.1\r\nHost: example.com\r\n"),
-            (b"https://example.com:80/", b"PUT / HTTP/1.1\r\nHost: example.com:80\r\n"),
-            (b"http://[::1]:8000/a", b"PUT /a HTTP/1.1\r\nHost: [::1]:8000\r\n"),
-        ):
-            self.assertEqual(self.agent.target(uri).encode("PUT", b"", b""), line + b"Content-Length: 0\r\n\r\n")
-        for wrong in (b"http://example.com/\r\nA: b", b"http://example.com/a b", b"http://example.com/\xff"):
-            self.assertRaises(ValueError, self.agent.target, wrong)
-        self.assertRaises(SchemeNotSupported, self.agent.target, b"ftp://example.com/")
-        self.assertRaises(ValueError, self.target.encode, "PUT /x HTTP/1.1\r\nA:", b"", b"")
-
-    def test_origins(self) -> None:
-        """URIs of one origin share their connections, others do not."""
-        self.assertIs(self.agent.target(URI).origin, self.agent.target(b"http://127.0.0.1:5000/other").origin)
-        for other in (b"http://127.0.0.1:5001/", b"http://localhost:5000/", b"https://127.0.0.1:5000/"):
-            self.assertIsNot(self.agent.target(other).origin, self.target.origin)
-
-    def test_encode_headers(self) -> None:
-        """Headers become lines; none of them can become two."""
-        headers = Headers({b"A": [b"1", b"2"], b"B": [b"x\r\nWs-Close: 1000"]})
-        self.assertEqual(encode_headers(headers), b"A: 1\r\nA: 2\r\nB: x Ws-Close: 1000\r\n")
-
-
-class ClientTests(SynchronousTestCase):
-    """What the gateway makes of it: the same outcomes, whichever agent is below."""
-
-    def outcomes(self, act: Callable[[Network, Deferred[Answer]], None]) -> list[Any]:
-        """:returns: what each agent makes of it"""
-        outcomes: list[Any] = []
-        for make in (PersistentAgent, FastAgent):
-            network = Network()
-            agent: Any = make(network.reactor, network.trust, 4, 5)
-            client = ApiClient(PlainClient(agent), network.reactor, URI.decode("ascii"), 30, MAX_BODY)
-            answer = client.call("PUT", Headers(), b"body")
-            act(network, answer)
-            network.reactor.advance(31)
-            outcomes.append(self.successResultOf(answer.addErrback(lambda failure: type(failure.value))))
-        return outcomes
-
-    def check(self, expected: type, act: Callable[[Network, Deferred[Answer]], None]) -> None:
-        """Both agents lead to the same error."""
-        self.assertEqual(self.outcomes(act), [expected, expected])
-
-    def test_outcomes(self) -> None:
-        """No connection, none in time, no answer, none in time, half of one, too much of one, none at all."""
-        endless = OK + b"Content-Length: 1000000\r\n\r\n"
-        self.check(NotSent, lambda network, _: network.refuse())
-        self.check(NotSent, lambda network, _: None)
-        self.check(NoAnswer, lambda network, _: network.accept().end())
-        self.check(TimedOut, lambda network, _: network.accept().send())
-        self.check(TimedOut, lambda network, _: network.accept().send(b"HTTP/1.1 2"))
-        self.check(TimedOut, lambda network, _: network.accept().send(endless))
-        self.check(Unusable, lambda network, _: network.accept().send(endless, b"x" * (MAX_BODY + 1)))
-
-        def cut(network: Network, _: Deferred[Answer]) -> None:
-            peer = network.accept()
-            peer.send(endless, b"x")
-            peer.end()
-
-        self.check(NoAnswer, cut)
-
-        def nonsense(network: Network, _: Deferred[Answer]) -> None:
-            peer = network.accept()
-            peer.send(b"220 mail.example ESMTP\r\n")
-            peer.end()
-
-        self.check(Unusable, nonsense)
 
 
 class Server(Protocol):
@@ -663,6 +588,18 @@ def tell_length(transport: Any, body: bytes) -> None:
     transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n%9d" % len(body))
 
 
+def put(agent: PersistentAgent, uri: bytes, body: bytes) -> Deferred[bytes]:
+    """:returns: fires with the body of the answer"""
+
+    def read(response: IResponse) -> bytes:
+        collected = Collected()
+        response.deliverBody(collected)
+        return collected.data
+
+    content: Any = Content(body)
+    return agent.request(b"PUT", uri, None, content).addCallback(read)
+
+
 class Api(Factory[Server]):
     """An API that answers with the length of the body, or as a test says."""
 
@@ -680,9 +617,9 @@ class SocketsTests(TestCase):
     def setUp(self) -> None:
         self.factory = Api()
 
-    def agent_of(self, ca: Path | None = None) -> FastAgent:
+    def agent_of(self, ca: Path | None = None) -> PersistentAgent:
         """:returns: an agent, closed in the end"""
-        agent = FastAgent(reactor, ApiTrust(ca, None), 8, 5)
+        agent = PersistentAgent(reactor, ApiTrust(ca, None), 8, 5, MAX_BODY)
         self.addCleanup(agent.close)
         return agent
 
@@ -705,37 +642,32 @@ class SocketsTests(TestCase):
     async def test_many(self) -> None:
         """Calls one after the other share a connection, calls at once do not; nothing is mixed up."""
         agent, uri = self.agent_of(), self.listen()
-        target = agent.target(uri)
 
         async def some(length: int) -> None:
             for number in range(20):
                 body = b"x" * (length * 100 + number)
-                answer = await agent.call(b"PUT", target, b"", body, MAX_BODY)
-                self.assertEqual(int(answer.body), len(body))
+                answer = await put(agent, uri, body)
+                self.assertEqual(int(answer), len(body))
 
         await gatherResults([Deferred.fromCoroutine(some(length)) for length in range(5)])
-        self.assertIsNotNone(target.origin._idle[0].write_now)
+        self.assertIsNotNone(agent.target(uri).origin._idle[0].write_now)
         self.assertEqual(len({connection for connection, _ in self.factory.requests}), 5)
 
     async def test_long_bodies(self) -> None:
         """A body that does not fit into the kernel at once arrives all the same."""
         agent, uri = self.agent_of(), self.listen()
         for length in (20_000_000, 10):
-            answer = await agent.call(b"PUT", agent.target(uri), b"", b"x" * length, MAX_BODY)
-            self.assertEqual(int(answer.body), length)
+            answer = await put(agent, uri, b"x" * length)
+            self.assertEqual(int(answer), length)
 
     async def test_tls(self) -> None:
         """A trusted server is believed, and its connection kept."""
         uri, certificate = self.listen_tls()
         agent = self.agent_of(certificate)
         for _ in range(3):
-            answer = await agent.call(b"PUT", agent.target(uri), b"", b"body", MAX_BODY)
-            self.assertEqual(int(answer.body), 4)
+            answer = await put(agent, uri, b"body")
+            self.assertEqual(int(answer), 4)
             self.assertIsNone(agent.target(uri).origin._idle[0].write_now)
-        response = await agent.request(b"PUT", uri, None, Body(b"body"))
-        body = Collected()
-        response.deliverBody(body)
-        self.assertEqual((response.code, int(body.data)), (200, 4))
         self.assertEqual(len({connection for connection, _ in self.factory.requests}), 1)
 
     async def test_no_trust(self) -> None:
@@ -743,8 +675,8 @@ class SocketsTests(TestCase):
         for name, trusted in (("localhost", False), ("example.com", True)):
             uri, certificate = self.listen_tls(name)
             agent = self.agent_of(certificate if trusted else None)
-            client = ApiClient(PlainClient(agent), reactor, uri.decode("ascii"), 5, MAX_BODY)
-            error: Any = await self.assertFailure(client.call("PUT", Headers(), b"body"), NotSent)
+            client = ApiClient(agent, reactor, 5, MAX_BODY)
+            error: Any = await self.assertFailure(client.put(uri.decode("ascii"), b"body", headers=Headers()), NotSent)
             self.assertIn("certificate", error.reason)
             self.assertEqual(self.factory.requests, [])
 
@@ -758,10 +690,10 @@ class SocketsTests(TestCase):
         self.factory.answer = answer
         uri, certificate = self.listen_tls()
         agent = self.agent_of(certificate)
-        await self.assertFailure(agent.call(b"PUT", agent.target(uri), b"", b"", MAX_BODY), ResponseFailed)
+        await self.assertFailure(put(agent, uri, b""), ResponseFailed)
 
     async def test_tls_until_the_end(self) -> None:
-        """One that says goodbye is."""
+        """One that closes TLS in order is."""
 
         def answer(transport: Any, _: bytes) -> None:
             transport.write(b"HTTP/1.1 200 OK\r\n\r\nall of it")
@@ -770,8 +702,8 @@ class SocketsTests(TestCase):
         self.factory.answer = answer
         uri, certificate = self.listen_tls()
         agent = self.agent_of(certificate)
-        result = await agent.call(b"PUT", agent.target(uri), b"", b"", MAX_BODY)
-        self.assertEqual(result.body, b"all of it")
+        result = await put(agent, uri, b"")
+        self.assertEqual(result, b"all of it")
 
     async def test_server_that_closes(self) -> None:
         """A server may end the connection after each answer, with a word or without."""
@@ -784,8 +716,8 @@ class SocketsTests(TestCase):
 
             self.factory.answer = answer
             for _ in range(5):
-                result = await agent.call(b"PUT", agent.target(uri), b"", b"body", MAX_BODY)
-                self.assertEqual(result.body, b"hi")
+                result = await put(agent, uri, b"body")
+                self.assertEqual(result, b"hi")
 
     async def test_reset_when_idle(self) -> None:
         """A kept connection that the server has reset costs no call."""
@@ -798,8 +730,8 @@ class SocketsTests(TestCase):
 
         self.factory.answer = answer
         for number in range(1, 6):
-            result = await agent.call(b"PUT", agent.target(uri), b"", b"x" * number, MAX_BODY)
-            self.assertEqual(int(result.body), number)
+            result = await put(agent, uri, b"x" * number)
+            self.assertEqual(int(result), number)
             # In the same turn of the reactor: the agent cannot know yet.
             transports[-1].abortConnection()
 
@@ -809,7 +741,7 @@ class SocketsTests(TestCase):
         uri = b"http://localhost:%d/" % port.getHost().port
         await port.stopListening()
         agent = self.agent_of()
-        await self.assertFailure(agent.call(b"PUT", agent.target(uri), b"", b"", MAX_BODY), errors.ConnectError)
+        await self.assertFailure(put(agent, uri, b""), errors.ConnectError)
 
     async def test_no_garbage(self) -> None:
         """Connections go when they end, without the garbage collector."""
@@ -817,9 +749,8 @@ class SocketsTests(TestCase):
         gc.collect()
         gc.disable()
         self.addCleanup(gc.enable)
-        before = sum(isinstance(one, Connection) for one in gc.get_objects())
-        target = agent.target(uri)
-        await gatherResults([agent.call(b"PUT", target, b"", b"", MAX_BODY) for _ in range(5)])
+        before = sum(isinstance(one, PooledConnection) for one in gc.get_objects())
+        await gatherResults([put(agent, uri, b"") for _ in range(5)])
         await agent.close()
         await deferLater(reactor, 0, lambda: None)
-        self.assertEqual(sum(isinstance(one, Connection) for one in gc.get_objects()), before)
+        self.assertEqual(sum(isinstance(one, PooledConnection) for one in gc.get_objects()), before)

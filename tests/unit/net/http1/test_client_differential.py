@@ -1,4 +1,4 @@
-"""What servers send, cut anywhere, means the same to the fast agent as to twisted's, or is a failure."""
+"""What servers send, cut anywhere, means the same to our agent as to Twisted's, or is a failure."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.agents import Network, Ours, Twisteds
 from tests.properties import moderately
-from tests.roads import Network, PlainRoad, Road, ShortRoad
 from tests.unit.net.http1.test_parser import slices
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -30,10 +30,10 @@ class Exchange:
     cuts: Sequence[int] = ()
     clean: bool = True
 
-    def outcome(self, road_of: type[Road]) -> object:
+    def outcome(self, kind: type[Ours]) -> object:
         """:returns: the answer as an agent sees it, or that it failed"""
         network = Network()
-        answer = road_of(network).ask(self.method, None if self.method == b"HEAD" else b"x")
+        answer = kind(network).ask(self.method, None if self.method == b"HEAD" else b"x")
         peer = network.accept()
         peer.send(*slices(self.stream, self.cuts))
         peer.end(ConnectionDone() if self.clean else ConnectionLost())
@@ -127,7 +127,7 @@ def edited(stream: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:
 EMPTY_LINES = re.compile(rb"(\A|\r\n\r\n)[\r\n]+(?=HTTP/)")
 EMPTY = b"Content-Length: 0\r\n\r\n"
 CODING = b"Transfer-Encoding: %b\r\n"
-#: What the fast agent refuses on purpose: why, the stream, whether the connection ended as it should.
+#: What our agent refuses on purpose: why, the stream, whether the connection ended as it should.
 STRICTER = (
     ("lines end with CR LF (RFC 9112 §2.2)", b"HTTP/1.1 200 OK\nContent-Length: 0\n\n", True),
     ("so do chunks", CHUNKED + b"0\r\nA: b\n\r\n\r\n", True),
@@ -158,7 +158,7 @@ STRICTER = (
     ("a body that ended because the connection broke", OK + b"\r\nhalf of", False),
     ("a head that is too long in all, though no line is", OK + b"A: %b\r\n" % (b"a" * 16000) * 5 + EMPTY, True),
 )
-#: What twisted's agent refuses and the fast one need not: why, and the stream.
+#: What Twisted's agent refuses and ours need not: why, and the stream.
 MORE_TOLERANT = (
     ("empty lines before an answer", b"\r\n" + OK + EMPTY),
     ("a line of more than 16 KiB, within the bound of the head", OK + b"A: %b\r\n" % (b"a" * 20000) + EMPTY),
@@ -174,11 +174,10 @@ class DifferentialTests(SynchronousTestCase):
         self.flushLoggedErrors()
 
     def check_equal(self, exchange: Exchange) -> object:
-        """:returns: what all roads make of it"""
-        plain = exchange.outcome(PlainRoad)
-        self.assertEqual(exchange.outcome(Road), plain, exchange)
-        self.assertEqual(exchange.outcome(ShortRoad), plain, exchange)
-        return plain
+        """:returns: what both make of it"""
+        reference = exchange.outcome(Twisteds)
+        self.assertEqual(exchange.outcome(Ours), reference, exchange)
+        return reference
 
     @moderately
     @given(
@@ -213,27 +212,25 @@ class DifferentialTests(SynchronousTestCase):
     @moderately
     @given(stream=answers(st.one_of(FRAMED, UNFRAMED)), edits=EDITS, cuts=CUTS, clean=st.booleans())
     def test_edited(self, stream: bytes, edits: list[tuple[int, int, bytes]], cuts: list[int], clean: bool) -> None:
-        """Whatever a server sends: an answer of the fast agent's is twisted's answer. (It fails more often.)"""
+        """Whatever a server sends: an answer of our agent's is Twisted's answer. (It fails more often.)"""
         exchange = Exchange(b"PUT", edited(stream, edits), cuts, clean)
-        fast = exchange.outcome(ShortRoad)
-        self.assertEqual(exchange.outcome(Road), fast, exchange)
-        if fast != FAILED:
-            plain = exchange.outcome(PlainRoad)
-            if plain == FAILED:
-                plain = Exchange(b"PUT", EMPTY_LINES.sub(rb"\1", exchange.stream), (), clean).outcome(PlainRoad)
-            self.assertEqual(plain, fast, exchange)
+        ours = exchange.outcome(Ours)
+        if ours != FAILED:
+            reference = exchange.outcome(Twisteds)
+            if reference == FAILED:
+                reference = Exchange(b"PUT", EMPTY_LINES.sub(rb"\1", exchange.stream), (), clean).outcome(Twisteds)
+            self.assertEqual(reference, ours, exchange)
 
     def test_stricter(self) -> None:
-        """Where the fast agent fails and twisted's does not: each time what came can be read in more than one way."""
+        """Where our agent fails and Twisted's does not: each time what came can be read in more than one way."""
         for why, stream, clean in STRICTER:
             exchange = Exchange(b"PUT", stream, (), clean)
-            self.assertNotEqual(exchange.outcome(PlainRoad), FAILED, why)
-            self.assertEqual((exchange.outcome(Road), exchange.outcome(ShortRoad)), (FAILED, FAILED), why)
+            self.assertNotEqual(exchange.outcome(Twisteds), FAILED, why)
+            self.assertEqual(exchange.outcome(Ours), FAILED, why)
 
     def test_more_tolerant(self) -> None:
-        """Where twisted's agent fails and the fast one does not: there is one way to read it, and it costs no more."""
+        """Where Twisted's agent fails and ours does not: there is one way to read it, and it costs no more."""
         for why, stream in MORE_TOLERANT:
             exchange = Exchange(b"PUT", stream)
-            self.assertEqual(exchange.outcome(PlainRoad), FAILED, why)
-            self.assertEqual(exchange.outcome(Road), exchange.outcome(ShortRoad), why)
-            self.assertNotEqual(exchange.outcome(Road), FAILED, why)
+            self.assertEqual(exchange.outcome(Twisteds), FAILED, why)
+            self.assertNotEqual(exchange.outcome(Ours), FAILED, why)

@@ -13,7 +13,7 @@ from twisted.web.http_headers import Headers
 from tests.gate import Gate, SecureWire, handshake_request, read_answer
 from tests.properties import moderately
 from wsaas.net.http1.forwarded import believed, read_entry
-from wsaas.net.http1.messages import RequestHead
+from wsaas.net.http1.messages import RequestFields, RequestHead
 
 
 def told(
@@ -25,7 +25,7 @@ def told(
     :param protos: lines of ``X-Forwarded-Proto``
     """
     headers = Headers({"X-Forwarded-For": list(addresses), "X-Forwarded-Proto": list(protos)})
-    return believed(proxies, RequestHead(b"GET", b"/", b"HTTP/1.1", headers, 0, secure, "192.0.2.1"))
+    return believed(proxies, RequestHead(b"GET", b"/", b"HTTP/1.1", RequestFields.of(headers), secure, "192.0.2.1"))
 
 
 class EntryTests(SynchronousTestCase):
@@ -125,7 +125,9 @@ class AddressTests(SynchronousTestCase):
         """In the form in which addresses are compared, whatever came."""
         clean = [line.replace(b"\r", b"").replace(b"\n", b"") for line in lines]
         headers = Headers({b"X-Forwarded-For": clean, b"X-Forwarded-Proto": clean})
-        client, _ = believed(proxies, RequestHead(b"GET", b"/", b"HTTP/1.1", headers, 0, False, "192.0.2.1"))
+        client, _ = believed(
+            proxies, RequestHead(b"GET", b"/", b"HTTP/1.1", RequestFields.of(headers), False, "192.0.2.1")
+        )
         assert client is not None
         self.assertEqual(str(ip_address(client)), client)
 
@@ -157,11 +159,9 @@ class ProtoTests(SynchronousTestCase):
 class RoadTests(SynchronousTestCase):
     """From the handshake to the API."""
 
-    fast_lanes = "off"
-
     def make(self, proxies: int, **settings: str) -> Gate:
         """:returns: a gateway"""
-        self.gate = Gate(None, FAST_LANES=self.fast_lanes, TRUST_PROXY=str(proxies), **settings)
+        self.gate = Gate(None, TRUST_PROXY=str(proxies), **settings)
         return self.gate
 
     def check(self, client: str | None, *, secure: bool) -> None:
@@ -228,9 +228,3 @@ class RoadTests(SynchronousTestCase):
             gate.open("/", ("X-Forwarded-For", f"10.0.0.{number}"))
         wire = gate.begin("/", ("X-Forwarded-For", "10.9.9.9, 10.0.0.4"))
         self.assertEqual(read_answer(wire.take())[0].status, 429)
-
-
-class FastRoadTests(RoadTests):
-    """The same on the fast road."""
-
-    fast_lanes = "on"

@@ -13,7 +13,15 @@ from twisted.web.http_headers import Headers
 from twisted.web.test.requesthelper import DummyRequest
 
 from tests.properties import moderately
-from wsaas.net.http1.messages import RequestHead, Response, client_of, json_response, phrase, text_response
+from wsaas.net.http1.messages import (
+    RequestFields,
+    RequestHead,
+    Response,
+    client_of,
+    json_response,
+    phrase,
+    text_response,
+)
 
 
 class RequestHeadTests(SynchronousTestCase):
@@ -21,7 +29,7 @@ class RequestHeadTests(SynchronousTestCase):
 
     def head(self, target: bytes = b"/", **headers: list[str]) -> RequestHead:
         """:returns: a head with some headers"""
-        return RequestHead(b"GET", target, b"HTTP/1.1", Headers(dict(headers)), 0, False, None)
+        return RequestHead(b"GET", target, b"HTTP/1.1", RequestFields.of(Headers(dict(headers))))
 
     def test_all_values_of_a_header(self) -> None:
         """One for each line; in any case of the name."""

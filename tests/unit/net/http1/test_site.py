@@ -1,18 +1,17 @@
-"""What the connections of a listener share: bounds over all of them, where they begin, a log without keys."""
+"""What the connections of a listener share: bounds over all of them, a log without keys."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.protocol import Protocol
 from twisted.logger import globalLogPublisher
 
 from tests.gate import http_request
-from tests.unit.net.http1.test_channel import HEAD_TIMEOUT, MAX_BODY, ChannelTestCase
+from tests.unit.net.http1.test_server import HEAD_TIMEOUT, MAX_BODY, ChannelTestCase
 from wsaas.limits import OVERHEAD, Budget
-from wsaas.net.http1.channel import LINGER, Channel
+from wsaas.net.http1.connection import LINGER
 from wsaas.net.http1.messages import Response
-from wsaas.net.http1.site import MAX_AWAITED, ClientSite
+from wsaas.net.http1.site import MAX_AWAITED, ClientSite, SiteLimits
 
 
 class CrowdTests(ChannelTestCase):
@@ -22,16 +21,7 @@ class CrowdTests(ChannelTestCase):
         """Make a site with little room."""
         super().setUp()
         self.budget = Budget(1 << 20)
-        self.site = ClientSite(
-            self.rules,
-            self.rules,
-            self.clock,
-            HEAD_TIMEOUT,
-            MAX_BODY,
-            lobby=self.lobby(),
-            bodies=self.budget,
-            max_awaited=3,
-        )
+        self.site = ClientSite(self.rules, self.clock, SiteLimits(HEAD_TIMEOUT, MAX_BODY, 3), self.budget)
 
     def test_those_who_say_nothing(self) -> None:
         """Beyond the bound, those who came first go; who speaks is served."""
@@ -54,6 +44,7 @@ class CrowdTests(ChannelTestCase):
             wire.deliver(http_request("GET", "/refused"))
             self.assertEqual(self.only(wire).status, 403)
         self.assertEqual(len(self.site.idle), 3)
+        self.clock.advance(1)
         wires[0].deliver(http_request("GET", "/x"))
         busy = self.connect()
         busy.deliver(http_request("GET", "/wait"))
@@ -64,7 +55,7 @@ class CrowdTests(ChannelTestCase):
         wires[-1].deliver(http_request("GET", "/x"))
         self.clock.advance(0)
         self.assertEqual([wire.over for wire in (*wires, busy, partial)], [False, True, False, False, False, False])
-        Response(200).write_to(self.rules.waiting[0])
+        self.rules.waiting[0].callback(Response(200))
         self.clock.advance(0)
         self.assertEqual([wire.over for wire in (*wires, busy, partial)], [False, True, True, False, False, False])
         for wire in (*wires, busy, partial):
@@ -76,8 +67,8 @@ class CrowdTests(ChannelTestCase):
         silent, late, left, given, refused = (self.connect() for _ in range(5))
         silent.end()
         late.deliver(b"GET / HT")
-        left.deliver(http_request("GET", "/wait"))
-        self.rules.waiting[0].channel.detach(self.rules.waiting[0])
+        left.deliver(http_request("GET", "/handshake"))
+        self.rules.attempts[0].visitor.detach()
         given.deliver(http_request("PUT", "/x", b"body"))
         refused.deliver(http_request("PUT", "/refused", b"body"))
         self.clock.advance(HEAD_TIMEOUT)
@@ -159,43 +150,11 @@ class LogTests(ChannelTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
-class _Silent:
-    """A lobby in which nobody says anything."""
-
-    def arrival(self, site: ClientSite) -> Protocol:
-        """:returns: a protocol that is no channel"""
-        return Protocol()
-
-    def __len__(self) -> int:
-        """:returns: how many are in there"""
-        return 3
-
-
-class BeginningTests(ChannelTestCase):
-    """What a new connection is at first."""
-
-    def site_of(self, head_timeout: float) -> ClientSite:
-        """:returns: a site with a lobby"""
-        return ClientSite(self.rules, self.rules, self.clock, head_timeout, MAX_BODY, lobby=_Silent())
-
-    def test_a_channel(self) -> None:
-        """Where there is no lobby."""
-        self.assertIsInstance(self.site.buildProtocol(None), Channel)
-        self.assertEqual(self.site.awaited, 0)
-
-    def test_in_the_lobby(self) -> None:
-        """Who is in there is awaited too."""
-        site = self.site_of(HEAD_TIMEOUT)
-        self.assertNotIsInstance(site.buildProtocol(None), Channel)
-        self.assertEqual(site.awaited, 3)
-        self.assertIsInstance(site.new_channel(None), Channel)
-
-    def test_a_channel_where_heads_have_no_time_limit(self) -> None:
-        """In the lobby, who never says anything would stay for ever."""
-        self.assertIsInstance(self.site_of(0).buildProtocol(None), Channel)
+class BoundsTests(ChannelTestCase):
+    """Bounds that hold where nobody gives others."""
 
     def test_unless_told_otherwise(self) -> None:
-        """Bounds that hold where nobody gives others."""
+        """There are some."""
         self.assertEqual(self.site.bodies.limit, 1 << 26)
         for _ in range(MAX_AWAITED + 1):
             self.connect()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tests.gate import http_request, read_answers
-from tests.unit.net.http1.test_channel import ChannelTestCase
+from tests.unit.net.http1.test_server import ChannelTestCase
+from wsaas.net.http1.connection import PER_TURN, REFUSED, REFUSED_PAUSE
 from wsaas.net.http1.messages import Response
-from wsaas.net.http1.turns import PER_TURN, REFUSED, REFUSED_PAUSE
 
 
 class TurnTests(ChannelTestCase):
@@ -71,10 +71,22 @@ class TurnTests(ChannelTestCase):
         wire.deliver(http_request("GET", "/refused") * (few - 1) + http_request("PUT", "/wait", b"1"))
         wire.deliver(http_request("GET", "/refused") * few + http_request("PUT", "/x", b"2"))
         wire.take()
-        Response(200, (), b"1").write_to(self.rules.waiting[0])
+        self.rules.waiting[0].callback(Response(200, (), b"1"))
         self.assertEqual([answer.status for answer in read_answers(wire.take())], [200, *[403] * few])
         self.clock.advance(REFUSED_PAUSE)
         self.assertEqual(self.only(wire).body, b"2")
+
+    def test_refusals_that_took_a_while(self) -> None:
+        """They count as others do; nothing but them was answered."""
+        wire = self.connect()
+        wire.deliver((http_request("GET", "/wait") * (PER_TURN // REFUSED)) + http_request("PUT", "/x", b"a"))
+        while self.rules.waiting:
+            self.rules.waiting.pop().callback(Response(403))
+        self.assertEqual([answer.status for answer in read_answers(wire.take())], [403] * (PER_TURN // REFUSED))
+        self.clock.advance(REFUSED_PAUSE / 2)
+        self.assertEqual(wire.take(), b"")
+        self.clock.advance(REFUSED_PAUSE / 2)
+        self.assertEqual(self.only(wire).status, 200)
 
     def test_the_end_meanwhile(self) -> None:
         """Nothing is left of who goes away."""

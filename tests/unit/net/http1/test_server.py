@@ -9,58 +9,82 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.http import Request
-from twisted.web.resource import IResource, Resource
-from twisted.web.server import NOT_DONE_YET
 
 from tests.gate import FULL, HttpAnswer, SecureWire, Wire, http_request, read_answer, read_answers
 from tests.properties import moderately
-from wsaas.net.http1.channel import LINGER
-from wsaas.net.http1.judged_request import JudgedRequest
+from wsaas.net.http1.connection import LINGER, MAX_EARLY, PER_TURN, REFUSED, REFUSED_PAUSE
 from wsaas.net.http1.messages import RequestHead, Response, json_response, text_response
-from wsaas.net.http1.site import ClientSite, Lobby
-from wsaas.net.http1.turns import PER_TURN, REFUSED, REFUSED_PAUSE
+from wsaas.net.http1.route import ByValue, HandOver, Route, Visitor
+from wsaas.net.http1.server import Channel
+from wsaas.net.http1.site import ClientSite, SiteLimits
 
 HEAD_TIMEOUT = 30.0
 MAX_BODY = 100
 
 
-class Rules(Resource):
-    """Refuses by target, keeps what it is given, and answers with it at once or when told to."""
+class Attempt:
+    """A handshake that waits."""
 
-    isLeaf = True
+    def __init__(self, visitor: Visitor) -> None:
+        self.visitor = visitor
+        self.begun = self.is_over = False
+
+    def begin(self) -> None:
+        """It is told to."""
+        self.begun = True
+
+    def left(self) -> None:
+        """Its client is gone."""
+        self.is_over = True
+
+
+class Rules:
+    """Routes by target: refuses what asks for it, answers with the body at once or when told to, keeps handshakes."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.heads: list[RequestHead] = []
         self.bodies: list[bytes] = []
-        self.waiting: list[JudgedRequest] = []
+        self.waiting: list[Deferred[Response]] = []
+        self.attempts: list[Attempt] = []
 
-    def judge(self, head: RequestHead) -> Response | None:
+    def decide(self, head: RequestHead) -> Route:
         """Refuse what asks for it."""
         self.heads.append(head)
         if head.path == b"/refused":
             return text_response(403, "refused")
+        if head.path == b"/handshake":
+            return HandOver(self)
+        return ByValue(self)
+
+    def judge(self, head: RequestHead) -> Response | None:
+        """Refuse what is too long."""
         if head.length is not None and head.length > MAX_BODY:
             return json_response(413, "MESSAGE_TOO_LONG")
         return None
 
-    def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
-        """There is nothing below."""
-        return self
-
-    def render(self, request: Request) -> int:
-        """Echo the body, unless the request is to wait."""
-        assert isinstance(request, JudgedRequest)
-        body = request.content.read()
+    def respond(self, head: RequestHead, body: bytes) -> Response | Deferred[Response]:
+        """Echo the body, now or later."""
+        refusal = self.judge(head)
+        if refusal is not None:
+            return refusal
         self.bodies.append(body)
-        if request.path == b"/wait":
-            self.waiting.append(request)
-        else:
-            Response(200, (), body).write_to(request)
-        return NOT_DONE_YET
+        if head.path == b"/wait":
+            waiting: Deferred[Response] = Deferred()
+            self.waiting.append(waiting)
+            return waiting
+        return Response(200, (), body)
+
+    def is_trusted(self, head: RequestHead) -> bool:
+        """:returns: what the request says"""
+        return head.path == b"/trusted"
+
+    def attempt(self, visitor: Visitor) -> Attempt | Response:
+        """Keep a handshake."""
+        self.attempts.append(Attempt(visitor))
+        return self.attempts[-1]
 
 
 class ChannelTestCase(SynchronousTestCase):
@@ -70,11 +94,7 @@ class ChannelTestCase(SynchronousTestCase):
         """Make a site."""
         self.clock = MemoryReactorClock()
         self.rules = Rules()
-        self.site = ClientSite(self.rules, self.rules, self.clock, HEAD_TIMEOUT, MAX_BODY, lobby=self.lobby())
-
-    def lobby(self) -> Lobby | None:
-        """:returns: where connections begin, if not as channels"""
-        return None
+        self.site = ClientSite(self.rules, self.clock, SiteLimits(HEAD_TIMEOUT, MAX_BODY))
 
     def connect(self, kind: type[Wire] = Wire) -> Wire:
         """Connect to it."""
@@ -163,17 +183,23 @@ class JudgementTests(ChannelTestCase):
         self.assertEqual(answer.header("Connection"), "close")
         self.assertNotEqual(answer.header("Content-Length"), "0")
 
-    def test_the_judge_sees_the_head_as_sent(self) -> None:
-        """Method, target, version, length, whether it is secure, and the client's address."""
-        wire = self.connect(SecureWire)
-        wire.deliver(http_request("PUT", "/a/b?c=%20d", b"12345"))
-        (head,) = self.rules.heads
-        self.assertEqual(
-            (head.method, head.target, head.version, head.length, head.secure, head.client),
-            (b"PUT", b"/a/b?c=%20d", b"HTTP/1.1", 5, True, "192.0.2.1"),
-        )
+    def test_the_head_is_told_as_sent(self) -> None:
+        """Method, target, version, length, fields."""
+        self.connect().deliver(http_request("PUT", "/a/b?c=%20d", b"12345", ("X", " \ta b\t "), ("x", "2")))
         self.connect().deliver(http_request("PUT", "/", None, ("Transfer-Encoding", "chunked")))
-        self.assertEqual((self.rules.heads[1].length, self.rules.heads[1].secure), (None, False))
+        head, chunked = self.rules.heads
+        self.assertEqual(
+            (head.method, head.target, head.version, head.length, head.all(b"X")),
+            (b"PUT", b"/a/b?c=%20d", b"HTTP/1.1", 5, [b"a b", b"2"]),
+        )
+        self.assertIsNone(chunked.length)
+
+    def test_who_takes_a_socket_over_sees_whose_it_is(self) -> None:
+        """Whether it is secure, and the client's address."""
+        for kind in (SecureWire, Wire):
+            self.connect(kind).deliver(http_request("GET", "/handshake"))
+            head = self.rules.attempts[-1].visitor.head
+            self.assertEqual((head.secure, head.client), (kind is SecureWire, "192.0.2.1"))
 
 
 class LingeringTests(ChannelTestCase):
@@ -307,7 +333,7 @@ class DeadlineTests(ChannelTestCase):
         wire.deliver(b"GET / HTTP/1.1\r\n")
         self.clock.advance(10 * HEAD_TIMEOUT)
         self.assertEqual(wire.take(), b"")
-        Response(204).write_to(self.rules.waiting[0])
+        self.rules.waiting[0].callback(Response(204))
         wire.take()
         self.trickle(wire, b"X-Pad: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", HEAD_TIMEOUT)
         self.assert_408(wire)
@@ -323,7 +349,7 @@ class DeadlineTests(ChannelTestCase):
 
     def test_a_long_time_limit_outlasts_the_idle_one(self) -> None:
         """The idle time-out is for what is between two requests."""
-        self.site.head_timeout = 600.0
+        self.site.awaiting.seconds = 600.0
         wire = self.connect()
         wire.deliver(b"GET / HTTP/1.1\r\n")
         self.clock.advance(599)
@@ -342,20 +368,13 @@ class DeadlineTests(ChannelTestCase):
         self.assertEqual(wire.take(), b"")
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_no_limit(self) -> None:
-        """A site may have none; then none is kept."""
-        self.site.head_timeout = 0
-        wire = self.connect()
-        wire.deliver(b"GET /")
-        self.assertEqual([call for call in self.clock.getDelayedCalls() if call.getTime() < 60], [])
-
     def test_no_408_while_the_answer_is_on_its_way(self) -> None:
         """How long an answer takes is not the client's fault."""
         wire = self.connect()
         wire.deliver(http_request("PUT", "/wait", b"12345"))
         self.clock.advance(10 * HEAD_TIMEOUT)
         self.assertEqual(wire.take(), b"")
-        Response(204).write_to(self.rules.waiting[0])
+        self.rules.waiting[0].callback(Response(204))
         self.assertEqual(self.only(wire).status, 204)
 
 
@@ -475,15 +494,19 @@ class PersistenceTests(ChannelTestCase):
         wire.deliver(http_request("GET", "/refused"))
         self.assertEqual(wire.take(), b"")
         self.assertEqual(len(self.rules.heads), 1)
-        Response(200, (), b"1").write_to(self.rules.waiting[0])
+        self.rules.waiting[0].callback(Response(200, (), b"1"))
         self.assertEqual([(a.status, a.body) for a in read_answers(wire.take())][:2], [(200, b"1"), (200, b"2")])
 
     def test_what_is_pipelined_is_bounded(self) -> None:
         """Behind a request that waits, reading stops."""
-        wire = self.connect()
-        wire.deliver(http_request("GET", "/wait"))
-        wire.deliver(b"a" * 20000)
-        self.assertEqual(wire.producerState, "paused")
+        for segments in ([b"", b"a" * 20000], [b"a" * 20000]):
+            wire = self.connect()
+            wire.deliver(http_request("GET", "/wait") + segments[0])
+            for segment in segments[1:]:
+                wire.deliver(segment)
+            self.assertEqual(wire.producerState, "paused")
+            self.rules.waiting.pop().callback(Response(200))
+            self.assertEqual([answer.status for answer in read_answers(wire.take())], [200, 414])
 
     def test_http_1_0_is_closed(self) -> None:
         """Whatever it says about keeping alive."""
@@ -546,7 +569,7 @@ class UnreadTests(ChannelTestCase):
         wire.stall()
         while wire.producerState == "producing" and len(wire.dataBuffer) < 2 * FULL:
             wire.deliver(http_request("GET", "/wait"))
-            self.rules.waiting.pop().answer(Response(200, (), b"x" * 90))
+            self.rules.waiting.pop().callback(Response(200, (), b"x" * 90))
         self.assertEqual(wire.producerState, "paused")
         wire.flow()
         self.clock.advance(0)
@@ -567,7 +590,7 @@ class UnreadTests(ChannelTestCase):
             self.assertTrue(wire.over)
             self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_no_goodbye(self) -> None:
+    def test_a_peer_that_does_not_end_tls(self) -> None:
         """Nor is it for somebody who does not end it, as TLS would have it."""
         wire = self.connect(SecureWire)
         wire.dataBuffer = b"close_notify"
@@ -578,46 +601,46 @@ class UnreadTests(ChannelTestCase):
         self.assertTrue(wire.over)
 
 
-class DetachTests(ChannelTestCase):
+class HandshakeTests(ChannelTestCase):
     """The way out of HTTP."""
 
-    def detach(self, *segments: bytes) -> tuple[Wire, Any, bytes]:
-        """Detach a request that waits from its channel."""
+    def begin(self, *segments: bytes) -> tuple[Wire, Attempt]:
+        """Send a handshake."""
         wire = self.connect()
         for segment in segments:
             wire.deliver(segment)
-        (request,) = self.rules.waiting
-        transport, early = request.channel.detach(request)
-        return wire, transport, early
+        attempt = self.rules.attempts[-1]
+        self.assertTrue(attempt.begun)
+        return wire, attempt
+
+    def detach(self, *segments: bytes) -> tuple[Wire, Any, bytes]:
+        """Take a socket over."""
+        wire, attempt = self.begin(*segments)
+        return (wire, *attempt.visitor.detach())
 
     def test_early_bytes_of_the_same_segment(self) -> None:
         """They belong to the new protocol."""
-        wire, transport, early = self.detach(http_request("GET", "/wait") + b"early\r\nbytes")
+        wire, transport, early = self.detach(http_request("GET", "/handshake") + b"early\r\nbytes")
         self.assertIs(transport, wire)
         self.assertEqual(early, b"early\r\nbytes")
 
     def test_early_bytes_of_later_segments(self) -> None:
         """All of them, in order."""
-        *_, early = self.detach(http_request("GET", "/wait") + b"1", b"\r\n2", b"3\n")
+        *_, early = self.detach(http_request("GET", "/handshake") + b"1", b"\r\n2", b"3\n")
         self.assertEqual(early, b"1\r\n23\n")
 
     def test_early_bytes_when_it_is_decided_at_once(self) -> None:
-        """Then they are still in the line buffer, which is not read on as HTTP."""
+        """They are not read on as HTTP; what was answered before goes out before."""
         found: list[tuple[Any, bytes]] = []
-
-        def render(request: JudgedRequest) -> int:
-            found.append(request.channel.detach(request))
-            return NOT_DONE_YET
-
-        self.rules.render = render  # type: ignore[method-assign,assignment]  # a resource that decides at once
+        self.patch(Attempt, "begin", lambda attempt: found.append(attempt.visitor.detach()))
         wire = self.connect()
-        wire.deliver(http_request("GET", "/x") + b"early\r\nbytes")
+        wire.deliver(http_request("GET", "/x") + http_request("GET", "/handshake") + b"early\r\nbytes")
         self.assertEqual(found, [(wire, b"early\r\nbytes")])
-        self.assertEqual(wire.take(), b"")
+        self.assertEqual(self.only(wire).status, 200)
 
     def test_leaves_no_producer_and_no_timer(self) -> None:
         """The new protocol registers its own, and a paused transport reads again."""
-        wire, _, early = self.detach(http_request("GET", "/wait"), b"a" * 20000)
+        wire, _, early = self.detach(http_request("GET", "/x") + http_request("GET", "/handshake"), b"a" * 20000)
         self.assertEqual(len(early), 20000)
         self.assertIsNone(wire.producer)
         self.assertEqual(wire.producerState, "producing")
@@ -625,8 +648,115 @@ class DetachTests(ChannelTestCase):
 
     def test_no_early_bytes(self) -> None:
         """As a rule there are none."""
-        *_, early = self.detach(http_request("GET", "/wait"))
+        *_, early = self.detach(http_request("GET", "/handshake"))
         self.assertEqual(early, b"")
+
+    def test_early_bytes_are_bounded(self) -> None:
+        """Behind a handshake that waits, reading stops; after a refusal it goes on, and what came is read."""
+        wire, attempt = self.begin(http_request("GET", "/handshake") + http_request("PUT", "/x", b"1"))
+        self.assertEqual(wire.producerState, "producing")
+        wire.deliver(b"\r\nGET /" + b"a" * MAX_EARLY)
+        self.assertEqual(wire.producerState, "paused")
+        attempt.visitor.answer(text_response(403, "no"))
+        self.assertEqual([answer.status for answer in read_answers(wire.take())], [403, 200, 414])
+
+    def test_refused(self) -> None:
+        """The connection is kept for other requests, without a deadline until one begins."""
+        wire, attempt = self.begin(http_request("GET", "/handshake"))
+        self.assertEqual((len(self.site.idle), self.site.awaited), (0, 0))
+        attempt.visitor.answer(text_response(403, "no"))
+        self.assertEqual(self.only(wire).header("Connection"), None)
+        self.assertEqual((len(self.site.idle), self.site.awaited), (1, 0))
+        self.clock.advance(HEAD_TIMEOUT + 1)
+        wire.deliver(http_request("GET", "/x"))
+        self.assertEqual(self.only(wire).status, 200)
+        self.clock.advance(59)
+        self.assertFalse(wire.disconnecting)
+        self.clock.advance(1)
+        self.assertTrue(wire.disconnecting)
+
+    def test_refused_at_once(self) -> None:
+        """By who would take it over; what is behind it is answered too."""
+        self.patch(self.rules, "attempt", lambda _: text_response(403, "no"))
+        wire = self.connect()
+        wire.deliver(http_request("GET", "/handshake") + http_request("GET", "/x"))
+        self.assertEqual([answer.status for answer in read_answers(wire.take())], [403, 200])
+
+    def test_the_client_leaves(self) -> None:
+        """Who decides is told, once; an answer that comes late goes nowhere."""
+        wire, attempt = self.begin(http_request("GET", "/handshake"))
+        wire.end()
+        self.assertTrue(attempt.is_over)
+        attempt.visitor.answer(text_response(403, "no"))
+        self.assertEqual(wire.take(), b"")
+
+    def test_faults(self) -> None:
+        """In a check, or when it is begun: 500 in plain text, and the log says how."""
+
+        def fail(_: object) -> None:
+            raise ValueError("a fault")
+
+        for place, name in ((Attempt, "begin"), (self.rules, "attempt")):
+            patch = self.patch(place, name, fail)
+            wire = self.connect()
+            wire.deliver(http_request("GET", "/handshake") + http_request("GET", "/x"))
+            self.assertEqual([answer.status for answer in read_answers(wire.take())], [500, 200])
+            self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+            patch.restore()
+
+
+class FaultTests(ChannelTestCase):
+    """Faults of who answers: 500, the log says how, and the connection goes on."""
+
+    def check(self, name: str, *requests: bytes) -> None:
+        """Have a part of the rules fail."""
+
+        def fail(*_: object) -> None:
+            raise ValueError("a fault")
+
+        patch = self.patch(self.site if name == "decide" else self.rules, name, fail)
+        for request in requests:
+            wire = self.connect()
+            wire.deliver(request)
+            self.assertEqual(self.only(wire).status, 500)
+            self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+            self.assertFalse(wire.disconnecting)
+        patch.restore()
+
+    def test_faults(self) -> None:
+        """When it is decided, judged, or answered."""
+        whole = http_request("PUT", "/x", b"12345")
+        self.check("decide", whole, whole[:-1])
+        self.check("judge", whole[:-1])
+        self.check("respond", whole)
+
+    def test_later(self) -> None:
+        """In an answer that takes a while."""
+        wire = self.connect()
+        wire.deliver(http_request("GET", "/wait") + http_request("GET", "/x"))
+        self.rules.waiting[0].errback(ValueError("a fault"))
+        self.assertEqual([answer.status for answer in read_answers(wire.take())], [500, 200])
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_behind_a_body_in_pieces(self) -> None:
+        """When it is complete, and is answered at last."""
+
+        def fail(*_: object) -> None:
+            raise ValueError("a fault")
+
+        wire = self.connect()
+        wire.deliver(http_request("PUT", "/x", b"12345")[:-1])
+        self.patch(self.rules, "respond", fail)
+        wire.deliver(b"5")
+        self.assertEqual(self.only(wire).status, 500)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_nobody_is_left(self) -> None:
+        """An answer that nobody waits for is cancelled, and is no fault."""
+        wire = self.connect()
+        wire.deliver(http_request("GET", "/wait"))
+        wire.end()
+        self.assertTrue(self.rules.waiting[0].called)
 
 
 class MemoryTests(ChannelTestCase):
@@ -645,14 +775,12 @@ class MemoryTests(ChannelTestCase):
         channel = weakref.ref(wire.protocol)
         for segment in segments:
             wire.deliver(segment)
-        requests = [weakref.ref(request) for request in wire.protocol.requests]
         wire.end()
         del wire
         self.rules.waiting.clear()
-        for call in self.clock.getDelayedCalls():
-            call.cancel()
+        self.rules.attempts.clear()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertIsNone(channel(), segments)
-        self.assertEqual([request() for request in requests], [None] * len(requests), segments)
 
     def test_freed(self) -> None:
         """Wherever in its life the connection was."""
@@ -662,6 +790,7 @@ class MemoryTests(ChannelTestCase):
         self.assert_freed(http_request("PUT", "/x", b"12345"))
         self.assert_freed(http_request("PUT", "/x", b"12345")[:-1])
         self.assert_freed(http_request("GET", "/wait"))
+        self.assert_freed(http_request("GET", "/handshake") + b"early")
         self.assert_freed(http_request("GET", "/refused"))
         self.assert_freed(http_request("PUT", "/refused", b"12345")[:-1])
         self.assert_freed(http_request("PUT", "/refused", b"12345", ("Connection", "close")))
@@ -672,12 +801,17 @@ class MemoryTests(ChannelTestCase):
         """It is of no use while the WebSocket lives."""
         wire = self.connect()
         channel = weakref.ref(wire.protocol)
-        wire.deliver(http_request("GET", "/wait"))
-        request = self.rules.waiting.pop()
-        request.channel.detach(request)
+        wire.deliver(http_request("GET", "/handshake"))
+        self.rules.attempts.pop().visitor.detach()
         wire.protocol = None
-        del request
         self.assertIsNone(channel())
+
+    def test_nothing_is_kept_of_what_is_answered(self) -> None:
+        """Between two requests a connection holds none of their bytes."""
+        wire = self.connect()
+        wire.deliver(http_request("PUT", "/x", b"12345") * 2)
+        channel: Channel = wire.protocol
+        self.assertEqual((channel._data, channel._out, channel._body, channel._answering), (b"", b"", None, None))
 
 
 _PIECES = st.sampled_from(

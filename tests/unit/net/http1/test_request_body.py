@@ -1,9 +1,9 @@
-"""Requests: their bodies are kept in memory and bounded while they arrive."""
+"""Bodies of requests: in memory, and bounded while they arrive."""
 
 from __future__ import annotations
 
-from tests.gate import http_request
-from tests.unit.net.http1.test_channel import MAX_BODY, ChannelTestCase
+from tests.gate import http_request, read_answers
+from tests.unit.net.http1.test_server import MAX_BODY, ChannelTestCase
 
 
 class BodyTests(ChannelTestCase):
@@ -51,12 +51,32 @@ class BodyTests(ChannelTestCase):
         self.assertEqual(self.only(wire).status, 413)
         self.assert_leaves(wire)
 
-    def test_body_stays_in_memory(self) -> None:
-        """twisted.web would write a body of over 100,000 bytes into a file."""
-        self.site.max_body = 200_000
-        self.rules.judge = lambda head: None  # type: ignore[method-assign]  # this test needs no rules
-        self.site.judge = self.rules.judge
+    def test_a_run_of_chunked_bodies(self) -> None:
+        """One ends where the next request begins, wherever segments end."""
+        stream = (self.CHUNKED + b"5\r\nhello\r\n0\r\n\r\n") * 3
+        for cut in range(len(stream)):
+            wire = self.connect()
+            wire.deliver(stream[:cut])
+            wire.deliver(stream[cut:])
+            self.assertEqual([answer.body for answer in read_answers(wire.take())], [b"hello"] * 3)
+
+    def test_malformed_chunks(self) -> None:
+        """400, and nothing of the body is used."""
         wire = self.connect()
-        wire.deliver(http_request("PUT", "/wait", b"a" * 200_000))
-        (request,) = self.rules.waiting
-        self.assertEqual(type(request.content).__name__, "BytesIO")
+        wire.deliver(self.CHUNKED + b"5\r\nhello\r\nnonsense\r\n")
+        self.assertEqual(self.only(wire).status, 400)
+        self.assertEqual(self.rules.bodies, [])
+        self.assert_leaves(wire)
+
+    def test_too_long_for_head(self) -> None:
+        """The answer to HEAD has no body, whatever it is."""
+        wire = self.connect()
+        wire.deliver(self.CHUNKED.replace(b"PUT", b"HEAD") + b"65\r\n" + b"a" * 101)
+        self.assertEqual(self.only(wire, head_only=True).status, 413)
+
+    def test_a_body_in_many_pieces(self) -> None:
+        """As one."""
+        wire = self.connect()
+        for byte in http_request("PUT", "/x", b"hello") * 2:
+            wire.deliver(bytes([byte]))
+        self.assertEqual([answer.body for answer in read_answers(wire.take())], [b"hello"] * 2)

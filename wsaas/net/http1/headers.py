@@ -1,0 +1,118 @@
+"""Header fields that become :class:`twisted.web.http_headers.Headers` when somebody looks at them as such.
+
+To make ordinary ones of a dozen fields costs more than the request that they belong to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from twisted.web.http_headers import Headers
+
+#: About the connection, not about the answer (RFC 9110 §7.6.1); Twisted's Agent leaves them out, too.
+_OF_THE_CONNECTION = frozenset(
+    {
+        b"connection",
+        b"content-length",
+        b"keep-alive",
+        b"proxy-connection",
+        b"te",
+        b"trailers",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+
+
+def encode_headers(headers: Headers) -> bytes:
+    """:returns: header lines, each with its end"""
+    return b"".join([b"%b: %b\r\n" % (name, value) for name, values in headers.getAllRawHeaders() for value in values])
+
+
+class _LateHeaders(Headers):
+    """Headers that become ordinary ones when Twisted looks for what it keeps in them, or changes it."""
+
+    __slots__ = ("_ordinary",)
+
+    #: What ordinary headers keep, once they are made.
+    _ordinary: dict[bytes, list[bytes]] | None
+
+    @property
+    def _rawHeaders(self) -> dict[bytes, list[bytes]]:  # type: ignore[override]  # an attribute of Twisted's
+        if self._ordinary is None:
+            headers = Headers()
+            for field in self._take_fields():
+                headers.addRawHeader(*field)
+            self._ordinary = headers._rawHeaders  # noqa: SLF001 - which all methods of Headers read
+        return self._ordinary
+
+    def copy(self) -> Headers:
+        """:returns: the same fields once more, as ordinary ones"""
+        return Headers(dict(self.getAllRawHeaders()))
+
+    def _take_fields(self) -> Iterable[tuple[bytes, bytes]]:
+        """:returns: the fields in the other form, which holds no more: they can be changed from now on"""
+        raise NotImplementedError
+
+
+class EncodedHeaders(_LateHeaders):
+    """The header fields of a request as lines that are ready for the wire.
+
+    :param lines: each with its end; none of them ``Host`` or about the body
+    """
+
+    __slots__ = ("encoded",)
+
+    def __init__(self, lines: bytes) -> None:
+        self._ordinary = None
+        #: The lines, for agents that send them as they are; :data:`None` once the fields are ordinary.
+        self.encoded: bytes | None = lines
+
+    def _take_fields(self) -> Iterable[tuple[bytes, bytes]]:
+        lines, self.encoded = self.encoded or b"", None
+        for line in lines.splitlines():
+            name, _, value = line.partition(b": ")
+            yield name, value
+
+
+def by_name(fields: Iterable[tuple[bytes, bytes]]) -> dict[bytes, list[bytes]]:
+    """:returns: the values of fields by their names in lower case, without those that are about the connection"""
+    found: dict[bytes, list[bytes]] = {}
+    for name, value in fields:
+        lower = name.lower()
+        if lower not in _OF_THE_CONNECTION:
+            found.setdefault(lower, []).append(value.strip(b" \t"))
+    return found
+
+
+class AnswerHeaders(_LateHeaders):
+    """The header fields of an answer as the parser collected them, but for those about the connection.
+
+    :param fields: names and values as they came
+    :param known: what :func:`by_name` says of them, if that is known
+    """
+
+    __slots__ = ("_by_name", "_fields")
+
+    def __init__(self, fields: Sequence[tuple[bytes, bytes]], known: Mapping[bytes, list[bytes]] | None = None) -> None:
+        self._ordinary = None
+        self._fields = fields
+        #: The result of :func:`by_name`, once somebody asked; :data:`None` again once the fields are ordinary.
+        self._by_name = known
+
+    def getRawHeaders(self, name: Any, default: Any = None) -> Any:
+        """:returns: the values of all fields of this name, in any case, in order; else the default"""
+        known = self._by_name
+        if known is None:
+            if not self._fields:
+                return super().getRawHeaders(name, default)
+            known = self._by_name = by_name(self._fields)
+        if type(name) is bytes:
+            return known.get(name.lower(), default)
+        return super().getRawHeaders(name, default)
+
+    def _take_fields(self) -> Iterable[tuple[bytes, bytes]]:
+        known = self._by_name or by_name(self._fields)
+        self._fields, self._by_name = (), None
+        return [(name, value) for name, values in known.items() for value in values]

@@ -1,0 +1,165 @@
+"""Request heads: from bytes to :class:`.RequestHead`, each parsed once.
+
+The request line is read here, as strictly as RFC 9112 §3 has it; header lines are read by httptools. Pushers send the
+same header lines again and again: those that were read before are not read again.
+"""
+
+from __future__ import annotations
+
+import re
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+
+from wsaas.net.http1.messages import MAX_SWALLOWED, RequestFields, Response, text_response
+
+#: Bytes of a head, the ends of its lines not counted, and of its first line; and how many header lines it may have.
+MAX_HEAD = 16384
+MAX_LINES = 500
+#: Where the end of a head is looked for.
+SEARCHED = MAX_HEAD + 2 * (MAX_LINES + 2)
+#: How many different blocks of header lines are remembered, and how long one may be.
+_MAX_REMEMBERED, _MAX_BLOCK = 512, 4096
+#: Digits of a Content-Length. Python refuses to read thousands of them.
+_MAX_LENGTH_DIGITS = 18
+
+#: A request line with its end. httptools takes some that nobody may send: two blanks, ICE/1.0, empty lines before it.
+REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]++) ([\x21-\xb0]++) (HTTP/1\.[01])\r\n")
+
+_MALFORMED = text_response(400, "malformed request")
+_LINE_TOO_LONG = text_response(414, "the request's head is too long")
+_HEAD_TOO_LONG = text_response(431, "the request's head is too long")
+
+
+class _ParsedFields(RequestFields):
+    """Fields that httptools reads."""
+
+    __slots__ = ()
+    #: What it calls for each; and what it looks for and need not call.
+    on_header = RequestFields.add
+    on_message_begin = on_url = on_status = on_headers_complete = on_body = on_message_complete = None
+    on_chunk_header = on_chunk_complete = None
+
+
+def _read_length(fields: RequestFields) -> int | None:
+    """:returns: the body's length; :data:`None` if it is chunked
+
+    :raises ValueError: if two readers could differ about it (RFC 9112 §6.3)
+    """
+    encodings, lengths = fields.by_name.get(b"transfer-encoding"), fields.by_name.get(b"content-length")
+    if encodings:
+        if lengths or len(encodings) > 1 or encodings[0].lower() != b"chunked":
+            raise ValueError("not the one coding that is read")
+        return None
+    if not lengths:
+        return 0
+    if len(lengths) > 1 or not lengths[0].isdigit() or len(lengths[0]) > _MAX_LENGTH_DIGITS:
+        raise ValueError("not one length")
+    return int(lengths[0])
+
+
+def read_fields(block: bytes) -> RequestFields | None:
+    """Read header lines.
+
+    :param block: all of a head's, each with its end
+    :returns: :data:`None` if they are malformed
+    """
+    fields: RequestFields = _ParsedFields()
+    parser = HttpRequestParser(fields)
+    try:
+        parser.feed_data(b"PUT / HTTP/1.1\r\n" + block + b"\r\n")
+    except HttpParserUpgrade:
+        # Told behind the head of a request that has such a field.
+        pass
+    except HttpParserError:
+        return None
+    if b" \r\n" in block or b"\t\r\n" in block:
+        # httptools leaves blanks behind values, which hardly anybody sends.
+        fields = RequestFields(
+            (name, value.strip(b" \t")) for name, values in fields.by_name.items() for value in values
+        )
+    try:
+        length = fields.length = _read_length(fields)
+    except ValueError:
+        return None
+    by_name = fields.by_name
+    fields.closes = b"connection" in by_name and b"close" in fields.tokens(b"Connection")
+    fields.expects = b"expect" in by_name
+    fields.is_plain = length is not None and length <= MAX_SWALLOWED and not fields.closes and not fields.expects
+    return fields
+
+
+class KnownFields:
+    """Blocks of header lines that were read before, and are worth remembering (:attr:`.RequestFields.keep`)."""
+
+    __slots__ = ("_known", "get")
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, RequestFields] = {}
+        #: Takes as long for nearly a right token in a block as for any other: found by its hash, which nobody outside
+        #: knows.
+        self.get = self._known.get
+
+    def __len__(self) -> int:
+        """:returns: how many there are"""
+        return len(self._known)
+
+    def add(self, block: bytes, fields: RequestFields) -> None:
+        """Remember a block, if it is not too long."""
+        if len(block) <= _MAX_BLOCK:
+            if len(self._known) >= _MAX_REMEMBERED:
+                self._known.clear()
+            self._known[block] = fields
+
+
+def _is_too_long(size: int, ends: int) -> bool:
+    """:returns: whether a head has too many bytes or lines
+
+    :param size: its bytes
+    :param ends: how many ends of lines there are
+    """
+    return size - 2 * ends > MAX_HEAD or ends - 1 > MAX_LINES
+
+
+def _end_of_allowed(part: bytes) -> int:
+    """:returns: where those lines end that are not too many and not too long"""
+    size = at = 0
+    for _ in range(MAX_LINES + 1):
+        end = part.find(b"\r\n", at)
+        size += end - at
+        if end < 0 or size > MAX_HEAD:
+            break
+        at = end + 2
+    return at
+
+
+def refuse_part(part: bytes, known: int = 0) -> Response | None:
+    """Look whether a head can be refused, complete or not: for the first thing that is wrong with it.
+
+    :param part: from the beginning of its first line
+    :param known: so many bytes were looked at before: a head that trickles is not parsed again for each byte
+    """
+    size = len(part) - part.endswith(b"\r")
+    end = part.find(b"\r\n")
+    if end < 0:
+        return _LINE_TOO_LONG if size > MAX_HEAD else None
+    if end > MAX_HEAD:
+        return _LINE_TOO_LONG
+    is_too_long = _is_too_long(size, part.count(b"\r\n"))
+    last = _end_of_allowed(part) if is_too_long else part.rfind(b"\r\n") + 2
+    if last > known and (REQUEST_LINE.match(part) is None or read_fields(part[end + 2 : last]) is None):
+        return _MALFORMED
+    return _HEAD_TOO_LONG if is_too_long else None
+
+
+def read_block(head: bytes, begin: int) -> RequestFields | Response:
+    """Read the header lines of a complete head that are not known.
+
+    :param head: all of it but the empty line
+    :param begin: where they begin
+    :returns: what they say, or why they are refused
+    """
+    # A line has four bytes at least.
+    if len(head) > 4 * MAX_LINES and _is_too_long(len(head), head.count(b"\r\n")):
+        return refuse_part(head) or _HEAD_TOO_LONG
+    fields = read_fields(head[begin:])
+    return _MALFORMED if fields is None else fields
