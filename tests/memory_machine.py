@@ -22,6 +22,10 @@ class Machine(MemoryReactorClock):
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
         return super().listenTCP(port or 40000, factory, backlog, interface)
 
+    def iterate(self, delay: float = 0.0) -> None:
+        """Take one turn."""
+        self.advance(delay)
+
     def places(self) -> set[tuple[str, int]]:
         """:returns: where it is listened at: interfaces and ports"""
         return {(interface, port) for port, _, _, interface in self.tcpServers}

@@ -136,14 +136,15 @@ class SandboxCase(SynchronousTestCase):
             folders={"/opt/wsaas": sys.prefix, **folders},
         ).command(self.state.parent / "plan.json")
 
-    def run_in_sandbox(self, argv: Sequence[str], *texts: str) -> str:
+    def run_in_sandbox(self, argv: Sequence[str], *texts: str, settings: Mapping[str, str] | None = None) -> str:
         """Run a program to its end.
 
         :param texts: the unit, if it is not ours as it is
+        :param settings: what it finds in its environment
         :returns: what it wrote
         """
         ended = subprocess.run(
-            self.plan(argv, texts or [UNIT]),
+            self.plan(argv, texts or [UNIT], settings),
             env=environment(),
             cwd=ROOT,
             capture_output=True,
@@ -183,12 +184,23 @@ class SandboxCase(SynchronousTestCase):
         self.assertEqual(self.systemd.wait_for("READY=1"), gateway.pid)
         return gateway
 
-    def reload(self, gateway: Program) -> None:
-        """``systemctl reload``, which runs under the same restrictions."""
-        command = Service(UNIT).text("ExecReload").replace("$MAINPID", str(gateway.pid)).split()
-        if not Path(command[0]).exists():
-            raise SkipTest(f"{command[0]} is not installed")
-        self.assertEqual(self.run_in_sandbox(command), "")
+    def reload(self, gateway: Program, settings: Mapping[str, str]) -> None:
+        """``systemctl reload``, which runs under the same restrictions.
+
+        :param settings: of the gateway, which are checked first
+        """
+        check, *commands = Service(UNIT).lines("ExecReload")
+        self.check(check, settings)
+        for line in commands:
+            command = line.replace("$MAINPID", str(gateway.pid)).split()
+            if not Path(command[0]).exists():
+                raise SkipTest(f"{command[0]} is not installed")
+            self.assertEqual(self.run_in_sandbox(command), "")
+
+    def check(self, line: str, settings: Mapping[str, str]) -> None:
+        """Run a command that checks the settings in the sandbox; it has nothing to complain of."""
+        said = self.run_in_sandbox(["/opt/wsaas/bin/python", *line.split()], settings=settings)
+        self.assertEqual(said, "wsaas: the settings can be used\n")
 
 
 class Client:

@@ -9,6 +9,7 @@ ELSEWHERE = {
     "NotifyAccess": "the manager's: the tests look at who says it",
     "EnvironmentFile": "the manager reads it: the tests give what it would find",
     "ExecReload": "the tests run it",
+    "ExecStartPre": "the tests run it",
     "Restart": "the manager's",
     "RestartSec": "the manager's",
     "KillSignal": "the manager's: the tests send it",
@@ -21,6 +22,7 @@ ELSEWHERE = {
 
 _LISTS = frozenset(
     [
+        "ExecReload",
         "AmbientCapabilities",
         "CapabilityBoundingSet",
         "Environment",

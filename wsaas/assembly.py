@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from importlib.util import find_spec
 from random import SystemRandom
 from typing import Any
 
@@ -43,8 +44,9 @@ from wsaas.operations.service import Clients, Gateway, Hooks, Host, Listener, Ti
 from wsaas.operations.systemd import Notifier
 from wsaas.pushes.resource import PushResource
 from wsaas.pushes.tokens import PushTokens
+from wsaas.renewal import Renewal, Users
 from wsaas.routes import ClientRoutes, PushRoutes
-from wsaas.settings.read import Settings
+from wsaas.settings.read import Reading, Settings
 from wsaas.settings.values import parse_api_uri, without_secrets
 from wsaas.websocket.takeover import ClientFactory
 from wsaas.websocket.upgrade import UpgradeResource
@@ -86,6 +88,17 @@ def make_journal(settings: Settings, reactor: Any) -> Journal:
     return DiskJournal(ThreadWriter(folder, JournalFile(folder.journal), reactor), reactor)
 
 
+def metrics_error(places: Sequence[str]) -> SettingsError | None:
+    """:returns: that what writes metrics is not installed, if it is not
+
+    :param places: the endpoints of ``ADMIN_LISTEN``
+    """
+    if find_spec("prometheus_client") is not None:
+        return None
+    allowed = "endpoints, if prometheus_client is installed: pip install prometheus_client"
+    return SettingsError("ADMIN_LISTEN", " ".join(places), allowed, "prometheus_client is not installed")
+
+
 def _admin(
     settings: Settings,
     reactor: Any,
@@ -99,15 +112,15 @@ def _admin(
     :raises SettingsError: if what writes metrics is not installed
     """
     places = settings.listen.admin
-    try:
-        from wsaas.operations.metrics import (  # noqa: PLC0415 - prometheus_client is an extra
-            Measured,
-            Metrics,
-            gateway_metrics,
-        )
-    except ImportError as error:
-        allowed = "endpoints, if prometheus_client is installed: pip install prometheus_client"
-        raise SettingsError("ADMIN_LISTEN", " ".join(places), allowed) from error
+    missing = metrics_error(places)
+    if missing is not None:
+        raise missing
+    from wsaas.operations.metrics import (  # noqa: PLC0415 - prometheus_client is an extra
+        Measured,
+        Metrics,
+        gateway_metrics,
+    )
+
     metrics = Metrics(gateway_metrics(Measured(*parts, sites, lag, readiness, Process())))
     return Listener(admin_site(readiness, metrics, reactor), endpoints(reactor, "ADMIN_LISTEN", places), "admin")
 
@@ -118,6 +131,7 @@ def build(
     token_bytes: Callable[[int], bytes] = secrets.token_bytes,
     open_files: int = 1024,
     environ: Mapping[str, str] | None = None,
+    reread: Callable[[], Reading] | None = None,
 ) -> Gateway:
     """Put the parts together.
 
@@ -125,6 +139,7 @@ def build(
     :param token_bytes: the source of keys
     :param open_files: how many descriptors the process may have
     :param environ: what systemd left there
+    :param reread: reads the settings again, on SIGHUP; :data:`None` if none of them comes from a file
     :raises SettingsError: if an endpoint cannot be used, or TLS to the API
     """
     limits, timeout = settings.connection, settings.connection.timeout
@@ -151,13 +166,16 @@ def build(
         return succeed(None)
 
     def reload() -> None:
-        if trust.reload():
+        if trust.has_files and trust.reload():
             agent.renew()
             breaker.renew()
+        if reread is not None:
+            Renewal(reread, Users(access, api, disconnects, tokens, upgrade, admission))()
 
     before: list[Callable[[], Deferred[None]]] = []
     after: list[Callable[[], Deferred[None]]] = [stop_disconnects, agent.close]
-    pushes = PushResource(registry, limits.max_message, PushTokens(settings.push_tokens))
+    tokens = PushTokens(settings.push_tokens)
+    pushes = PushResource(registry, limits.max_message, tokens)
     pages = None
     clients: list[Endpoint | DefaultEndpoint] = list(endpoints(reactor, "WS_LISTEN", settings.listen.clients))
     if not clients:
@@ -178,13 +196,14 @@ def build(
         before.append(start_demo)
         after += [demo.stop, demo_agent.close]
 
+    admission = Admission(registry, totals, max_connections, settings.api.max_requests)
     upgrade = UpgradeResource(
         api.calls,
         ClientFactory(reactor, limits.max_message, settings.handshake.compression, budgets),
         partial(new_identity, settings.hostname, token_bytes),
         settings.handshake,
         Shared(limits, registry, totals, reactor, journal),
-        Admission(registry, totals, max_connections, settings.api.max_requests).check,
+        admission.check,
     )
 
     def resume() -> Deferred[None]:
@@ -215,7 +234,9 @@ def build(
         listeners,
         Clients(registry, totals, upgrade),
         Timing(check_every, settings.drain_timeout),
-        Hooks(before, disconnects.hurry, after, journal.close, reload if trust.has_files else None),
+        Hooks(
+            before, disconnects.hurry, after, journal.close, reload if trust.has_files or reread is not None else None
+        ),
         Host(Notifier(reactor, environ or {}, lambda: f"{registry.addressed} clients"), descriptors),
     )
     readiness.add("starting", lambda: None if gateway.ready or gateway.stopping else "the gateway is starting")

@@ -7,6 +7,7 @@ code and the ``Ws-Closed-By``.
 
     WsaasError
     ├── SettingsError                  a setting that cannot be used: the process does not start
+    │   └── SettingsErrors             … several of them
     ├── HandshakeRefused               with the status of the answer to the client
     ├── PushRefused                    with the status and code of the answer to the pusher
     ├── NotPresentError                the connection is closing or over
@@ -38,20 +39,62 @@ class WsaasError(Exception):
     """The root of all exceptions of this package."""
 
 
+def _in_one_line(text: str) -> str:
+    """:returns: a text with what would end or garble a line in a log escaped, as names of files may contain anything"""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
 class SettingsError(WsaasError):
     """A setting that cannot be used.
 
     :param name: the setting, as in the environment
     :param given: its value, as the operator wrote it
     :param allowed: what is allowed, as the rest of the sentence "allowed: …"
+    :param why: which rule the value breaks, if that is known
+    :param instead: the whole text, where the value by itself is not what is wrong
     """
 
-    def __init__(self, name: str, given: str, allowed: str) -> None:
-        # It may end with the name of a file, which may contain any characters.
-        self.allowed = "".join(each if each.isprintable() else repr(each)[1:-1] for each in allowed)
-        super().__init__(f"{name}: {given!r} cannot be used; allowed: {self.allowed}")
+    def __init__(self, name: str, given: str, allowed: str, why: str = "", instead: str = "") -> None:
+        self.allowed = _in_one_line(allowed)
+        self.why = _in_one_line(why)
+        cause = f": {self.why}" if why else ""
+        super().__init__(_in_one_line(instead) or f"{name}: {given!r} cannot be used{cause}; allowed: {self.allowed}")
         self.name = name
         self.given = given
+
+    @property
+    def errors(self) -> Sequence[SettingsError]:
+        """All that is wrong, each in a line of its own."""
+        return (self,)
+
+
+class SettingsErrors(SettingsError):
+    """Several settings that cannot be used. It passes for the first of them.
+
+    :param errors: two or more
+    """
+
+    def __init__(self, errors: Sequence[SettingsError]) -> None:
+        first = errors[0]
+        super().__init__(first.name, first.given, first.allowed, first.why)
+        self.args = ("\n".join(map(str, errors)),)
+        self._errors = tuple(errors)
+
+    @property
+    def errors(self) -> Sequence[SettingsError]:
+        """All that is wrong, each in a line of its own."""
+        return self._errors
+
+
+def raise_all(errors: Sequence[SettingsError]) -> None:
+    """Raise what was found, if anything was.
+
+    :raises SettingsError: the one, or all of them together
+    """
+    if len(errors) > 1:
+        raise SettingsErrors([each for error in errors for each in error.errors])
+    if errors:
+        raise errors[0]
 
 
 #: The kind of a refusal for the metrics, by status, if none is given.

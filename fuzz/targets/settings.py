@@ -83,6 +83,8 @@ _VALUES: dict[str, tuple[str, ...]] = {
         "tcp:1\\",
         "stdio:",
         "tcp:1:interface=\\:\\:1",
+        "tcp:1:interface=::1",
+        'tcp:1:interface=a"b',
         "tls:a:1:b:c:d:e:f",
     ),
     "PUSH_LISTEN": ("tcp:8081", "tcp:8081 unix:/a"),
@@ -93,7 +95,7 @@ _VALUES: dict[str, tuple[str, ...]] = {
     "API_CA": ("/nowhere", "/", "\x00"),
     "API_CERT": ("/nowhere", str(_FILE)),
     "API_TEXT_TYPE": ("application/json", "text/plain; charset=utf-8", "text", "a/b;\n", "ü/b", "a/b, c/d"),
-    "FORWARD_HEADERS": ("Authorization", "Cookie", "A,a", "A b", "Ws-Uri", "X_Forwarded_For", "", ",,"),
+    "FORWARD_HEADERS": ("Authorization", "Cookie", "A,a", "A b", "X_Forwarded_For", "X-Forwarded-User", "*", "", ",,"),
     "PUSH_TOKEN": (_SECRET, "a b", "\xfc"),
     "WS_ORIGINS": ("*", "https://a.test", "https://*.a.test same null", "* a", "https://a*.test", "https://a.test:99999"),
     "STATE_DIR": ("/nowhere/at/all", "relative", "/a\x00b", "~"),
@@ -101,7 +103,25 @@ _VALUES: dict[str, tuple[str, ...]] = {
     "LOG_FORMAT": ("text", "json", "xml"),
     "WS_COMPRESSION": ("on", "off", "yes"),
 }  # fmt: skip
-_NUMBERS = ("0", "1", "1000", "30000", "-1", "1e3", "0x10", " 5 ", "1_000", "٣", "99999999999999999999", "", "1.5")
+_NUMBERS = (
+    "0",
+    "1",
+    "1000",
+    "30000",
+    "-1",
+    "1e3",
+    "0x10",
+    " 5 ",
+    "1_000",
+    "٣",
+    "99999999999999999999",
+    "",
+    "1.5",
+    "30s",
+    "5m",
+    "9d",
+    "1 s",
+)
 #: What systemd leaves in the environment.
 _SYSTEMD = (
     ("NOTIFY_SOCKET", ("@a", "/run/x", "vsock:1", "", "/" + "a" * 300)),
@@ -109,7 +129,16 @@ _SYSTEMD = (
     ("WATCHDOG_PID", ("1", "x")),
     ("LISTEN_FDS", ("1", "x")),
 )
-_OTHER = ("API_SECRET_FILE", "PUSH_TOKEN_FILE", "API_HEADERS_FILE", "FILE", "--unknown", "PATH")
+_OTHER = (
+    "API_SECRET_FILE",
+    "PUSH_TOKEN_FILE",
+    "API_HEADERS_FILE",
+    "WS_ORIGINS_FILE",
+    "API_URL",
+    "FILE",
+    "--unknown",
+    "PATH",
+)
 
 
 def _given(data: bytes) -> tuple[dict[str, str], bytes]:
@@ -144,13 +173,14 @@ def run(data: bytes) -> Hashable:
                 settings.api_uri.uri.encode("ascii")
             )
         build(settings, MemoryReactorClock(), os.urandom, environ=given)
-    except SettingsError as error:
-        said = str(error)
-        assert error.name in NAMES, f"what is {error.name}?"
-        assert error.allowed, "what is allowed?"
-        assert said.isprintable(), f"not for a terminal: {said!r}"
-        assert _SECRET not in said, f"a secret is shown: {said}"
-        outcome: Hashable = error.name
+    except SettingsError as together:
+        for error in together.errors:
+            said = str(error)
+            assert error.name in NAMES, f"what is {error.name}?"
+            assert error.allowed, "what is allowed?"
+            assert said.isprintable(), f"not for a terminal: {said!r}"
+            assert _SECRET not in said, f"a secret is shown: {said}"
+        outcome: Hashable = together.name
     else:
         outcome = "taken"
     watch.check(0)

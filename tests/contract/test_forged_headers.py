@@ -170,6 +170,43 @@ class ForgedHeaderTests(SynchronousTestCase):
                 call.answer(403)
 
 
+class ProxyHeaderTests(ForgedHeaderTests):
+    """The same with a header that a trusted proxy sets."""
+
+    def setUp(self) -> None:
+        """Make a gateway that trusts one proxy."""
+        self.gate = Gate(
+            None,
+            FORWARD_HEADERS=f"{FORWARDED}, X-Forwarded-User",
+            API_SECRET=SECRETS,
+            API_HEADERS="X-Api-Key: 1",
+            TRUST_PROXY="1",
+        )
+
+    def check(self, call: ApiCall) -> None:
+        """That header goes on as it came; client and scheme are those that the proxy names."""
+        found = looked_up(call)
+        self.assertLessEqual(len(found.get(b"X_FORWARDED_USER", [])), 1)
+        pairs = [(name, value) for name, values in call.headers.getAllRawHeaders() for value in values]
+        signature = sign(SECRETS.encode(), "POST", pairs, call.body or b"").encode("ascii")
+        self.assertEqual(found[b"WS_SIGNATURE"], [signature])
+        for name in (b"WS_URI", b"WS_ID", b"WS_CLIENT", b"WS_SCHEME", b"X_FORWARDED_FOR", b"X_FORWARDED_PROTO"):
+            self.assertEqual(len(found[name]), 1, name)
+        self.assertEqual(found[b"WS_URI"], [self.gate.last_identity.ws_uri.encode("ascii")])
+        self.assertEqual(found[b"X_API_KEY"], [b"1"])
+
+    def test_of_a_proxy(self) -> None:
+        """It reaches the API under its own name, in any case; never from a name with underscores."""
+        self.assertEqual(self.send(b"x-forwarded-user: ada\r\nX_Forwarded_User: eve\r\nX-Forwarded_User: eve\r\n"), 0)
+        self.assertEqual(self.gate.agent.last.all("X-Forwarded-User"), ["ada"])
+        self.assertEqual(looked_up(self.gate.agent.last)[b"X_FORWARDED_USER"], [b"ada"])
+
+    def test_of_a_proxy_and_the_client(self) -> None:
+        """Which is whose cannot be told."""
+        self.assertEqual(self.send(b"X-Forwarded-User: eve\r\nX-Forwarded-User: ada\r\n"), 400)
+        self.assertEqual(self.gate.agent.calls, [])
+
+
 class AnyForgedHeaderTests(SynchronousTestCase):
     """Whatever stands there."""
 

@@ -152,6 +152,14 @@ class ProcessTestCase(SynchronousTestCase):
         self.assertEqual(client.status, 101)
         return client
 
+    def ask(self, gateway: Gateway, method: str, path: str, token: str) -> HTTPResponse:
+        """:returns: the answer to a request"""
+        with closing(HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)) as http:
+            http.request(method, path, b"x" if method != "GET" else None, {"Authorization": f"Bearer {SECRETS[token]}"})
+            response = http.getresponse()
+            response.read()
+            return response
+
     def run_to_its_end(self, *options: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """:returns: what came of a process that is to end by itself"""
         return subprocess.run(
@@ -202,10 +210,17 @@ class BadSettingTests(ProcessTestCase):
     def test_api_uri(self) -> None:
         """``API_URI``: required; host and path."""
         bad = ("ftp://x/", "http://", "//x", "a b", "x:99999/")
-        self.check_all([("API_URI", "", {}), *[("API_URI", value, {"API_URI": value}) for value in bad]])
+        self.check_all([("API_URI", value, {"API_URI": value}) for value in bad])
         # What may be a secret in it is not shown.
         hidden = {"http://user@x/": "http://…@x/", "http://x/#f": "http://x/#…"}
         self.check_all([("API_URI", shown, {"API_URI": value}) for value, shown in hidden.items()])
+
+    def test_all_at_once(self) -> None:
+        """Everything that is wrong is said, a line for each."""
+        done = self.run_to_its_end("--demo", API_URI="x/", WS_TIMEOUT="soon", LOG_LEVEL="LOUD")
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        said = [line.split(":")[:2] for line in done.stderr.splitlines()]
+        self.assertEqual([name.split()[0] for _, name in said], ["WS_TIMEOUT", "LOG_LEVEL", "API_URI"])
 
     def test_numbers(self) -> None:
         """Times and sizes are whole numbers within limits."""
@@ -214,7 +229,7 @@ class BadSettingTests(ProcessTestCase):
                 (name, value, {"API_URI": "x/", name: value})
                 for name, value in (
                     ("WS_TIMEOUT", "-1"),
-                    ("WS_TIMEOUT", "30s"),
+                    ("WS_TIMEOUT", "30 seconds"),
                     ("API_TIMEOUT", "0"),
                     ("API_MAX_REQUESTS", "0"),
                     ("WS_MAX_MESSAGE", "1.5"),
@@ -263,10 +278,6 @@ class BadSettingTests(ProcessTestCase):
             ]
         )
 
-    def test_hostname_with_push_listen(self) -> None:
-        """``WS_HOSTNAME`` is required with ``PUSH_LISTEN``."""
-        self.check_all([("WS_HOSTNAME", "", {"API_URI": "x/", "PUSH_LISTEN": "tcp:0"})])
-
     def test_secrets(self) -> None:
         """Neither their values nor what is in the files that hold them is ever shown."""
         self.check_hidden("PUSH_TOKEN", PUSH_TOKEN=SECRETS["token"] + "é")
@@ -287,7 +298,7 @@ class BadSettingTests(ProcessTestCase):
         output = done.stdout + done.stderr
         self.assertEqual(done.returncode, 1, output)
         (line,) = [line for line in output.splitlines() if name in line]
-        self.assertRegex(line, rf"{name}: '{re.escape(where)}' cannot be used; allowed: .*in use")
+        self.assertRegex(line, rf"{name}: '{re.escape(where)}' cannot be used: .*in use; allowed: ")
         self.assertNotRegex(output, "Traceback")
 
     def test_port_in_use(self) -> None:
@@ -301,7 +312,7 @@ class BadSettingTests(ProcessTestCase):
         with closing(socket.create_server(("127.0.0.1", 0))) as taken:
             where = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
             free = f"tcp:{free_port()}:interface=127.0.0.1"
-            settings = {"API_URI": "localhost/", "WS_HOSTNAME": "localhost", "WS_LISTEN": free, "PUSH_LISTEN": where}
+            settings = {"API_URI": "localhost/", "WS_LISTEN": free, "PUSH_LISTEN": where}
             self.check_place("PUSH_LISTEN", where, self.run_to_its_end(**settings))
 
 
@@ -352,6 +363,71 @@ class OptionTests(ProcessTestCase):
         done = self.run_to_its_end("--demo", API_URI="x/")
         self.assertEqual(done.returncode, 1)
         self.assertIn("API_URI", done.stderr)
+
+
+class CheckTests(ProcessTestCase):
+    """``--check``: what a start would say, and no more."""
+
+    def test_fine(self) -> None:
+        """Exit status 0, with and without ports, and as a daemon would be started."""
+        place = {"API_URI": "localhost/", "WS_LISTEN": f"tcp:{free_port()}:interface=127.0.0.1"}
+        for option in ("--check", "--check=files"):
+            done = self.run_to_its_end(option, **place)
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "wsaas: the settings can be used\n", ""))
+
+    def test_all_that_is_wrong(self) -> None:
+        """Settings, files, certificates and ports: exit status 1, a line for each."""
+        with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+            where = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
+            done = self.run_to_its_end(
+                "--check",
+                WS_LISTEN=f"{where} tls:/nowhere:443",
+                API_SECRET_FILE="/nowhere/secret",
+                STATE_DIR="/nowhere/state",
+            )
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        names = [line.removeprefix("wsaas: ").split()[0].strip(":") for line in done.stderr.splitlines()]
+        self.assertEqual(names, ["API_URI", "API_SECRET_FILE", "WS_LISTEN", "STATE_DIR", "WS_LISTEN"])
+
+    def test_a_start_says_all_of_it(self) -> None:
+        """Without --check, too."""
+        done = self.run_to_its_end(WS_LISTEN="tls:/nowhere:443 tls:/elsewhere:444", WS_TIMEOUT="soon", API_URI="x")
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        names = [line.removeprefix("wsaas: ").split()[0].strip(":") for line in done.stderr.splitlines()]
+        self.assertEqual(names, ["WS_TIMEOUT", "WS_LISTEN", "WS_LISTEN"])
+
+    def test_a_start_says_all_ports(self) -> None:
+        """Those that are taken show when it listens."""
+        here = ("127.0.0.1", 0)
+        with closing(socket.create_server(here)) as one, closing(socket.create_server(here)) as two:
+            first, second = (f"tcp:{each.getsockname()[1]}:interface=127.0.0.1" for each in (one, two))
+            done = self.run_to_its_end(API_URI="x", WS_LISTEN=first, PUSH_LISTEN=second)
+        output = done.stdout + done.stderr
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(output, r"WS_LISTEN: .* in use")
+        self.assertRegex(output, r"PUSH_LISTEN: .* in use")
+
+    def test_beside_a_gateway_that_runs(self) -> None:
+        """Its ports and its folder are taken, which --check=files does not mind."""
+        folder = str(Path(self.mktemp()).absolute())
+        gateway = start_gateway(self, API_URI="localhost/", STATE_DIR=folder)
+        place = {
+            "API_URI": "localhost/",
+            "STATE_DIR": folder,
+            "WS_LISTEN": f"tcp:{gateway.port}:interface=127.0.0.1",
+        }
+        self.assertEqual(self.run_to_its_end("--check=files", **place).returncode, 0)
+        done = self.run_to_its_end("--check", **place)
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(len(done.stderr.splitlines()), 2)
+
+    def test_what_is_in_force(self) -> None:
+        """``--print-config``: all of it, without secrets."""
+        done = self.run_to_its_end("--print-config", "--ws-timeout=45s", API_URI="x/", PUSH_TOKEN=SECRETS["PUSH_TOKEN"])
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn("\nWS_TIMEOUT=45s\n", done.stdout)
+        self.assertIn("\nPUSH_TOKEN=…\n", done.stdout)
+        self.assertNotIn(SECRETS["PUSH_TOKEN"], done.stdout)
 
 
 class EndTests(ProcessTestCase):
@@ -451,14 +527,6 @@ class LogTests(ProcessTestCase):
         yield gateway
         gateway.stop()
 
-    def ask(self, gateway: Gateway, method: str, path: str, token: str) -> HTTPResponse:
-        """:returns: the answer to a request"""
-        with closing(HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)) as http:
-            http.request(method, path, b"x" if method != "GET" else None, {"Authorization": f"Bearer {SECRETS[token]}"})
-            response = http.getresponse()
-            response.read()
-            return response
-
     def check_secrets(self, output: str) -> None:
         """No key, no token, no query, no header value, no body."""
         for what, secret in [("key", self.key), *SECRETS.items()]:
@@ -539,13 +607,35 @@ class WarningTests(ProcessTestCase):
 
     def test_no_signatures(self) -> None:
         """``API_URI`` elsewhere without ``API_SECRET``."""
-        (warning,) = self.warnings(API_URI="api.example/", WS_HOSTNAME="gateway.example")
+        (warning,) = self.warnings(API_URI="api.example/", WS_HOSTNAME="gateway.example", TRUST_PROXY="1")
         self.assertIn("API_SECRET", warning)
+
+    def test_seconds_without_a_unit(self) -> None:
+        """``WS_TIMEOUT=30`` is 30 ms, which is nearly surely not meant."""
+        (warning,) = self.warnings(API_URI="localhost:5000/", WS_TIMEOUT="30s", API_TIMEOUT="30")
+        self.assertIn("API_TIMEOUT is 30 milliseconds", warning)
 
     def test_pushes_from_elsewhere(self) -> None:
         """Pushes reachable from elsewhere."""
-        (warning,) = self.warnings(API_URI="localhost:5000/", PUSH_LISTEN=f"tcp:{free_port()}")
+        place = {"PUSH_LISTEN": f"tcp:{(port := free_port())}", "WS_HOSTNAME": f"http://localhost:{port}"}
+        (warning,) = self.warnings(API_URI="localhost:5000/", **place)
         self.assertIn("PUSH_LISTEN", warning)
         self.assertIn("PUSH_TOKEN", warning)
-        settings = {"PUSH_LISTEN": f"tcp:{free_port()}", "PUSH_TOKEN": SECRETS["PUSH_TOKEN"]}
-        self.assertEqual(self.warnings(API_URI="localhost:5000/", **settings), [])
+        self.assertEqual(self.warnings(API_URI="localhost:5000/", PUSH_TOKEN=SECRETS["PUSH_TOKEN"], **place), [])
+
+    def test_a_hostname_that_leads_elsewhere(self) -> None:
+        """No endpoint has the port of ``WS_HOSTNAME``."""
+        (warning,) = self.warnings(API_URI="localhost:5000/", WS_HOSTNAME=f"http://localhost:{free_port()}")
+        self.assertIn("WS_LISTEN has no such port", warning)
+
+    def test_a_hostname_of_its_own(self) -> None:
+        """Without ``WS_HOSTNAME``, a ``ws_uri`` leads to the endpoint."""
+        api, port = self.api(), free_port()
+        place = f"tcp:{port}:interface=127.0.0.1"
+        gateway = Gateway(twistd(), environment(API_URI=api.uri, WS_LISTEN=place), port)
+        self.addCleanup(gateway.stop)
+        gateway.wait_for_port(port)
+        self.client(gateway)
+        (headers,) = api.wait_for("POST")
+        self.assertTrue(headers["Ws-Uri"].startswith(f"http://localhost:{port}/"))
+        self.assertEqual(self.ask(gateway, "GET", "/" + headers["Ws-Uri"].rpartition("/")[2], "token").status, 200)

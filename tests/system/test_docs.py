@@ -49,7 +49,13 @@ SETTINGS_PAGE = ROOT / "docs" / "settings.rst"
 
 FOLDERS = ("docs", "examples", "systemd", "bench", "tests", "wsaas")
 #: What a page writes, without markup, where a setting has no default text.
-NO_DEFAULT = ("none", "required", "port 8080, IPv4 and IPv6", "open files less a reserve")
+NO_DEFAULT = (
+    "none",
+    "required",
+    "localhost, and scheme and port of the first endpoint for pushes",
+    "port 8080, IPv4 and IPv6",
+    "open files less a reserve",
+)
 #: What names of settings begin with, so that a misspelt or invented one is noticed.
 SETTING_NAME = re.compile(r"(?:ADMIN|API|DRAIN|FORWARD|LOG|PUSH|STATE|TRUST|WS)_[A-Z_]*[A-Z]")
 

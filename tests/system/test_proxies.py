@@ -88,7 +88,7 @@ class ProxyTestCase(TlsTestCase):
         """
         lines = replaced(text, *pairs).splitlines()
         given = dict(line.split("=", 1) for line in lines if line)
-        given |= {"API_URI": f"127.0.0.1:{self.api.port}/hook", "DRAIN_TIMEOUT": "100", "LOG_LEVEL": "DEBUG"}
+        given |= {"API_URI": f"127.0.0.1:{self.api.port}/hook", "DRAIN_TIMEOUT": "100ms", "LOG_LEVEL": "DEBUG"}
         given |= settings
         given = {name: value for name, value in given.items() if value}
         self.process = gateway = Gateway(twistd(), environment(**given), 0)

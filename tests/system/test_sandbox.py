@@ -12,6 +12,7 @@ from pathlib import Path
 from tests.certificates import Authority
 from tests.deploy import drop_ins
 from tests.sandbox_case import UNIT, Client, SandboxCase, ServiceCase, low_port
+from tests.service_unit import Service
 
 # Tries what an intruder would, and writes how each attempt ended: the name of an error, or "done". What could harm the
 # machine, should nothing stop it, is called with arguments that are good for nothing.
@@ -260,14 +261,17 @@ class WorkingTests(ServiceCase):
         authority = Authority()
         port = low_port()
         self.certify(authority, "one.example")
-        gateway = self.start_gateway(
-            **self.settings(WS_LISTEN=f"tls:/run/credentials/wsaas.service:{port}:interface=127.0.0.1")
+        settings = self.settings(
+            WS_LISTEN=f"tls:/run/credentials/wsaas.service:{port}:interface=127.0.0.1",
+            WS_HOSTNAME=f"https://localhost:{port}",
         )
+        self.check(Service(UNIT).text("ExecStartPre"), settings)
+        gateway = self.start_gateway(**settings)
         context = ssl.create_default_context(cadata=authority.certificate.decode())
         first = Client(context.wrap_socket(self.connect(port), server_hostname="one.example"))
         first.echo()
         self.certify(authority, "other.example")
-        self.reload(gateway)
+        self.reload(gateway, settings)
         gateway.wait_for_line("certificates reloaded: 1")
         Client(context.wrap_socket(self.connect(port), server_hostname="other.example")).echo()
         first.echo()

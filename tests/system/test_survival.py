@@ -37,7 +37,7 @@ class SurvivalCase(SynchronousTestCase):
             "API_URI": f"http://127.0.0.1:{self.api.port}/hook",
             "API_HEADERS": "X-Api-Key: 42",
             "STATE_DIR": str(self.folder),
-            "DRAIN_TIMEOUT": "300",
+            "DRAIN_TIMEOUT": "300ms",
             **more,
         }
 

@@ -104,9 +104,26 @@ class UnitTests(SynchronousTestCase):
         self.assertEqual(command[1:], twistd()[1:])
         self.assertEqual(service["EnvironmentFile"], "/etc/wsaas/wsaas.env")
 
-    def test_reload(self) -> None:
-        """By the signal upon which the process reads certificates anew."""
-        self.assertEqual(read_unit(SERVICE)["Service"]["ExecReload"], "/bin/kill -HUP $MAINPID")
+    def test_checks(self) -> None:
+        """Before the start everything, before a reload everything but the ports, which the gateway has."""
+        lines = SERVICE.read_text().splitlines()
+        start = read_unit(SERVICE)["Service"]["ExecStart"]
+        self.assertEqual(read_unit(SERVICE)["Service"]["ExecStartPre"], f"{start} --check")
+        reload = [line.removeprefix("ExecReload=") for line in lines if line.startswith("ExecReload=")]
+        # By the signal upon which the process reads files anew.
+        self.assertEqual(reload, [f"{start} --check=files", "/bin/kill -HUP $MAINPID"])
+        given = {**dict(read_environment(ENVIRONMENT.read_text())), "WS_LISTEN": "systemd:domain=INET6:name=wsaas"}
+        for option in ("--check", "--check=files"):
+            command = [*twistd(), option]
+            done = subprocess.run(
+                command,
+                env=environment(**given),
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+                check=False,
+            )
+            self.assertEqual((done.returncode, done.stdout), (0, "wsaas: the settings can be used\n"))
 
     def test_time_to_drain(self) -> None:
         """systemd waits longer for the end than the gateway takes for it by default."""

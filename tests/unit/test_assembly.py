@@ -46,7 +46,7 @@ class BuildTests(SynchronousTestCase):
         path.write_bytes(certificate + key)
         for given in ({}, {"API_CA": str(path)}, {"API_CERT": str(path)}):
             gateway = build(read_settings({**API, **given}), Machine())
-            self.assertEqual(gateway.has_certificates, bool(given))
+            self.assertEqual(gateway.can_reload, bool(given))
 
     def test_certificates_that_went_meanwhile(self) -> None:
         """Between the settings and the start: as if they had never been there."""

@@ -28,7 +28,10 @@ MAY = {
 _SIDES = {"websocket", "callbacks", "pushes", *_MIDDLE}
 MAY |= dict.fromkeys(("demo", "routes", "settings", "operations"), _SIDES)
 MAY["assembly"] = {"demo", "routes", "settings", "operations", *_SIDES}
-MAY["tap"] = {"assembly", *MAY["assembly"]}
+MAY["renewal"] = {"settings", *_SIDES}
+MAY["assembly"] |= {"renewal"}
+MAY["check"] = {"assembly", *MAY["assembly"]}
+MAY["tap"] = {"assembly", "check", *MAY["assembly"]}
 
 
 def room(module: str) -> str:

@@ -113,6 +113,13 @@ class OptionsTests(SynchronousTestCase):
             self.assertIn(named, code)
             self.assertNotIn("\n", code)
 
+    def test_near_misses(self) -> None:
+        """What is meant is said; of twistd's own options, where they stand."""
+        self.assertEqual(self.stopped("--api-url=x/")[0], "wsaas: --api-url is not an option. Did you mean --api-uri?")
+        options = ServerOptions()
+        stop = self.assertRaises(SystemExit, options.parseOptions, ["wsaas", "--logfile", "x"])
+        self.assertEqual(stop.code, "wsaas: --logfile is an option of twistd: it stands before wsaas")
+
 
 class PidFileTests(SynchronousTestCase):
     """twistd's ``--pidfile``, which the plugin sees before twistd uses it."""
@@ -169,17 +176,28 @@ class RefusedTests(SynchronousTestCase):
 
     def test_no_api(self) -> None:
         """Neither ``API_URI`` nor ``--demo``, or both."""
-        self.assertTrue(self.refused({}).startswith("wsaas: API_URI: "))
-        self.assertTrue(self.refused(API, "--demo").startswith("wsaas: API_URI: "))
+        self.assertTrue(self.refused({}).startswith("wsaas: API_URI is not set (allowed: "))
+        said = self.refused({"API_URL": "x/"})
+        self.assertTrue(said.startswith("wsaas: API_URI is not set; API_URL is not a setting. Did you mean API_URI?"))
+        self.assertTrue(self.refused(API, "--demo").startswith("wsaas: API_URI and --demo exclude each other"))
+
+    def test_all_at_once(self) -> None:
+        """A line for each, and exit status 1."""
+        options = Options()
+        options.parseOptions(["--log-level=LOUD"])
+        stop = self.assertRaises(SystemExit, makeService, options, {"WS_TIMEOUT": "soon"}, Machine())
+        assert isinstance(stop.code, str)
+        names = [line.split()[:2] for line in stop.code.splitlines()]
+        self.assertEqual(names, [["wsaas:", "API_URI"], ["wsaas:", "WS_TIMEOUT:"], ["wsaas:", "LOG_LEVEL:"]])
 
     def test_combinations(self) -> None:
         """Each by itself would do."""
         for environ, name in (
-            ({"PUSH_LISTEN": "tcp:9001"}, "WS_HOSTNAME"),
-            ({"WS_MAX_MESSAGE": "1048576"}, "WS_MAX_BUFFER"),
-            ({"FORWARD_HEADERS": "Cookie"}, "FORWARD_HEADERS"),
+            ({"PUSH_LISTEN": "unix:/x"}, "WS_HOSTNAME is not set"),
+            ({"WS_MAX_MESSAGE": "1048576"}, "WS_MAX_BUFFER: "),
+            ({"FORWARD_HEADERS": "Cookie"}, "FORWARD_HEADERS: "),
         ):
-            self.assertTrue(self.refused({**API, **environ}).startswith(f"wsaas: {name}: "), name)
+            self.assertTrue(self.refused({**API, **environ}).startswith(f"wsaas: {name}"), name)
 
     def test_endpoints_that_can_never_listen(self) -> None:
         """Their text passes; Twisted's parsers or the files they name do not."""
@@ -192,6 +210,57 @@ class RefusedTests(SynchronousTestCase):
             ):
                 said = self.refused({**API, "WS_HOSTNAME": "localhost", name: place})
                 self.assertTrue(said.startswith(f"wsaas: {name}: {place!r} "), said)
+
+
+class LookTests(SynchronousTestCase):
+    """``--check`` and ``--print-config``: they say something and exit."""
+
+    def look(self, *arguments: str, **environ: str) -> tuple[object, str, str]:
+        """:returns: what the process exits with, and what it wrote to standard output and error"""
+        options, out, err = Options(), StringIO(), StringIO()
+        options.parseOptions(list(arguments))
+        self.patch(sys, "stdout", out)
+        self.patch(sys, "stderr", err)
+        stop = self.assertRaises(SystemExit, makeService, options, environ, Machine())
+        return stop.code, out.getvalue(), err.getvalue()
+
+    def test_fine(self) -> None:
+        """Status 0; what a start would warn of is said as well."""
+        place = {"WS_LISTEN": "tcp:8080:interface=127.0.0.1"}
+        for option in ("--check", "--check=files", "--check=all"):
+            self.assertEqual(self.look(option, **API, **place), (0, "wsaas: the settings can be used\n", ""))
+        code, _, said = self.look("--check", **API, **place, WS_TIMEOUT="30")
+        self.assertEqual(code, 0)
+        self.assertTrue(said.startswith("wsaas: warning: WS_TIMEOUT is 30 milliseconds"))
+
+    def test_wrong(self) -> None:
+        """Status 1, as a text is; a line for each."""
+        for option in ("--check", "--check=files", "--print-config"):
+            code, out, _ = self.look(option, WS_TIMEOUT="soon", LOG_LEVEL="LOUD")
+            assert isinstance(code, str)
+            self.assertEqual([line.split()[1] for line in code.splitlines()], ["API_URI", "WS_TIMEOUT:", "LOG_LEVEL:"])
+            self.assertEqual(out, "")
+
+    def test_what_is_in_force(self) -> None:
+        """With --check, whether it can be used, too."""
+        for options in (["--print-config"], ["--print-config", "--check"]):
+            code, out, _ = self.look(*options, "--ws-timeout=45s", **API)
+            self.assertEqual(code, 0)
+            self.assertIn("\nWS_TIMEOUT=45s\n", out)
+            self.assertIn("\n#API_TIMEOUT=30000\n", out)
+
+    def test_other_values(self) -> None:
+        """What is written otherwise is said."""
+        for words, said in ((["--check=x"], "--check=x is not an option"), (["--check", "files"], "--check=files")):
+            stop = self.assertRaises(SystemExit, Options().parseOptions, words)
+            self.assertIn(said, str(stop.code))
+
+    def test_beside_a_daemon(self) -> None:
+        """Its pid file is left alone."""
+        for option in ("--check", "--check=files", "--print-config"):
+            options = ServerOptions()
+            options.parseOptions(["wsaas", option])
+            self.assertEqual(options["pidfile"], "")
 
 
 class LoggedServiceTests(SynchronousTestCase):
@@ -331,7 +400,7 @@ class MakeServiceTests(TestCase):
         self.make({**API, "PUSH_TOKENS": "not-to-be-seen"})
         said = [formatEvent(event) for event in self.events if event["log_level"] is LogLevel.warn]
         self.assertEqual(len(said), 2)
-        self.assertIn("PUSH_TOKENS, which is no setting", said[1])
+        self.assertEqual(said[1], "PUSH_TOKENS is not a setting. Did you mean PUSH_TOKEN? It has no effect")
         self.assertNotIn("not-to-be-seen", said[1])
 
     def logged(self, service: LoggedService) -> ILogObserver | None:

@@ -56,6 +56,13 @@ class Api:
         #: The line with the time, which is the same for a second.
         self._stamp, self._stamped = b"", -1
 
+    def renew(self, access: ApiAccess) -> None:
+        """Use new headers for connections to come, and sign with new secrets from the next attempt on."""
+        self.fixed_names = frozenset(name.lower().encode("ascii") for name, _ in access.settings.headers)
+        self.fixed_lines = access.fixed_lines
+        if self.signer is not None:
+            self.signer.renew(access.settings.secrets)
+
     def calls(self, identity: Identity, handshake: Handshake) -> ApiCalls:
         """:returns: the callbacks of one connection"""
         return ApiCalls(self, identity, handshake)

@@ -138,6 +138,12 @@ class Disconnects:
         #: How many were dropped: the API was never told.
         self.lost = 0
 
+    def renew(self, access: ApiAccess) -> None:
+        """Use new headers for DELETEs of an earlier life, and sign with new secrets from the next attempt on."""
+        self._fixed_lines = access.fixed_lines
+        if self._signer is not None:
+            self._signer.renew(access.settings.secrets)
+
     @property
     def is_full(self) -> bool:
         """Whether so many are waiting that new clients are refused."""

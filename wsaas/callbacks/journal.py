@@ -89,6 +89,14 @@ class ThreadWriter:
                 f"journal.sqlite-wal moved away it starts, without the DELETEs that are pending in them"
             ) from error
 
+    def check(self) -> None:
+        """Check that :meth:`open` succeeds, and leave everything as it was.
+
+        :raises SettingsError: if it does not
+        """
+        self.open()
+        self._close()
+
     def write(self, batch: Batch, done: Done) -> None:
         """Write a batch."""
         self._call((lambda: self._file.write(batch)) if batch else self._file.prove, done)

@@ -22,6 +22,10 @@ def _signed_lines(lines: bytes) -> list[bytes]:
     return sorted(b"%b:%b\n" % (name.lower(), value) for name, _, value in fields if name.startswith(b"Ws-"))
 
 
+def _begin(secret: bytes) -> hmac.HMAC:
+    return hmac.new(secret, digestmod="sha256")
+
+
 def make_signer(secrets: Sequence[bytes]) -> Signer | None:
     """:returns: what signs with these secrets; :data:`None` if there are none"""
     return Signer(secrets) if secrets else None
@@ -35,8 +39,15 @@ class Signer:
 
     def __init__(self, secrets: Sequence[bytes]) -> None:
         #: An HMAC begun with each key, which is half of the work; each signature continues a copy.
-        self._begun = [hmac.new(secret, digestmod="sha256") for secret in secrets]
+        self._begun = list(map(_begin, secrets))
         self._remembered: dict[bytes, bytes] = {}
+
+    def renew(self, secrets: Sequence[bytes]) -> None:
+        """Sign with these secrets instead, from the next attempt on.
+
+        :param secrets: one or more
+        """
+        self._begun = list(map(_begin, secrets))
 
     def sign(self, text: bytes) -> bytes:
         """:returns: the header line for a signed text"""

@@ -27,7 +27,8 @@ class Admission:
     def __init__(self, registry: Registry, totals: Totals, max_connections: int, max_requests: int) -> None:
         self._registry = registry
         self._totals = totals
-        self._max_connections = max_connections
+        #: May change at any time.
+        self.max_connections = max_connections
         self._max_asking = max(_ASKING, _ASKING_PER_SLOT * max_requests)
 
     def check(self, client: str | None) -> None:
@@ -42,11 +43,11 @@ class Admission:
         if not addresses.has_room(client):
             reason = f"{addresses.most} clients of this address are connected (WS_MAX_PER_ADDRESS)"
             raise HandshakeRefused(HTTPStatus.TOO_MANY_REQUESTS, reason, kind="address")
-        if registry.addressed >= self._max_connections:
-            raise _later(f"{self._max_connections} clients are connected (WS_MAX_CONNECTIONS)", 5, "connections")
+        if registry.addressed >= self.max_connections:
+            raise _later(f"{self.max_connections} clients are connected (WS_MAX_CONNECTIONS)", 5, "connections")
         if totals.asking >= self._max_asking:
             raise _later(f"{self._max_asking} handshakes wait for the API", 2, "handshakes")
-        if len(registry) >= _UNFINISHED * self._max_connections:
+        if len(registry) >= _UNFINISHED * self.max_connections:
             # "goodbyes" is the value of a label in the metrics, which stays.
             raise _later("the API has not taken the DELETEs of earlier connections yet", 5, "goodbyes")
         if totals.budgets.outgoing.exhausted or totals.budgets.incoming.exhausted:

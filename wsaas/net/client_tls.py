@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -89,10 +88,13 @@ class _Verified:
     def __init__(self, options: Callable[[], IOpenSSLClientConnectionCreator], host: str) -> None:
         self._options = options
         self._host = host
+        self._is_address = isIPAddress(host) or isIPv6Address(host)
 
     def clientConnectionForTLS(self, protocol: Any) -> SSL.Connection:
         connection: SSL.Connection = self._options().clientConnectionForTLS(protocol)
         connection.__class__ = _Shaking  # it is pyOpenSSL's own class before
+        if not self._is_address:  # a literal address is no server name (RFC 6066 §3)
+            connection.set_tlsext_host_name(self._host.encode("ascii"))
         connection.set_verify(SSL.VERIFY_PEER, self._verify)
         return connection
 
@@ -104,8 +106,7 @@ class _Verified:
             where = f", {depth} above it" if depth else ""
             why = f"{why} ({_subject(certificate)}{where})"
         elif depth == 0:
-            is_address = isIPAddress(self._host) or isIPv6Address(self._host)
-            wanted = IPAddress_ID(self._host) if is_address else DNS_ID(self._host)
+            wanted = IPAddress_ID(self._host) if self._is_address else DNS_ID(self._host)
             try:
                 verify_service_identity(extract_patterns(certificate.to_cryptography()), [wanted], [])
             except (VerificationError, CertificateError):  # the latter if it has no names at all
@@ -186,7 +187,7 @@ class ApiTrust:
         files = (("API_CA", ca, read_authorities), ("API_CERT", certificate, read_certificate))
         self._files = [(name, path, read) for name, path, read in files if path is not None]
         self._options = self._load()
-        self._by_host: dict[str, IOpenSSLClientConnectionCreator] = {}
+        self._made: IOpenSSLClientConnectionCreator | None = None
 
     @property
     def has_files(self) -> bool:
@@ -206,7 +207,7 @@ class ApiTrust:
             try:
                 options.update(read(path))
             except ValueError as error:
-                raise SettingsError(name, str(path), f"a readable PEM file ({error})") from error
+                raise SettingsError(name, str(path), "a readable PEM file", str(error)) from error
         return options
 
     def reload(self) -> bool:
@@ -219,7 +220,7 @@ class ApiTrust:
         except SettingsError as error:
             self._log.error("not reloaded, and what was read before stays: {why}", why=str(error))
             return False
-        self._by_host = {}
+        self._made = None
         ours: PrivateCertificate | None = self._options.get("clientCertificate")
         self._log.info(
             "reloaded: {names}{when}",
@@ -231,13 +232,14 @@ class ApiTrust:
     def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:  # noqa: ARG002 - the interface has a port
         """Verify this host, and this host only (RFC 9525). Files reloaded later apply to the result, too."""
         host = hostname.decode("ascii")
-        return cast(IOpenSSLClientConnectionCreator, _Verified(partial(self._options_for, host), host))
+        return cast(IOpenSSLClientConnectionCreator, _Verified(self._creator, host))
 
-    def _options_for(self, host: str) -> IOpenSSLClientConnectionCreator:
-        options = self._by_host.get(host)
-        if options is None:
-            options = self._by_host[host] = optionsForClientTLS(host, **self._options)
-        return options
+    def _creator(self) -> IOpenSSLClientConnectionCreator:
+        """:returns: what makes connections to any host; who it is is verified by :class:`_Verified`"""
+        if self._made is None:
+            # With a host's own name Twisted refuses one with an underscore.
+            self._made = optionsForClientTLS("localhost", sendServerName=False, **self._options)
+        return self._made
 
 
 def _expiry(certificate: PrivateCertificate) -> str:

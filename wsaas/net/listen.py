@@ -12,7 +12,8 @@ from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, s
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 
-from wsaas.errors import SettingsError
+from wsaas.errors import SettingsError, raise_all
+from wsaas.net.descriptions import PROXIED, read_place
 from wsaas.net.proxy_protocol import ProxiedReactor
 from wsaas.net.server_tls import TlsError, unwrap
 from wsaas.net.transport import Buffers, install
@@ -20,9 +21,11 @@ from wsaas.net.transport import Buffers, install
 #: How many connections the kernel completes before they are accepted. Twisted's 50 drop handshakes in a burst.
 BACKLOG = 1024
 DEFAULT_PORT = 8080
-#: The prefix of an endpoint description whose clients are proxies that speak the PROXY protocol.
-PROXIED = "haproxy:"
+_LAST_PORT = 65535
 
+_FREE = "an address that is free and ours"
+#: An IPv6 address whose colons are taken for the ends of options.
+_BARE_IPV6 = re.compile(r"interface=(?:\[([0-9A-Fa-f:.]*)\]|((?:[0-9A-Fa-f.]*:)+[0-9A-Fa-f.]*))(?=:[a-zA-Z]+=|$)")
 _WITH_BACKLOG = re.compile(r"(tcp|tcp6|unix):")
 
 
@@ -87,16 +90,21 @@ class Endpoint:
         if inner != description:
             # The header stands in front of TLS; Twisted's own haproxy: would expect it inside.
             reactor = ProxiedReactor(reactor)
+        port = read_place(description).options.get("port", "")
+        if port.isdigit() and int(port[-12:]) > _LAST_PORT:
+            raise SettingsError(setting, description, f"ports from 0 to {_LAST_PORT}", f"there is no port {port}")
         try:
             beneath, self._tls = unwrap(inner)
             self._endpoint: IStreamServerEndpoint = serverFromString(reactor, with_backlog(beneath))
         except TlsError as error:
-            raise SettingsError(setting, description, f"{error.allowed} ({error})") from error
+            raise SettingsError(setting, description, error.allowed, str(error)) from error
         except (IndexError, KeyError) as error:
-            allowed = "systemd: only where systemd hands over the socket (no such descriptor here)"
-            raise SettingsError(setting, description, allowed) from error
+            allowed = "systemd: only where systemd hands over the socket"
+            raise SettingsError(setting, description, allowed, "there is no such descriptor here") from error
         except Exception as error:  # whatever a plugin's parser and OpenSSL raise
-            raise SettingsError(setting, description, f"a Twisted endpoint description ({error})") from error
+            raise SettingsError(
+                setting, description, "a Twisted endpoint description", _why(description, error)
+            ) from error
 
     @property
     def encrypted(self) -> bool:
@@ -118,7 +126,7 @@ class Endpoint:
         try:
             return [await self._endpoint.listen(factory)]
         except (CannotListenError, OSError, OverflowError) as error:
-            raise SettingsError(self._setting, self._description, _free(error)) from error
+            raise SettingsError(self._setting, self._description, _FREE, _cause(error)) from error
 
 
 class DefaultEndpoint:
@@ -157,22 +165,45 @@ class DefaultEndpoint:
                 if ports and in_use and not self._local:
                     continue  # the IPv6 socket serves IPv4 too, as Linux has it by default
                 _stop(ports)
-                raise SettingsError("WS_LISTEN", f"tcp:{DEFAULT_PORT}", _free(error)) from error
+                raise SettingsError("WS_LISTEN", f"tcp:{DEFAULT_PORT}", _FREE, _cause(error)) from error
         return ports
 
 
-def _free(error: Exception) -> str:
+def _cause(error: Exception) -> str:
     cause = getattr(error, "socketError", None) or error
-    return f"an address that is free and ours ({getattr(cause, 'strerror', None) or cause})"
+    return getattr(cause, "strerror", None) or str(cause)
+
+
+def _why(description: str, error: Exception) -> str:
+    """:returns: what is wrong with a description, and how it is written where that is known"""
+    bare = _BARE_IPV6.search(description)
+    if bare is not None:
+        address = (bare[1] or bare[2]).replace(":", "\\:")
+        said = f"{description[: bare.start()]}interface={address}{description[bare.end() :]}"
+        return f"each colon of an IPv6 address needs a backslash before it: {said} (in an env file in single quotes)"
+    if "," in description:
+        return "endpoints are separated by blanks, not commas"
+    port = re.match(r"(?:haproxy:)?tcp6?:(?:port=)?([^:]*)", description)
+    if port is not None and not re.fullmatch(r"[0-9]+", port[1]):
+        return f"the port is not a number: {port[1]!r}"
+    option = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    return str(error) if option is None else f"{option[1]}= is no option of it"
 
 
 def endpoints(reactor: Any, setting: str, descriptions: Sequence[str]) -> list[Endpoint]:
     """Parse endpoint descriptions, without listening yet.
 
     :param setting: the setting that the descriptions come from
-    :raises SettingsError: if one of them makes no endpoint
+    :raises SettingsError: for all that make no endpoint
     """
-    return [Endpoint(reactor, setting, description) for description in descriptions]
+    found, errors = [], []
+    for description in descriptions:
+        try:
+            found.append(Endpoint(reactor, setting, description))
+        except SettingsError as error:
+            errors.append(error)
+    raise_all(errors)
+    return found
 
 
 def listen_all(
@@ -186,16 +217,20 @@ def listen_all(
 
     async def listen() -> list[ListeningPort]:
         listening: list[ListeningPort] = []
-        try:
-            for place in places:
+        errors: list[SettingsError] = []
+        for place in places:
+            try:
                 opened = await place.listen(factory)
-                listening.extend(ListeningPort(port, adopted=place.adopted) for port in opened)
-                if buffers is not None:
-                    for port in opened:
-                        install(port, buffers)
-        except SettingsError:
+            except SettingsError as error:
+                errors.append(error)
+                continue
+            listening.extend(ListeningPort(port, adopted=place.adopted) for port in opened)
+            if buffers is not None:
+                for port in opened:
+                    install(port, buffers)
+        if errors:
             _stop([each.port for each in listening])
-            raise
+        raise_all(errors)
         return listening
 
     return Deferred.fromCoroutine(listen())

@@ -7,7 +7,6 @@ ordinary endpoint, and :meth:`ServerTls.wrap` puts TLS on top of what it accepts
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
+from wsaas.net.descriptions import PROXIED, TLS, options_of
 from wsaas.net.pem import PrivateKey, private_key, reasons, split_pem
 
 _log = Logger()
@@ -42,14 +42,6 @@ GROUPS = (b"X25519MLKEM768 / X25519:P-256:P-384", b"X25519:P-256:P-384")
 #: No preference among good ciphers: the client knows which of them its hardware supports.
 _OPTIONS = SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET
 
-_FIELD = re.compile(r"(?:^|:)((?:\\.|[^:\\])*)")
-_NAMED = re.compile(r"((?:\\.|[^=\\])*)=(.*)", re.DOTALL)
-
-#: The options of an endpoint in the order in which they may stand without their names, as Twisted has them.
-_POSITIONS = {
-    "tls": ("path", "port", "backlog", "interface"),
-    "ssl": ("port", "privateKey", "certKey", "sslmethod", "interface", "backlog", "extraCertChain", "dhParameters"),
-}
 _ALLOWED = "PEM files that this process can read, with a certificate, its chain, and its private key without passphrase"
 
 
@@ -323,40 +315,15 @@ class ServerTls:
         return wrapped
 
 
-def _unquote(text: str) -> str:
-    return re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL)
-
-
-def _options(description: str) -> tuple[str, dict[str, str]]:
-    """Parse an endpoint description, as Twisted does.
-
-    :returns: the kind of endpoint, and its options by name
-    :raises ValueError: if it is malformed or ambiguous
-    """
-    fields = [match[1] for match in _FIELD.finditer(description)]
-    if len(":".join(fields)) != len(description):
-        raise ValueError("a backslash at the end")
-    kind, found, positions = fields[0], {}, list(_POSITIONS[fields[0]])
-    for field in fields[1:]:
-        named = _NAMED.fullmatch(field)
-        if named is None and not positions:
-            raise ValueError(f"too many options: {_unquote(field)}")
-        name, value = (positions.pop(0), field) if named is None else (_unquote(named[1]), named[2])
-        if name in found or (name not in _POSITIONS[kind] and name != "caCerts"):
-            raise ValueError(f"{name}= is there twice" if name in found else f"{name}= is no option of {kind}:")
-        found[name] = _unquote(value)
-    return kind, found
-
-
 def _is_tls(description: str) -> bool:
-    return description.partition(":")[0] in _POSITIONS
+    return description.partition(":")[0] in TLS
 
 
 def asks_for_certificates(description: str) -> bool:
     """:returns: whether an endpoint requires a client certificate"""
-    description = description.removeprefix("haproxy:")
+    description = description.removeprefix(PROXIED)
     try:
-        return _is_tls(description) and "caCerts" in _options(description)[1]
+        return _is_tls(description) and "caCerts" in options_of(description)[1]
     except ValueError:
         return False
 
@@ -371,7 +338,7 @@ def unwrap(description: str) -> tuple[str, ServerTls | None]:
     """
     if not _is_tls(description):
         return description, None
-    kind, options = _options(description)
+    kind, options = options_of(description)
     for name in ("sslmethod", "dhParameters"):
         if name in options:
             raise ValueError(f"not {name}=, TLS is 1.2 or 1.3 with ciphers that need none")

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from wsaas.connections.registry import Registry
 from wsaas.connections.totals import Totals
-from wsaas.errors import SettingsError
+from wsaas.errors import SettingsError, raise_all
 from wsaas.net.descriptors import Descriptors
 from wsaas.net.http1.site import ClientSite
 from wsaas.net.listen import DefaultEndpoint, Endpoint, ListeningPort, listen_all
@@ -107,7 +107,7 @@ class Hooks:
     :param stopping: when the stop begins: pending DELETEs are sent soon
     :param after: at the end, when no more callbacks are made
     :param write: after that, even if the time is over: writes to disk what is left
-    :param reload: reloads the certificates for the API; :data:`None` if there are none
+    :param reload: reloads the certificates for the API and files of settings; :data:`None` if there are none
     """
 
     before: Sequence[Step] = ()
@@ -197,18 +197,24 @@ class Gateway(Service):
     async def _start(self) -> None:
         for call in self._hooks.before:
             await call()
-        try:
-            for listener in self._listeners:
-                for port in await listen_all(listener.places, listener.site, listener.buffers):
-                    self._listening.append((listener, port))
-                    self.ports.append(port.port)
-                    if self._host.descriptors is not None:
-                        self._host.descriptors.guard(port, clients=listener.clients)
+        errors: list[SettingsError] = []
+        for listener in self._listeners:
+            try:
+                ports = await listen_all(listener.places, listener.site, listener.buffers)
+            except SettingsError as error:
+                errors.append(error)
+                continue
+            for port in ports:
+                self._listening.append((listener, port))
+                self.ports.append(port.port)
+                if self._host.descriptors is not None:
+                    self._host.descriptors.guard(port, clients=listener.clients)
+                if not errors:
                     self._log.info("listening: {where} ({serves})", where=_where(port.port), serves=listener.serves)
-        except SettingsError:
+        if errors:
             # Not waited for: the start must fail at once.
             self._stop_listening()
-            raise
+        raise_all(errors)
         # Ready only when the reactor runs: before, no connection is accepted.
         self._reactor.callWhenRunning(self._serve)
 
@@ -253,16 +259,16 @@ class Gateway(Service):
         return Deferred.fromCoroutine(self._stop())
 
     @property
-    def has_certificates(self) -> bool:
-        """Whether there are certificate files, for the listeners or for the API."""
+    def can_reload(self) -> bool:
+        """Whether there are files to reload: certificates for the listeners or for the API, settings."""
         return self._hooks.reload is not None or any(
             place.encrypted for listener in self._listeners for place in listener.places
         )
 
     def reload(self) -> None:
-        """Reload certificates, for new connections."""
-        if not self.has_certificates:
-            self._log.info("no certificates to reload")
+        """Reload certificates, for new connections, and files of settings."""
+        if not self.can_reload:
+            self._log.info("nothing to reload: no certificates, no files of settings")
         if self._hooks.reload is not None:
             self._hooks.reload()
         for listener in self._listeners:

@@ -175,6 +175,9 @@ class PushResource(Resource):
             raise PushRefused(405, "METHOD_NOT_ALLOWED", "a ws_uri takes PUT, DELETE, GET and HEAD", [_ALLOW])
         fields = head.fields
         asked: _Asked | None = fields.note
+        if asked is not None and asked.by is not self._tokens.hashes:
+            # A token that is no longer one must not push because its header lines are remembered.
+            asked = None
         if asked is None and not self._tokens.allow(fields.all(b"Authorization")):
             raise _unauthorized()
         connection = self._registry.get(key_of(head))
@@ -184,7 +187,7 @@ class PushResource(Resource):
             raise PushRefused(413, "MESSAGE_TOO_LONG", f"a message may have {self._max_message} bytes (WS_MAX_MESSAGE)")
         if head.method == b"PUT":
             if asked is None:
-                asked = fields.note = _read_asked(fields)
+                asked = fields.note = _read_asked(fields, self._tokens.hashes)
                 # Who has no token, or no connection, pushes nobody's header lines out of memory.
                 fields.keep = asked.key is None
             return connection, asked
@@ -226,26 +229,29 @@ class _Asked:
     :param binary: whether the message is binary
     :param key: its ``Idempotency-Key``
     :param seconds: for how long its ``Ws-Confirm`` waits
+    :param by: the tokens that let it through
     """
 
     binary: bool = False
     key: bytes | None = None
     seconds: float | None = None
+    by: object = None
 
 
 _NOTHING = _Asked()
 
 
-def _read_asked(fields: RequestFields) -> _Asked:
+def _read_asked(fields: RequestFields, by: object) -> _Asked:
     """Read what a PUT asks for.
 
+    :param by: the tokens that let it through
     :raises PushRefused: if it cannot be had
     """
     if fields.all(b"Content-Encoding"):
         raise PushRefused(415, "UNSUPPORTED", "send the message without Content-Encoding")
     types = fields.all(b"Content-Type")
     binary = not is_text(types[-1].decode("latin-1") if types else None)
-    return _Asked(binary, read_key(fields.all(b"Idempotency-Key")), read_time(fields.all(b"Ws-Confirm")))
+    return _Asked(binary, read_key(fields.all(b"Idempotency-Key")), read_time(fields.all(b"Ws-Confirm")), by)
 
 
 def _push(connection: Connection, asked: _Asked, body: bytes) -> Answer:

@@ -17,19 +17,24 @@ class PushTokens:
     """
 
     def __init__(self, tokens: Sequence[bytes] = ()) -> None:
-        self._hashes = [sha256(token).digest() for token in tokens]
+        #: Another list once the tokens were renewed.
+        self.hashes = [sha256(token).digest() for token in tokens]
+
+    def renew(self, tokens: Sequence[bytes]) -> None:
+        """Let these tokens through instead, from the next push on."""
+        self.hashes = [sha256(token).digest() for token in tokens]
 
     @property
     def asked_for(self) -> bool:
         """Whether a push needs one."""
-        return bool(self._hashes)
+        return bool(self.hashes)
 
     def allow(self, authorization: Sequence[bytes]) -> bool:
         """Tell whether a push may pass. How long that takes depends on no token.
 
         :param authorization: the values of its ``Authorization`` header, one for each line it stands in
         """
-        if not self._hashes:
+        if not self.hashes:
             return True
         if len(authorization) != 1:
             return False
@@ -38,7 +43,7 @@ class PushTokens:
             return False
         given = sha256(token.strip(b" \t")).digest()
         known = False
-        for each in self._hashes:
+        for each in self.hashes:
             # Not any(): it would stop at the first.
             known |= compare_digest(each, given)
         return known

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Iterable
-from difflib import get_close_matches
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
+from wsaas.net.descriptions import read_place
 from wsaas.net.descriptors import share_out
 from wsaas.net.server_tls import asks_for_certificates
-from wsaas.settings.read import Settings
+from wsaas.settings.read import Settings, default_hostname
 from wsaas.settings.table import SETTINGS
-from wsaas.settings.values import without_secrets
+from wsaas.settings.values import may_mean_seconds, without_secrets
 
-_NAMES = frozenset(setting.name for setting in SETTINGS)
-_KNOWN = _NAMES | {f"{setting.name}_FILE" for setting in SETTINGS if setting.in_file}
-#: The similarity from which on a name counts as a misspelled setting: with one letter too many it is about 0.95.
-_ALIKE = 0.85
-_INTERFACE = re.compile(r":interface=((?:\\.|[^:\\])+)")
+#: Where a ``WS_HOSTNAME`` without a port leads.
+_USUAL_PORTS = {"http": (80,), "https": (443,)}
 
 
 def _is_loopback(host: str) -> bool:
@@ -33,10 +29,8 @@ def _is_loopback(host: str) -> bool:
 
 def _is_local(description: str) -> bool:
     """:returns: whether only this machine reaches an endpoint"""
-    if description.removeprefix("haproxy:").startswith("unix:"):
-        return True
-    match = _INTERFACE.search(description)
-    return match is not None and _is_loopback(re.sub(r"\\(.)", r"\1", match[1]))
+    place = read_place(description)
+    return place.kind == "unix" or (place.interface != "" and _is_loopback(place.interface))
 
 
 def warnings(settings: Settings, open_files: int = sys.maxsize) -> list[str]:
@@ -51,7 +45,8 @@ def warnings(settings: Settings, open_files: int = sys.maxsize) -> list[str]:
             f"WS_MAX_CONNECTIONS is {settings.max_connections}, but {open_files} open files are enough for about "
             f"{room} clients (ulimit -n, LimitNOFILE=); more have to wait"
         )
-    hostname = urlsplit(settings.hostname if "://" in settings.hostname else f"//{settings.hostname}").hostname or ""
+    parts = urlsplit(settings.hostname if "://" in settings.hostname else f"//{settings.hostname}")
+    hostname = parts.hostname or ""
     where = settings.listen.pushes or settings.listen.clients or (() if settings.api_uri is None else ("tcp:8080",))
     if not settings.push_tokens and not all(_is_local(place) or asks_for_certificates(place) for place in where):
         found.append(
@@ -69,28 +64,47 @@ def warnings(settings: Settings, open_files: int = sys.maxsize) -> list[str]:
             f"WS_HOSTNAME is {without_secrets(settings.hostname)}, which leads an API on {settings.api_uri.host} to "
             "itself and not to this process"
         )
-    return found
+    elsewhere_led = _leads_elsewhere(settings, where, parts)
+    return [*found, elsewhere_led] if elsewhere_led else found
 
 
-def misnamed(given: Iterable[str]) -> list[str]:
-    """Find misspelled settings in the environment.
+def _leads_elsewhere(settings: Settings, where: Sequence[str], hostname: SplitResult) -> str:
+    """:returns: what is wrong with a ``WS_HOSTNAME`` that leads to no endpoint for pushes; empty if nothing is
 
-    An unknown option is an error, but an environment also contains variables of other programs. A setting that protects
-    the gateway must not be missing because of a typo.
-
-    :param given: the names of the given settings, and of everything else in the environment
-    :returns: a warning for each name that is probably meant to be a setting
+    :param where: the endpoints
     """
-    found = []
-    names = frozenset(given)
-    for name in sorted(names - _KNOWN):
-        plain = name.upper().removeprefix("WSAAS_")
-        if plain not in _KNOWN and plain.removesuffix("_FILE") in _NAMES:
-            meant = plain.removesuffix("_FILE")
-        else:
-            # Only settings with the same two first letters: PIP_CERT is not meant to be API_CERT.
-            names_like_it = [known for known in _KNOWN if known[:2] == plain[:2]]
-            meant = next(iter(get_close_matches(plain, names_like_it, 1, _ALIKE)), "")
-        if meant and meant not in names:
-            found.append(f"the environment has {name}, which is no setting; if {meant} is meant, it has no effect")
-    return found
+    where = where or ("tcp:8080",)
+    places = [read_place(description) for description in where]
+    listen = "PUSH_LISTEN" if settings.listen.pushes else "WS_LISTEN"
+    shown = without_secrets(settings.hostname)
+    if not settings.hostname_given and not any(map(default_hostname, places)):
+        return (
+            f"WS_HOSTNAME is not set, and {listen} does not tell where pushes arrive: it is taken as {shown}; set it "
+            "to where the API reaches this process"
+        )
+    if settings.trust_proxy or any(place.proxied or place.port is None for place in places):
+        # A proxy takes pushes at an address of its own; systemd and the kernel know theirs.
+        return ""
+    ports = (hostname.port,) if hostname.port else _USUAL_PORTS.get(hostname.scheme, (80, 443))
+    there = [place for place in places if place.port in ports]
+    if any(hostname.scheme in ("", place.scheme) for place in there):
+        return ""
+    why = f"speaks {there[0].scheme} on that port" if there else "has no such port"
+    return (
+        f"WS_HOSTNAME is {shown}, but {listen} {why} ({' '.join(where)}): pushes arrive only if something in front "
+        "passes them on"
+    )
+
+
+def without_units(given: Mapping[str, str]) -> list[str]:
+    """Find durations that are surely meant in seconds, as many programs have them.
+
+    :param given: the given settings, by name
+    :returns: a warning for each
+    """
+    return [
+        f"{setting.name} is {text} milliseconds, as it has no unit; if seconds are meant, write {text}s, "
+        f"or else {text}ms"
+        for setting in SETTINGS
+        if setting.is_duration and may_mean_seconds(text := given.get(setting.name, ""))
+    ]

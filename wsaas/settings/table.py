@@ -9,13 +9,13 @@ from pathlib import Path
 from wsaas.net.client_tls import read_authorities, read_certificate
 from wsaas.settings.values import (
     choice,
+    duration,
     endpoints,
     field_lines,
     field_names,
     folder,
     hostname,
     media_type,
-    milliseconds,
     number,
     parse_api_uri,
     statuses,
@@ -36,6 +36,7 @@ class Setting:
     :param summary: for ``--help``
     :param secret: never shown, and not an option, as all users of the machine see a process's options
     :param in_file: whether ``<NAME>_FILE`` may name a file with the value
+    :param is_duration: whether it is a time, which may have a unit
     """
 
     name: str
@@ -45,6 +46,7 @@ class Setting:
     summary: str
     secret: bool = False
     in_file: bool = False
+    is_duration: bool = False
 
     @property
     def option(self) -> str:
@@ -66,8 +68,15 @@ def _certificate(text: str) -> Path:
     return path
 
 
-#: Parsers whose errors are shown in addition to what is allowed.
-TELLING = (_authorities, _certificate, parse_origins)
+def _duration(name: str, default: str, bounds: tuple[int, int], allowed: str, summary: str) -> Setting:
+    """:returns: a setting that is a duration
+
+    :param bounds: in milliseconds
+    :param allowed: the same in words, and what 0 means
+    """
+    allowed = f"{allowed}; such as 30s, 500ms, 5m or 2h; a number without a unit is milliseconds"
+    return Setting(name, default, duration(*bounds), allowed, summary, is_duration=True)
+
 
 _ENDPOINTS_ALLOWED = (
     "Twisted endpoint descriptions separated by blanks, of tcp: tcp6: tls: ssl: unix: systemd:, with "
@@ -82,15 +91,16 @@ SETTINGS: tuple[Setting, ...] = (
         "API_URI",
         None,
         parse_api_uri,
-        "host and path, http:// or https:// before it or not, no user and no fragment",
+        "host, port and path, http:// or https:// before it or not, no user and no fragment",
         "where callbacks go; required, or --demo",
     ),
     Setting(
         "WS_HOSTNAME",
-        "http://localhost:8080",
+        None,
         hostname,
-        "host and optional path without query, with http:// or https:// before it or not",
-        "first part of every ws_uri; must lead to this very process",
+        "host, port and perhaps a path, without query, http:// or https:// before it or not",
+        "first part of every ws_uri; must lead to this very process [default: localhost, and scheme and port of the "
+        "first endpoint for pushes]",
     ),
     Setting(
         "WS_LISTEN",
@@ -113,26 +123,26 @@ SETTINGS: tuple[Setting, ...] = (
         _ENDPOINTS_ALLOWED,
         "endpoints of /healthz, /readyz and /metrics [default: none]",
     ),
-    Setting(
+    _duration(
         "WS_TIMEOUT",
         "30000",
-        milliseconds(0, _DAY),
-        "milliseconds, 0 to 86400000; 0 is never",
-        "a client silent for so long is dead, in ms",
+        (0, _DAY),
+        "0 to 24h, 0 is never",
+        "a client silent for so long is dead",
     ),
-    Setting(
+    _duration(
         "API_TIMEOUT",
         "30000",
-        milliseconds(1, _DAY),
-        "milliseconds, 1 to 86400000",
-        "one callback, connecting and the answer's body included, in ms",
+        (1, _DAY),
+        "1ms to 24h",
+        "one callback, connecting and the answer's body included",
     ),
-    Setting(
+    _duration(
         "API_RETRY_FOR",
         "60000",
-        milliseconds(0, _DAY),
-        "milliseconds, 0 to 86400000; 0 is one attempt",
-        "a message that the API does not take is tried again for so long, in ms",
+        (0, _DAY),
+        "0 to 24h, 0 is one attempt",
+        "a message that the API does not take is tried again for so long",
     ),
     Setting(
         "API_RETRY_STATUS",
@@ -141,12 +151,12 @@ SETTINGS: tuple[Setting, ...] = (
         "HTTP statuses from 400 to 599 without 401, separated by blanks",
         "answers to a message upon which it is tried again",
     ),
-    Setting(
+    _duration(
         "API_DELETE_FOR",
         "86400000",
-        milliseconds(0, 7 * _DAY),
-        "milliseconds, 0 to 604800000; 0 is one attempt",
-        "a DELETE that the API does not take is tried again for so long, in ms",
+        (0, 7 * _DAY),
+        "0 to 7d, 0 is one attempt",
+        "a DELETE that the API does not take is tried again for so long",
     ),
     Setting(
         "API_MAX_REQUESTS",
@@ -197,7 +207,9 @@ SETTINGS: tuple[Setting, ...] = (
         "FORWARD_HEADERS",
         "Authorization, Sec-WebSocket-Protocol",
         field_names,
-        "header names separated by commas, each once, Cookie only with WS_ORIGINS set; " + _NOT_RESERVED,
+        "header names separated by commas, each once, Cookie only with WS_ORIGINS set, X-Forwarded-* only with "
+        "TRUST_PROXY set; none of Ws-*, X-Forwarded-For, X-Forwarded-Proto, Content-*, Host, Expect, User-Agent, or of "
+        "one hop",
         "headers of the handshake that callbacks repeat",
     ),
     Setting(
@@ -209,7 +221,7 @@ SETTINGS: tuple[Setting, ...] = (
         secret=True,
         in_file=True,
     ),
-    Setting("WS_ORIGINS", "*", parse_origins, origins.ALLOWED, "web pages that may connect"),
+    Setting("WS_ORIGINS", "*", parse_origins, origins.ALLOWED, "web pages that may connect", in_file=True),
     Setting(
         "WS_MAX_MESSAGE",
         "131072",
@@ -230,6 +242,7 @@ SETTINGS: tuple[Setting, ...] = (
         number(1, 1 << 24),
         "a number from 1 to 16777216",
         "clients connected at once [default: as many as there may be open files, less a reserve]",
+        in_file=True,
     ),
     Setting(
         "WS_MAX_PER_ADDRESS",
@@ -253,12 +266,12 @@ SETTINGS: tuple[Setting, ...] = (
         "the absolute path of a folder",
         "a private folder for DELETEs that are still pending; without it they end with the process",
     ),
-    Setting(
+    _duration(
         "DRAIN_TIMEOUT",
         "10000",
-        milliseconds(0, 3_600_000),
-        "milliseconds, 0 to 3600000",
-        "from SIGTERM to exit at most, in ms",
+        (0, 3_600_000),
+        "0 to 1h",
+        "from SIGTERM to exit at most",
     ),
     Setting(
         "LOG_LEVEL",

@@ -46,7 +46,7 @@ def _bad(reason: str) -> HandshakeRefused:
 
 def _one(head: RequestHead, name: str) -> bytes | None:
     """:returns: a header that may stand there once"""
-    values = head.fields.by_name.get(_ONCE[name])
+    values = head.fields.by_name.get(_ONCE.get(name) or name.lower().encode("ascii"))
     if values is None:
         return None
     if len(values) > 1:
@@ -121,6 +121,9 @@ def check_handshake(head: RequestHead, settings: HandshakeSettings) -> Handshake
         raise _bad("a handshake has no body")
     host, origin = _one(head, "Host"), _one(head, "Origin")
     _one(head, "Authorization")
+    for name in settings.of_proxies:
+        # Of two, one may be the client's: a proxy that adds its own instead of replacing what is there.
+        _one(head, name)
     if host is None or not _VISIBLE.fullmatch(host):
         raise _bad("no Host")
     if b"upgrade" not in head.fields.tokens(b"Connection"):

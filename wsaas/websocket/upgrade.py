@@ -70,6 +70,10 @@ class UpgradeResource:
         #: How many brought no WebSocket, and why.
         self.refusals: defaultdict[str, int] = defaultdict(int)
 
+    def renew(self, handshakes: HandshakeSettings) -> None:
+        """Check handshakes by new settings, from the next one on."""
+        self._handshakes = handshakes
+
     def attempt(self, visitor: Visitor) -> Attempt | Response:
         """Check a handshake.
 

@@ -55,7 +55,8 @@ class StateDirTests(SynchronousTestCase):
         self.path.mkdir()
         for mode in (0o755, 0o710, 0o701):
             self.path.chmod(mode)
-            self.assertIn("chmod 700", self.refused())
+            self.assertIn("chmod 700", said := self.refused())
+            self.assertIn(f"with mode {mode:o};", said)
             self.assertEqual(self.mode(self.path), mode)
             self.assertEqual(list(self.path.iterdir()), [])
 
@@ -68,8 +69,9 @@ class StateDirTests(SynchronousTestCase):
     def test_what_is_no_folder(self) -> None:
         """A file; a folder in one that is not there."""
         self.path.write_text("")
-        self.assertIn("exists", self.refused())
-        self.assertIn("No such file", self.refused(Path("/nowhere/state")))
+        self.assertIn("it exists and is not a folder", self.refused())
+        self.assertIn("its parent, /nowhere, does not exist", self.refused(Path("/nowhere/state")))
+        self.assertIn("it cannot be made in /proc: ", self.refused(Path("/proc/x")))
 
     def test_a_folder_that_cannot_be_written_to(self) -> None:
         """As with a read-only file system; here, the one folder in which not even root can make a file."""

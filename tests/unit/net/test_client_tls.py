@@ -18,7 +18,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
 from tests.agents import Content
-from tests.certificates import encrypted, key_on_no_curve, self_signed
+from tests.certificates import Authority, encrypted, key_on_no_curve, self_signed
 from tests.gate import Wire
 from tests.memory_api import MemoryApi, answer_bytes
 from wsaas.errors import SettingsError
@@ -82,6 +82,27 @@ class TrustTests(TestCase):
         result, received = await self.connect(self.trust(certificate, None), served, b"https://api.test/x")
         self.assertEqual(self.successResultOf(result).code, 200)
         self.assertTrue(received.endswith(b"\r\n\r\nsecret"))
+
+    async def test_a_name_with_an_underscore(self) -> None:
+        """As services of Docker Compose have; it is sent as server name, and no other certificate will do."""
+        authority = Authority()
+        for names, trusted in ((["my_api"], True), (["*.a_b.test"], False), (["my-api"], False)):
+            served = PrivateCertificate.loadPEM(b"".join(authority.issue(names)))
+            trust = self.trust(authority.certificate, None)
+            result, received = await self.connect(trust, served, b"https://my_api/x")
+            self.assertEqual(received.endswith(b"\r\n\r\nsecret"), trusted, names)
+            if trusted:
+                self.assertEqual(self.successResultOf(result).code, 200)
+            else:
+                self.failureResultOf(result)
+
+    async def test_the_server_name(self) -> None:
+        """It is that of the URI; an address is none (RFC 6066 §3)."""
+        trust = self.trust(None, None)
+        for host, name in ((b"my_api", b"my_api"), (b"api.test", b"api.test"), (b"127.0.0.1", None), (b"::1", None)):
+            protocol = TLSMemoryBIOFactory(trust.creatorForNetloc(host, 443), True, Factory.forProtocol(Protocol))
+            connection = trust.creatorForNetloc(host, 443).clientConnectionForTLS(protocol.buildProtocol(None))
+            self.assertEqual(connection.get_servername(), name)
 
     async def test_not_trusted(self) -> None:
         """Unknown, or known by another name: nothing of the request goes out."""

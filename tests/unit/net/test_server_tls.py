@@ -39,6 +39,7 @@ from tests.certificates import (
 from tests.descriptions import escaped
 from tests.properties import moderately
 from wsaas.net import server_tls as tls
+from wsaas.net.descriptions import options_of
 from wsaas.net.listen import Endpoint
 from wsaas.net.proxy_protocol import ProxiedFactory
 from wsaas.net.server_tls import CIPHERS, ServerTls, TlsError, asks_for_certificates, unwrap
@@ -714,7 +715,7 @@ class DescriptionTests(TlsCase):
     def test_as_twisted_does(self, text: str) -> None:
         """Whatever we take apart, we take apart as Twisted does."""
         try:
-            kind, options = tls._options(f"tls:{text}")
+            kind, options = options_of(f"tls:{text}")
         except ValueError:
             return
         arguments, named = _parse(f"tls:{text}")

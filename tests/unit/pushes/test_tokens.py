@@ -11,6 +11,19 @@ from wsaas.pushes import tokens
 from wsaas.pushes.tokens import PushTokens
 
 
+class RenewalTests(SynchronousTestCase):
+    """Other tokens while the gateway runs."""
+
+    def test_renewed(self) -> None:
+        """The old ones count no more, by which who remembers what was let through can tell."""
+        tokens = PushTokens([b"old"])
+        before = tokens.hashes
+        tokens.renew([b"new", b"newer"])
+        self.assertIsNot(tokens.hashes, before)
+        allowed = [tokens.allow([b"Bearer " + token]) for token in (b"old", b"new", b"newer")]
+        self.assertEqual(allowed, [False, True, True])
+
+
 class PushTokensTests(SynchronousTestCase):
     """Which values of ``Authorization`` let a push through."""
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.unit.settings.test_read import SECRETS
-from wsaas.settings.advice import misnamed, warnings
+from wsaas.settings.advice import warnings, without_units
 from wsaas.settings.read import Settings, read_settings
-from wsaas.settings.table import SETTINGS
 
 API = {"API_URI": "127.0.0.1:9000/websocket"}
 
@@ -44,7 +43,7 @@ class WarningsTests(SynchronousTestCase):
             "tcp6:8080:interface=\\:\\:",
             "systemd:domain=INET:index=0",
         ):
-            found = warnings(self.settings(WS_LISTEN=listen))
+            found = warnings(self.settings(WS_LISTEN=listen, WS_HOSTNAME="http://localhost:8080"))
             self.assertEqual(len(found), 1, listen)
             self.assertIn("PUSH_LISTEN", found[0])
 
@@ -59,7 +58,8 @@ class WarningsTests(SynchronousTestCase):
             "haproxy:tcp:8080:interface=127.0.0.1",
             "haproxy:unix:/run/wsaas.sock",
         ):
-            self.assertEqual(warnings(self.settings(WS_LISTEN=listen)), [], listen)
+            settings = self.settings(WS_LISTEN=listen, WS_HOSTNAME="http://localhost:8080")
+            self.assertEqual(warnings(settings), [], listen)
 
     def test_pushes_with_a_client_certificate(self) -> None:
         """No push gets in without one, on any endpoint that takes pushes."""
@@ -79,22 +79,72 @@ class WarningsTests(SynchronousTestCase):
 
     def test_an_api_elsewhere_that_is_led_to_itself(self) -> None:
         """By a ``WS_HOSTNAME`` that means "this machine" everywhere."""
-        for hostname in ("http://localhost:8080", "localhost", "127.0.0.1:8080", "http://[::1]:8080", "x.localhost"):
+        for hostname in (
+            "http://localhost:8080",
+            "localhost:8080",
+            "127.0.0.1:8080",
+            "http://[::1]:8080",
+            "x.localhost:8080",
+        ):
             found = warnings(self.settings(API_URI="http://api.example/", WS_HOSTNAME=hostname, API_SECRET=SECRETS))
             self.assertEqual(len(found), 1, hostname)
             self.assertIn("WS_HOSTNAME", found[0])
             self.assertIn("api.example", found[0])
         for api in ("localhost", "127.0.0.1", "[::1]:80"):
             self.assertEqual(warnings(self.settings(API_URI=api)), [])
-        settings = self.settings(API_URI="http://api.example/", WS_HOSTNAME="push.example", API_SECRET=SECRETS)
+        settings = self.settings(API_URI="http://api.example/", WS_HOSTNAME="push.example:8080", API_SECRET=SECRETS)
         self.assertEqual(warnings(settings), [])
 
     def test_an_api_elsewhere_that_cannot_tell_who_calls(self) -> None:
         """It is told to check signatures."""
-        (found,) = warnings(self.settings(API_URI="http://api.example/", WS_HOSTNAME="push.example"))
+        (found,) = warnings(self.settings(API_URI="http://api.example/", WS_HOSTNAME="push.example:8080"))
         self.assertIn("API_SECRET", found)
         for api in ("localhost", "127.0.0.1", "[::1]:80"):
             self.assertEqual(warnings(self.settings(API_URI=api)), [])
+
+    def test_a_hostname_that_leads_nowhere(self) -> None:
+        """Port or scheme are those of no endpoint for pushes: one warning, which says what there is."""
+        for listen, hostname, why in (
+            ("tcp:27995", "http://localhost:8080", "WS_LISTEN has no such port (tcp:27995)"),
+            ("tcp:27995", "http://localhost", "no such port"),
+            ("tcp:27995", "localhost", "no such port"),
+            ("tcp:80", "https://localhost", "no such port"),
+            ("tls:/t", "http://localhost:443", "WS_LISTEN speaks https on that port"),
+            ("tcp:8080 tcp:8443", "https://localhost:8443", "speaks http on that port"),
+        ):
+            (found,) = warnings(self.settings(WS_LISTEN=listen, WS_HOSTNAME=hostname, PUSH_TOKEN="t"))
+            self.assertTrue(found.startswith(f"WS_HOSTNAME is {hostname}, but "), found)
+            self.assertIn(why, found)
+        given = {"WS_LISTEN": "tcp:8080", "PUSH_LISTEN": "tcp:8081", "WS_HOSTNAME": "http://localhost:8080"}
+        (found,) = warnings(read_settings({**API, **given, "PUSH_TOKEN": "t"}))
+        self.assertIn("PUSH_LISTEN has no such port (tcp:8081)", found)
+        (found,) = warnings(self.settings(WS_LISTEN="", WS_HOSTNAME="localhost:80", PUSH_TOKEN="t"))
+        self.assertIn("(tcp:8080)", found)
+
+    def test_a_hostname_that_leads_here(self) -> None:
+        """By the port that is said, or meant; or nobody can tell."""
+        for listen, hostname in (
+            ("", "localhost:8080"),
+            ("tcp:80", "localhost"),
+            ("tls:/t", "localhost"),
+            ("tls:/t", "https://localhost"),
+            ("tls:/t:8443", "localhost:8443"),
+            ("unix:/x tcp:8080 tls:/t:8443", "https://localhost:8443/x"),
+            ("systemd:domain=INET:name=wsaas", "http://localhost"),
+            ("tcp:0", "http://localhost"),
+            ("haproxy:tcp:8080", "https://push.test"),
+        ):
+            settings = self.settings(WS_LISTEN=listen, WS_HOSTNAME=hostname, PUSH_TOKEN="t")
+            self.assertEqual(warnings(settings), [], (listen, hostname))
+        proxied = {"WS_LISTEN": "tcp:8080", "WS_HOSTNAME": "https://push.test", "TRUST_PROXY": "1"}
+        self.assertEqual(warnings(read_settings({**API, **proxied, "PUSH_TOKEN": "t"})), [])
+
+    def test_a_hostname_that_nothing_tells(self) -> None:
+        """The default may be wrong."""
+        for listen in ("unix:/x", "systemd:domain=INET:name=wsaas", "tcp:0", "haproxy:tcp:8080"):
+            (found,) = warnings(self.settings(WS_LISTEN=listen, PUSH_TOKEN="t"))
+            self.assertIn("WS_HOSTNAME is not set, and WS_LISTEN does not tell", found)
+        self.assertEqual(warnings(self.settings(WS_LISTEN="unix:/x tcp:1", PUSH_TOKEN="t")), [])
 
     def test_pushes_from_elsewhere_that_need_a_token(self) -> None:
         """They are what the operator wants."""
@@ -103,43 +153,18 @@ class WarningsTests(SynchronousTestCase):
         self.assertEqual(warnings(self.settings(WS_LISTEN="tcp:8080", PUSH_TOKEN="token")), [])
 
 
-class MisnamedTests(SynchronousTestCase):
-    """Names in the environment that are nearly those of settings."""
+class UnitTests(SynchronousTestCase):
+    """Durations without a unit."""
 
-    def test_nearly_a_setting(self) -> None:
-        """A gateway that is open because of an S too many says so."""
-        for name, meant in (
-            ("PUSH_TOKENS", "PUSH_TOKEN"),
-            ("PUSH_TOKENS_FILE", "PUSH_TOKEN_FILE"),
-            ("push_token", "PUSH_TOKEN"),
-            ("WSAAS_PUSH_TOKEN", "PUSH_TOKEN"),
-            ("API_SECRETS", "API_SECRET"),
-            ("API_SECRETFILE", "API_SECRET_FILE"),
-            ("API_CERT_FILE", "API_CERT"),
-            ("WS_ORIGIN", "WS_ORIGINS"),
-            ("WS_MAX_PER_ADRESS", "WS_MAX_PER_ADDRESS"),
-            ("WS_TIMEOUT_MS", "WS_TIMEOUT"),
-        ):
-            (said,) = misnamed([name, "API_URI", "PATH"])
-            self.assertIn(f"has {name}, which", said)
-            self.assertIn(f"if {meant} is meant", said)
-
-    def test_the_setting_is_there(self) -> None:
-        """Then the other name belongs to another program."""
+    def test_seconds_that_are_milliseconds(self) -> None:
+        """Each is a line that says how it is written, and either way silences it."""
         self.assertEqual(
-            misnamed(["PUSH_TOKENS", "PUSH_TOKEN", "API_URL", "API_URI", "WS_ORIGINS_FILE", "WS_ORIGINS"]), []
+            without_units({"WS_TIMEOUT": "30", "API_MAX_REQUESTS": "30", "HOME": "30"}),
+            [
+                "WS_TIMEOUT is 30 milliseconds, as it has no unit; if seconds are meant, write 30s, or else 30ms",
+            ],
         )
-
-    def test_somebody_elses(self) -> None:
-        """Names that other programs, systemd and containers have."""
-        others = """
-            PATH HOME LANG USER TERM SHELL HOSTNAME PORT HOST API_KEY API_TOKEN API_HOST WS_HOST WS_PORT LOG_FILE
-            STATE_DIRECTORY CREDENTIALS_DIRECTORY LISTEN_FDS LISTEN_PID NOTIFY_SOCKET WATCHDOG_USEC INVOCATION_ID
-            JOURNAL_STREAM RUNTIME_DIRECTORY LOGS_DIRECTORY PIP_CERT PYTHONPATH NODE_ENV DATABASE_URL GITHUB_TOKEN CI
-        """
-        self.assertEqual(misnamed([*others.split(), "API_URI"]), [])
-
-    def test_all_settings(self) -> None:
-        """None is taken for another."""
-        for setting in SETTINGS:
-            self.assertEqual(misnamed([setting.name]), [])
+        for name in ("WS_TIMEOUT", "API_TIMEOUT", "API_RETRY_FOR", "API_DELETE_FOR", "DRAIN_TIMEOUT"):
+            self.assertEqual(len(without_units({name: "999"})), 1)
+            for text in ("0", "30s", "30ms", "1000", "soon", ""):
+                self.assertEqual(without_units({name: text}), [], text)

@@ -23,7 +23,7 @@ UNUSABLE = {
     "WS_LISTEN": "8080",
     "PUSH_LISTEN": "udp:8080",
     "ADMIN_LISTEN": "9100",
-    "WS_TIMEOUT": "30s",
+    "WS_TIMEOUT": "soon",
     "API_TIMEOUT": "0",
     "API_RETRY_FOR": "-1",
     "API_RETRY_STATUS": "401 503",
@@ -100,12 +100,102 @@ class DefaultsTests(SynchronousTestCase):
 
     def test_an_api_whose_name_cannot_be_one(self) -> None:
         """Each callback would fail, with TLS or without."""
-        for host in ("my_api", "a" * 64, "-a.test", "a..test", "a%2fb", "a." * 130 + "test"):
+        for host in ("a" * 64, "-a.test", "a..test", "a%2fb", "a." * 130 + "test"):
             for scheme in ("http", "https"):
                 error = self.assertRaises(SettingsError, read_settings, {"API_URI": f"{scheme}://{host}/ws"})
                 self.assertEqual(error.name, "API_URI")
-        for host in ("a.test.", "127.0.0.1", "[::1]", "localhost", "xn--mnchen-3ya.test"):
+        for host in ("my_api", "_a.b_.test", "a.test.", "127.0.0.1", "[::1]", "localhost", "xn--mnchen-3ya.test"):
             read_settings({"API_URI": f"{host}/ws"})
+
+    def test_which_rule_an_address_breaks(self) -> None:
+        """Of ``API_URI`` and ``WS_HOSTNAME`` alike."""
+        for text, why in (
+            ("localhost:70000", "no such port"),
+            ("localhost:0", "no such port"),
+            ("localhost:99999999/", "no such port"),
+            ("localhost:http", "the port is not a number"),
+            ("localhost:", "no port behind the colon"),
+            (":8080", "no host"),
+            ("http:///x", "no host"),
+            ("my api:80", "a blank"),
+            ("localhost:80/\N{NO-BREAK SPACE}", "a blank"),
+            ("a\x00b", "a control character"),
+            (
+                "http://m\N{LATIN SMALL LETTER U WITH DIAERESIS}nchen.test/",
+                "not ASCII: such a host name is",
+            ),
+            ("ftp://x/", "neither http:// nor https://"),
+            ("ws://x/", "neither http:// nor https://"),
+            ("::1", "no host"),
+            ("fe80::1:80", "needs brackets"),
+            ("http://[::1/", "brackets"),
+        ):
+            for name in ("API_URI", "WS_HOSTNAME"):
+                error = self.assertRaises(SettingsError, read_settings, {**API, name: text})
+                self.assertEqual(error.name, name)
+                self.assertIn(why, error.why, text)
+        for text, why in (("http://user:secret@x/", "a user"), ("http://x/#y", "a fragment"), ("a..b", "empty")):
+            self.assertIn(why, self.assertRaises(SettingsError, read_settings, {"API_URI": text}).why)
+        for text, why in (
+            ("unix:/foo", "an endpoint"),
+            ("tcp:8080", "an endpoint"),
+            ("haproxy:tcp:8080", "an endpoint"),
+            ("http://h/?x", "a query"),
+            ("http://h/#x", "a fragment"),
+            ("h\\", "a backslash"),
+        ):
+            error = self.assertRaises(SettingsError, read_settings, {**API, "WS_HOSTNAME": text})
+            self.assertIn(why, error.why, text)
+
+    def test_which_rule_a_value_breaks(self) -> None:
+        """Of every setting that has a rule of its own: what is said, and nothing of a secret."""
+        for name, text, why in (
+            ("WS_LISTEN", "8080", "a port needs its kind before it: tcp:8080"),
+            ("WS_LISTEN", "udp:1", "'udp:1' does not begin"),
+            ("WS_LISTEN", "tcp", "'tcp' does not begin"),
+            ("WS_LISTEN", "systemd:domain=UNIX:index=0", "UNIX socket"),
+            ("WS_TIMEOUT", "30 s", "units ms, s, m, h, d"),
+            ("WS_TIMEOUT", "25h", "over 86400000ms"),
+            ("API_TIMEOUT", "0", "below 1ms"),
+            ("API_MAX_REQUESTS", "many", "not a whole number"),
+            ("API_MAX_REQUESTS", "1e3", "not a whole number"),
+            ("API_MAX_REQUESTS", "9" * 99, "over 10000"),
+            ("API_RETRY_STATUS", "502,503", "blanks, not commas"),
+            ("API_RETRY_STATUS", "200", "'200' is no status of failure"),
+            ("API_RETRY_STATUS", "401", "401 has a meaning"),
+            ("API_SECRET", "hunter2", "shorter than 16"),
+            ("API_SECRET", "hunter2\N{SNOWMAN}" * 9, "not visible ASCII"),
+            ("API_HEADERS", "hunter2", "line 1 has no colon"),
+            ("API_HEADERS", "X-A: 1\nX B: hunter2", "letters, digits and dashes"),
+            ("API_HEADERS", "X-A: hunter2\N{SNOWMAN}", "value in line 1"),
+            ("API_HEADERS", ": hunter2", "without a name"),
+            ("API_HEADERS", "Host: hunter2", "Host is of the gateway"),
+            ("API_TEXT_TYPE", "json", "type/subtype"),
+            ("FORWARD_HEADERS", "*", "a * stands for nothing"),
+            ("FORWARD_HEADERS", "X-*, Authorization", "a * stands for nothing"),
+            ("FORWARD_HEADERS", "Authorization X-A", "letters, digits and dashes"),
+            ("FORWARD_HEADERS", "X-A, x-a", "twice"),
+            ("FORWARD_HEADERS", "User-Agent", "User-Agent is of the gateway"),
+            ("STATE_DIR", "state", "begin with /"),
+            ("STATE_DIR", "/a\nb", "cannot be printed"),
+            ("WS_COMPRESSION", "yes", "none of these words"),
+        ):
+            error = self.assertRaises(SettingsError, read_settings, {**API, name: text})
+            self.assertIn(why, error.why, name)
+            self.assertIn(f"cannot be used: {error.why}; allowed: ", str(error))
+            self.assertNotIn("hunter2", str(error))
+
+    def test_all_errors_at_once(self) -> None:
+        """A line for each, in the order of the table; what depends on others is checked with their defaults."""
+        error = self.assertRaises(
+            SettingsError,
+            read_settings,
+            {"WS_TIMEOUT": "soon", "PUSH_TOKEN_FILE": "/nowhere/t", "LOG_LEVEL": "LOUD", "FORWARD_HEADERS": "Cookie"},
+        )
+        names = [each.name for each in error.errors]
+        self.assertEqual(names, ["API_URI", "PUSH_TOKEN_FILE", "WS_TIMEOUT", "LOG_LEVEL", "FORWARD_HEADERS"])
+        self.assertEqual(error.name, "API_URI")
+        self.assertEqual(len(str(error).splitlines()), 5)
 
     def test_the_api_uri_is_required(self) -> None:
         """The error names it, and the way without one."""
@@ -114,10 +204,11 @@ class DefaultsTests(SynchronousTestCase):
         self.assertIn("--demo", str(error))
 
     def test_the_demo_needs_none(self) -> None:
-        """Nor may there be one: which of the two would be called?"""
+        """Nor may there be one: which of the two would be called? The value itself is fine."""
         self.assertIsNone(read_settings({}, demo=True).api_uri)
         error = self.assertRaises(SettingsError, read_settings, API, demo=True)
         self.assertEqual(error.name, "API_URI")
+        self.assertTrue(str(error).startswith("API_URI and --demo exclude each other"), str(error))
 
     def test_a_blank_value_counts_as_not_given(self) -> None:
         """As unit files and container files often have them."""
@@ -250,11 +341,45 @@ class ErrorsTests(SynchronousTestCase):
         for name in ("ADMIN_LISTEN", "API_SECRET", "PUSH_TOKEN", "STATE_DIR", "TRUST_PROXY", "WS_MAX_CONNECTIONS"):
             self.assertIn(name, known)
 
-    def test_push_listen_needs_a_hostname(self) -> None:
-        """The default would lead to the clients' port, which then takes no pushes."""
-        error = self.assertRaises(SettingsError, read_settings, {**API, "PUSH_LISTEN": "tcp:8081"})
-        self.assertEqual(error.name, "WS_HOSTNAME")
-        self.assertIn("PUSH_LISTEN", str(error))
+    def test_a_hostname_that_push_listen_does_not_tell(self) -> None:
+        """No other address would do: there are no pushes at the clients' port."""
+        for place in ("unix:/run/push", "systemd:domain=INET:name=push", "haproxy:tcp:8081", "tcp:0"):
+            error = self.assertRaises(SettingsError, read_settings, {**API, "PUSH_LISTEN": place})
+            self.assertEqual(error.name, "WS_HOSTNAME")
+            self.assertIn("WS_HOSTNAME is not set, and PUSH_LISTEN", str(error))
+            given = {**API, "PUSH_LISTEN": place, "WS_HOSTNAME": "http://localhost:8081"}
+            self.assertEqual(read_settings(given).hostname, "http://localhost:8081")
+
+    def test_the_hostname_follows_the_endpoints(self) -> None:
+        """The first that takes pushes: scheme, port, and its address if it has one."""
+        for listen, pushes, hostname in (
+            ("", "", "http://localhost:8080"),
+            ("tcp:27995", "", "http://localhost:27995"),
+            ("tcp6:27995", "", "http://localhost:27995"),
+            ("tcp:80", "", "http://localhost"),
+            ("tls:/t", "", "https://localhost"),
+            ("tls:/t:8443", "", "https://localhost:8443"),
+            ("ssl:8443:privateKey=/k", "", "https://localhost:8443"),
+            ("tcp:port=1:interface=127.0.0.1", "", "http://localhost:1"),
+            ("tcp:1:interface=0.0.0.0 tcp:2", "", "http://localhost:1"),
+            ("tcp:1:interface=10.0.0.5", "", "http://10.0.0.5:1"),
+            ("tcp6:1:interface=fd00\\:\\:5", "", "http://[fd00::5]:1"),
+            ("tcp6:1:interface=\\:\\:1", "", "http://localhost:1"),
+            ("unix:/x tcp:2", "", "http://localhost:2"),
+            ("haproxy:tcp:1 tcp:2", "", "http://localhost:2"),
+            ("tcp:1", "tls:/t:2", "https://localhost:2"),
+            ("tls:/t:1", "unix:/x tcp:2:interface=127.0.0.1", "http://localhost:2"),
+            ("systemd:domain=INET6:name=wsaas", "", "http://localhost:8080"),
+            ("unix:/x", "", "http://localhost:8080"),
+            ("tcp:0", "", "http://localhost:8080"),
+            ("tcp:80881", "", "http://localhost:8080"),
+            ('tcp:1:interface=a"b', "", "http://localhost:8080"),
+            ("tcp:1:nonsense=1", "", "http://localhost:8080"),
+        ):
+            settings = read_settings({**API, "WS_LISTEN": listen, "PUSH_LISTEN": pushes})
+            self.assertEqual(settings.hostname, hostname, (listen, pushes))
+            given = read_settings({**API, "WS_LISTEN": listen, "PUSH_LISTEN": pushes, "WS_HOSTNAME": "https://x/y/"})
+            self.assertEqual(given.hostname, "https://x/y")
 
     def test_the_buffer_holds_two_messages(self) -> None:
         """Exactly twice is enough."""
@@ -275,6 +400,23 @@ class ErrorsTests(SynchronousTestCase):
         given = {**API, "FORWARD_HEADERS": "Cookie", "WS_ORIGINS": "https://a.example"}
         self.assertEqual(read_settings(given).handshake.forward_headers, ("Cookie",))
 
+    def test_headers_of_proxies(self) -> None:
+        """Only with proxies to trust, and never the two that the gateway sets itself."""
+        names = ("X-Forwarded-User", "x-forwarded-email", "X-Forwarded-Groups", "X-Forwarded-Host", "X-Forwarded-Port")
+        given = {**API, "FORWARD_HEADERS": ", ".join(["Authorization", *names])}
+        error = self.assertRaises(SettingsError, read_settings, given)
+        self.assertIn("X-Forwarded-User is set by a proxy, and TRUST_PROXY trusts none", str(error))
+        self.assertIn("X-Forwarded-* only with TRUST_PROXY", error.allowed)
+        handshake = read_settings({**given, "TRUST_PROXY": "1"}).handshake
+        self.assertEqual(handshake.forward_headers, ("Authorization", *names))
+        self.assertEqual(handshake.of_proxies, names)
+        for name in ("X-Forwarded-For", "x-forwarded-proto", "X_Forwarded_For", "X_Forwarded_User", "X-Forwarded_User"):
+            given = {**API, "FORWARD_HEADERS": name, "TRUST_PROXY": "1"}
+            self.assertIn("is of the gateway", self.assertRaises(SettingsError, read_settings, given).why)
+        # A fixed value is nobody's word.
+        given = {**API, "API_HEADERS": "X-Forwarded-User: me", "TRUST_PROXY": "1"}
+        self.assertIn("is of the gateway", self.assertRaises(SettingsError, read_settings, given).why)
+
     @moderately
     @given(
         st.dictionaries(
@@ -287,99 +429,14 @@ class ErrorsTests(SynchronousTestCase):
         st.booleans(),
     )
     def test_any_values_are_read_or_refused(self, given_values: dict[str, str], demo: bool) -> None:
-        """With one exception that names a setting of the table, in one line."""
+        """With one exception that names settings of the table, each in one line."""
         try:
             settings = read_settings(given_values, demo=demo)
-        except SettingsError as error:
-            self.assertIn(error.name, {setting.name for setting in SETTINGS})
-            self.assertNotIn("\n", str(error))
+        except SettingsError as together:
+            for error in together.errors:
+                self.assertIn(error.name, {setting.name for setting in SETTINGS})
+                self.assertNotIn("\n", str(error))
+            self.assertEqual(str(together), "\n".join(map(str, together.errors)))
         else:
             self.assertEqual(settings.api_uri is None, demo)
             self.assertGreaterEqual(settings.connection.max_buffer, 2 * settings.connection.max_message)
-
-
-class SecretsTests(SynchronousTestCase):
-    """API_SECRET, PUSH_TOKEN and API_HEADERS: from files too, and never shown."""
-
-    def file(self, content: bytes) -> str:
-        """:returns: the path of a file"""
-        path = Path(self.mktemp())
-        path.write_bytes(content)
-        return str(path)
-
-    def test_from_files(self) -> None:
-        """As in the environment, with or without an end of line."""
-        for end in (b"", b"\n", b"\r\n"):
-            settings = read_settings(
-                {
-                    **API,
-                    "API_SECRET_FILE": self.file(SECRETS.encode() + end),
-                    "PUSH_TOKEN_FILE": self.file(b"new\nold" + end),
-                    "API_HEADERS_FILE": self.file(b"X-A: 1" + end + b"\nX-B: 2" + end),
-                }
-            )
-            self.assertEqual(settings.api.secrets, tuple(SECRETS.encode().split()))
-            self.assertEqual(settings.push_tokens, (b"new", b"old"))
-            self.assertEqual(settings.api.headers, (("X-A", "1"), ("X-B", "2")))
-
-    def test_one_of_both(self) -> None:
-        """A value and a file: which of the two is meant?"""
-        for name, value in (("API_SECRET", SECRETS), ("PUSH_TOKEN", "hunter2"), ("API_HEADERS", "X-A: 1")):
-            path = self.file(value.encode())
-            error = self.assertRaises(SettingsError, read_settings, {**API, name: value, f"{name}_FILE": path})
-            self.assertEqual((error.name, error.given), (f"{name}_FILE", path))
-            self.assertIn("not both", error.allowed)
-            self.assertNotIn(value, str(error))
-            # A blank one counts as not given.
-            read_settings({**API, name: " ", f"{name}_FILE": path})
-            read_settings({**API, name: value, f"{name}_FILE": " "})
-
-    def test_files_that_cannot_be_used(self) -> None:
-        """The path is said, and why; nothing of what is in it."""
-        short = b"hunter2 hunter3"
-        for name in ("API_SECRET", "PUSH_TOKEN", "API_HEADERS"):
-            for path, why in (
-                ("/nowhere/secret", "No such file"),
-                ("/", "directory"),
-                ("/nowhere\0", "no path"),
-                ("/dev/zero", "over 65536 bytes"),
-                (self.file(b""), "empty"),
-                (self.file(b" \n"), "empty"),
-                (self.file(b"hunter2\xff"), "not UTF-8"),
-                (self.file(b"\x01" + short), ""),
-                (self.file("hunter2\N{SNOWMAN}".encode()), ""),
-            ):
-                error = self.assertRaises(SettingsError, read_settings, {**API, f"{name}_FILE": path})
-                self.assertEqual((error.name, error.given), (f"{name}_FILE", path))
-                self.assertIn(why, error.allowed)
-                self.assertNotIn("hunter2", str(error))
-                self.assertNotIn("hunter2", repr(error.__cause__))
-
-    def test_their_values_are_not_repeated(self) -> None:
-        """Neither in an error nor when the settings are printed."""
-        for name, value in (
-            ("API_SECRET", "hunter2"),
-            ("API_SECRET", f"{SECRETS} hunter2"),
-            ("PUSH_TOKEN", "hunter2é"),
-        ):
-            error = self.assertRaises(SettingsError, read_settings, {**API, name: value})
-            self.assertEqual((error.name, error.given), (name, "…"))
-            self.assertNotIn("hunter2", str(error))
-        given = {**API, "API_SECRET": SECRETS, "PUSH_TOKEN": "hunter2", "API_HEADERS": "X-A: hunter2"}
-        shown = repr(read_settings(given))
-        for secret in ("hunter2", *SECRETS.split()):
-            self.assertNotIn(secret, shown)
-
-    def test_how_long_a_secret_is(self) -> None:
-        """Each of those of API_SECRET has 16 characters; a token is as long as its owner likes."""
-        self.assertEqual(read_settings({**API, "API_SECRET": "x" * 16}).api.secrets, (b"x" * 16,))
-        self.assertRaises(SettingsError, read_settings, {**API, "API_SECRET": "x" * 15})
-        self.assertRaises(SettingsError, read_settings, {**API, "API_SECRET": "x" * 16 + " " + "x" * 15})
-        self.assertEqual(read_settings({**API, "PUSH_TOKEN": "x"}).push_tokens, (b"x",))
-
-    def test_the_demo_pushes_without_a_token(self) -> None:
-        """Its page would be shown nothing but refusals."""
-        error = self.assertRaises(SettingsError, read_settings, {"PUSH_TOKEN": "hunter2"}, demo=True)
-        self.assertEqual(error.name, "PUSH_TOKEN")
-        self.assertNotIn("hunter2", str(error))
-        self.assertEqual(len(read_settings({"API_SECRET": SECRETS}, demo=True).api.secrets), 2)

@@ -14,6 +14,7 @@ from tests.descriptions import escaped
 from tests.properties import moderately
 from wsaas.settings.values import (
     choice,
+    duration,
     endpoints,
     field_lines,
     field_names,
@@ -21,8 +22,8 @@ from wsaas.settings.values import (
     folder,
     hostname,
     is_reserved,
+    may_mean_seconds,
     media_type,
-    milliseconds,
     number,
     parse_api_uri,
     words,
@@ -33,7 +34,8 @@ RESERVED = (
     "Ws-Uri",
     "Ws-Anything",
     "X-Forwarded-For",
-    "X-Forwarded-Host",
+    "X-Forwarded-Proto",
+    "X_Forwarded_User",
     "Content-Type",
     "Content-Length",
     "Host",
@@ -90,10 +92,37 @@ class NumberTests(SynchronousTestCase):
 
     def test_milliseconds_become_seconds(self) -> None:
         """All times inside are in seconds."""
-        self.assertEqual(milliseconds(0, 60_000)("1500"), 1.5)
-        self.assertEqual(milliseconds(0, 60_000)("0"), 0)
-        self.assertRaises(ValueError, milliseconds(1, 60_000), "0")
-        self.assertRaises(ValueError, milliseconds(1, 60_000), "60001")
+        self.assertEqual(duration(0, 60_000)("1500"), 1.5)
+        self.assertEqual(duration(0, 60_000)("0"), 0)
+        self.assertRaises(ValueError, duration(1, 60_000), "0")
+        self.assertRaises(ValueError, duration(1, 60_000), "60001")
+
+    def test_durations_have_units(self) -> None:
+        """What is meant is said; the bounds hold in every unit."""
+        parse = duration(1, 7 * 86_400_000)
+        for text, seconds in (("1ms", 0.001), ("30s", 30), ("5m", 300), ("2h", 7200), ("7d", 604_800), ("007s", 7)):
+            self.assertEqual(parse(text), seconds)
+        for text in (
+            "0s",
+            "8d",
+            "604801s",
+            "30 s",
+            "30S",
+            "30sec",
+            "s",
+            "1.5s",
+            "-1s",
+            "+1s",
+            "1h30m",
+            "٣s",
+            "9" * 99 + "s",
+        ):
+            self.assertRaises(ValueError, parse, text)
+
+    def test_seconds_without_their_unit(self) -> None:
+        """Nearly nobody means 30 ms by 30."""
+        self.assertEqual([text for text in ("1", "30", "999") if not may_mean_seconds(text)], [])
+        self.assertEqual([text for text in ("0", "000", "1000", "30s", "30ms", "", "x") if may_mean_seconds(text)], [])
 
     @moderately
     @given(st.integers(-10, 10**13), st.integers(0, 10**6), st.integers(0, 10**6))

@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IAddress,
@@ -30,6 +30,7 @@ from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
 from wsaas.errors import Unusable
+from wsaas.net.host_names import NamedEndpoint
 from wsaas.net.http1.headers import AnswerHeaders
 from wsaas.net.http1.known_heads import KnownAnswers
 from wsaas.net.http1.parser import AnswerParser, MalformedAnswer
@@ -55,7 +56,7 @@ def endpoint_for(reactor: Any, trust: IPolicyForHTTPS, uri: URI, timeout: float)
     elif isIPv6Address(host):
         endpoint = TCP6ClientEndpoint(reactor, host, uri.port, timeout)
     else:
-        endpoint = HostnameEndpoint(reactor, uri.host, uri.port, timeout=timeout, attemptDelay=_ATTEMPT_DELAY)
+        endpoint = NamedEndpoint(reactor, uri.host, uri.port, timeout=timeout, attemptDelay=_ATTEMPT_DELAY)
     if uri.scheme == b"https":
         endpoint = wrapClientTLS(trust.creatorForNetloc(uri.host, uri.port), endpoint)
     return cast(IStreamClientEndpoint, endpoint)
