@@ -19,14 +19,14 @@ class Counts:
 
     :param connects: clients that asked to connect.
     :param messages: messages of clients.
-    :param goodbyes: connections that were said to be over.
+    :param disconnects: connections that were said to be over.
     :param requests: HTTP requests of any kind.
     :param malformed: requests that could not be understood.
     """
 
     connects: int
     messages: int
-    goodbyes: int
+    disconnects: int
     requests: int
     malformed: int
 

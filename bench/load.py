@@ -88,7 +88,7 @@ class Work:
     :param refused: pushes answered otherwise.
     :param received: messages that arrived at clients.
     :param delivered: messages that arrived at the API.
-    :param goodbyes: connections that the API was told to be over.
+    :param disconnects: connections that the API was told to be over.
     :param opened: handshakes finished.
     :param closed: closing handshakes finished.
     :param pings: pings that clients answered.
@@ -109,7 +109,7 @@ class Work:
     refused: int
     received: int
     delivered: int
-    goodbyes: int
+    disconnects: int
     opened: int
     closed: int
     pings: int

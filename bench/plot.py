@@ -29,7 +29,7 @@ BARS: Mapping[str, tuple[str, Sequence[tuple[str, str]]]] = {
     ),
     "handshakes": (
         "Handshakes with POST, closes with DELETE, 1/s",
-        (("handshakes", "handshakes"), ("handshakes", "goodbyes")),
+        (("handshakes", "handshakes"), ("handshakes", "disconnects")),
     ),
     "echo": (
         "Echo through the API at half of the highest load, ms",

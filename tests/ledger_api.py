@@ -108,7 +108,7 @@ class LedgerApi:
         with self._changed:
             return set(self._accepted)
 
-    def goodbyes(self) -> dict[str, list[Entry]]:
+    def disconnects(self) -> dict[str, list[Entry]]:
         """:returns: the DELETEs of each connection"""
         found: dict[str, list[Entry]] = {}
         for entry in self.of("DELETE"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from random import SystemRandom
@@ -30,9 +31,9 @@ from wsaas.connections.timer_wheel import WIDTH
 from wsaas.connections.totals import Shared, Totals
 from wsaas.demo import MAX_ANSWER, Demo
 from wsaas.errors import SettingsError
-from wsaas.limits import Budgets, total_for
+from wsaas.limits import Budget, Budgets, total_for
 from wsaas.net.client_tls import ApiTrust
-from wsaas.net.descriptors import Descriptors, share_out
+from wsaas.net.descriptors import Descriptors, Shares, share_out
 from wsaas.net.http1.agent import PersistentAgent
 from wsaas.net.http1.site import ClientSite, SiteLimits
 from wsaas.net.listen import DefaultEndpoint, Endpoint, endpoints
@@ -50,6 +51,9 @@ from wsaas.settings.read import Reading, Settings
 from wsaas.settings.values import parse_api_uri, without_secrets
 from wsaas.websocket.takeover import ClientFactory
 from wsaas.websocket.upgrade import UpgradeResource
+
+#: Reads the settings again, with the files as they are now.
+Reread = Callable[[], Reading]
 
 #: Seconds for a request's head where ``WS_TIMEOUT`` sets no limit.
 _HEAD_TIMEOUT = 30.0
@@ -73,21 +77,6 @@ def api_trust(settings: Settings, uri: str) -> ApiTrust:
     return trust
 
 
-def api_client(settings: Settings, trust: ApiTrust, uri: str, reactor: Any) -> tuple[ApiClient, PersistentAgent]:
-    """:returns: what calls the API, and what has its connections"""
-    api = settings.api
-    agent = PersistentAgent(reactor, trust, api.max_requests, api.timeout, api.max_body)
-    return ApiClient(agent, reactor, api.timeout, api.max_body, uri), agent
-
-
-def make_journal(settings: Settings, reactor: Any) -> Journal:
-    """:returns: the journal in ``STATE_DIR``, or none"""
-    if settings.state_dir is None:
-        return NO_JOURNAL
-    folder = StateDir(settings.state_dir)
-    return DiskJournal(ThreadWriter(folder, JournalFile(folder.journal), reactor), reactor)
-
-
 def metrics_error(places: Sequence[str]) -> SettingsError | None:
     """:returns: that what writes metrics is not installed, if it is not
 
@@ -99,13 +88,128 @@ def metrics_error(places: Sequence[str]) -> SettingsError | None:
     return SettingsError("ADMIN_LISTEN", " ".join(places), allowed, "prometheus_client is not installed")
 
 
+@dataclass(frozen=True, slots=True)
+class _Connections:
+    """What ``connections/`` has for the others."""
+
+    shared: Shared
+    admission: Admission
+
+
+@dataclass(frozen=True, slots=True)
+class _Callbacks:
+    """What ``callbacks/`` has for the others."""
+
+    trust: ApiTrust
+    agent: PersistentAgent
+    access: ApiAccess
+    api: Api
+
+
+@dataclass(frozen=True, slots=True)
+class _Pushes:
+    """What ``pushes/`` has for the others, and the demo, if that records them."""
+
+    tokens: PushTokens
+    resource: PushResource
+    demo: Demo | None = None
+    #: What to call at the end.
+    stop: tuple[Callable[[], Deferred[None]], ...] = ()
+
+
+def make_journal(settings: Settings, reactor: Any) -> Journal:
+    """:returns: the journal in ``STATE_DIR``, or none"""
+    if settings.state_dir is None:
+        return NO_JOURNAL
+    folder = StateDir(settings.state_dir)
+    return DiskJournal(ThreadWriter(folder, JournalFile(folder.journal), reactor), reactor)
+
+
+def _connections(settings: Settings, reactor: Any, shares: Shares) -> _Connections:
+    limits = settings.connection
+    totals = Totals(_check_every(settings), Budgets(total_for(limits.max_buffer)), Addresses(settings.max_per_address))
+    registry = Registry()
+    most = settings.max_connections or shares.connections
+    return _Connections(
+        Shared(limits, registry, totals, reactor, make_journal(settings, reactor)),
+        Admission(registry, totals, most, settings.api.max_requests),
+    )
+
+
+def _callbacks(settings: Settings, reactor: Any, shared: Shared) -> _Callbacks:
+    api, uri = settings.api, "" if settings.api_uri is None else settings.api_uri.uri
+    trust = api_trust(settings, uri)
+    agent = PersistentAgent(reactor, trust, api.max_requests, api.timeout, api.max_body)
+    client = ApiClient(agent, reactor, api.timeout, api.max_body, uri)
+    random = SystemRandom().random
+    access = ApiAccess(client, Slots(api.max_requests), Breaker(reactor, random), reactor, api)
+    disconnects = Disconnects(access, random, shared.totals.pending, shared.journal.settle)
+    return _Callbacks(trust, agent, access, Api(access, Retries(reactor, Backoff(random), api.retry_for), disconnects))
+
+
+def _pushes(settings: Settings, reactor: Any, registry: Registry, trust: ApiTrust) -> _Pushes:
+    tokens = PushTokens(settings.push_tokens)
+    if settings.api_uri is not None:
+        return _Pushes(tokens, PushResource(registry, settings.connection.max_message, tokens))
+    agent = PersistentAgent(reactor, trust, settings.api.max_requests, settings.api.timeout, MAX_ANSWER)
+    demo = Demo(reactor, agent)
+    return _Pushes(tokens, demo.pushes(registry, settings.connection.max_message), demo, (demo.stop, agent.close))
+
+
+def _websocket(
+    settings: Settings, reactor: Any, people: _Connections, api: Api, token_bytes: Callable[[int], bytes]
+) -> UpgradeResource:
+    return UpgradeResource(
+        api.calls,
+        ClientFactory(
+            reactor,
+            settings.connection.max_message,
+            settings.handshake.compression,
+            people.shared.totals.budgets,
+        ),
+        partial(new_identity, settings.hostname, token_bytes),
+        settings.handshake,
+        people.shared,
+        people.admission.check,
+    )
+
+
+def _listeners(
+    settings: Settings, reactor: Any, shares: Shares, upgrade: UpgradeResource, pushes: _Pushes, bodies: Budget
+) -> list[Listener]:
+    """:returns: where clients and pushers connect
+
+    :raises SettingsError: if an endpoint cannot be used
+    """
+    limits = SiteLimits(
+        settings.connection.timeout or _HEAD_TIMEOUT,
+        settings.connection.max_message,
+        shares.awaited,
+        settings.trust_proxy,
+    )
+    site = partial(ClientSite, clock=reactor, limits=limits, bodies=bodies)
+    clients: list[Endpoint | DefaultEndpoint] = list(endpoints(reactor, "WS_LISTEN", settings.listen.clients))
+    if not clients:
+        # The demo shows keys to every page, so it is for this machine only unless told otherwise.
+        clients = [DefaultEndpoint(reactor, local=settings.api_uri is None)]
+    shared = not settings.listen.pushes
+    pages = None if pushes.demo is None else pushes.demo.pages
+    routes = ClientRoutes(upgrade, pushes.resource if shared else None, pages)
+    kind = "clients, pushes" if shared else "clients"
+    listeners = [Listener(site(routes), clients, kind, _BUFFERS, pushes=shared, clients=True)]
+    if not shared:
+        places = endpoints(reactor, "PUSH_LISTEN", settings.listen.pushes)
+        listeners.append(Listener(site(PushRoutes(pushes.resource)), places, "pushes", _BUFFERS, pushes=True))
+    return listeners
+
+
 def _admin(
     settings: Settings,
     reactor: Any,
     readiness: Readiness,
     lag: Lag,
     parts: tuple[Registry, Totals, UpgradeResource, PushResource, Api, Descriptors],
-    sites: Sequence[ClientSite],
+    listeners: Sequence[Listener],
 ) -> Listener:
     """:returns: where ``/healthz``, ``/readyz`` and ``/metrics`` are
 
@@ -121,8 +225,73 @@ def _admin(
         gateway_metrics,
     )
 
+    sites = [listener.site for listener in listeners if isinstance(listener.site, ClientSite)]
     metrics = Metrics(gateway_metrics(Measured(*parts, sites, lag, readiness, Process())))
     return Listener(admin_site(readiness, metrics, reactor), endpoints(reactor, "ADMIN_LISTEN", places), "admin")
+
+
+def _hooks(
+    people: _Connections, calls: _Callbacks, pushes: _Pushes, lag: Lag | None, reload: Callable[[], object] | None
+) -> Hooks:
+    """:returns: what is done when the gateway starts and stops, in its order"""
+    disconnects, journal, demo = calls.api.disconnects, people.shared.journal, pushes.demo
+
+    def start_demo() -> Deferred[None]:
+        def started(where: str) -> None:
+            calls.access.client.uri = parse_api_uri(where).uri
+
+        assert demo is not None  # noqa: S101 - for the type checker
+        return demo.start().addCallback(started)
+
+    def resume() -> Deferred[None]:
+        disconnects.resume(journal.open())
+        return succeed(None)
+
+    def stop_disconnects() -> Deferred[None]:
+        disconnects.stop()
+        return succeed(None)
+
+    before = [resume] if demo is None else [start_demo, resume]
+    after = [stop_disconnects, calls.agent.close, *pushes.stop]
+    if lag is not None:
+        before.append(lag.start)
+        after.append(lag.stop)
+    return Hooks(before, disconnects.hurry, after, journal.close, reload)
+
+
+def _reload(
+    people: _Connections, calls: _Callbacks, pushes: _Pushes, upgrade: UpgradeResource, reread: Reread | None
+) -> Callable[[], object] | None:
+    """:returns: what SIGHUP does besides the listeners' certificates; :data:`None` if nothing comes from files"""
+    trust, access = calls.trust, calls.access
+    if not trust.has_files and reread is None:
+        return None
+
+    def reload() -> None:
+        if trust.has_files and trust.reload():
+            calls.agent.renew()
+            access.breaker.renew()
+        if reread is not None:
+            users = Users(access, calls.api, calls.api.disconnects, pushes.tokens, upgrade, people.admission)
+            Renewal(reread, users)()
+
+    return reload
+
+
+def _say_ready(readiness: Readiness, gateway: Gateway, journal: Journal, descriptors: Descriptors) -> None:
+    readiness.add("starting", lambda: None if gateway.ready or gateway.stopping else "the gateway is starting")
+    readiness.add("journal", lambda: None if journal.healthy else "the journal cannot be written (STATE_DIR)")
+    readiness.add("draining", lambda: "the gateway is shutting down" if gateway.stopping else None)
+    readiness.add("descriptors", lambda: "no file descriptor is left" if descriptors.is_holding else None)
+
+
+def _check_every(settings: Settings) -> float:
+    """:returns: seconds between two passes over those that are due for a check
+
+    A check is late by twice that at most: once for its bucket, and once for the next pass.
+    """
+    timeout = settings.connection.timeout
+    return max(0.005, min(WIDTH, timeout / 20)) if timeout else WIDTH
 
 
 def build(
@@ -131,7 +300,7 @@ def build(
     token_bytes: Callable[[int], bytes] = secrets.token_bytes,
     open_files: int = 1024,
     environ: Mapping[str, str] | None = None,
-    reread: Callable[[], Reading] | None = None,
+    reread: Reread | None = None,
 ) -> Gateway:
     """Put the parts together.
 
@@ -142,105 +311,25 @@ def build(
     :param reread: reads the settings again, on SIGHUP; :data:`None` if none of them comes from a file
     :raises SettingsError: if an endpoint cannot be used, or TLS to the API
     """
-    limits, timeout = settings.connection, settings.connection.timeout
-    uri = "" if settings.api_uri is None else settings.api_uri.uri
-    trust = api_trust(settings, uri)
-    client, agent = api_client(settings, trust, uri, reactor)
-    # A check is late by twice that at most: once for its bucket, and once for the next pass.
-    check_every = max(0.005, min(WIDTH, timeout / 20)) if timeout else WIDTH
     shares = share_out(open_files, settings.api.max_requests)
-    max_connections = settings.max_connections or shares.connections
-    budgets = Budgets(total_for(limits.max_buffer))
-    registry = Registry()
-    totals = Totals(check_every, budgets, Addresses(settings.max_per_address))
-    slots, random = Slots(settings.api.max_requests), SystemRandom().random
-    breaker = Breaker(reactor, random)
-    retries = Retries(reactor, Backoff(random), settings.api.retry_for)
-    journal = make_journal(settings, reactor)
-    access = ApiAccess(client, slots, breaker, reactor, settings.api)
-    disconnects = Disconnects(access, random, totals.pending, journal.settle)
-    api = Api(access, retries, disconnects)
-
-    def stop_disconnects() -> Deferred[None]:
-        disconnects.stop()
-        return succeed(None)
-
-    def reload() -> None:
-        if trust.has_files and trust.reload():
-            agent.renew()
-            breaker.renew()
-        if reread is not None:
-            Renewal(reread, Users(access, api, disconnects, tokens, upgrade, admission))()
-
-    before: list[Callable[[], Deferred[None]]] = []
-    after: list[Callable[[], Deferred[None]]] = [stop_disconnects, agent.close]
-    tokens = PushTokens(settings.push_tokens)
-    pushes = PushResource(registry, limits.max_message, tokens)
-    pages = None
-    clients: list[Endpoint | DefaultEndpoint] = list(endpoints(reactor, "WS_LISTEN", settings.listen.clients))
-    if not clients:
-        # The demo shows keys to every page, so it is for this machine only unless told otherwise.
-        clients = [DefaultEndpoint(reactor, local=settings.api_uri is None)]
-    if settings.api_uri is None:
-        demo_agent = PersistentAgent(reactor, trust, settings.api.max_requests, settings.api.timeout, MAX_ANSWER)
-        demo = Demo(reactor, demo_agent)
-        pages = demo.pages
-        pushes = demo.pushes(registry, limits.max_message)
-
-        def start_demo() -> Deferred[None]:
-            def started(where: str) -> None:
-                client.uri = parse_api_uri(where).uri
-
-            return demo.start().addCallback(started)
-
-        before.append(start_demo)
-        after += [demo.stop, demo_agent.close]
-
-    admission = Admission(registry, totals, max_connections, settings.api.max_requests)
-    upgrade = UpgradeResource(
-        api.calls,
-        ClientFactory(reactor, limits.max_message, settings.handshake.compression, budgets),
-        partial(new_identity, settings.hostname, token_bytes),
-        settings.handshake,
-        Shared(limits, registry, totals, reactor, journal),
-        admission.check,
-    )
-
-    def resume() -> Deferred[None]:
-        disconnects.resume(journal.open())
-        return succeed(None)
-
-    before.append(resume)
-    shared = not settings.listen.pushes
-    site_limits = SiteLimits(timeout or _HEAD_TIMEOUT, limits.max_message, shares.awaited, settings.trust_proxy)
-    site = partial(ClientSite, clock=reactor, limits=site_limits, bodies=budgets.bodies)
-    routes = ClientRoutes(upgrade, pushes if shared else None, pages)
-    kind = "clients, pushes" if shared else "clients"
-    listeners = [Listener(site(routes), clients, kind, _BUFFERS, pushes=shared, clients=True)]
-    if not shared:
-        places = endpoints(reactor, "PUSH_LISTEN", settings.listen.pushes)
-        listeners.append(Listener(site(PushRoutes(pushes)), places, "pushes", _BUFFERS, pushes=True))
-    descriptors = Descriptors(reactor, shares)
-    readiness = Readiness()
-    if settings.listen.admin:
-        lag = Lag(reactor)
-        sites = [listener.site for listener in listeners if isinstance(listener.site, ClientSite)]
-        parts = (registry, totals, upgrade, pushes, api, descriptors)
-        listeners.append(_admin(settings, reactor, readiness, lag, parts, sites))
-        before.append(lag.start)
-        after.append(lag.stop)
+    people = _connections(settings, reactor, shares)
+    registry, totals = people.shared.registry, people.shared.totals
+    calls = _callbacks(settings, reactor, people.shared)
+    pushes = _pushes(settings, reactor, registry, calls.trust)
+    upgrade = _websocket(settings, reactor, people, calls.api, token_bytes)
+    listeners = _listeners(settings, reactor, shares, upgrade, pushes, totals.budgets.bodies)
+    descriptors, readiness = Descriptors(reactor, shares), Readiness()
+    lag = Lag(reactor) if settings.listen.admin else None
+    if lag is not None:
+        parts = (registry, totals, upgrade, pushes.resource, calls.api, descriptors)
+        listeners.append(_admin(settings, reactor, readiness, lag, parts, listeners))
     gateway = Gateway(
         reactor,
         listeners,
         Clients(registry, totals, upgrade),
-        Timing(check_every, settings.drain_timeout),
-        Hooks(
-            before, disconnects.hurry, after, journal.close, reload if trust.has_files or reread is not None else None
-        ),
+        Timing(_check_every(settings), settings.drain_timeout),
+        _hooks(people, calls, pushes, lag, _reload(people, calls, pushes, upgrade, reread)),
         Host(Notifier(reactor, environ or {}, lambda: f"{registry.addressed} clients"), descriptors),
     )
-    readiness.add("starting", lambda: None if gateway.ready or gateway.stopping else "the gateway is starting")
-    readiness.add("journal", lambda: None if journal.healthy else "the journal cannot be written (STATE_DIR)")
-    readiness.add("draining", lambda: "the gateway is shutting down" if gateway.stopping else None)
-    readiness.add("descriptors", lambda: "no file descriptor is left" if descriptors.is_holding else None)
+    _say_ready(readiness, gateway, people.shared.journal, descriptors)
     return gateway

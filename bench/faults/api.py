@@ -180,7 +180,7 @@ class Api:
             case "accounts":
                 accounts = self.ledger.accounts.values()
                 if order.get("open"):
-                    accounts = [account for account in accounts if not account.goodbyes]  # type: ignore[assignment]
+                    accounts = [account for account in accounts if not account.disconnects]  # type: ignore[assignment]
                 Path(order["file"]).write_text(json.dumps([account.as_json() for account in accounts]), "utf-8")
             case "forget":
                 self.ledger.forget()

@@ -29,7 +29,7 @@ class Account:
     :param unsure: the last message whose answer was no use: it came, but may be said to be undelivered. Nothing follows
         it but the rest of a client that has left.
     :param repeats: calls that came again under their ``Ws-Id``.
-    :param goodbyes: how often the DELETE came.
+    :param disconnects: how often the DELETE came.
     :param code: its ``Ws-Close-Code``.
     :param by: its ``Ws-Closed-By``.
     :param undelivered: its ``Ws-Undelivered``.
@@ -45,7 +45,7 @@ class Account:
     settled: int = 0
     unsure: int = 0
     repeats: int = 0
-    goodbyes: int = 0
+    disconnects: int = 0
     code: int = 0
     by: str = ""
     undelivered: int = 0
@@ -54,7 +54,7 @@ class Account:
     @property
     def owed(self) -> bool:
         """Whether a DELETE is still to come."""
-        return not self.goodbyes and self.asks > 0 and not self.refused
+        return not self.disconnects and self.asks > 0 and not self.refused
 
     def blame(self, problem: str) -> None:
         """Note a broken rule."""
@@ -79,7 +79,7 @@ class Counts:
     :param calls: calls that came.
     :param granted: connections that were accepted.
     :param messages: messages that came, each counted once.
-    :param goodbyes: connections whose DELETE came.
+    :param disconnects: connections whose DELETE came.
     :param owed: connections whose DELETE is to come.
     :param repeats: calls that came again.
     :param connections: TCP connections that were made to the API.
@@ -88,7 +88,7 @@ class Counts:
     calls: int
     granted: int
     messages: int
-    goodbyes: int
+    disconnects: int
     owed: int
     repeats: int
     connections: int = 0
@@ -102,13 +102,13 @@ class Ledger:
         self.calls = 0
         self.granted = 0
         self.messages = 0
-        self.goodbyes = 0
+        self.disconnects = 0
         self.owed = 0
         self.repeats = 0
 
     def counts(self, connections: int = 0) -> Counts:
         """The sums."""
-        return Counts(self.calls, self.granted, self.messages, self.goodbyes, self.owed, self.repeats, connections)
+        return Counts(self.calls, self.granted, self.messages, self.disconnects, self.owed, self.repeats, connections)
 
     def forget(self) -> None:
         """Begin anew."""
@@ -126,11 +126,11 @@ class Ledger:
         account = self._account(uri, client)
         if number != "0":
             account.blame(f"a POST with number {number}")
-        if account.seen or account.goodbyes:
+        if account.seen or account.disconnects:
             account.blame("a POST after another call")
         account.asks += 1
         if account.asks == 1:
-            self.owed += not account.goodbyes
+            self.owed += not account.disconnects
         else:
             self.repeats += 1
             account.repeats += 1
@@ -146,7 +146,7 @@ class Ledger:
 
     def refuse(self, account: Account) -> None:
         """The POST is about to be answered with a refusal. What an attempt before met does not count (§2.3)."""
-        if not account.refused and not account.granted and not account.goodbyes:
+        if not account.refused and not account.granted and not account.disconnects:
             account.refused = True
             self.owed -= 1
 
@@ -159,7 +159,7 @@ class Ledger:
             account.blame(f"message {body[:20]!r} under number {number}")
         expected = account.seen + 1
         if number == str(expected):
-            if account.goodbyes:
+            if account.disconnects:
                 account.blame(f"message {number} after the DELETE")
             account.seen = expected
             self.messages += 1
@@ -189,17 +189,17 @@ class Ledger:
         undelivered = int(end.get("ws-undelivered", "0"))
         if number != "end":
             account.blame(f"a DELETE with number {number}")
-        if account.goodbyes:
+        if account.disconnects:
             account.repeats += 1
             self.repeats += 1
             # A gateway that died between the answer and its note of it says that it crashed, and that is all it knows.
             if by != "crash" and (code, by, undelivered) != (account.code, account.by, account.undelivered):
                 account.blame(f"a DELETE with {code} {by} after one with {account.code} {account.by}")
         else:
-            self.goodbyes += 1
+            self.disconnects += 1
             self.owed -= account.asks > 0 and not account.refused
             account.code, account.by, account.undelivered = code, by, undelivered
-        account.goodbyes += 1
+        account.disconnects += 1
         return account
 
 
@@ -215,7 +215,7 @@ def broken_rules(accounts: Iterable[Account], *, refusals_known: bool = True) ->
         problems = list(account.problems)
         if account.owed:
             problems.append("no DELETE")
-        if account.refused and account.goodbyes and refusals_known:
+        if account.refused and account.disconnects and refusals_known:
             problems.append("a DELETE although the POST was refused")
         accounted = max(account.settled, account.unsure) + account.undelivered
         if account.by not in ("crash", "") and accounted < account.seen:

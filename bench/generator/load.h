@@ -56,7 +56,7 @@ struct counters {
     uint64_t refused;   /* pushes answered otherwise */
     uint64_t received;  /* messages at the clients */
     uint64_t delivered; /* messages at the API */
-    uint64_t goodbyes;  /* connections that the API was told to be over */
+    uint64_t disconnects;  /* connections that the API was told to be over */
     uint64_t opened;    /* handshakes finished */
     uint64_t closed;    /* closing handshakes finished, the server having closed TCP */
     uint64_t pings;

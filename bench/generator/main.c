@@ -103,7 +103,7 @@ static void report_end(double wall)
     report_count("refused", total.refused - base.refused);
     report_count("received", total.received - base.received);
     report_count("delivered", total.delivered - base.delivered);
-    report_count("goodbyes", total.goodbyes - base.goodbyes);
+    report_count("disconnects", total.disconnects - base.disconnects);
     report_count("opened", total.opened - base.opened);
     report_count("closed", total.closed - base.closed);
     report_count("pings", total.pings - base.pings);

@@ -27,7 +27,7 @@ static size_t request_count, next_request;
 static char *message; /* one masked frame, as every client sends it */
 static size_t message_length;
 
-static const volatile uint64_t *api_counts; /* connects, messages, goodbyes: shared with the API */
+static const volatile uint64_t *api_counts; /* connects, messages, disconnects: shared with the API */
 static uint64_t api_base[3];
 
 static double rate, next_due, probe_due;
@@ -49,7 +49,7 @@ void read_counts(void)
     if (!api_counts)
         return;
     total.delivered = api_counts[1] - api_base[1];
-    total.goodbyes = api_counts[2] - api_base[2];
+    total.disconnects = api_counts[2] - api_base[2];
 }
 
 void prepare_work(void)

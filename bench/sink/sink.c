@@ -38,7 +38,7 @@
 #define BODY_LIMIT (16 << 20)
 
 struct counts {
-    uint64_t connects, messages, goodbyes, requests, malformed;
+    uint64_t connects, messages, disconnects, requests, malformed;
 };
 
 struct buffer {
@@ -159,10 +159,10 @@ static void answer_events(struct peer *p, const struct request *r, bool echo)
             if (echo)
                 append(&out, at, next - at);
         } else if (!strncmp(at, "CLOSE", 5)) {
-            counts->goodbyes++;
+            counts->disconnects++;
             append(&out, at, next - at);
         } else if (!strncmp(at, "DISCONNECT", 10)) {
-            counts->goodbyes++;
+            counts->disconnects++;
         }
         at = next;
     }
@@ -195,7 +195,7 @@ static void answer_request(struct peer *p, const struct request *r)
         else
             answer(p, "200 OK", "", "", 0);
     } else if (!strncmp(r->head, "DELETE ", 7)) {
-        counts->goodbyes++;
+        counts->disconnects++;
         answer(p, "200 OK", "", "", 0);
     } else {
         answer(p, "200 OK", "", "", 0);

@@ -10,7 +10,7 @@ class Handshakes:
     """Clients that leave as soon as they are in, and are followed by the next; their DELETEs are counted at the API."""
 
     name = "handshakes"
-    metrics = {"handshakes": "1/s", "goodbyes": "1/s"}
+    metrics = {"handshakes": "1/s", "disconnects": "1/s"}
     saturates = True
     tls = False
 
@@ -20,5 +20,5 @@ class Handshakes:
         with set_up(system, setting, "handshakes", parallel=plan.handshakes) as rig:
             window = rig.run(plan.warm, plan.seconds)
         work = window.work
-        values = {"handshakes": work.opened / work.seconds, "goodbyes": work.goodbyes / work.seconds}
+        values = {"handshakes": work.opened / work.seconds, "disconnects": work.disconnects / work.seconds}
         return window.measurement(values)

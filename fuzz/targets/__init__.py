@@ -18,7 +18,7 @@ NAMES: dict[str, tuple[str, int]] = {
     "push": ("what pushers send", 110),
     "answers": ("the API's answers out of bytes: the fast agent beside Twisted's", 70),
     "decisions": ("what the API's answers ask for", 100),
-    "api": ("the API's answers to POST, PUT and DELETE, through a whole gateway, both roads", 50),
+    "api": ("the API's answers to POST, PUT and DELETE, through a whole gateway", 50),
     "admin": ("what comes to ADMIN_LISTEN", 25),
     "tls": ("TLS from clients, names by SNI, PEM files", 50),
     "journal": ("files in STATE_DIR", 5),

@@ -427,7 +427,7 @@ class EndTests(ContractTestCase):
         client.send_text("x")
         got = await client.frame()
         self.assertEqual(got.code, 1013)
-        # The API is back before the client has answered the Close frame, so the goodbye gets through.
+        # The API is back before the client has answered the Close frame, so the DELETE gets through.
         self.api.listen(port=port)
         client.send(frame(CLOSE, got.payload))
         await self.check(1013, "unreachable", undelivered="1")
@@ -594,7 +594,7 @@ class OrderTests(ContractTestCase):
         await self.check_dropped(put)
         await stopping
 
-    async def test_one_goodbye(self) -> None:
+    async def test_one_delete(self) -> None:
         """Each connection gets exactly one DELETE, however many reasons there were to end it."""
         await self.serve()
         client, ws_uri = await self.connected()
@@ -606,8 +606,8 @@ class OrderTests(ContractTestCase):
         self.assertEqual([call.method for call in self.api.calls], ["POST", "DELETE"])
 
 
-class GoodbyeTests(ContractTestCase):
-    """§2.1: the goodbye is owed from before the POST is sent, unless the API refused or cannot have seen it."""
+class DisconnectTests(ContractTestCase):
+    """§2.1: the DELETE is owed from before the POST is sent, unless the API refused or cannot have seen it."""
 
     async def check_owed(self, status: int) -> Reply:
         """A client is refused with this status, and a DELETE follows under the POST's names."""

@@ -310,11 +310,11 @@ class RefusalTests(ContractTestCase):
         client, _ = await self.connected()
         stopping = gateway.stopService()
         await client.closed()
-        goodbye = await self.api.call("DELETE")
+        disconnect = await self.api.call("DELETE")
         reply = await self.shake(handshake())
         self.assertEqual(reply.status, 503)
         self.assertRegex(reply.header("Retry-After") or "", r"^[0-9]+$")
-        goodbye.answer()
+        disconnect.answer()
         await stopping
         self.assertEqual([call.method for call in self.api.calls], ["POST", "DELETE"])
 

@@ -1,4 +1,4 @@
-"""What answers that are no success say about the inside: nothing. Every listener, both roads."""
+"""What answers that are no success say about the inside: nothing. Every listener."""
 
 from __future__ import annotations
 

@@ -335,8 +335,8 @@ class SocketTests(ContractTestCase):
         self.assertEqual((await pusher.reply()).status, 200)
         self.assertEqual(await wire.frame(), Frame(TEXT, b"hi"))
         wire.send_close(1000)
-        goodbye = await self.api.call("DELETE", ws_uri)
-        self.assertEqual((goodbye.header("Ws-Client"), goodbye.header("Ws-Close-Code")), ("198.51.100.7", "1000"))
+        disconnect = await self.api.call("DELETE", ws_uri)
+        self.assertEqual((disconnect.header("Ws-Client"), disconnect.header("Ws-Close-Code")), ("198.51.100.7", "1000"))
 
     async def test_byte_by_byte(self) -> None:
         """A header that trickles is waited for."""

@@ -442,10 +442,10 @@ class EndTests(ProcessTestCase):
         for client in clients:
             self.assertEqual(client.receive(), (CLOSE, close_payload(1001)))
             client.send(frame(CLOSE, close_payload(1001)))
-        goodbyes = api.wait_for("DELETE", 3)
+        disconnects = api.wait_for("DELETE", 3)
         self.assertIn(gateway.wait(), (0, -signal.SIGTERM))
-        self.assertEqual({headers["Ws-Close-Code"] for headers in goodbyes}, {"1001"})
-        self.assertEqual({headers["Ws-Closed-By"] for headers in goodbyes}, {"shutdown"})
+        self.assertEqual({headers["Ws-Close-Code"] for headers in disconnects}, {"1001"})
+        self.assertEqual({headers["Ws-Closed-By"] for headers in disconnects}, {"shutdown"})
         self.assertNotRegex(gateway.output, "Traceback|ERROR")
 
     def test_clients_that_do_not_answer(self) -> None:

@@ -229,7 +229,7 @@ class ApiTests(TlsTestCase):
         await self.serve(**{**given, **settings})
 
     async def check_refused(self, why: str) -> None:
-        """Nobody is let in, the API hears nothing, no goodbye is owed, and the log says why, once as an error."""
+        """Nobody is let in, the API hears nothing, no DELETE is owed, and the log says why, once as an error."""
         for _ in range(2):
             reply = await self.shake(handshake())
             self.assertEqual(reply.status, 503)

@@ -376,7 +376,7 @@ class SinkTests(SynchronousTestCase):
             self.request("POST", '{"ws_uri": "http://gate/key"}'), self.request("PUT", "m"), self.request("DELETE", "")
         )
         self.assertIn('{"code": "OK"}', answers)
-        self.assertEqual(self.api.counts(), Counts(connects=1, messages=1, goodbyes=1, requests=3, malformed=0))
+        self.assertEqual(self.api.counts(), Counts(connects=1, messages=1, disconnects=1, requests=3, malformed=0))
         self.assertEqual(self.api.ws_uris(1, 5), ["http://gate/key"])
 
     def test_echo(self) -> None:
@@ -393,7 +393,7 @@ class SinkTests(SynchronousTestCase):
         self.assertIn('c:{"type": "subscribe", "channel": "c1"}', answer)
         answer = self.call(self.request("POST", "TEXT 1\r\na\r\nTEXT 2\r\nbb\r\nDISCONNECT\r\n", "/echo", fields))
         self.assertTrue(answer.endswith("\r\n\r\nTEXT 1\r\na\r\nTEXT 2\r\nbb\r\n"))
-        self.assertEqual(self.api.counts(), Counts(connects=1, messages=2, goodbyes=1, requests=2, malformed=0))
+        self.assertEqual(self.api.counts(), Counts(connects=1, messages=2, disconnects=1, requests=2, malformed=0))
 
     def test_malformed(self) -> None:
         """What it does not understand counts as such, so that it voids a run."""

@@ -3,7 +3,7 @@ The gateway against the Autobahn TestSuite's cases, through an HTTP API that ech
 
 ``kosoku`` plays the fuzzing client. Between it and its echo lie the whole gateway and a real API, so the cases also
 check that an answer in flight is delivered before the close that follows it, and that every client that came is said
-goodbye to.
+DELETE to.
 """
 
 from __future__ import annotations
@@ -110,9 +110,9 @@ class ConformanceTests(SynchronousTestCase):
         if bad:
             self.fail("\n".join([f"{len(bad)} of {len(reports)} cases did not pass", *bad]))
         self.assertEqual(len(reports), expected)
-        self.check_goodbyes(expected)
+        self.check_disconnects(expected)
 
-    def check_goodbyes(self, connections: int) -> None:
+    def check_disconnects(self, connections: int) -> None:
         """Stop the gateway, and see that the API was asked once and told of the end once for each connection."""
         status = self.gateway.stop()
         log = self.gateway.output

@@ -47,7 +47,7 @@ class LedgerTests(SynchronousTestCase):
             self.ledger.settle(self.account, str(number))
 
     def delete(self, by: str = "client", code: int = 1000, undelivered: int = 0) -> None:
-        """The goodbye comes."""
+        """The DELETE comes."""
         end = {"ws-close-code": str(code), "ws-closed-by": by, "ws-undelivered": str(undelivered)}
         self.ledger.delete(URI, "end", PATH, end)
 
@@ -62,7 +62,7 @@ class LedgerTests(SynchronousTestCase):
         self.delete()
         self.assertEqual(self.broken(), "")
         counts = self.ledger.counts()
-        self.assertEqual((counts.granted, counts.messages, counts.goodbyes, counts.owed), (1, 3, 1, 0))
+        self.assertEqual((counts.granted, counts.messages, counts.disconnects, counts.owed), (1, 3, 1, 0))
 
     def test_repeats(self) -> None:
         """The same call again is no fault, but counted."""
@@ -74,7 +74,7 @@ class LedgerTests(SynchronousTestCase):
         self.assertEqual(self.broken(), "")
         self.assertEqual(self.ledger.counts().repeats, 4)
 
-    def test_no_goodbye(self) -> None:
+    def test_no_disconnect(self) -> None:
         """Whatever the POST was answered with, unless it was refused."""
         self.assertIn("no DELETE", self.broken())
         self.assertEqual(self.ledger.counts().owed, 1)
@@ -97,7 +97,7 @@ class LedgerTests(SynchronousTestCase):
         self.put(1, body=numbered(2))
         self.assertIn("under number 1", self.broken())
 
-    def test_message_after_the_goodbye(self) -> None:
+    def test_message_after_the_disconnect(self) -> None:
         """Nothing new may follow the DELETE; what came before may come again."""
         self.put(1)
         self.delete()
@@ -106,7 +106,7 @@ class LedgerTests(SynchronousTestCase):
         self.put(2)
         self.assertIn("message 2 after the DELETE", self.broken())
 
-    def test_another_goodbye(self) -> None:
+    def test_another_disconnect(self) -> None:
         """It says the same each time, but for that of a gateway that crashed."""
         self.delete()
         self.delete(by="crash", code=1006)
@@ -158,7 +158,7 @@ class BalanceTests(SynchronousTestCase):
     def account(self, seen: int, by: str = "client", code: int = 1000, undelivered: int = 0) -> Account:
         """An account that balances by itself."""
         return Account(
-            URI, PATH, 1, True, seen=seen, settled=seen, goodbyes=1, code=code, by=by, undelivered=undelivered
+            URI, PATH, 1, True, seen=seen, settled=seen, disconnects=1, code=code, by=by, undelivered=undelivered
         )
 
     def test_all_came(self) -> None:

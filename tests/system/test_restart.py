@@ -1,4 +1,4 @@
-"""A restart under load: with a socket that somebody else keeps open, no handshake is refused and no goodbye lost."""
+"""A restart under load: with a socket that somebody else keeps open, no handshake is refused and no DELETE lost."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ class SurvivalCase(SynchronousTestCase):
 
     def told(self, count: int) -> None:
         """Wait until so many connections got their DELETE."""
-        self.api.wait_until(lambda: len(self.api.goodbyes()) >= count, f"{count} goodbyes")
+        self.api.wait_until(lambda: len(self.api.disconnects()) >= count, f"{count} disconnects")
 
     def let_in(self, count: int) -> None:
         """Wait until so many connections were let in, in all lives."""
@@ -83,9 +83,9 @@ class SurvivalCase(SynchronousTestCase):
 
     def balanced(self) -> None:
         """Check that each connection that the API let in got its DELETE; several only under the same ``Ws-Id``."""
-        self.api.wait_until(lambda: self.api.accepted <= set(self.api.goodbyes()), "the rest of the goodbyes")
+        self.api.wait_until(lambda: self.api.accepted <= set(self.api.disconnects()), "the rest of the disconnects")
         posts = {entry.tag: entry.headers for entry in self.api.of("POST")}
-        for tag, entries in self.api.goodbyes().items():
+        for tag, entries in self.api.disconnects().items():
             for entry in entries:
                 self.assertEqual(entry.headers["ws-id"], f"{tag}-end")
                 # A POST that was still on its way when the gateway was killed may not have come.
@@ -117,7 +117,7 @@ class KillTests(SurvivalCase):
         gateway = self.start()
         self.told(30)
         self.balanced()
-        crashed = [entries[-1].headers for entries in list(self.api.goodbyes().values())[10:]]
+        crashed = [entries[-1].headers for entries in list(self.api.disconnects().values())[10:]]
         self.assertEqual(len(crashed), 20)
         for headers in crashed:
             self.assertEqual((headers["ws-close-code"], headers["ws-closed-by"]), ("1006", "crash"))

@@ -1,4 +1,4 @@
-"""What is counted: values, attempts, ends; and that every part of the gateway counts on both roads."""
+"""What is counted: values, attempts, ends; and that every part of the gateway counts."""
 
 from __future__ import annotations
 

@@ -80,3 +80,22 @@ class LayersTests(SynchronousTestCase):
             if "from twisted.internet import reactor" in path.read_text(encoding="utf-8")
         ]
         self.assertEqual(importers, ["tap.py"])
+
+
+class SizesTests(SynchronousTestCase):
+    """A module, a function and a constructor that one can read in one go."""
+
+    def test_sizes(self) -> None:
+        """520 lines, 60 lines (40 where the parts are put together), six arguments."""
+        too_long = []
+        for path in sorted(TOP.rglob("*.py")):
+            source = path.read_text(encoding="utf-8")
+            if len(source.splitlines()) > 520:
+                too_long.append(path.name)
+            most = 40 if path.name == "assembly.py" else 60
+            for node in ast.walk(ast.parse(source)):
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                    taken = len(node.args.args) + len(node.args.kwonlyargs) - 1
+                    if (node.end_lineno or 0) - node.lineno >= most or (node.name == "__init__" and taken > 6):
+                        too_long.append(f"{path.name}: {node.name}")
+        self.assertEqual(too_long, [])

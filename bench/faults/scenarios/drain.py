@@ -52,9 +52,9 @@ async def drain(plan: Plan, *, hanging: bool) -> Outcome:
         "messages at the API": counts.messages,
         "clients closed with 1001": sum(client.code == GOING_AWAY for client in clients),
         "seconds from SIGTERM to the end": seconds,
-        "DELETEs before the end": before.goodbyes,
-        "DELETEs after the next start": counts.goodbyes - before.goodbyes,
+        "DELETEs before the end": before.disconnects,
+        "DELETEs after the next start": counts.disconnects - before.disconnects,
     }
     if not hanging:
-        outcome.check(before.goodbyes == len(clients), f"only {before.goodbyes} DELETEs came before the end")
+        outcome.check(before.disconnects == len(clients), f"only {before.disconnects} DELETEs came before the end")
     return outcome

@@ -118,7 +118,7 @@ class GrantTests(SynchronousTestCase):
         )
 
     def test_a_5xx_is_502(self) -> None:
-        """And the goodbye is owed: the API may have let the client in before it failed."""
+        """And the DELETE is owed: the API may have let the client in before it failed."""
         for status in (500, 502, 503, 504, 599):
             error = self.assertRaises(Unsuccessful, read_grant, answer(status), ())
             self.assertEqual((error.status, error.needs_disconnect), (502, True))
@@ -169,7 +169,7 @@ class GrantTests(SynchronousTestCase):
         self.assertEqual(read_grant(answer(200, OK, ("Ws-State", "user=7")), ()).state, "user=7")
 
     def test_an_unusable_state_refuses_the_client(self) -> None:
-        """With 502; and the goodbye is owed, since the API believes that the client is in."""
+        """With 502; and the DELETE is owed, since the API believes that the client is in."""
         for value in ("é", "a" * 1025, "a\tb"):
             error = self.assertRaises(Unusable, read_grant, answer(200, OK, ("Ws-State", value)), ())
             self.assertEqual((error.status, error.needs_disconnect), (502, True))

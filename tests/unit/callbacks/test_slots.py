@@ -76,10 +76,10 @@ class SlotsTests(SynchronousTestCase):
             self.successResultOf(slots.acquire(method))
         for method in ("PUT", "POST") * 100:
             self.assertNoResult(slots.acquire(method))
-        goodbye = slots.acquire("DELETE")
+        disconnect = slots.acquire("DELETE")
         for method in ("PUT", "POST") * 20:
             slots.release(method)
-        self.successResultOf(goodbye)
+        self.successResultOf(disconnect)
 
     def test_few_slots_are_shared_in_turn(self) -> None:
         """Where all hold equally many, the method served longest ago is next, even with a single slot."""
@@ -99,9 +99,9 @@ class SlotsTests(SynchronousTestCase):
         slots = Slots(8)
         for method in ("PUT", "PUT", "PUT", "PUT", "PUT", "PUT", "POST", "POST"):
             self.successResultOf(slots.acquire(method))
-        message, question, goodbye = slots.acquire("PUT"), slots.acquire("POST"), slots.acquire("DELETE")
+        message, question, disconnect = slots.acquire("PUT"), slots.acquire("POST"), slots.acquire("DELETE")
         slots.release("PUT")
-        self.successResultOf(goodbye)
+        self.successResultOf(disconnect)
         slots.release("PUT")
         self.successResultOf(question)
         self.assertNoResult(message)

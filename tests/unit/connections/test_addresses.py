@@ -177,7 +177,7 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual(gate.agent.last.method, "DELETE")
         self.open()
 
-    def test_while_its_goodbye_is_owed(self) -> None:
+    def test_while_its_delete_is_owed(self) -> None:
         """That is the gateway's affair, not the client's."""
         self.make(1)
         self.open().end()

@@ -46,7 +46,7 @@ class AdmissionTests(SynchronousTestCase):
         self.assertEqual(read_answer(wire.take())[0].status, 403)
         gate.open()
 
-    def test_goodbyes_that_are_not_settled(self) -> None:
+    def test_deletes_that_are_not_settled(self) -> None:
         """Who is gone makes room, but not without end."""
         gate = self.gate_with(WS_MAX_CONNECTIONS="1")
         for _ in range(2):

@@ -190,7 +190,7 @@ class HandshakeTests(ConnectionCase):
         self.open(Grant(state=""))
         self.assertIsNone(self.connection.ws_state)
 
-    def test_no_goodbye_is_owed_after_a_known_refusal(self) -> None:
+    def test_no_delete_is_owed_after_a_known_refusal(self) -> None:
         """A complete refusal, or a POST that never reached the API."""
         for error in (Denied("no", 403), NotSent("no connection"), NoSlot("no slot")):
             self.begin()
@@ -200,7 +200,7 @@ class HandshakeTests(ConnectionCase):
             self.begun("POST")
             self.nothing_left()
 
-    def test_one_goodbye_is_owed_in_every_other_case(self) -> None:
+    def test_one_delete_is_owed_in_every_other_case(self) -> None:
         """Timed out, cut, 5xx, unusable answer, a fault: the API may have seen the POST."""
         for error, code, by in (
             (NoAnswer("cut"), 1013, ClosedBy.UNREACHABLE),
@@ -217,7 +217,7 @@ class HandshakeTests(ConnectionCase):
             self.begun("POST", "DELETE")
             self.finish(ending(code, by))
 
-    def test_an_unforeseen_failure_of_the_post_is_a_fault_and_owes_a_goodbye(self) -> None:
+    def test_an_unforeseen_failure_of_the_post_is_a_fault_and_owes_a_delete(self) -> None:
         """It is logged, and the client is answered as for any CallbackFailed."""
         self.ask()
         self.calls.answer(ZeroDivisionError())
@@ -225,7 +225,7 @@ class HandshakeTests(ConnectionCase):
         self.assertIsInstance(self.failures[0], GatewayFault)
         self.finish(ending(1011, ClosedBy.ERROR))
 
-    def test_a_client_that_leaves_costs_a_goodbye_once_the_post_is_granted(self) -> None:
+    def test_a_client_that_leaves_costs_a_delete_once_the_post_is_granted(self) -> None:
         """Not before: each call is finished before the next begins."""
         self.ask()
         self.connection.left()
@@ -314,7 +314,7 @@ class HandshakeTests(ConnectionCase):
         self.lose()
         self.finish(ending(1011, ClosedBy.ERROR))
 
-    def test_a_takeover_that_fails_is_a_fault_that_still_says_goodbye(self) -> None:
+    def test_a_takeover_that_fails_is_a_fault_that_still_says_delete(self) -> None:
         """There is no client yet to send a Close to."""
         deferred = self.connection.authorise()
         self.calls.answer(Grant())
@@ -383,7 +383,7 @@ class OrderTests(ConnectionCase):
         self.assertEqual(self.peer.frames, [])
         self.finish(ending(4321, ClosedBy.CLIENT, "bye"))
 
-    def test_the_goodbye_waits_for_the_end_of_tcp(self) -> None:
+    def test_the_delete_waits_for_the_end_of_tcp(self) -> None:
         """All messages are delivered, but the connection is not over."""
         self.open()
         self.connection.closed_by_client(Close(1000))
@@ -425,7 +425,7 @@ class OrderTests(ConnectionCase):
         self.calls.answer(Delivered())
         self.finish(ending(1006, ClosedBy.CLIENT))
 
-    def test_a_goodbye_that_fails_is_logged_and_the_connection_forgotten(self) -> None:
+    def test_a_delete_that_fails_is_logged_and_the_connection_forgotten(self) -> None:
         """Calls never fail a DELETE; if one does, the shutdown must not wait for it."""
         self.open()
         self.lose()
@@ -487,7 +487,7 @@ class EndTests(ConnectionCase):
         self.begun("POST", "PUT 1")
         self.close_and_finish(ending(4000, ClosedBy.API), 1)
 
-    def test_the_goodbye_waits_for_the_answer_of_the_put_in_flight(self) -> None:
+    def test_the_delete_waits_for_the_answer_of_the_put_in_flight(self) -> None:
         """Also when TCP is over long before."""
         self.open()
         self.connection.received(text("a"))

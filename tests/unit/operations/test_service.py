@@ -452,7 +452,7 @@ class DrainTests(GatewayTestCase):
         self.assertEqual(stopped, [None])
         self.assertEqual(self.gate.totals.pending.number, 0)
 
-    def test_goodbyes_that_nobody_takes(self) -> None:
+    def test_deletes_that_nobody_takes(self) -> None:
         """They are counted with what is left."""
         wires = self.open(3)
         self.gate.agent.react = lambda call: call.answer(500)

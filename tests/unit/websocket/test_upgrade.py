@@ -192,7 +192,7 @@ class GrantTests(UpgradeTestCase):
 
 
 class RefusalTests(UpgradeTestCase):
-    """What the client gets when the API does not grant it, and whether a goodbye is owed then (§2.1)."""
+    """What the client gets when the API does not grant it, and whether a DELETE is owed then (§2.1)."""
 
     def answer(self, *arguments: Any, **more: Any) -> tuple[HttpAnswer, list[str]]:
         """:returns: what the client gets for an answer of the API, and the methods of all calls"""
@@ -242,7 +242,7 @@ class RefusalTests(UpgradeTestCase):
         self.assertEqual(answer.headers["www-authenticate"], ["Basic", 'Bearer realm="x"'])
         self.assertEqual(answer.header("Retry-After"), "7")
 
-    def test_502_owes_a_goodbye(self) -> None:
+    def test_502_owes_a_delete(self) -> None:
         """3xx, 5xx, malformed, oversized, an unusable subprotocol or Ws-State."""
         ok = b'{"code": "OK"}'
         for arguments in (
@@ -268,7 +268,7 @@ class RefusalTests(UpgradeTestCase):
             self.assertEqual(len(self.gate.registry), 0)
 
     def test_broken_off(self) -> None:
-        """502, and a goodbye: the API may have accepted."""
+        """502, and a DELETE: the API may have accepted."""
         answer, methods = self.answer(200, b'{"code": "OK"}', ending=ConnectionLost())
         self.assertEqual((answer.status, methods), (502, ["POST", "DELETE"]))
         answer, methods = self.fail(ResponseNeverReceived([Failure(ConnectionLost())]))
@@ -296,7 +296,7 @@ class RefusalTests(UpgradeTestCase):
         self.assertEqual((self.gate.slots.held, len(self.gate.registry)), (0, 0))
 
     def test_504(self) -> None:
-        """No complete answer within API_TIMEOUT, not even a part of one in time; a goodbye is owed."""
+        """No complete answer within API_TIMEOUT, not even a part of one in time; a DELETE is owed."""
         self.gate = self.make(API_TIMEOUT="3000")
         silent, slow = self.gate.begin(), self.gate.begin()
         self.gate.agent.last.answer(200, b'{"code":', complete=False)
@@ -305,9 +305,9 @@ class RefusalTests(UpgradeTestCase):
         self.gate.clock.advance(0.1)
         self.assertEqual((self.only(silent).status, self.only(slow).status), (504, 504))
         self.assertEqual(self.gate.agent.methods, ["POST", "POST", "DELETE", "DELETE"])
-        for goodbye in self.gate.agent.calls[2:]:
-            self.assertEqual(goodbye.header("Ws-Closed-By"), "unreachable")
-            self.assertEqual(goodbye.header("Ws-Close-Code"), "1013")
+        for disconnect in self.gate.agent.calls[2:]:
+            self.assertEqual(disconnect.header("Ws-Closed-By"), "unreachable")
+            self.assertEqual(disconnect.header("Ws-Close-Code"), "1013")
 
     def test_http_goes_on(self) -> None:
         """A refusal is ordinary HTTP: the connection may carry the next handshake."""
@@ -319,7 +319,7 @@ class RefusalTests(UpgradeTestCase):
         self.assertTrue(wire.take().startswith(b"HTTP/1.1 101 "))
 
     def test_a_fault_of_our_own(self) -> None:
-        """500, logged, and a goodbye: the API may have seen the POST."""
+        """500, logged, and a DELETE: the API may have seen the POST."""
         acquire = self.gate.slots.try_acquire
 
         def broken(method: str) -> bool:
@@ -366,14 +366,14 @@ class LeavingTests(UpgradeTestCase):
         return call
 
     def test_granted(self) -> None:
-        """A goodbye follows, once the answer is there."""
+        """A DELETE follows, once the answer is there."""
         self.leave().answer(200, b'{"code": "OK"}', ("Ws-State", "s"))
         self.assertEqual(self.gate.agent.methods, ["POST", "DELETE"])
-        goodbye = self.gate.agent.last
+        disconnect = self.gate.agent.last
         self.assertEqual(
-            [goodbye.header(f"Ws-{name}") for name in ("Close-Code", "Closed-By", "State")], ["1006", "client", "s"]
+            [disconnect.header(f"Ws-{name}") for name in ("Close-Code", "Closed-By", "State")], ["1006", "client", "s"]
         )
-        goodbye.answer()
+        disconnect.answer()
         self.assertEqual(len(self.gate.registry), 0)
 
     def test_refused(self) -> None:
@@ -383,7 +383,7 @@ class LeavingTests(UpgradeTestCase):
         self.assertEqual(len(self.gate.registry), 0)
 
     def test_unknown(self) -> None:
-        """A goodbye follows; the first cause counts, which is the client."""
+        """A DELETE follows; the first cause counts, which is the client."""
         self.leave()
         self.gate.clock.advance(self.gate.settings.api.timeout)
         self.assertEqual(self.gate.agent.methods, ["POST", "DELETE"])
@@ -490,7 +490,7 @@ class DrainTests(UpgradeTestCase):
             self.assertTrue((answer.header("Retry-After") or "").isdigit())
 
     def test_a_handshake_that_the_api_thinks_about(self) -> None:
-        """503 when the grant comes, and a goodbye that says why."""
+        """503 when the grant comes, and a DELETE that says why."""
         wire = self.gate.begin()
         self.gate.upgrade.draining = True
         for connection in self.gate.registry:
@@ -499,9 +499,9 @@ class DrainTests(UpgradeTestCase):
         answer = self.only(wire)
         self.assertEqual(answer.status, 503)
         self.assertTrue((answer.header("Retry-After") or "").isdigit())
-        goodbye = self.gate.agent.last
-        self.assertEqual((goodbye.method, goodbye.header("Ws-Close-Code")), ("DELETE", "1001"))
-        self.assertEqual(goodbye.header("Ws-Closed-By"), "shutdown")
+        disconnect = self.gate.agent.last
+        self.assertEqual((disconnect.method, disconnect.header("Ws-Close-Code")), ("DELETE", "1001"))
+        self.assertEqual(disconnect.header("Ws-Closed-By"), "shutdown")
 
     def test_pushes_go_on(self) -> None:
         """Those who are still here can be reached."""
@@ -618,9 +618,9 @@ class LogTests(UpgradeTestCase):
         wire = self.gate.begin()
         self.gate.agent.last.answer()
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        goodbye = self.gate.agent.last
-        self.assertEqual((goodbye.method, goodbye.header("Ws-Close-Code")), ("DELETE", "1011"))
-        self.assertEqual(goodbye.header("Ws-Closed-By"), "error")
+        disconnect = self.gate.agent.last
+        self.assertEqual((disconnect.method, disconnect.header("Ws-Close-Code")), ("DELETE", "1011"))
+        self.assertEqual(disconnect.header("Ws-Closed-By"), "error")
         self.gate.turn()
         self.assertTrue(wire.over)
 

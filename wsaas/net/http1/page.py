@@ -5,6 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
@@ -14,6 +15,8 @@ from wsaas.net.http1.messages import FAULT, RequestHead
 
 if TYPE_CHECKING:
     from wsaas.net.http1.server import Channel
+
+_log = Logger()
 
 
 class PageRequest(Request):
@@ -43,7 +46,7 @@ class PageRequest(Request):
 
     def processingFailed(self, reason: Failure) -> Failure:
         """A resource failed: the log says how, the answer only that."""
-        self._log.failure("a fault of the gateway", failure=reason)
+        _log.failure("a fault of the gateway", failure=reason)
         if self.finished or self.channel is None:
             return reason
         if self.startedWriting:

@@ -73,7 +73,7 @@ class _Asked(DummyRequest):
 
 
 class ResponseTests(SynchronousTestCase):
-    """A response, on either road to the wire."""
+    """A response, written as bytes or through a request."""
 
     def test_its_bytes(self) -> None:
         """Status line, headers, length, body (RFC 9112 §2.1)."""
@@ -99,7 +99,7 @@ class ResponseTests(SynchronousTestCase):
         return request
 
     def test_a_request_can_be_answered_with_it(self) -> None:
-        """The same status, phrase, headers and body as on the other road; and it is finished."""
+        """The same status, phrase, headers and body either way; and it is finished."""
         request = self.written(Response(429, ((b"Allow", b"PUT"), (b"Allow", b"GET")), b"body"))
         self.assertEqual(request.said, (429, b"Too Many Requests"))
         self.assertEqual(request.responseHeaders.getRawHeaders(b"Allow"), [b"PUT", b"GET"])
