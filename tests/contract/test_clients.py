@@ -430,6 +430,18 @@ class FrameTests(ContractTestCase):
         client.send(frame(BINARY, bomb[:990], first=0x40) + frame(CONTINUATION, bomb[990:]))
         self.assertEqual((await client.closed()).code, 1009)
 
+    async def test_declined_compression(self) -> None:
+        """An offer that cannot be accepted is declined, and the next one is looked at."""
+        await self.serve(WS_COMPRESSION="on")
+        for offer, accepted in (
+            ("permessage-deflate; server_max_window_bits=8", False),
+            ("permessage-deflate; unknown", False),
+            ("permessage-deflate; client_max_window_bits=x, permessage-deflate", True),
+        ):
+            reply = await self.shake(handshake(headers=[("Sec-WebSocket-Extensions", offer)]))
+            self.assertEqual(reply.status, 101, offer)
+            self.assertEqual(reply.header("Sec-WebSocket-Extensions") is not None, accepted, offer)
+
 
 class LivenessTests(ContractTestCase):
     """``WS_TIMEOUT``."""
