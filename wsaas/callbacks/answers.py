@@ -84,8 +84,9 @@ def _reply(answer: Answer) -> Message | None:
 
 
 def _check_not_encoded(answer: Answer) -> None:
-    encodings = answer.headers.getRawHeaders(b"Content-Encoding", [])
-    if any(encoding.strip().lower() != b"identity" for encoding in encodings):
+    encodings = b",".join(answer.headers.getRawHeaders(b"Content-Encoding", [])).split(b",")
+    # Empty elements of a list count for nothing (RFC 9110 §5.6.1.2).
+    if any(encoding.strip().lower() not in (b"", b"identity") for encoding in encodings):
         raise Unusable("the body is encoded, though only identity was asked for")
 
 

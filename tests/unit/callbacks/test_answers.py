@@ -133,7 +133,9 @@ class GrantTests(SynchronousTestCase):
         """Only identity was asked for; what is inside is not known, so it is no refusal either."""
         error = self.assertRaises(Unusable, read_grant, answer(200, b"\x1f\x8b", ("Content-Encoding", "gzip")), ())
         self.assertEqual((error.status, error.needs_disconnect), (502, True))
-        self.assertEqual(read_grant(answer(200, OK, ("Content-Encoding", "Identity ")), ()), Grant())
+        for value in ("Identity ", "", "identity,", ", identity, identity"):
+            self.assertEqual(read_grant(answer(200, OK, ("Content-Encoding", value)), ()), Grant(), value)
+        self.assertRaises(Unusable, read_grant, answer(200, OK, ("Content-Encoding", "identity, gzip")), ())
 
     def test_the_subprotocol_is_one_that_the_client_offered(self) -> None:
         """As it was offered, case included (RFC 6455 §11.3.4 has them case-sensitive)."""
