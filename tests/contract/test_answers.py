@@ -51,6 +51,10 @@ class AnswerToPostTests(ContractTestCase):
         body = b' \n{"user": {"code": 1}, "code": "\\u004fK"}\r\n'
         await self.check(Answer(202, body, [("Content-Type", "text/html")]), 101)
 
+    async def test_byte_order_mark(self) -> None:
+        """It is ignored before the JSON (RFC 8259 §8.1)."""
+        await self.check(Answer(body=b'\xef\xbb\xbf{"code": "OK"}'), 101)
+
     async def test_another_code(self) -> None:
         """2xx with another code: 403."""
         await self.check(Answer(body=b'{"code": "ok"}'), 403)

@@ -31,6 +31,9 @@ _MAX_STATE = 1024
 _STATE = re.compile(r"[\x20-\x7e]*")
 #: Bodies of a grant as most JSON libraries write it.
 _USUAL_GRANTS = (b'{"code": "OK"}', b'{"code":"OK"}')
+#: What may stand before JSON: blanks, and byte order marks, which a reader may ignore (RFC 8259 §8.1). In PHP each file
+#: that an editor saved with one writes it.
+_BEFORE_JSON = "\ufeff \t\r\n"
 #: Headers of a refusal that the client is shown.
 _PASSED_ON = (b"WWW-Authenticate", b"Retry-After")
 
@@ -103,7 +106,7 @@ def _subprotocol(answer: Answer, offered: Sequence[str]) -> str | None:
 def _code(body: bytes) -> object:
     """:returns: the ``code`` of the JSON object in a body, if there is one"""
     try:
-        value = json.loads(body.decode("utf-8"))
+        value = json.loads(body.decode("utf-8").lstrip(_BEFORE_JSON))
     except (ValueError, RecursionError):
         return None
     return value.get("code") if isinstance(value, dict) else None

@@ -358,7 +358,8 @@ def file_text(path: str) -> str:
     if len(content) > _MAX_FILE:
         raise ValueError(f"over {_MAX_FILE} bytes")
     try:
-        text = content.decode("utf-8")
+        # A byte order mark is the editor's, not a part of the value.
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError("not UTF-8") from None
     if not text.strip():

@@ -68,6 +68,15 @@ class GrantTests(SynchronousTestCase):
         """Many frameworks answer text/html unless told otherwise."""
         self.assertEqual(read_grant(answer(200, OK, ("Content-Type", "text/html")), ()), Grant())
 
+    def test_byte_order_marks_before_the_json(self) -> None:
+        """They are ignored (RFC 8259 §8.1), as many as there are: PHP writes that of each file it includes."""
+        mark = b"\xef\xbb\xbf"
+        for before in (mark, mark * 3, mark + b"\r\n" + mark, b"\n" + mark):
+            self.assertEqual(read_grant(answer(200, before + OK), ()), Grant(), before)
+            self.assertRaises(Denied, read_grant, answer(200, before + b'{"code": "NO"}'), ())
+        for body in (OK + mark, mark, b"\xef\xbb" + OK, b"{" + mark + OK[1:]):
+            self.assertRaises(Denied, read_grant, answer(200, body), ())
+
     def test_any_other_code_is_a_refusal(self) -> None:
         """403, and no DELETE is owed: the API said no."""
         for body in (

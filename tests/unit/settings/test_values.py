@@ -414,9 +414,16 @@ class SecretTests(SynchronousTestCase):
             self.assertRaises(ValueError, words(3), text)
 
     def test_files(self) -> None:
-        """One end of line does not count; all else does."""
+        """One end of line does not count, nor does a byte order mark; all else does."""
         path = Path(self.mktemp())
-        for content, text in ((b"a", "a"), (b"a\n", "a"), (b"a\r\n", "a"), (b" a\n\n", " a\n"), (b"\xc3\xa9", "é")):
+        for content, text in (
+            (b"a", "a"),
+            (b"a\n", "a"),
+            (b"a\r\n", "a"),
+            (b" a\n\n", " a\n"),
+            (b"\xc3\xa9", "é"),
+            (b"\xef\xbb\xbfA: b\r\n", "A: b"),
+        ):
             path.write_bytes(content)
             self.assertEqual(file_text(str(path)), text)
         path.write_bytes(b"x" * 65536)
@@ -425,7 +432,7 @@ class SecretTests(SynchronousTestCase):
     def test_files_that_cannot_be_read(self) -> None:
         """Why is said, but not what is in them."""
         path = Path(self.mktemp())
-        for content in (b"x" * 65537, b"hunter2\xff", b"\n \n", b""):
+        for content in (b"x" * 65537, b"hunter2\xff", b"\n \n", b"", b"\xef\xbb\xbf"):
             path.write_bytes(content)
             error = self.assertRaises(ValueError, file_text, str(path))
             self.assertTrue(str(error))
