@@ -77,7 +77,7 @@ def _reply(answer: Answer) -> Message | None:
         return None
     if kind not in ("text", "binary"):
         raise Unusable(f"Ws-Reply: {kind[:40]!r} is neither text nor binary")
-    _check_not_encoded(answer)
+    _check_body(answer)
     if kind == "text":
         try:
             answer.body.decode("utf-8")
@@ -86,11 +86,17 @@ def _reply(answer: Answer) -> Message | None:
     return Message(answer.body, kind == "binary")
 
 
-def _check_not_encoded(answer: Answer) -> None:
+def _check_body(answer: Answer) -> None:
+    """Check a body that is needed.
+
+    :raises Unusable: if it cannot be had as it is meant
+    """
     encodings = b",".join(answer.headers.getRawHeaders(b"Content-Encoding", [])).split(b",")
     # Empty elements of a list count for nothing (RFC 9110 §5.6.1.2).
     if any(encoding.strip().lower() not in (b"", b"identity") for encoding in encodings):
         raise Unusable("the body is encoded, though only identity was asked for")
+    if answer.cut is not None:
+        raise Unusable(f"the answer's body is longer than {answer.cut} bytes")
 
 
 def _subprotocol(answer: Answer, offered: Sequence[str]) -> str | None:
@@ -133,7 +139,7 @@ def read_grant(answer: Answer, offered: Sequence[str]) -> Grant:
         raise Unsuccessful(f"the API answered {status}")
     if not 200 <= status < 300:
         raise Unusable(f"the API answered {status}, which is neither a grant nor a refusal")
-    _check_not_encoded(answer)
+    _check_body(answer)
     if answer.body not in _USUAL_GRANTS and not is_grant(answer):
         raise Denied(f'the API answered {status} without "code": "OK"', HTTPStatus.FORBIDDEN)
     protocol, state = _subprotocol(answer, offered), _state(answer)

@@ -354,6 +354,39 @@ class OutcomeTests(SynchronousTestCase):
             self.assertTrue(outcome.reply.binary or drawn.body.decode("utf-8") is not None)
 
 
+class CutTests(SynchronousTestCase):
+    """Bodies that are longer than is accepted, of which nothing is kept."""
+
+    @staticmethod
+    def cut(status: int, *headers: tuple[str, str | bytes]) -> Answer:
+        """:returns: an answer without its body"""
+        return answer(status, b"", *headers)._replace(cut=1000)
+
+    def test_where_the_body_counts(self) -> None:
+        """In a grant and in a reply: what is asked for is not known."""
+        for error in (
+            self.assertRaises(Unusable, read_grant, self.cut(200), ()),
+            self.assertRaises(Unusable, read_outcome, self.cut(200, ("Ws-Reply", "text"))),
+            self.assertRaises(Unusable, read_outcome, self.cut(201, ("Ws-Reply", "binary"))),
+        ):
+            self.assertIn("longer than 1000 bytes", error.reason)
+
+    def test_elsewhere(self) -> None:
+        """Status and headers say all: error pages may be as long as they like."""
+        self.assertEqual(self.assertRaises(Denied, read_grant, self.cut(403), ()).status, 403)
+        self.assertRaises(Unsuccessful, read_grant, self.cut(500), ())
+        self.assertRaises(Unauthorized, read_outcome, self.cut(401))
+        for status in RETRY_STATUS:
+            error = self.assertRaises(Unsuccessful, read_outcome, self.cut(status, ("Retry-After", "7")))
+            self.assertEqual(error.retry_after, b"7")
+        for status in (302, 404, 500):
+            self.assertEqual(read_outcome(self.cut(status, ("Ws-Reply", "text"))), Rejected(status))
+        self.assertEqual(read_outcome(self.cut(200)), Delivered())
+        self.assertEqual(read_outcome(self.cut(200, ("Ws-State", "a"))), Delivered("a"))
+        self.assertTrue(is_settled(self.cut(200)))
+        self.assertTrue(is_refused(self.cut(404)))
+
+
 class SettledTests(SynchronousTestCase):
     """Answers to a DELETE (protocol §2.3)."""
 
