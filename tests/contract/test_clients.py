@@ -108,6 +108,17 @@ class HandshakeTests(ContractTestCase):
                 self.assertNotIn(b"secret", value, name)
         self.assertIsNone(reply.header("Set-Cookie"))
 
+    async def test_health(self) -> None:
+        """A load balancer asks where clients connect; a handshake on that path is one all the same."""
+        await self.serve()
+        for method, body in (("GET", b"OK\n"), ("HEAD", b"")):
+            client = await self.dial()
+            client.send(f"{method} /healthz HTTP/1.1\r\nHost: lb\r\n\r\n".encode())
+            reply = await client.reply(head_only=method == "HEAD")
+            self.assertEqual((reply.status, reply.body), (200, body))
+        self.assertEqual(self.api.calls, [])
+        self.assertEqual((await self.shake(handshake("/healthz"))).status, 101)
+
     async def test_subprotocols_of_autobahn(self) -> None:
         """A real client gets the subprotocol that the API chose."""
         await self.serve()

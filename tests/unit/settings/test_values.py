@@ -20,6 +20,7 @@ from wsaas.settings.values import (
     field_names,
     file_text,
     folder,
+    health_path,
     hostname,
     is_reserved,
     may_mean_seconds,
@@ -402,6 +403,22 @@ class FieldTests(SynchronousTestCase):
             self.assertRegex(name, r"\A[!-9;-~]+\Z")
             self.assertRegex(value, r"\A[ -~\t]*\Z")
             self.assertFalse(is_reserved(name))
+
+
+class HealthPathTests(SynchronousTestCase):
+    """Where load balancers ask."""
+
+    def test_paths(self) -> None:
+        """Any path in visible ASCII, or none."""
+        for text in ("/", "/healthz", "/a/b;c=%20", "/AAAAAAAAAAAAAAAAAAAAAAAA/x"):
+            self.assertEqual(health_path(text), text.encode())
+        for text in ("off", "OFF"):
+            self.assertIsNone(health_path(text))
+
+    def test_others(self) -> None:
+        """No query, no fragment, no blank; nothing that is a push already."""
+        for text in ("healthz", "on", "/a b", "/a?b", "/a#b", "/é", "http://a/b", "/AAAAAAAAAAAAAAAAAAAAAAAA", "*"):
+            self.assertRaises(ValueError, health_path, text)
 
 
 class SecretTests(SynchronousTestCase):
