@@ -99,3 +99,20 @@ class SizesTests(SynchronousTestCase):
                     if (node.end_lineno or 0) - node.lineno >= most or (node.name == "__init__" and taken > 6):
                         too_long.append(f"{path.name}: {node.name}")
         self.assertEqual(too_long, [])
+
+
+class DocstringTests(SynchronousTestCase):
+    """A package says in its docstring what each of its modules is for, so that a change finds its place."""
+
+    def test_every_module_is_named(self) -> None:
+        """By its own name; ``settings`` is the same in all of them."""
+        for package in sorted(TOP.rglob("__init__.py")):
+            folder = package.parent
+            if folder in (TOP, TOP / "demo"):
+                continue
+            docstring = ast.get_docstring(ast.parse(package.read_text(encoding="utf-8"))) or ""
+            for module in sorted(folder.glob("*.py")):
+                if module.stem not in ("__init__", "settings"):
+                    self.assertIn(
+                        f"``{module.stem}``", docstring.replace(":mod:`.interfaces`", "``interfaces``"), folder
+                    )

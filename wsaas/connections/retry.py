@@ -1,4 +1,7 @@
-"""Retries: how long to pause between attempts, and when to give up (protocol §2.3)."""
+"""Retries of messages: how long to pause between attempts, and when to give up (protocol §2.3).
+
+Those of a DELETE are in :mod:`wsaas.callbacks.disconnects`.
+"""
 
 from __future__ import annotations
 
