@@ -4,6 +4,6 @@ Another server would want all of it too: nothing here knows what a WebSocket, a 
 
 ``listen`` and ``descriptions``: endpoints. ``descriptors``: file descriptors. ``transport`` and ``reactor``: quick
 writes and turns. ``proxy_protocol``: the PROXY protocol. ``server_tls``: TLS of clients and pushers. ``client_tls``:
-TLS with the API, and why its certificate was not accepted. ``pem``: certificate files. ``resolver`` and
-``host_names``: looking names up.
+TLS with the API, and the causes of its failures (in whole sentences: ``callbacks.failures``). ``pem``: certificate
+files. ``resolver`` and ``host_names``: looking names up.
 """
