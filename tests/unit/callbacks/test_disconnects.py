@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
+from tests.fakes import TimeOfDay
 from tests.properties import run_courses
 from wsaas import __version__
 from wsaas.callbacks import disconnects as module
@@ -33,6 +34,7 @@ from wsaas.net.http1.messages import Answer
 from wsaas.settings.read import read_settings
 
 NOW = 1_700_000_000.0
+UPTIME = 5000.0
 CRASH = End(Close(1006), ClosedBy.CRASH)
 
 
@@ -95,7 +97,8 @@ class DisconnectsTestCase(SynchronousTestCase):
     def begin(self, slots: int = 16, **given: str) -> None:
         """Begin anew."""
         self.clock = Clock()
-        self.clock.advance(NOW)
+        self.clock.advance(UPTIME)
+        self.now = TimeOfDay(self.clock, NOW)
         self.calls = Calls()
         self.slots = Slots(slots)
         self.breaker = Breaker(self.clock, lambda: 1.0)
@@ -105,7 +108,7 @@ class DisconnectsTestCase(SynchronousTestCase):
         self.made = 0
         given.setdefault("API_HEADERS", "X-Fixed: 1")
         client: Any = self.calls
-        access = ApiAccess(client, self.slots, self.breaker, self.clock, api_settings(**given))
+        access = ApiAccess(client, self.slots, self.breaker, self.clock, self.now, api_settings(**given))
         self.disconnects = Disconnects(access, lambda: self.drawn, self.pending, self.settled.append)
 
     def say(self, size: int = 0) -> Deferred[None]:
@@ -218,7 +221,7 @@ class LaterTests(DisconnectsTestCase):
             self.assertEqual(len(self.calls.heads), before)
             self.clock.advance(0.01)
             self.assertEqual(len(self.calls.heads), before + 1)
-            stamp = b"Ws-Timestamp: %d\r\n" % self.clock.seconds()
+            stamp = b"Ws-Timestamp: %d\r\n" % self.now()
             self.assertEqual(self.calls.heads[-1], b"Ws-Id: tag1-end\r\n" + stamp)
             self.calls.answer(500)
         self.clock.advance(PAUSES[1])
@@ -242,7 +245,7 @@ class LaterTests(DisconnectsTestCase):
         for _ in range(100):
             self.clock.advance(0.5)
             if self.calls.pending:
-                self.assertLessEqual(self.clock.seconds(), NOW + 10)
+                self.assertLessEqual(self.clock.seconds(), UPTIME + 10)
                 self.calls.answer(503)
         self.assertEqual((self.disconnects.lost, self.settled), (1, ["key1"]))
         (error,) = self.logged(LogLevel.error)
@@ -484,7 +487,7 @@ class CrashTests(DisconnectsTestCase):
                 b"Ws-Close-Code: 1006",
                 b"Ws-Closed-By: crash",
                 b"Ws-Id: " + tag + b"-end",
-                b"Ws-Timestamp: %d" % self.clock.seconds(),
+                b"Ws-Timestamp: %d" % self.now(),
                 b"",
             ],
         )
@@ -516,7 +519,7 @@ class CrashTests(DisconnectsTestCase):
         """It has one attempt; if that is not taken, it is dropped, an error in the log, and counted."""
         for answer, lost in ((503, 1), (200, 0)):
             self.begin(API_DELETE_FOR="60000")
-            self.disconnects.resume([debt("k", self.clock.seconds() - 61)])
+            self.disconnects.resume([debt("k", self.now() - 61)])
             self.clock.advance(1)
             self.calls.answer(answer)
             self.assertEqual((self.disconnects.lost, self.settled), (lost, ["k"]))
@@ -647,7 +650,7 @@ class AnyCourse(RuleBasedStateMachine):
     def resume(self) -> None:
         """One of an earlier process."""
         self.case.made += 1
-        self.case.disconnects.resume([debt(f"key{self.case.made}", self.case.clock.seconds())])
+        self.case.disconnects.resume([debt(f"key{self.case.made}", self.case.now())])
 
     @rule(result=st.sampled_from([200, 200, 410, *_FAILURES]))
     def answer(self, result: object) -> None:

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.server import Site
 
+from tests.fakes import TimeOfDay
 from wsaas.demo.traffic import HEARTBEAT, Body, Traffic, TrafficStream
 
 
@@ -63,7 +64,8 @@ class TrafficTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(1000)
-        self.traffic = Traffic(self.clock, limit=3, body_limit=10)
+        self.now = TimeOfDay(self.clock, 1_700_000_000.0)
+        self.traffic = Traffic(self.clock, self.now, limit=3, body_limit=10)
 
     def test_exchange(self) -> None:
         exchange = self.traffic.begin("callback", "POST", "/chat", [("Ws-Id", "tag-0")], b"long enough to be cut")
@@ -109,7 +111,8 @@ class StreamTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(1000)
-        self.traffic = Traffic(self.clock, limit=50, max_subscribers=2)
+        self.now = TimeOfDay(self.clock, 1_700_000_000.0)
+        self.traffic = Traffic(self.clock, self.now, limit=50, max_subscribers=2)
         self.site = Site(TrafficStream(self.traffic), reactor=self.clock)
         self.addCleanup(self.site.stopFactory)
 
