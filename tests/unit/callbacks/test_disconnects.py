@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from random import Random
 from typing import Any
 
@@ -228,6 +230,30 @@ class LaterTests(DisconnectsTestCase):
         self.calls.answer()
         self.nothing_left()
         self.assertEqual((self.settled, self.disconnects.lost), (["key1"], 0))
+
+    def test_the_time_of_day_is_set(self) -> None:
+        """The next attempt has the new time, when it would have come anyway; none is dropped early."""
+        for set_by in (-3600, 90_000):
+            self.begin(API_DELETE_FOR="86400000")
+            self.say()
+            self.calls.answer(503)
+            self.now.set_by(set_by)
+            self.clock.advance(PAUSES[0] / 2)
+            self.assertIn(b"Ws-Timestamp: %d\r\n" % self.now(), self.calls.heads[-1])
+            self.calls.answer(503)
+            self.assertEqual((len(self.calls.heads), self.disconnects.lost), (2, 0))
+
+    def test_a_date_to_wait_for(self) -> None:
+        """By the time of day that it is when the answer comes."""
+        self.say()
+        self.now.set_by(-3600)
+        self.calls.answer(
+            503, ("Retry-After", format_datetime(datetime.fromtimestamp(self.now() + 30, UTC), usegmt=True))
+        )
+        self.clock.advance(30)
+        self.assertEqual(len(self.calls.heads), 1)
+        self.clock.advance(PAUSES[0] / 2)
+        self.assertEqual(len(self.calls.heads), 2)
 
     def test_the_api_may_ask_for_more(self) -> None:
         """``Retry-After``."""
@@ -514,6 +540,28 @@ class CrashTests(DisconnectsTestCase):
             b"Ws-Undelivered: 3",
         ):
             self.assertIn(line, self.calls.heads[0].split(b"\r\n"))
+
+    def test_the_time_of_day_is_set(self) -> None:
+        """What is left of the time for an earlier process's DELETE is what was left when it was found."""
+        for age, left in ((0.0, 60), (20.0, 40), (-3600.0, 60)):
+            self.begin(API_DELETE_FOR="60000")
+            self.drawn = 1.0
+            self.disconnects.resume([debt("k", self.now() - age)])
+            self.now.set_by(-7200)
+            self.calls.at_once = 503
+            self.clock.pump([0.5] * (2 * left - 1))
+            self.assertEqual(self.disconnects.lost, 0, age)
+            self.clock.pump([0.5] * 2)
+            self.assertEqual(self.disconnects.lost, 1, age)
+            self.nothing_left()
+
+    def test_one_older_than_the_machines_uptime(self) -> None:
+        """It has its time all the same."""
+        self.begin(API_DELETE_FOR="86400000")
+        self.disconnects.resume([debt("k", self.now() - 2 * UPTIME)])
+        self.clock.advance(1)
+        self.calls.answer(503)
+        self.assertEqual((self.disconnects.lost, self.disconnects.waiting), (0, 1))
 
     def test_one_that_is_too_old(self) -> None:
         """It has one attempt; if that is not taken, it is dropped, an error in the log, and counted."""

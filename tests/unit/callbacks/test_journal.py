@@ -208,6 +208,14 @@ class EarlierLifeTests(JournalCase):
         self.flush()
         self.assertEqual(self.next_process(), [pending("a", "s"), pending("b", None, BYE, 2)])
 
+    def test_the_time_of_day_is_set(self) -> None:
+        """Ends are dated by it, as the next process has another monotonic clock."""
+        self.recorded("a")
+        self.now.set_by(-3600)
+        self.journal.ended("a", BYE, 0)
+        self.flush()
+        self.assertEqual(self.next_process(), [pending("a", None, BYE, 0, NOW - 3600)])
+
     def test_the_time_for_paying_begins_once(self) -> None:
         """With the first start that finds the record, not with each."""
         self.recorded("a")

@@ -979,6 +979,21 @@ class LivenessTests(ConnectionCase):
         self.assertEqual(self.peer.pings, 0)
         self.assertIs(self.connection.state, State.OPEN)
 
+    def test_the_time_of_day_is_set(self) -> None:
+        """When a client was last heard is told by what it is now; pings do not ask for it."""
+        self.open()
+        self.wait(10)
+        self.now.set_by(-3600)
+        self.assertEqual(self.connection.last_seen_at, NOW - 3600)
+        self.assertEqual(self.connection.traffic.connected_at, NOW)
+        self.wait(5)
+        self.assertEqual(self.peer.pings, 1)
+        self.now.set_by(90_000)
+        self.connection.heard()
+        self.assertEqual(self.connection.last_seen_at, self.now())
+        self.wait(14)
+        self.assertEqual((self.peer.pings, self.connection.state), (1, State.OPEN))
+
     def test_each_silence_has_its_ping(self) -> None:
         """The pong is heard."""
         self.open()

@@ -77,6 +77,15 @@ class TrafficTests(SynchronousTestCase):
         self.assertEqual((seen.status, seen.elapsed, seen.body.text), (200, 12.3, "long enoug"))
         self.assertEqual(seen.answer_headers, [("Ws-State", "Amber Otter")])
 
+    def test_the_time_of_day_is_set(self) -> None:
+        exchange = self.traffic.begin("callback", "POST", "/chat", [], b"")
+        self.now.set_by(-3600)
+        self.clock.advance(0.5)
+        self.traffic.answered(exchange, 200, [], b"{}")
+        self.assertEqual((exchange.at, exchange.elapsed), (1_700_000_000.0, 500))
+        self.assertIn(b'"at": 1700000000.0', self.traffic.event(exchange))
+        self.assertEqual(Traffic(self.clock, self.now).run, f"{1_699_996_400_500:x}")
+
     def test_failure(self) -> None:
         exchange = self.traffic.begin("push", "PUT", "http://localhost/key", [], b"")
         self.traffic.failed(exchange, "Connection refused")
