@@ -82,6 +82,26 @@ class LayersTests(SynchronousTestCase):
         self.assertEqual(importers, ["tap.py"])
 
 
+class TimesTests(SynchronousTestCase):
+    """Durations are measured by a clock that is handed in, and so is what tells the time of day."""
+
+    def test_the_time_of_day(self) -> None:
+        """It is asked for where the parts are put together, and by lines of log."""
+        asking = set()
+        for path in sorted(TOP.rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                match node:
+                    case ast.ImportFrom(module="time", names=names) if {"time", "time_ns"} & {
+                        each.name for each in names
+                    }:
+                        asking.add(path.relative_to(TOP).as_posix())
+                    case ast.Attribute(value=ast.Name(id="time"), attr="time" | "time_ns"):
+                        asking.add(path.relative_to(TOP).as_posix())
+                    case ast.Attribute(value=ast.Name(id="datetime" | "date"), attr="now" | "utcnow" | "today"):
+                        asking.add(path.relative_to(TOP).as_posix())
+        self.assertEqual(asking, {"assembly.py", "logs.py", "operations/log_stream.py"})
+
+
 class SizesTests(SynchronousTestCase):
     """A module, a function and a constructor that one can read in one go."""
 
