@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -12,6 +13,26 @@ from wsaas.connections.identity import Identity
 from wsaas.connections.interfaces import Waiter
 from wsaas.connections.messages import Close, End, Grant, Handshake, Message, PendingDisconnect
 from wsaas.connections.retry import Backoff, Retries, Retry
+
+
+class TimeOfDay:
+    """The wall clock of a test: goes on with a monotonic one, shows something else, and may be set.
+
+    :param clock: the monotonic one
+    :param now: what it shows at first, in Unix seconds
+    """
+
+    def __init__(self, clock: Clock, now: float) -> None:
+        self._seconds: Callable[[], float] = clock.seconds
+        self._ahead = now - clock.seconds()
+
+    def __call__(self) -> float:
+        """:returns: Unix seconds"""
+        return self._seconds() + self._ahead
+
+    def set_by(self, seconds: float) -> None:
+        """Set it forward, or back."""
+        self._ahead += seconds
 
 
 class MemoryPeer:
@@ -95,7 +116,7 @@ class MemoryPeer:
 
 def no_retries() -> Retries:
     """:returns: a schedule without a second attempt"""
-    return Retries(Clock(), Backoff(lambda: 0.5), 0.0)
+    return Retries(Clock(), lambda: 0.0, Backoff(lambda: 0.5), 0.0)
 
 
 class PendingCalls:

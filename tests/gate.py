@@ -22,6 +22,7 @@ from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
+from tests.fakes import TimeOfDay
 from wsaas.callbacks.access import ApiAccess
 from wsaas.callbacks.breaker import Breaker
 from wsaas.callbacks.calls import Api
@@ -44,8 +45,10 @@ from wsaas.settings.read import read_settings
 from wsaas.websocket.takeover import ClientFactory
 from wsaas.websocket.upgrade import UpgradeResource
 
-#: When the tests' clock starts: 2023-11-14T22:13:20Z.
+#: The time of day when a test starts: 2023-11-14T22:13:20Z.
 NOW = 1_700_000_000.0
+#: What the monotonic clock of the tests says then.
+UPTIME = 5000.0
 
 #: What a full buffer is to a transport: Twisted's own number, in bytes.
 FULL = 65536
@@ -525,7 +528,8 @@ class Gate:
         self.settings = read_settings(given)
         limits = self.settings.connection
         self.clock = self.make_clock()
-        self.clock.advance(NOW)
+        self.clock.advance(UPTIME)
+        self.now = TimeOfDay(self.clock, NOW)
         self.agent = FakeAgent()
         api = self.settings.api
         client = ApiClient(self.agent, self.clock, api.timeout, api.max_body, "http://api.test/hook")
@@ -534,8 +538,8 @@ class Gate:
         self.totals = Totals(addresses=Addresses(self.settings.max_per_address))
         self.budgets = self.totals.budgets
         self.breaker = Breaker(self.clock, self._random)
-        retries = Retries(self.clock, Backoff(self._random), api.retry_for)
-        access = ApiAccess(client, self.slots, self.breaker, self.clock, api)
+        retries = Retries(self.clock, self.now, Backoff(self._random), api.retry_for)
+        access = ApiAccess(client, self.slots, self.breaker, self.clock, self.now, api)
         self.disconnects = Disconnects(access, self._random, self.totals.pending)
         self.api = Api(access, retries, self.disconnects)
         self.factory = ClientFactory(self.clock, limits.max_message, self.settings.handshake.compression, self.budgets)
@@ -546,7 +550,7 @@ class Gate:
             self.factory,
             lambda: new_identity(self.settings.hostname, self._token_bytes),
             self.settings.handshake,
-            Shared(limits, self.registry, self.totals, self.clock),
+            Shared(limits, self.registry, self.totals, self.clock, self.now),
             Admission(self.registry, self.totals, max_connections, self.settings.api.max_requests).check,
         )
         self.pushes = PushResource(self.registry, limits.max_message, PushTokens(self.settings.push_tokens))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from random import SystemRandom
+from time import time
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -114,21 +115,21 @@ class _Pushes:
     stop: tuple[Callable[[], Deferred[None]], ...] = ()
 
 
-def make_journal(settings: Settings, reactor: Any) -> Journal:
+def make_journal(settings: Settings, reactor: Any, now: Callable[[], float]) -> Journal:
     """:returns: the journal in ``STATE_DIR``, or none"""
     if settings.state_dir is None:
         return NO_JOURNAL
     folder = StateDir(settings.state_dir)
-    return DiskJournal(ThreadWriter(folder, JournalFile(folder.journal), reactor), reactor)
+    return DiskJournal(ThreadWriter(folder, JournalFile(folder.journal), reactor), reactor, now)
 
 
-def _connections(settings: Settings, reactor: Any, shares: Shares) -> _Connections:
+def _connections(settings: Settings, reactor: Any, now: Callable[[], float], shares: Shares) -> _Connections:
     limits = settings.connection
     totals = Totals(_check_every(settings), Budgets(total_for(limits.max_buffer)), Addresses(settings.max_per_address))
     registry = Registry()
     most = settings.max_connections or shares.connections
     return _Connections(
-        Shared(limits, registry, totals, reactor, make_journal(settings, reactor)),
+        Shared(limits, registry, totals, reactor, now, make_journal(settings, reactor, now)),
         Admission(registry, totals, most, settings.api.max_requests),
     )
 
@@ -139,17 +140,19 @@ def _callbacks(settings: Settings, reactor: Any, shared: Shared) -> _Callbacks:
     agent = PersistentAgent(reactor, trust, api.max_requests, api.timeout, api.max_body)
     client = ApiClient(agent, reactor, api.timeout, api.max_body, uri)
     random = SystemRandom().random
-    access = ApiAccess(client, Slots(api.max_requests), Breaker(reactor, random), reactor, api)
+    access = ApiAccess(client, Slots(api.max_requests), Breaker(reactor, random), reactor, shared.now, api)
     disconnects = Disconnects(access, random, shared.totals.pending, shared.journal.settle)
-    return _Callbacks(trust, agent, access, Api(access, Retries(reactor, Backoff(random), api.retry_for), disconnects))
+    retries = Retries(reactor, shared.now, Backoff(random), api.retry_for)
+    return _Callbacks(trust, agent, access, Api(access, retries, disconnects))
 
 
-def _pushes(settings: Settings, reactor: Any, registry: Registry, trust: ApiTrust) -> _Pushes:
+def _pushes(settings: Settings, reactor: Any, shared: Shared, trust: ApiTrust) -> _Pushes:
+    registry = shared.registry
     tokens = PushTokens(settings.push_tokens)
     if settings.api_uri is not None:
         return _Pushes(tokens, PushResource(registry, settings.connection.max_message, tokens))
     agent = PersistentAgent(reactor, trust, settings.api.max_requests, settings.api.timeout, MAX_ANSWER)
-    demo = Demo(reactor, agent)
+    demo = Demo(reactor, agent, shared.now)
     return _Pushes(tokens, demo.pushes(registry, settings.connection.max_message), demo, (demo.stop, agent.close))
 
 
@@ -214,6 +217,7 @@ def _admin(
     reactor: Any,
     readiness: Readiness,
     lag: Lag | None,
+    process: Process,
     parts: tuple[Registry, Totals, UpgradeResource, PushResource, Api, Descriptors],
     listeners: Sequence[Listener],
 ) -> Listener:
@@ -232,7 +236,7 @@ def _admin(
     )
 
     sites = [listener.site for listener in listeners if isinstance(listener.site, ClientSite)]
-    metrics = Metrics(gateway_metrics(Measured(*parts, sites, lag, readiness, Process())))
+    metrics = Metrics(gateway_metrics(Measured(*parts, sites, lag, readiness, process)))
     return Listener(admin_site(readiness, metrics, reactor), places, "admin")
 
 
@@ -307,6 +311,7 @@ def build(
     open_files: int = 1024,
     environ: Mapping[str, str] | None = None,
     reread: Reread | None = None,
+    now: Callable[[], float] = time,
 ) -> Gateway:
     """Put the parts together.
 
@@ -315,13 +320,14 @@ def build(
     :param open_files: how many descriptors the process may have
     :param environ: what systemd left there
     :param reread: reads the settings again, on SIGHUP; :data:`None` if none of them comes from a file
+    :param now: tells the time of day; everything that lasts is measured by the reactor's clock
     :raises SettingsError: if an endpoint cannot be used, or TLS to the API
     """
     shares = share_out(open_files, settings.api.max_requests)
-    people = _connections(settings, reactor, shares)
+    people = _connections(settings, reactor, now, shares)
     registry, totals = people.shared.registry, people.shared.totals
     calls = _callbacks(settings, reactor, people.shared)
-    pushes = _pushes(settings, reactor, registry, calls.trust)
+    pushes = _pushes(settings, reactor, people.shared, calls.trust)
     upgrade = _websocket(settings, reactor, people, calls.api, token_bytes)
     descriptors, readiness = Descriptors(reactor, shares), Readiness()
     routes = _client_routes(settings, upgrade, pushes, readiness)
@@ -329,14 +335,10 @@ def build(
     lag = Lag(reactor) if settings.listen.admin and has_metrics() else None
     if settings.listen.admin:
         parts = (registry, totals, upgrade, pushes.resource, calls.api, descriptors)
-        listeners.append(_admin(settings, reactor, readiness, lag, parts, listeners))
-    gateway = Gateway(
-        reactor,
-        listeners,
-        Clients(registry, totals, upgrade),
-        Timing(_check_every(settings), settings.drain_timeout),
-        _hooks(people, calls, pushes, lag, _reload(people, calls, pushes, upgrade, reread)),
-        Host(Notifier(reactor, environ or {}, lambda: f"{registry.addressed} clients"), descriptors),
-    )
+        listeners.append(_admin(settings, reactor, readiness, lag, Process(now), parts, listeners))
+    timing = Timing(_check_every(settings), settings.drain_timeout)
+    hooks = _hooks(people, calls, pushes, lag, _reload(people, calls, pushes, upgrade, reread))
+    host = Host(Notifier(reactor, environ or {}, lambda: f"{registry.addressed} clients"), descriptors)
+    gateway = Gateway(reactor, listeners, Clients(registry, totals, upgrade), timing, hooks, host)
     _say_ready(readiness, gateway, people.shared.journal, descriptors)
     return gateway

@@ -235,6 +235,8 @@ def makeService(options: Options, environ: Mapping[str, str] | None = None, reac
     """
     if reactor is None:
         from twisted.internet import reactor  # noqa: PLC0415 - importing it installs it
+    # Before anything is scheduled.
+    loop.use_monotonic_clock(reactor)
     environ = os.environ if environ is None else environ
     given = options.given(environ)
     reading = Reading(given, demo=bool(options["demo"]))

@@ -37,7 +37,7 @@ def _listener() -> Machine:
     if _machine is None:
         _machine = Machine()
         settings = read_settings({**API, "WS_LISTEN": "tcp:1", "ADMIN_LISTEN": "tcp:2"})
-        build(settings, _machine, bytes).startService()
+        build(settings, _machine, bytes, now=_machine.seconds).startService()
     return _machine
 
 

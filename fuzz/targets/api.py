@@ -41,7 +41,7 @@ class _World:
             "API_RETRY_FOR": "3000",
             **({"API_SECRET": "0123456789abcdef"} if variant & 8 else {}),
         }
-        self.gateway = build(read_settings(settings), self.machine, bytes)
+        self.gateway = build(read_settings(settings), self.machine, bytes, now=self.machine.seconds)
         self.gateway.startService()
         self._resting = len(self.machine.getDelayedCalls())
         self._hostile = _CALLS[variant & 3]

@@ -173,7 +173,7 @@ def run(data: bytes) -> Hashable:
             PersistentAgent(MemoryReactorClock(), ApiTrust(None, None), 1, 1, 1).target(
                 settings.api_uri.uri.encode("ascii")
             )
-        build(settings, MemoryReactorClock(), os.urandom, environ=given)
+        build(settings, MemoryReactorClock(), os.urandom, environ=given, now=float)
     except SettingsError as together:
         for error in together.errors:
             said = str(error)

@@ -153,7 +153,7 @@ class ErrorPageTests(SynchronousTestCase):
         """Make every listener that there is."""
         self.gate = self.make()
         self.apart = self.make(PUSH_LISTEN="tcp:1", WS_HOSTNAME="http://push.test")
-        self.demo = Gate(pages=demo_pages(Traffic(Clock())))
+        self.demo = Gate(pages=demo_pages(Traffic(Clock(), float)))
         self.readiness = Readiness()
         self.readiness.add("journal", lambda: "it cannot be written")
         self.admin = admin_site(self.readiness, _Metrics(), self.gate.clock)
@@ -328,7 +328,7 @@ class ErrorPageTests(SynchronousTestCase):
 
     def test_faults_of_pages(self) -> None:
         """Planted in a resource that uses twisted.web's ways."""
-        pages: Any = demo_pages(Traffic(Clock()))
+        pages: Any = demo_pages(Traffic(Clock(), float))
         pages.children[b""].render_GET = Broken()
         gate = Gate(pages)
         self.check_fault(gate, gate.site, http_request("GET", "/"))
@@ -341,7 +341,7 @@ class ErrorPageTests(SynchronousTestCase):
             request.write(b"half")
             raise RuntimeError(MARK)
 
-        pages: Any = demo_pages(Traffic(Clock()))
+        pages: Any = demo_pages(Traffic(Clock(), float))
         pages.children[b""].render = half
         gate = Gate(pages)
         wire = gate.connect()

@@ -82,6 +82,26 @@ class LayersTests(SynchronousTestCase):
         self.assertEqual(importers, ["tap.py"])
 
 
+class TimesTests(SynchronousTestCase):
+    """Durations are measured by a clock that is handed in, and so is what tells the time of day."""
+
+    def test_the_time_of_day(self) -> None:
+        """It is asked for where the parts are put together, and by lines of log."""
+        asking = set()
+        for path in sorted(TOP.rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                match node:
+                    case ast.ImportFrom(module="time", names=names) if {"time", "time_ns"} & {
+                        each.name for each in names
+                    }:
+                        asking.add(path.relative_to(TOP).as_posix())
+                    case ast.Attribute(value=ast.Name(id="time"), attr="time" | "time_ns"):
+                        asking.add(path.relative_to(TOP).as_posix())
+                    case ast.Attribute(value=ast.Name(id="datetime" | "date"), attr="now" | "utcnow" | "today"):
+                        asking.add(path.relative_to(TOP).as_posix())
+        self.assertEqual(asking, {"assembly.py", "logs.py", "operations/log_stream.py"})
+
+
 class SizesTests(SynchronousTestCase):
     """A module, a function and a constructor that one can read in one go."""
 
@@ -99,3 +119,20 @@ class SizesTests(SynchronousTestCase):
                     if (node.end_lineno or 0) - node.lineno >= most or (node.name == "__init__" and taken > 6):
                         too_long.append(f"{path.name}: {node.name}")
         self.assertEqual(too_long, [])
+
+
+class DocstringTests(SynchronousTestCase):
+    """A package says in its docstring what each of its modules is for, so that a change finds its place."""
+
+    def test_every_module_is_named(self) -> None:
+        """By its own name; ``settings`` is the same in all of them."""
+        for package in sorted(TOP.rglob("__init__.py")):
+            folder = package.parent
+            if folder in (TOP, TOP / "demo"):
+                continue
+            docstring = ast.get_docstring(ast.parse(package.read_text(encoding="utf-8"))) or ""
+            for module in sorted(folder.glob("*.py")):
+                if module.stem not in ("__init__", "settings"):
+                    self.assertIn(
+                        f"``{module.stem}``", docstring.replace(":mod:`.interfaces`", "``interfaces``"), folder
+                    )

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
+from time import monotonic
 from typing import Any, cast
 
 from twisted.application.service import Application, IService, IServiceCollection, MultiService, Service
@@ -22,6 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
 from tests.memory_machine import Machine
+from tests.unit.net.test_transport import Loop
 from tests.unit.settings.test_read import UNUSABLE, shown_of
 from wsaas import __version__
 from wsaas.errors import SettingsError
@@ -329,6 +331,8 @@ class MakeServiceTests(TestCase):
     def setUp(self) -> None:
         self.patch(sys, "excepthook", sys.excepthook)
         self.addCleanup(cast(Any, real_reactor).installNameResolver, cast(Any, real_reactor).nameResolver)
+        # Trial has scheduled things by the clock that it has, so it keeps it, as one of its own.
+        self.patch(real_reactor, "seconds", cast(Any, real_reactor).seconds.__call__)
         self.events: list[LogEvent] = []
         observer = cast(ILogObserver, self.events.append)
         globalLogPublisher.addObserver(observer)
@@ -368,6 +372,17 @@ class MakeServiceTests(TestCase):
         machine = Machine()
         self.make(API, reactor=machine)
         self.assertIsInstance(machine.nameResolver, Resolver)
+
+    def test_time(self) -> None:
+        """By a monotonic clock, before anything is scheduled; Twisted's is the time of day."""
+        loop = Loop()
+        self.addCleanup(loop.close)
+        self.make(API, reactor=loop)
+        self.assertIs(loop.seconds, monotonic)
+        loop = Loop()
+        self.addCleanup(loop.close)
+        self.addCleanup(loop.callLater(1, self.fail).cancel)
+        self.assertRaises(RuntimeError, self.make, API, reactor=loop)
 
     def test_options_win(self) -> None:
         """Over the environment that is passed in."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from twisted.internet.interfaces import IReactorTime
@@ -20,7 +21,8 @@ class ApiAccess:
     :param client: makes the calls
     :param slots: how many at once
     :param breaker: told of every attempt; asked whether one is worth it
-    :param clock: for times and time limits
+    :param clock: for durations and time limits
+    :param now: tells the time of day, in Unix seconds
     :param settings: what callbacks look like, and how long they are tried
     """
 
@@ -28,6 +30,7 @@ class ApiAccess:
     slots: Slots
     breaker: Breaker
     clock: IReactorTime
+    now: Callable[[], float]
     settings: ApiSettings
 
     @property

@@ -37,6 +37,7 @@ class Api:
         self.client = access.client
         self.slots = access.slots
         self.clock = access.clock
+        self.now = access.now
         self.settings = settings = access.settings
         self.breaker = access.breaker
         self.retries = retries
@@ -49,8 +50,6 @@ class Api:
         self.content_types = tuple(
             b"Content-Type: %b\r\n" % kind.encode("ascii") for kind in (settings.text_type, "application/octet-stream")
         )
-        #: When the newest call began, in seconds of the clock.
-        self.now = 0.0
         #: With ``API_SECRET``.
         self.signer = make_signer(settings.secrets)
         #: The line with the time, which is the same for a second.
@@ -69,8 +68,7 @@ class Api:
 
     def stamp(self) -> bytes:
         """:returns: the end of one header line, and the line that says what time it is"""
-        self.now = self.clock.seconds()
-        now = int(self.now)
+        now = int(self.now())
         if now != self._stamped:
             self._stamp, self._stamped = b"\r\nWs-Timestamp: %d\r\n" % now, now
         return self._stamp
@@ -92,7 +90,7 @@ class ApiCalls:
         self._api = api
         self._identity = identity
         self._protocols = handshake.protocols
-        #: What waits for the answer to the PUT under way, and when that began.
+        #: What waits for the answer to the PUT under way, and when that began, in seconds of the clock.
         self._waiter: Waiter | None = None
         self._began = 0.0
         #: What all of them have in common, ready for the wire but for the call's number.
@@ -173,7 +171,7 @@ class ApiCalls:
         api = self._api
         payload = message.payload
         head = self._head_for(b"PUT", b"%d" % number, state, api.content_types[message.binary], payload)
-        self._began = api.now
+        self._began = api.clock.seconds()
         client = api.client
         client.put(client.uri, payload, headers=EncodedHeaders(head), done=self._put_done)
 

@@ -112,6 +112,7 @@ class Disconnects:
         self._slots = access.slots
         self._breaker = access.breaker
         self._clock = access.clock
+        self._now = access.now
         self._settings = access.settings
         self._fixed_lines = access.fixed_lines
         self._random = random
@@ -181,10 +182,9 @@ class Disconnects:
         return self._hurried or not self._settings.delete_for or self._breaker.admits()
 
     def _attempt(self, disconnect: Disconnect) -> Deferred[Answer]:
-        now = self._clock.seconds()
         if disconnect.began is None:
-            disconnect.began = now
-        head = b"%bWs-Timestamp: %d\r\n" % (disconnect.head, now)
+            disconnect.began = self._clock.seconds()
+        head = b"%bWs-Timestamp: %d\r\n" % (disconnect.head, self._now())
         if self._signer is not None:
             head += self._signer.line(b"DELETE", head, b"")
         return self._client.delete(self._client.uri, headers=EncodedHeaders(head))
@@ -242,11 +242,13 @@ class Disconnects:
                 "{count} connections of an earlier process are over without their DELETE, which follows now",
                 count=len(found),
             )
-        now = self._clock.seconds()
+        now, today = self._clock.seconds(), self._now()
         for pending in found:
             identity = pending.identity
             disconnect = Disconnect(identity.key, identity.tag, self._fixed_lines + _kept_lines(pending))
-            disconnect.began = pending.ended_at
+            # Only its age is taken over: the earlier process had another clock. If it ended in the future, the time of
+            # day was set back since.
+            disconnect.began = now - max(0.0, today - pending.ended_at)
             self._add(disconnect)
             self._wait(disconnect, now + self._random() * RESUME_OVER)
 
@@ -265,7 +267,7 @@ class Disconnects:
     def _postpone(self, disconnect: Disconnect, result: Answer | Failure | None) -> None:
         """Try again after a pause, the last time when the time is just over."""
         now = self._clock.seconds()
-        asked = asked_pause(retry_after(result), now) if isinstance(result, Answer) else 0.0
+        asked = asked_pause(retry_after(result), self._now()) if isinstance(result, Answer) else 0.0
         if self._hurried:
             asked = min(asked, HURRIED_PAUSES[1])
         pause = asked + self._backoff.pause(disconnect.tries)

@@ -138,14 +138,16 @@ class DiskJournal:
     written once that works again.
 
     :param writer: writes to the file
-    :param clock: for times and timers
+    :param clock: for durations and timers
+    :param now: tells the time of day, in Unix seconds, by which ends are recorded: the next process has another clock
     """
 
     _log = Logger(namespace="wsaas.callbacks.journal")
 
-    def __init__(self, writer: Writer, clock: IReactorTime) -> None:
+    def __init__(self, writer: Writer, clock: IReactorTime, now: Callable[[], float]) -> None:
         self._writer = writer
         self._clock = clock
+        self._now = now
         self._numbers: dict[str, int] = {}
         self._next = 1
         #: The next batch, and the connections that wait for it.
@@ -168,7 +170,7 @@ class DiskJournal:
         :raises SettingsError: if the folder or the file cannot be used
         """
         found = self._writer.open()
-        now = self._clock.seconds()
+        now = self._now()
         pending = []
         for number, record in found:
             self._next = number + 1
@@ -210,7 +212,7 @@ class DiskJournal:
         """Record how a connection ended."""
         number = self._numbers.get(key)
         if number is not None:
-            self._batch.end(number, end, undelivered, self._clock.seconds())
+            self._batch.end(number, end, undelivered, self._now())
             self._soon()
 
     def settle(self, key: str) -> None:

@@ -210,7 +210,7 @@ class Connection:
         self._shared.totals.counts.open += self._end is None
         self.handshake = self.handshake.remembered()
         now = self._shared.clock.seconds()
-        self.traffic.connected_at = now
+        self.traffic.connected_at = self._shared.now()
         self._keepalive.listening(now)
         self._keepalive.about_to_send(now)
         self._shared.totals.due.put(self, now + ping_interval(self._shared.settings.timeout))
@@ -224,8 +224,8 @@ class Connection:
 
     @property
     def last_seen_at(self) -> float:
-        """When bytes last came from the client, in seconds of the clock."""
-        return self._keepalive.heard_at
+        """When bytes last came from the client, in Unix seconds by the time of day that it is now."""
+        return self._shared.now() - (self._shared.clock.seconds() - self._keepalive.heard_at)
 
     def heard(self) -> None:
         """Note that bytes came from the client."""

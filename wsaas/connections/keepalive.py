@@ -5,7 +5,8 @@ from __future__ import annotations
 from wsaas.connections.interfaces import Peer
 from wsaas.connections.messages import ClosedBy
 
-#: Pings go out after this many seconds of silence at the latest: below the idle limits of common proxies.
+#: Pings go out after this many seconds of silence at the latest: below the idle limits of common proxies. With a
+#: ``WS_TIMEOUT`` below twice as much (30 s by default), half of that is earlier.
 MAX_SILENCE = 25.0
 
 

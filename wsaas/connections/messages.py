@@ -112,7 +112,7 @@ TAKEN = Delivered()
 
 @dataclass(slots=True)
 class Traffic:
-    """Counts what went through a connection, for ``GET ws_uri``. ``connected_at`` in seconds of the clock."""
+    """Counts what went through a connection, for ``GET ws_uri``. ``connected_at`` in Unix seconds."""
 
     connected_at: float | None = None
     messages_in: int = 0

@@ -1,4 +1,7 @@
-"""Retries: how long to pause between attempts, and when to give up (protocol §2.3)."""
+"""Retries of messages: how long to pause between attempts, and when to give up (protocol §2.3).
+
+Those of a DELETE are in :mod:`wsaas.callbacks.disconnects`.
+"""
 
 from __future__ import annotations
 
@@ -65,13 +68,15 @@ class Backoff:
 class Retries:
     """How messages of all connections are tried again.
 
-    :param clock: for times and timers
+    :param clock: for durations and timers
+    :param now: tells the time of day, in Unix seconds, for dates in ``Retry-After``
     :param backoff: gives the pauses
     :param limit: seconds from the start of the first attempt within which another may start (``API_RETRY_FOR``)
     """
 
-    def __init__(self, clock: IReactorTime, backoff: Backoff, limit: float) -> None:
+    def __init__(self, clock: IReactorTime, now: Callable[[], float], backoff: Backoff, limit: float) -> None:
         self.clock = clock
+        self.now = now
         self.backoff = backoff
         self.limit = limit
         #: How many further attempts were started.
@@ -89,7 +94,7 @@ class Retry:
     """The further attempts of one message, made only when its first attempt has failed.
 
     :param retries: what all messages share
-    :param deadline: the time after which no attempt may start
+    :param deadline: the time after which no attempt may start, in seconds of the clock
     """
 
     __slots__ = ("_deadline", "_retries", "_timer", "_tries")
@@ -112,13 +117,12 @@ class Retry:
         :param attempt: makes the attempt
         :returns: whether one is scheduled; not if the deadline has passed
         """
-        clock = self._retries.clock
-        now = clock.seconds()
-        left = self._deadline - now
+        retries, clock = self._retries, self._retries.clock
+        left = self._deadline - clock.seconds()
         if left <= 0:
             return False
         # The jitter goes on top of the Retry-After, as the API asks every call for the same.
-        pause = min(asked_pause(asked, now) + self._retries.backoff.pause(self._tries), left)
+        pause = min(asked_pause(asked, retries.now()) + retries.backoff.pause(self._tries), left)
         self._tries += 1
         self._timer = clock.callLater(pause, self._begin, attempt)
         return True

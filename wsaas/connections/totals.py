@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -121,7 +122,8 @@ class Shared:
     :param settings: the bounds of each connection
     :param registry: finds connections by key
     :param totals: counters and budgets over all of them
-    :param clock: for timers and times
+    :param clock: for timers and durations
+    :param now: tells the time of day, in Unix seconds
     :param journal: records which DELETEs are pending
     """
 
@@ -129,4 +131,5 @@ class Shared:
     registry: Registry
     totals: Totals
     clock: IReactorTime
+    now: Callable[[], float]
     journal: Journal = NO_JOURNAL

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random, SystemRandom
 from typing import Any
 
@@ -43,6 +44,7 @@ class Demo:
 
     :param reactor: opens the API's port, and is the clock
     :param agent: sends the chat API's pushes
+    :param now: tells the time of day, in Unix seconds
     :param endpoint: where the chat API listens; a free port on the loopback interface if not given
     :param random: for the names of the chat's members
     """
@@ -51,13 +53,14 @@ class Demo:
         self,
         reactor: Any,  # of several interfaces at once: IReactorTCP and IReactorTime
         agent: IAgent,
+        now: Callable[[], float],
         *,
         endpoint: IStreamServerEndpoint | None = None,
         random: Random | None = None,
     ) -> None:
         self._endpoint = endpoint or TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
         self._port: IListeningPort | None = None
-        self._traffic = Traffic(reactor)
+        self._traffic = Traffic(reactor, now)
         client = ApiClient(agent, reactor, _PUSH_TIMEOUT, MAX_ANSWER)
         self._api = ChatApi(client, self._traffic, random or SystemRandom())
         self._site = _ApiSite(self._api, reactor=reactor)

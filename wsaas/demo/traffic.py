@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -66,7 +66,8 @@ class Exchange:
 
     :ivar number: its place in the order of requests, from 1
     :ivar direction: ``callback`` from the gateway to the API, ``push`` to a ``ws_uri``
-    :ivar began: when the request began, in seconds of the clock
+    :ivar at: when the request began, in Unix seconds
+    :ivar began: the same in seconds of the clock
     :ivar revision: of the last change; grows over all exchanges
     :ivar status: of the answer; :data:`None` as long as there is none
     :ivar error: why there will be no answer
@@ -79,6 +80,7 @@ class Exchange:
     target: str
     headers: HeaderList
     body: Body
+    at: float
     began: float
     revision: int = 0
     status: int | None = None
@@ -91,21 +93,29 @@ class Exchange:
 class Traffic:
     """The last HTTP exchanges, and the pages that watch them.
 
-    :param clock: gives the times and the heartbeat
+    :param clock: measures how long answers take, and gives the heartbeat
+    :param now: tells the time of day, in Unix seconds
     :param limit: how many exchanges are kept
     :param body_limit: how many characters of a body are kept
     :param max_subscribers: how many pages may watch at once
     """
 
     def __init__(
-        self, clock: IReactorTime, *, limit: int = 200, body_limit: int = 2048, max_subscribers: int = 64
+        self,
+        clock: IReactorTime,
+        now: Callable[[], float],
+        *,
+        limit: int = 200,
+        body_limit: int = 2048,
+        max_subscribers: int = 64,
     ) -> None:
         self.clock = clock
+        self._now = now
         self._limit = limit
         self._body_limit = body_limit
         self._max_subscribers = max_subscribers
         #: Distinguishes this record from that of an earlier run, whose numbers began at 1, too.
-        self.run = f"{int(clock.seconds() * 1000):x}"
+        self.run = f"{int(now() * 1000):x}"
         self._numbers = 0
         self._revisions = 0
         self._exchanges: OrderedDict[int, Exchange] = OrderedDict()
@@ -133,6 +143,7 @@ class Traffic:
             target,
             _shown(headers),
             Body.of(body, self._body_limit),
+            self._now(),
             self.clock.seconds(),
         )
         self._changed(exchange)
@@ -174,7 +185,7 @@ class Traffic:
         """
         data = {
             "id": f"{self.run}-{exchange.number}",
-            "at": exchange.began,
+            "at": exchange.at,
             "direction": exchange.direction,
             "method": exchange.method,
             "target": exchange.target,

@@ -1,4 +1,4 @@
-"""Twisted's epoll event loop, without a log context for each event.
+"""Twisted's event loop: durations by a monotonic clock, and with epoll no log context for each event.
 
 For every event of every socket, Twisted prepares a context that names the socket in log lines, for its old log module:
 a method call, two dictionaries and a context, 2 to 3 µs. The log lines of this package name the connection themselves.
@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import errno
 from select import EPOLLIN
+from time import monotonic
 from typing import Any
 
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.tcp import Client
-from twisted.python import log
+from twisted.python import log, runtime
 
 from wsaas.net.transport import EagerServer, EagerUnixServer
 
@@ -63,6 +64,24 @@ class Turn:
                 log.err()
             if why:
                 self._disconnect(selectable, why, True)
+
+
+def use_monotonic_clock(reactor: Any) -> bool:
+    """Have a reactor measure time by a clock that nobody sets.
+
+    Twisted's is the time of day: whatever is scheduled comes too late by as much as that is set back, and too early by
+    as much as it is set forward. Everything that schedules asks the reactor itself: ``callLater()``, ``LoopingCall``,
+    ``ClientService``, txaio, Autobahn.
+
+    :returns: whether it does from now on; not if its clock is not Twisted's own
+    :raises RuntimeError: if something is scheduled already, by the clock that it had
+    """
+    if reactor.seconds is not runtime.seconds:
+        return False
+    if reactor.getDelayedCalls():
+        raise RuntimeError("something is scheduled already, by the time of day")
+    vars(reactor)["seconds"] = monotonic
+    return True
 
 
 def install(reactor: Any) -> bool:

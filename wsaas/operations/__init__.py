@@ -1,1 +1,6 @@
-"""What an operator starts, stops, watches and reads: the service, signals, systemd, health and metrics."""
+"""What an operator starts, stops, watches and reads.
+
+``service``: start, checks, stop. ``drain``: the end of all connections. ``signals``. ``systemd``: ready, watchdog.
+``admin``: health pages. ``metrics``: names, help texts and values. ``log_stream``: where log lines are written.
+``loop_lag``, ``process``, ``garbage``: the process itself.
+"""

@@ -53,6 +53,5 @@ class Lag:
         self._call = self._clock.callLater(self._every, self._measure)
 
     def _measure(self) -> None:
-        # Never negative, even if the machine's clock is set back.
-        self.seconds.add(max(0.0, self._clock.seconds() - self._due))
+        self.seconds.add(self._clock.seconds() - self._due)
         self._next()

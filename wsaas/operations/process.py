@@ -14,17 +14,23 @@ LISTED_FOR = 60.0
 class Process:
     """Tells the resources that this process uses.
 
+    :param now: tells the time of day, in Unix seconds
     :param seconds: a monotonic clock
     :param proc: the folder of the process in procfs
     """
 
-    def __init__(self, seconds: Callable[[], float] = time.monotonic, proc: Path = Path("/proc/self")) -> None:
+    def __init__(
+        self,
+        now: Callable[[], float],
+        seconds: Callable[[], float] = time.monotonic,
+        proc: Path = Path("/proc/self"),
+    ) -> None:
         self._seconds = seconds
         self._proc = proc
         self._listed_at: float | None = None
         self._listed = 0
         #: When the process started, approximately, in Unix seconds.
-        self.started_at = time.time()
+        self.started_at = now()
 
     def cpu_seconds(self) -> float:
         """:returns: the CPU time used"""

@@ -191,6 +191,20 @@ class HeaderTests(ApiTestCase):
         self.gate.slots.release("PUT")
         self.assertEqual(self.gate.agent.last.header("Ws-Timestamp"), str(int(NOW) + 12))
 
+    def test_a_clock_that_is_set(self) -> None:
+        """The next call has the new time; how long messages are tried again does not change."""
+        self.gate = Gate(API_RETRY_FOR="60000")
+        wire = self.gate.open()
+        for set_by in (-3600, 90_000):
+            wire.deliver(frame(TEXT, b"a"))
+            self.gate.agent.last.answer(503, b"")
+            self.gate.now.set_by(set_by)
+            self.gate.clock.advance(1)
+            self.assertEqual(self.gate.agent.last.method, "PUT")
+            self.assertEqual(self.gate.agent.last.header("Ws-Timestamp"), str(int(self.gate.now())))
+            self.gate.agent.last.answer(200, b"")
+        self.assertEqual(len(self.gate.agent.calls), 5)
+
     def test_numbers(self) -> None:
         """Each connection counts for itself, in the order in which its client sent."""
         self.gate.agent.react = lambda call: call.answer(200, b'{"code": "OK"}')
@@ -297,7 +311,7 @@ class DisconnectTests(ApiTestCase):
         self.gate.clock.advance(1)
         second = self.gate.agent.last
         self.assertIsNot(second, first)
-        self.assertEqual(fields(second)["ws-timestamp"], [str(int(self.gate.clock.seconds()))])
+        self.assertEqual(fields(second)["ws-timestamp"], [str(int(self.gate.now()))])
         self.assertEqual(
             {**fields(second), "ws-timestamp": None}, {**fields(first), "ws-timestamp": None}, fields(second)
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from random import Random
 from typing import Any
 
@@ -15,6 +17,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
+from tests.fakes import TimeOfDay
 from tests.properties import run_courses
 from wsaas import __version__
 from wsaas.callbacks import disconnects as module
@@ -33,6 +36,7 @@ from wsaas.net.http1.messages import Answer
 from wsaas.settings.read import read_settings
 
 NOW = 1_700_000_000.0
+UPTIME = 5000.0
 CRASH = End(Close(1006), ClosedBy.CRASH)
 
 
@@ -95,7 +99,8 @@ class DisconnectsTestCase(SynchronousTestCase):
     def begin(self, slots: int = 16, **given: str) -> None:
         """Begin anew."""
         self.clock = Clock()
-        self.clock.advance(NOW)
+        self.clock.advance(UPTIME)
+        self.now = TimeOfDay(self.clock, NOW)
         self.calls = Calls()
         self.slots = Slots(slots)
         self.breaker = Breaker(self.clock, lambda: 1.0)
@@ -105,7 +110,7 @@ class DisconnectsTestCase(SynchronousTestCase):
         self.made = 0
         given.setdefault("API_HEADERS", "X-Fixed: 1")
         client: Any = self.calls
-        access = ApiAccess(client, self.slots, self.breaker, self.clock, api_settings(**given))
+        access = ApiAccess(client, self.slots, self.breaker, self.clock, self.now, api_settings(**given))
         self.disconnects = Disconnects(access, lambda: self.drawn, self.pending, self.settled.append)
 
     def say(self, size: int = 0) -> Deferred[None]:
@@ -218,13 +223,37 @@ class LaterTests(DisconnectsTestCase):
             self.assertEqual(len(self.calls.heads), before)
             self.clock.advance(0.01)
             self.assertEqual(len(self.calls.heads), before + 1)
-            stamp = b"Ws-Timestamp: %d\r\n" % self.clock.seconds()
+            stamp = b"Ws-Timestamp: %d\r\n" % self.now()
             self.assertEqual(self.calls.heads[-1], b"Ws-Id: tag1-end\r\n" + stamp)
             self.calls.answer(500)
         self.clock.advance(PAUSES[1])
         self.calls.answer()
         self.nothing_left()
         self.assertEqual((self.settled, self.disconnects.lost), (["key1"], 0))
+
+    def test_the_time_of_day_is_set(self) -> None:
+        """The next attempt has the new time, when it would have come anyway; none is dropped early."""
+        for set_by in (-3600, 90_000):
+            self.begin(API_DELETE_FOR="86400000")
+            self.say()
+            self.calls.answer(503)
+            self.now.set_by(set_by)
+            self.clock.advance(PAUSES[0] / 2)
+            self.assertIn(b"Ws-Timestamp: %d\r\n" % self.now(), self.calls.heads[-1])
+            self.calls.answer(503)
+            self.assertEqual((len(self.calls.heads), self.disconnects.lost), (2, 0))
+
+    def test_a_date_to_wait_for(self) -> None:
+        """By the time of day that it is when the answer comes."""
+        self.say()
+        self.now.set_by(-3600)
+        self.calls.answer(
+            503, ("Retry-After", format_datetime(datetime.fromtimestamp(self.now() + 30, UTC), usegmt=True))
+        )
+        self.clock.advance(30)
+        self.assertEqual(len(self.calls.heads), 1)
+        self.clock.advance(PAUSES[0] / 2)
+        self.assertEqual(len(self.calls.heads), 2)
 
     def test_the_api_may_ask_for_more(self) -> None:
         """``Retry-After``."""
@@ -242,7 +271,7 @@ class LaterTests(DisconnectsTestCase):
         for _ in range(100):
             self.clock.advance(0.5)
             if self.calls.pending:
-                self.assertLessEqual(self.clock.seconds(), NOW + 10)
+                self.assertLessEqual(self.clock.seconds(), UPTIME + 10)
                 self.calls.answer(503)
         self.assertEqual((self.disconnects.lost, self.settled), (1, ["key1"]))
         (error,) = self.logged(LogLevel.error)
@@ -484,7 +513,7 @@ class CrashTests(DisconnectsTestCase):
                 b"Ws-Close-Code: 1006",
                 b"Ws-Closed-By: crash",
                 b"Ws-Id: " + tag + b"-end",
-                b"Ws-Timestamp: %d" % self.clock.seconds(),
+                b"Ws-Timestamp: %d" % self.now(),
                 b"",
             ],
         )
@@ -512,11 +541,33 @@ class CrashTests(DisconnectsTestCase):
         ):
             self.assertIn(line, self.calls.heads[0].split(b"\r\n"))
 
+    def test_the_time_of_day_is_set(self) -> None:
+        """What is left of the time for an earlier process's DELETE is what was left when it was found."""
+        for age, left in ((0.0, 60), (20.0, 40), (-3600.0, 60)):
+            self.begin(API_DELETE_FOR="60000")
+            self.drawn = 1.0
+            self.disconnects.resume([debt("k", self.now() - age)])
+            self.now.set_by(-7200)
+            self.calls.at_once = 503
+            self.clock.pump([0.5] * (2 * left - 1))
+            self.assertEqual(self.disconnects.lost, 0, age)
+            self.clock.pump([0.5] * 2)
+            self.assertEqual(self.disconnects.lost, 1, age)
+            self.nothing_left()
+
+    def test_one_older_than_the_machines_uptime(self) -> None:
+        """It has its time all the same."""
+        self.begin(API_DELETE_FOR="86400000")
+        self.disconnects.resume([debt("k", self.now() - 2 * UPTIME)])
+        self.clock.advance(1)
+        self.calls.answer(503)
+        self.assertEqual((self.disconnects.lost, self.disconnects.waiting), (0, 1))
+
     def test_one_that_is_too_old(self) -> None:
         """It has one attempt; if that is not taken, it is dropped, an error in the log, and counted."""
         for answer, lost in ((503, 1), (200, 0)):
             self.begin(API_DELETE_FOR="60000")
-            self.disconnects.resume([debt("k", self.clock.seconds() - 61)])
+            self.disconnects.resume([debt("k", self.now() - 61)])
             self.clock.advance(1)
             self.calls.answer(answer)
             self.assertEqual((self.disconnects.lost, self.settled), (lost, ["k"]))
@@ -647,7 +698,7 @@ class AnyCourse(RuleBasedStateMachine):
     def resume(self) -> None:
         """One of an earlier process."""
         self.case.made += 1
-        self.case.disconnects.resume([debt(f"key{self.case.made}", self.case.clock.seconds())])
+        self.case.disconnects.resume([debt(f"key{self.case.made}", self.case.now())])
 
     @rule(result=st.sampled_from([200, 200, 410, *_FAILURES]))
     def answer(self, result: object) -> None:

@@ -7,6 +7,7 @@ import sqlite3
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from time import time
 from typing import Any
 
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from tests.fakes import TimeOfDay
 from tests.memory_journal import CRASH, MemoryWriter
 from tests.properties import run_courses
 from tests.waiting import reactor, within
@@ -28,6 +30,7 @@ from wsaas.connections.messages import Close, ClosedBy, End, Handshake, PendingD
 from wsaas.errors import NotTried, SettingsError
 
 NOW = 1_700_000_000.0
+UPTIME = 5000.0
 BYE = End(Close(4001, "bye"), ClosedBy.API)
 FULL = sqlite3.OperationalError("database or disk is full")
 
@@ -55,9 +58,10 @@ class JournalCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.clock.advance(NOW)
+        self.clock.advance(UPTIME)
+        self.now = TimeOfDay(self.clock, NOW)
         self.writer = MemoryWriter()
-        self.journal = DiskJournal(self.writer, self.clock)
+        self.journal = DiskJournal(self.writer, self.clock, self.now)
         self.events: list[Any] = []
         observer: Any = self.events.append
         globalLogPublisher.addObserver(observer)
@@ -83,10 +87,9 @@ class JournalCase(SynchronousTestCase):
 
     def next_process(self) -> list[PendingDisconnect]:
         """:returns: what another process would find if this one crashed now; its clock starts again"""
-        copy, clock = MemoryWriter(), Clock()
+        copy = MemoryWriter()
         copy.rows = dict(self.writer.rows)
-        clock.advance(NOW)
-        return DiskJournal(copy, clock).open()
+        return DiskJournal(copy, Clock(), lambda: NOW).open()
 
     def said(self, level: LogLevel) -> list[str]:
         """:returns: lines of the log"""
@@ -205,10 +208,18 @@ class EarlierLifeTests(JournalCase):
         self.flush()
         self.assertEqual(self.next_process(), [pending("a", "s"), pending("b", None, BYE, 2)])
 
+    def test_the_time_of_day_is_set(self) -> None:
+        """Ends are dated by it, as the next process has another monotonic clock."""
+        self.recorded("a")
+        self.now.set_by(-3600)
+        self.journal.ended("a", BYE, 0)
+        self.flush()
+        self.assertEqual(self.next_process(), [pending("a", None, BYE, 0, NOW - 3600)])
+
     def test_the_time_for_paying_begins_once(self) -> None:
         """With the first start that finds the record, not with each."""
         self.recorded("a")
-        self.journal = DiskJournal(self.writer, self.clock)
+        self.journal = DiskJournal(self.writer, self.clock, self.now)
         self.clock.advance(1000)
         found = [pending("a", ended_at=NOW + 1000)]
         self.assertEqual(self.journal.open(), found)
@@ -218,7 +229,7 @@ class EarlierLifeTests(JournalCase):
     def test_numbers_go_on(self) -> None:
         """After those of the earlier process, whose records are settled like others."""
         self.recorded("a", "b")
-        self.journal = DiskJournal(self.writer, self.clock)
+        self.journal = DiskJournal(self.writer, self.clock, self.now)
         self.journal.open()
         self.recorded("c")
         self.journal.settle("a")
@@ -412,7 +423,7 @@ class ThreadTests(TestCase):
     def make(self) -> DiskJournal:
         """:returns: a journal on disk"""
         folder = StateDir(self.path)
-        return DiskJournal(ThreadWriter(folder, JournalFile(folder.journal), reactor), reactor)
+        return DiskJournal(ThreadWriter(folder, JournalFile(folder.journal), reactor), reactor, time)
 
     async def test_from_life_to_life(self) -> None:
         """What one leaves, the next finds, and none but it."""
@@ -529,7 +540,8 @@ class Processes(RuleBasedStateMachine):
         #: What the next process may find besides: settled, or refused, and perhaps not yet deleted.
         self.maybe: set[str] = set()
         self.clock = Clock()
-        self.clock.advance(NOW)
+        self.clock.advance(UPTIME)
+        self.now = TimeOfDay(self.clock, NOW)
         self.begin()
 
     def begin(self) -> list[PendingDisconnect]:
@@ -537,7 +549,7 @@ class Processes(RuleBasedStateMachine):
         self.folder = self.home / str(self.processes)
         self.folder.mkdir(exist_ok=True)
         self.writer = InlineWriter(self.folder / "journal.sqlite")
-        self.journal = DiskJournal(self.writer, self.clock)
+        self.journal = DiskJournal(self.writer, self.clock, self.now)
         return self.journal.open()
 
     def teardown(self) -> None:

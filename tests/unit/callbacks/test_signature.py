@@ -219,7 +219,7 @@ class CallbackTests(SynchronousTestCase):
         """Their DELETEs are signed like any other."""
         gate = self.gate()
         end = End(Close(1006), ClosedBy.CRASH)
-        pending = PendingDisconnect(gate.last_identity, b"/chat", "192.0.2.1", "user=7", end, 3, gate.clock.seconds())
+        pending = PendingDisconnect(gate.last_identity, b"/chat", "192.0.2.1", "user=7", end, 3, gate.now())
         gate.disconnects.resume([pending])
         gate.clock.advance(2)
         self.assertEqual((gate.agent.last.method, gate.agent.last.header("Ws-Closed-By")), ("DELETE", "crash"))

@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.fakes import MemoryPeer, PendingCalls
+from tests.fakes import MemoryPeer, PendingCalls, TimeOfDay
 from wsaas.connections.close_timeout import CLOSE_ROUNDS, CLOSE_TIMEOUT
 from wsaas.connections.connection import Connection, State
 from wsaas.connections.identity import Identity
@@ -34,6 +34,7 @@ from wsaas.errors import (
 )
 
 NOW = 1_700_000_000.0
+UPTIME = 5000.0
 TIMEOUT = 30.0
 MAX_MESSAGE = 1000
 MAX_BUFFER = 10_000
@@ -87,9 +88,10 @@ class ConnectionCase(SynchronousTestCase):
     ) -> None:
         """Start again with a connection whose POST is not sent yet."""
         self.clock = Clock()
-        self.clock.advance(NOW)
+        self.clock.advance(UPTIME)
+        self.now = TimeOfDay(self.clock, NOW)
         self.registry, self.totals = Registry(), Totals(0.01)
-        self.calls = PendingCalls(Retries(self.clock, Backoff(lambda: 0.5), retry_for))
+        self.calls = PendingCalls(Retries(self.clock, self.now, Backoff(lambda: 0.5), retry_for))
         self.peer = MemoryPeer(fast=fast)
         self.failures: list[BaseException | None] = []
         self.connection = Connection(
@@ -101,6 +103,7 @@ class ConnectionCase(SynchronousTestCase):
                 self.registry,
                 self.totals,
                 self.clock,
+                self.now,
                 self.journal,
             ),
         )
@@ -972,9 +975,24 @@ class LivenessTests(ConnectionCase):
         for _ in range(20):
             self.wait(14)
             self.connection.heard()
-            self.assertEqual(self.connection.last_seen_at, self.clock.seconds())
+            self.assertEqual(self.connection.last_seen_at, self.now())
         self.assertEqual(self.peer.pings, 0)
         self.assertIs(self.connection.state, State.OPEN)
+
+    def test_the_time_of_day_is_set(self) -> None:
+        """When a client was last heard is told by what it is now; pings do not ask for it."""
+        self.open()
+        self.wait(10)
+        self.now.set_by(-3600)
+        self.assertEqual(self.connection.last_seen_at, NOW - 3600)
+        self.assertEqual(self.connection.traffic.connected_at, NOW)
+        self.wait(5)
+        self.assertEqual(self.peer.pings, 1)
+        self.now.set_by(90_000)
+        self.connection.heard()
+        self.assertEqual(self.connection.last_seen_at, self.now())
+        self.wait(14)
+        self.assertEqual((self.peer.pings, self.connection.state), (1, State.OPEN))
 
     def test_each_silence_has_its_ping(self) -> None:
         """The pong is heard."""

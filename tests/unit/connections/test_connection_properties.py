@@ -12,9 +12,9 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.fakes import MemoryPeer, PendingCalls
+from tests.fakes import MemoryPeer, PendingCalls, TimeOfDay
 from tests.properties import run_courses
-from tests.unit.connections.test_connection import HANDSHAKE, IDENTITY, NOW
+from tests.unit.connections.test_connection import HANDSHAKE, IDENTITY, NOW, UPTIME
 from wsaas.connections.close_timeout import CLOSE_ROUNDS, CLOSE_TIMEOUT
 from wsaas.connections.confirmations import MAX_WAITING as MAX_CONFIRMING
 from wsaas.connections.connection import Connection, State
@@ -100,9 +100,10 @@ class OneConnection(RuleBasedStateMachine):
         """
         self.remaining = lifetime
         self.clock = Clock()
-        self.clock.advance(NOW)
+        self.clock.advance(UPTIME)
+        now = TimeOfDay(self.clock, NOW)
         self.registry, self.totals = Registry(), Totals()
-        self.calls = PendingCalls(Retries(self.clock, Backoff(lambda: drawn), retry_for))
+        self.calls = PendingCalls(Retries(self.clock, now, Backoff(lambda: drawn), retry_for))
         self.retry_for = retry_for
         #: Whether messages are given up that are not on their way.
         self.dropping = False
@@ -111,7 +112,7 @@ class OneConnection(RuleBasedStateMachine):
             IDENTITY,
             HANDSHAKE,
             self.calls,
-            Shared(ConnectionSettings(timeout, MAX_MESSAGE, MAX_BUFFER), self.registry, self.totals, self.clock),
+            Shared(ConnectionSettings(timeout, MAX_MESSAGE, MAX_BUFFER), self.registry, self.totals, self.clock, now),
         )
         self.opened = False
         self.left = False

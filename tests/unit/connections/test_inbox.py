@@ -270,7 +270,7 @@ class RetryTests(SynchronousTestCase):
         """For ten seconds."""
         self.clock = Clock()
         self.sender = RecordingSender()
-        self.calls = PendingCalls(Retries(self.clock, Backoff(lambda: 0.5), 10.0))
+        self.calls = PendingCalls(Retries(self.clock, lambda: 0.0, Backoff(lambda: 0.5), 10.0))
         self.inbox = Inbox(self.sender, self.calls, ROOM, Budget(1 << 20))
 
     def test_until_it_is_taken(self) -> None:

@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import MemoryPeer
-from tests.unit.connections.test_connection import IDENTITY, MAX_BUFFER, NOW, TIMEOUT, ConnectionCase, sized, text
+from tests.unit.connections.test_connection import IDENTITY, MAX_BUFFER, TIMEOUT, UPTIME, ConnectionCase, sized, text
 from wsaas.connections import confirmations as confirmation
 from wsaas.connections.connection import State
 from wsaas.connections.inbox import MAX_WAITING
@@ -264,7 +264,7 @@ class ConfirmedPushTests(ConnectionCase):
         told = self.push(30)
         self.wait(29.5)
         self.assertEqual(told, [])
-        self.connection.check(NOW + TIMEOUT)
+        self.connection.check(UPTIME + TIMEOUT)
         self.assertTrue(self.peer.aborted)
         self.lose()
         self.assertEqual(told, [False])

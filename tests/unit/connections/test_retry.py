@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.fakes import TimeOfDay
 from tests.properties import moderately
 from wsaas.connections.retry import FIRST_PAUSE, LONGEST_PAUSE, Backoff, Retries, asked_pause
 
+UPTIME = 5000.0
 NOW = 784_111_777.0  # Sun, 06 Nov 1994 08:49:37 GMT, the example of RFC 9110
 
 
@@ -89,17 +91,18 @@ class RetryTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.clock.advance(NOW)
+        self.clock.advance(UPTIME)
+        self.now = TimeOfDay(self.clock, NOW)
         self.drawn = 0.5
         self.attempts: list[float] = []
 
-    def begin(self, limit: float, began: float = NOW) -> None:
+    def begin(self, limit: float, began: float = UPTIME) -> None:
         """A first attempt failed."""
-        self.retry = Retries(self.clock, Backoff(lambda: self.drawn), limit).begin(began)
+        self.retry = Retries(self.clock, self.now, Backoff(lambda: self.drawn), limit).begin(began)
 
     def later(self, asked: bytes | None = None) -> bool:
         """Have another one made."""
-        return self.retry.later(asked, lambda: self.attempts.append(self.clock.seconds() - NOW))
+        return self.retry.later(asked, lambda: self.attempts.append(self.clock.seconds() - UPTIME))
 
     def test_pauses_grow(self) -> None:
         """And no attempt begins before its pause is over."""
@@ -133,11 +136,24 @@ class RetryTests(SynchronousTestCase):
         self.assertFalse(self.later())
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_the_time_of_day_is_set(self) -> None:
+        """A date is counted from what it is now; the end of all attempts stays where it was."""
+        for set_by, pause in ((-20, 20), (90_000, 0)):
+            self.setUp()
+            self.drawn = 0.0
+            self.begin(60)
+            self.now.set_by(set_by)
+            self.assertTrue(self.later(b"Sun, 06 Nov 1994 08:49:37 GMT"))
+            self.clock.advance(pause)
+            self.assertTrue(self.later(b"3600"))
+            self.clock.advance(60 - pause)
+            self.assertEqual(self.attempts, [pause, 60])
+
     def test_time_counts_from_the_first_attempt(self) -> None:
         """Which may have taken all of it."""
-        self.begin(60, NOW - 60)
+        self.begin(60, UPTIME - 60)
         self.assertFalse(self.later())
-        self.begin(60, NOW - 59)
+        self.begin(60, UPTIME - 59)
         self.assertTrue(self.later(b"9"))
         self.clock.advance(1)
         self.assertEqual(self.attempts, [1.0])

@@ -70,7 +70,7 @@ class ChatTestCase(SynchronousTestCase):
         self.clock = Clock()
         self.gateway = Gateway()
         self.pushes = RequestTraversalAgent(self.gateway)
-        self.traffic = Traffic(self.clock)
+        self.traffic = Traffic(self.clock, float)
         self.api = ChatApi(
             ApiClient(self.pushes, self.clock, 5.0, 4096),
             self.traffic,

@@ -50,7 +50,7 @@ class OneConnection:
 
 class RecordedPushesTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.traffic = Traffic(Clock())
+        self.traffic = Traffic(Clock(), float)
         self.target = Target()
         self.pushes = RecordedPushes(cast(Registry, OneConnection(self.target)), 10, self.traffic)
 

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.server import Site
 
+from tests.fakes import TimeOfDay
 from wsaas.demo.traffic import HEARTBEAT, Body, Traffic, TrafficStream
 
 
@@ -63,7 +64,8 @@ class TrafficTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(1000)
-        self.traffic = Traffic(self.clock, limit=3, body_limit=10)
+        self.now = TimeOfDay(self.clock, 1_700_000_000.0)
+        self.traffic = Traffic(self.clock, self.now, limit=3, body_limit=10)
 
     def test_exchange(self) -> None:
         exchange = self.traffic.begin("callback", "POST", "/chat", [("Ws-Id", "tag-0")], b"long enough to be cut")
@@ -74,6 +76,15 @@ class TrafficTests(SynchronousTestCase):
         self.assertIs(seen, exchange)
         self.assertEqual((seen.status, seen.elapsed, seen.body.text), (200, 12.3, "long enoug"))
         self.assertEqual(seen.answer_headers, [("Ws-State", "Amber Otter")])
+
+    def test_the_time_of_day_is_set(self) -> None:
+        exchange = self.traffic.begin("callback", "POST", "/chat", [], b"")
+        self.now.set_by(-3600)
+        self.clock.advance(0.5)
+        self.traffic.answered(exchange, 200, [], b"{}")
+        self.assertEqual((exchange.at, exchange.elapsed), (1_700_000_000.0, 500))
+        self.assertIn(b'"at": 1700000000.0', self.traffic.event(exchange))
+        self.assertEqual(Traffic(self.clock, self.now).run, f"{1_699_996_400_500:x}")
 
     def test_failure(self) -> None:
         exchange = self.traffic.begin("push", "PUT", "http://localhost/key", [], b"")
@@ -109,7 +120,8 @@ class StreamTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(1000)
-        self.traffic = Traffic(self.clock, limit=50, max_subscribers=2)
+        self.now = TimeOfDay(self.clock, 1_700_000_000.0)
+        self.traffic = Traffic(self.clock, self.now, limit=50, max_subscribers=2)
         self.site = Site(TrafficStream(self.traffic), reactor=self.clock)
         self.addCleanup(self.site.stopFactory)
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import errno
+import time
 from typing import Any
 
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.protocol import connectionDone
-from twisted.internet.testing import MemoryReactor
+from twisted.internet.task import LoopingCall
+from twisted.internet.testing import MemoryReactor, MemoryReactorClock
+from twisted.python import runtime
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.unit.net import test_transport
 from tests.unit.net.test_transport import Line, Recorder
-from wsaas.net.reactor import Turn, install
+from wsaas.net.reactor import Turn, install, use_monotonic_clock
 
 
 class LeanLoop(test_transport.Loop):
@@ -132,3 +135,46 @@ class InstallTests(SynchronousTestCase):
         self.addCleanup(plain.waker.connectionLost, connectionDone)
         self.assertTrue(install(plain))
         self.assertIsInstance(plain.doIteration, Turn)
+
+
+class ClockTests(SynchronousTestCase):
+    """Durations do not depend on the time of day."""
+
+    def setUp(self) -> None:
+        self.loop = test_transport.Loop()
+        self.addCleanup(self.loop.close)
+
+    def test_whatever_is_scheduled(self) -> None:
+        """``callLater()`` and ``LoopingCall`` ask the reactor itself; so does each turn."""
+        self.assertTrue(use_monotonic_clock(self.loop))
+        fired: list[float] = []
+        began = time.monotonic()
+        call = self.loop.callLater(0.05, lambda: fired.append(time.monotonic()))
+        self.assertTrue(0.05 <= call.getTime() - began < 2)
+        again = LoopingCall(lambda: fired.append(time.monotonic()))
+        again.clock = self.loop
+        again.start(0.05, now=False)
+        self.loop.until(lambda: len(fired) == 3)
+        again.stop()
+        for number, at in enumerate(fired):
+            self.assertTrue(0.05 * max(1, number) <= at - began < 2)
+
+    def test_once(self) -> None:
+        """The second time there is nothing to do, whatever is scheduled by then."""
+        self.assertTrue(use_monotonic_clock(self.loop))
+        self.addCleanup(self.loop.callLater(1, self.fail).cancel)
+        self.assertFalse(use_monotonic_clock(self.loop))
+        self.assertIs(self.loop.seconds, time.monotonic)
+
+    def test_something_is_scheduled(self) -> None:
+        """By the clock that it had, so it would come at another time."""
+        self.addCleanup(self.loop.callLater(1, self.fail).cancel)
+        self.assertRaises(RuntimeError, use_monotonic_clock, self.loop)
+        self.assertIs(self.loop.seconds, runtime.seconds)
+
+    def test_a_clock_of_its_own(self) -> None:
+        """It stays."""
+        reactor = MemoryReactorClock()
+        seconds = reactor.seconds
+        self.assertFalse(use_monotonic_clock(reactor))
+        self.assertEqual(reactor.seconds, seconds)

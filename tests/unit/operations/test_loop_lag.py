@@ -38,12 +38,3 @@ class LagTests(SynchronousTestCase):
         self.clock.pump([0.1, 0.13, 0.1, 0.1, 9, 0.1])
         self.assertEqual(self.counted(), {0.001: 4, 0.05: 1, float("inf"): 1})
         self.assertAlmostEqual(self.lag.seconds.total, 8.93)
-
-    def test_a_clock_that_was_put_back(self) -> None:
-        """That is no lag."""
-        self.lag.start()
-        self.clock.rightNow -= 3600
-        self.clock.calls[0].time -= 3600
-        self.clock.advance(0.1)
-        self.assertEqual(self.counted(), {0.001: 1})
-        self.assertEqual(self.lag.seconds.total, 0)

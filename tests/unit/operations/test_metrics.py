@@ -41,7 +41,7 @@ def table(gate: Gate, readiness: Readiness | None = None) -> list[Metric]:
     """:returns: every metric of a gateway in memory"""
     descriptors = Descriptors(gate.clock, Shares(1, 1, 1, 1))
     parts = (gate.registry, gate.totals, gate.upgrade, gate.pushes, gate.api, descriptors)
-    return gateway_metrics(Measured(*parts, [gate.site], Lag(gate.clock), readiness or Readiness(), Process()))
+    return gateway_metrics(Measured(*parts, [gate.site], Lag(gate.clock), readiness or Readiness(), Process(gate.now)))
 
 
 def samples(page: bytes) -> dict[str, float]:

@@ -448,7 +448,7 @@ class FastPingTests(PingTests):
         self.patch(self.wire.protocol, "_dataReceived", self.fail)
         self.gate.clock.advance(10)
         self.wire.deliver(frame(PONG))
-        self.assertEqual(self.gate.connection.last_seen_at, self.gate.clock.seconds())
+        self.assertEqual(self.gate.connection.last_seen_at, self.gate.now())
 
     def test_what_looks_like_a_pong_in_a_message(self) -> None:
         """It is a part of that message."""
