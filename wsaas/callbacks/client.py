@@ -253,6 +253,11 @@ class ApiClient(HTTPClient):
         except Exception:  # noqa: BLE001 - whatever it is, there will be no answer
             answering = fail()
         call.answering = answering
+        if done is not None:
+            # What PersistentAgent returns can do without callbacks, which take as long as the rest of a call.
+            tell = getattr(answering, "tell", None)
+            if tell is not None and tell(call):
+                return answering
         return answering.addCallbacks(call.read, call.failed)
 
     def ended(self, call: _Call, outcome: Answer | CallbackFailed) -> None:

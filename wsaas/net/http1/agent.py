@@ -200,10 +200,8 @@ class PersistentAgent:
     ) -> Deferred[IResponse]:
         data, origin = target.encode(method, headers, body), target.origin
         exchange = Exchange(origin, data, (method, uri, headers), self._max_body)
-        done = exchange.done
-        assert done is not None  # noqa: S101 - for the type checker
         origin.send(exchange)
-        return done
+        return exchange
 
     def renew(self) -> None:
         """Send nothing more on the connections that are there, but let those in use end their requests."""
