@@ -111,7 +111,11 @@ class _Call:
         """
         self._response = response
         try:
-            response.deliverBody(self)
+            if response.length == 0:
+                # Nothing to deliver, as with most answers: this saves the three calls that say so.
+                self._client.ended(self, Answer(response.code, response.headers, b""))
+            else:
+                response.deliverBody(self)
         except Exception:  # noqa: BLE001 - whatever it is, there will be no answer
             return self.failed(Failure())
         outcome = self.outcome

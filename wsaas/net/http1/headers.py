@@ -93,26 +93,36 @@ class AnswerHeaders(_LateHeaders):
     :param known: what :func:`by_name` says of them, if that is known
     """
 
-    __slots__ = ("_by_name", "_fields")
+    __slots__ = ("_fields", "known_names")
 
     def __init__(self, fields: Sequence[tuple[bytes, bytes]], known: Mapping[bytes, list[bytes]] | None = None) -> None:
         self._ordinary = None
         self._fields = fields
-        #: The result of :func:`by_name`, once somebody asked; :data:`None` again once the fields are ordinary.
-        self._by_name = known
+        #: The result of :func:`by_name`, once somebody asked; :data:`None` again once the fields are ordinary. Only to
+        #: be read.
+        self.known_names = known
 
     def getRawHeaders(self, name: Any, default: Any = None) -> Any:
         """:returns: the values of all fields of this name, in any case, in order; else the default"""
-        known = self._by_name
+        known = self.known_names
         if known is None:
             if not self._fields:
                 return super().getRawHeaders(name, default)
-            known = self._by_name = by_name(self._fields)
+            known = self.known_names = by_name(self._fields)
         if type(name) is bytes:
             return known.get(name.lower(), default)
         return super().getRawHeaders(name, default)
 
     def _take_fields(self) -> Iterable[tuple[bytes, bytes]]:
-        known = self._by_name or by_name(self._fields)
-        self._fields, self._by_name = (), None
+        known = self.known_names or by_name(self._fields)
+        self._fields, self.known_names = (), None
         return [(name, value) for name, values in known.items() for value in values]
+
+
+def has_any(headers: Headers, names: frozenset[bytes]) -> bool:
+    """:returns: whether a field has one of these names, given in lower case"""
+    known = getattr(headers, "known_names", None)
+    if known is not None:
+        # A third of what to ask for three names takes.
+        return not names.isdisjoint(known)
+    return any(headers.hasHeader(name) for name in names)

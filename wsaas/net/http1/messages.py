@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from ipaddress import IPv6Address, ip_address
 from socket import AF_INET, inet_pton
-from typing import Any, NamedTuple
+from typing import Any
 
 from twisted.internet.interfaces import IAddress
 from twisted.web.http import Request
@@ -272,7 +272,8 @@ def plain_address(host: str) -> str | None:
     return str(parsed)
 
 
-class Answer(NamedTuple):
+@dataclass(slots=True, eq=False)
+class Answer:
     """A complete answer of the API.
 
     :param status: the HTTP status
