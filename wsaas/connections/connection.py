@@ -245,7 +245,8 @@ class Connection:
             self._inbox.undelivered += 1
             return
         self._inbox.add(message)
-        self._regulate()
+        if self._paused or self._inbox.is_full:
+            self._regulate()
 
     def _regulate(self) -> None:
         """Pause or resume reading the client, by the room for its next message."""
