@@ -125,4 +125,5 @@ def has_any(headers: Headers, names: frozenset[bytes]) -> bool:
     if known is not None:
         # A third of what to ask for three names takes.
         return not names.isdisjoint(known)
-    return any(headers.hasHeader(name) for name in names)
+    # Not hasHeader(), for which an answer's fields would become ordinary ones.
+    return any(headers.getRawHeaders(name) is not None for name in names)
