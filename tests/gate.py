@@ -18,7 +18,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IBodyProducer, IResponse
+from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IBodyProducer, IResponse
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
@@ -391,7 +391,7 @@ class FakeResponse:
     def __init__(self, code: int, headers: Headers, body: bytes, ending: Exception | None) -> None:
         self.code = code
         self.headers = headers
-        self.length = len(body)
+        self.length: Any = len(body) if isinstance(ending, ResponseDone) else UNKNOWN_LENGTH
         self.body = body
         self.ending = ending
         self.transport = StringTransport()

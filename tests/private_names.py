@@ -71,8 +71,9 @@ def _inherited(module: ModuleType, tree: ast.Module) -> Iterator[str]:
                         yield name
 
 
-def _foreign(node: ast.Attribute) -> bool:
-    return not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"))
+def _is_foreign(node: ast.Attribute, classes: set[str]) -> bool:
+    """:returns: whether it is an attribute of something else than the object or a class of this module"""
+    return not (isinstance(node.value, ast.Name) and node.value.id in {"self", "cls", *classes})
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:
@@ -99,12 +100,15 @@ def private_names() -> set[tuple[str, str]]:
     own = _own_names()
     found: set[tuple[str, str]] = set()
     for name, tree in _trees():
+        classes = {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
         used = set(_imported(tree)) | set(_inherited(importlib.import_module(name), tree)) | set(_looked_up(tree))
         # Nothing here has an attribute of that name; or it is another object's (lint lets none of ours through).
         used |= {
             node.attr
             for node in ast.walk(tree)
-            if isinstance(node, ast.Attribute) and _is_private(node.attr) and (node.attr not in own or _foreign(node))
+            if isinstance(node, ast.Attribute)
+            and _is_private(node.attr)
+            and (node.attr not in own or _is_foreign(node, classes))
         }
         found |= {(name, each) for each in used}
     return found

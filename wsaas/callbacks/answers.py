@@ -20,12 +20,16 @@ from wsaas.connections.messages import (
     checked_close,
 )
 from wsaas.errors import Denied, Unauthorized, Unsuccessful, Unusable
+from wsaas.net.http1.headers import has_any
 from wsaas.net.http1.messages import Answer
 
 #: Statuses below 500 of a DELETE that promise success later; of a PUT, ``API_RETRY_STATUS`` names them.
 _NOT_NOW = frozenset({408, 425, 429})
 #: Statuses of a DELETE that say "there is no such route here".
 NO_ROUTE = frozenset({405, 501})
+
+#: What the answer to a PUT may ask for, in lower case.
+_OF_OUTCOMES = frozenset({b"ws-state", b"ws-reply", b"ws-close"})
 
 _MAX_STATE = 1024
 _STATE = re.compile(r"[\x20-\x7e]*")
@@ -160,8 +164,7 @@ def read_outcome(answer: Answer, retry_status: Collection[int]) -> Outcome:
     """
     status = answer.status
     if 200 <= status < 300:
-        asked = answer.headers.getRawHeaders
-        if asked(b"Ws-State") is asked(b"Ws-Reply") is asked(b"Ws-Close") is None:
+        if not has_any(answer.headers, _OF_OUTCOMES):
             return TAKEN
         return Delivered(_state(answer), _reply(answer), _close(answer))
     if status == HTTPStatus.UNAUTHORIZED:

@@ -245,7 +245,8 @@ class Connection:
             self._inbox.undelivered += 1
             return
         self._inbox.add(message)
-        self._regulate()
+        if self._paused or self._inbox.is_full:
+            self._regulate()
 
     def _regulate(self) -> None:
         """Pause or resume reading the client, by the room for its next message."""
@@ -280,9 +281,9 @@ class Connection:
 
     def answered(self, number: int, outcome: Outcome) -> None:
         """Carry out the API's answer to a message."""
-        if outcome is TAKEN:
-            pass
-        elif isinstance(outcome, Rejected):
+        if outcome is TAKEN and not self._paused:
+            return  # the usual case: there is nothing to do, and more room than before
+        if isinstance(outcome, Rejected):
             self._shared.totals.counts.rejected += 1
             self._log.refused(self.identity.tag, number, outcome.status)
         else:
@@ -443,6 +444,8 @@ class Connection:
 
     def idle(self) -> None:
         """Take the step that waited for the inbox to empty: the DELETE, or the Close."""
+        if self._end is None:
+            return  # nothing waited: the connection goes on
         if not self._inbox.is_idle:
             return
         if self.state is State.OVER:

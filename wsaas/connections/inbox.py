@@ -123,7 +123,8 @@ class Inbox:
         """Queue a message, and start its PUT if it is its turn."""
         self._waiting.append(message)
         self._bytes += len(message.payload)
-        self.proceed()
+        if self._in_flight is None:
+            self.proceed()
         if self._bytes > UNCOUNTED:
             self._count()
             if self._budget.overrun and self._sender is not None:
@@ -162,21 +163,24 @@ class Inbox:
 
     def proceed(self) -> None:
         """Start the next PUT, if its turn has come. A loop, so that answers that come at once do not nest."""
-        if self._proceeding or self._sender is None:
+        sender = self._sender
+        if self._proceeding or sender is None:
             return
-        self._proceeding = True
-        try:
-            while self._waiting and self._in_flight is None and not self._sender.is_blocked:
-                self._number += 1
-                message = self._in_flight = self._waiting.pop(0)
-                try:
-                    self._calls.message(self._number, message, self._sender.ws_state, self)
-                except Exception:  # noqa: BLE001 - otherwise the client's next message would wait for ever
-                    self.unanswered(Failure())
-        finally:
-            self._proceeding = False
-        if self.is_idle:
-            self._sender.idle()
+        waiting = self._waiting
+        if waiting:
+            self._proceeding = True
+            try:
+                while waiting and self._in_flight is None and not sender.is_blocked:
+                    self._number += 1
+                    message = self._in_flight = waiting.pop(0)
+                    try:
+                        self._calls.message(self._number, message, sender.ws_state, self)
+                    except Exception:  # noqa: BLE001 - otherwise the client's next message would wait for ever
+                        self.unanswered(Failure())
+            finally:
+                self._proceeding = False
+        if self._in_flight is None and not waiting:
+            sender.idle()
 
     def _done(self) -> Sender:
         assert self._in_flight is not None and self._sender is not None  # noqa: S101 - for the type checker

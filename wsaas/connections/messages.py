@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
 
 from wsaas.connections.identity import Identity
 
@@ -15,7 +14,8 @@ MAX_REASON = 123
 _SENDABLE = frozenset({1000, 1001, 1003, 1007, 1008, 1009, 1011, 1012, 1013, 1014})
 
 
-class Message(NamedTuple):
+@dataclass(slots=True)
+class Message:
     """One WebSocket message.
 
     :param payload: its bytes; UTF-8 when it is text

@@ -80,7 +80,7 @@ def read_message(data: bytes, begin: int = 0) -> tuple[Message, int] | None:
         return None
     mask = int.from_bytes((data[begin - 4 : begin] * (length // 4 + 1))[:length], "little")
     payload = (int.from_bytes(data[begin:end], "little") ^ mask).to_bytes(length, "little")
-    if first == _TEXT:
+    if first == _TEXT and not payload.isascii():
         try:
             payload.decode("utf-8")
         except UnicodeDecodeError:

@@ -208,8 +208,9 @@ class ClientProtocol(LeanServerProtocol):
         ):
             return False
         data, begin = self.data, 0
+        size = len(data)
         try:
-            while self._reading and self.state == self.STATE_OPEN:
+            while begin < size and self._reading and self.state == self.STATE_OPEN:
                 read = read_message(data, begin)
                 if read is None or len(read[0].payload) > self.maxMessagePayloadSize:
                     break

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from urllib.parse import quote
 
 from hypothesis import given
@@ -360,7 +361,7 @@ class CutTests(SynchronousTestCase):
     @staticmethod
     def cut(status: int, *headers: tuple[str, str | bytes]) -> Answer:
         """:returns: an answer without its body"""
-        return answer(status, b"", *headers)._replace(cut=1000)
+        return replace(answer(status, b"", *headers), cut=1000)
 
     def test_where_the_body_counts(self) -> None:
         """In a grant and in a reply: what is asked for is not known."""

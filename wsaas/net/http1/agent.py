@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
@@ -79,10 +80,12 @@ class Target:
 
 @implementer(IConsumer)
 class _Collector:
-    """Takes a request's body."""
+    """Takes a request's body, and then has it ready."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
+        #: All of it, once it is complete.
+        self.content: bytes | None = None
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """No-op: it may be produced as fast as it can be."""
@@ -94,27 +97,28 @@ class _Collector:
         """Take a part."""
         self._parts.append(data)
 
-    def checked(self, length: object) -> bytes:
-        """:returns: all of it
+    def end(self, length: object) -> Any:
+        """All of it has come.
 
+        :returns: this
         :raises RequestGenerationFailed: if that is not as much as was promised
         """
-        body = b"".join(self._parts)
+        body = self.content = b"".join(self._parts)
         if length not in (len(body), UNKNOWN_LENGTH):
             raise RequestGenerationFailed([Failure(ValueError(f"a body of {len(body)} bytes instead of {length!r}"))])
-        return body
+        return self
 
 
-def _whole_body(producer: IBodyProducer) -> Deferred[bytes]:
+def _whole_body(producer: IBodyProducer) -> Deferred[IBodyProducer]:
     """Let a producer that has no ``content`` produce its body.
 
-    :returns: fires with it; to cancel it stops the producer
+    :returns: fires with what has it ready; to cancel it stops the producer
     """
     collector = _Collector()
-    whole: Deferred[bytes] = Deferred(lambda _: producer.stopProducing())
+    whole: Deferred[IBodyProducer] = Deferred(lambda _: producer.stopProducing())
     producing: Deferred[Any] = producer.startProducing(collector)
     producing.addCallbacks(
-        lambda _: collector.checked(producer.length),
+        lambda _: collector.end(producer.length),
         lambda failure: Failure(RequestGenerationFailed([failure])),
     ).addBoth(lambda result: None if whole.called else whole.callback(result))
     return whole
@@ -192,18 +196,11 @@ class PersistentAgent:
             self._targets[uri] = target
         content: bytes | None = getattr(bodyProducer, "content", None)
         if content is None and bodyProducer is not None:
-            return _whole_body(bodyProducer).addCallback(self._send, target, method, uri, headers)
-        return self._send(content, target, method, uri, headers)
-
-    def _send(
-        self, body: bytes | None, target: Target, method: bytes, uri: bytes, headers: Headers | None
-    ) -> Deferred[IResponse]:
-        data, origin = target.encode(method, headers, body), target.origin
-        exchange = Exchange(origin, data, (method, uri, headers), self._max_body)
-        done = exchange.done
-        assert done is not None  # noqa: S101 - for the type checker
+            return _whole_body(bodyProducer).addCallback(partial(self.request, method, uri, headers))
+        origin = target.origin
+        exchange = Exchange(origin, target.encode(method, headers, content), (method, uri, headers), self._max_body)
         origin.send(exchange)
-        return done
+        return exchange
 
     def renew(self) -> None:
         """Send nothing more on the connections that are there, but let those in use end their requests."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
 from twisted.internet.interfaces import IProtocol, IPushProducer
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone, ResponseFailed, ResponseNeverReceived
 from twisted.web.http import RESPONSES, PotentialDataLoss
@@ -35,14 +37,29 @@ class _NoTransport:
 
 
 _NO_TRANSPORT: Any = _NoTransport()
+_log = Logger()
 _BODY_DONE = Failure(ResponseDone("the body is complete"))
+
+
+@implementer(IClientRequest)
+class SentRequest(NamedTuple):
+    """What was asked.
+
+    :param method: of the request
+    :param absoluteURI: of the request
+    :param headers: those that the caller gave
+    """
+
+    method: bytes
+    absoluteURI: bytes
+    headers: Headers
 
 
 @implementer(IResponse)
 class CompleteResponse:
     """An answer whose body has been read, so that :meth:`deliverBody` delivers all of it before it returns.
 
-    :param request: what was asked
+    :param asked: method, URI and header fields of the request, as the caller gave them
     :param code: the status
     :param version: of HTTP
     :param headers: the header fields
@@ -51,6 +68,7 @@ class CompleteResponse:
     """
 
     __slots__ = (
+        "_asked",
         "_body",
         "_delivered",
         "_open_ended",
@@ -58,20 +76,19 @@ class CompleteResponse:
         "headers",
         "length",
         "previousResponse",
-        "request",
         "version",
     )
 
     def __init__(
         self,
-        request: IClientRequest,
+        asked: tuple[bytes, bytes, Headers | None],
         code: int,
         version: tuple[bytes, int, int],
         headers: Headers,
         body: bytes | None,
         open_ended: bool,
     ) -> None:
-        self.request = request
+        self._asked = asked
         self.code = code
         self.version = version
         self.headers = headers
@@ -81,6 +98,12 @@ class CompleteResponse:
         self._delivered = False
         #: Bytes of the body; no property, as wrappers that decode it set it.
         self.length: Any = UNKNOWN_LENGTH if body is None else len(body)
+
+    @property
+    def request(self) -> SentRequest:
+        """What was asked; made when somebody wants to know."""
+        method, uri, headers = self._asked
+        return SentRequest(method, uri, Headers() if headers is None else headers)
 
     @property
     def phrase(self) -> bytes:
@@ -112,60 +135,56 @@ class CompleteResponse:
             protocol.connectionLost(Failure(PotentialDataLoss()) if self._open_ended else _BODY_DONE)
 
 
-@implementer(IClientRequest)
-class Exchange:
-    """A request, and what becomes of it; see :class:`wsaas.net.http1.pool.Call`.
+class Taker(Protocol):
+    """Takes an answer without callbacks; see :meth:`Exchange.tell`."""
 
-    What a kept connection swallowed is sent once more on a fresh one, whatever its method: a server may close an idle
-    connection at the very moment at which a request is sent on it (protocol §2.3).
+    def read(self, response: IResponse) -> object:
+        """The answer has come."""
+
+    def failed(self, failure: Failure) -> object:
+        """There will be none."""
+
+
+class Exchange(Deferred[IResponse]):
+    """A request, and the Deferred of its answer; see :class:`wsaas.net.http1.pool.Call`.
+
+    One object for the two: that saves a tenth of what a call costs. What a kept connection swallowed is sent once more
+    on a fresh one, whatever its method: a server may close an idle connection at the very moment at which a request is
+    sent on it (protocol §2.3).
 
     :param origin: where it goes
     :param data: all of it, ready for the wire
-    :param request: method, URI and header fields, as the caller gave them
+    :param asked: method, URI and header fields, as the caller gave them
     :param max_body: bytes of the answer's body that are accepted; of a longer one nothing is delivered
     """
 
-    __slots__ = (
-        "_connecting",
-        "_origin",
-        "_request",
-        "_swallowed",
-        "connection",
-        "data",
-        "done",
-        "head_only",
-        "max_body",
-    )
+    # Defaults of the class: to set them for each exchange takes time.
+    _connecting: Deferred[PooledConnection] | None = None
+    #: Why the kept connection ended on which this was sent first.
+    _swallowed: Failure | None = None
+    _taker: Taker | None = None
+    connection: PooledConnection | None = None
 
-    def __init__(
-        self, origin: Origin, data: bytes, request: tuple[bytes, bytes, Headers | None], max_body: int
-    ) -> None:
-        self._request = request
-        self.head_only = request[0] == b"HEAD"
+    def __init__(self, origin: Origin, data: bytes, asked: tuple[bytes, bytes, Headers | None], max_body: int) -> None:
+        # A function, not a method of this object, which would be a cycle.
+        super().__init__(Exchange._give_up)  # type: ignore[arg-type]  # it gets this very Deferred
+        self._asked = asked
+        self.head_only = asked[0] == b"HEAD"
         self.data = data
         self.max_body = max_body
         self._origin = origin
-        self._connecting: Deferred[PooledConnection] | None = None
-        #: Why the kept connection ended on which this was sent first.
-        self._swallowed: Failure | None = None
-        self.connection: PooledConnection | None = None
-        #: Fires with the answer; :data:`None` once it has.
-        self.done: Deferred[IResponse] | None = Deferred(self.cancel)
 
-    @property
-    def method(self) -> bytes:
-        """Of the request."""
-        return self._request[0]
+    def tell(self, taker: Taker) -> bool:
+        """Have somebody take the answer, for a third of what callbacks cost; the Deferred fires with nothing then.
 
-    @property
-    def absoluteURI(self) -> bytes:
-        """Of the request."""
-        return self._request[1]
+        For who has this Deferred from :meth:`.PersistentAgent.request` and passes it on to nobody.
 
-    @property
-    def headers(self) -> Headers:
-        """Those that the caller gave."""
-        return self._request[2] or Headers()
+        :returns: whether that will be; not if an Agent in between has added callbacks of its own, or it has fired
+        """
+        if self._callbacks or self.called:
+            return False
+        self._taker = taker
+        return True
 
     def connect(self) -> None:
         """Send it on a fresh connection."""
@@ -174,7 +193,7 @@ class Exchange:
 
     def _connected(self, connection: PooledConnection) -> None:
         self._connecting = None
-        if self.done is None:
+        if self.called:
             connection.abort()
         else:
             connection.send(self)
@@ -195,8 +214,8 @@ class Exchange:
         said = f"and when it was repeated: {reason.getErrorMessage()}"
         return ResponseNeverReceived([self._swallowed, Failure(RepeatFailed(said))])
 
-    def cancel(self, _: Deferred[IResponse]) -> None:
-        """Wait no longer, and end the connection."""
+    def _give_up(self) -> None:
+        """Wait no longer, and end the connection: the Deferred was cancelled."""
         connecting, connection = self._connecting, self.connection
         cancelled = Failure(CancelledError())
         if connection is not None:
@@ -207,18 +226,24 @@ class Exchange:
             if self._swallowed is not None:
                 self._fail(self._never_received(cancelled))
             connecting.cancel()
-            self.done = None
             if self.connection is not None:
                 # The endpoint made it all the same.
                 self.connection.abort()
+            self._fail(cancelled)
 
     def answered(
         self, status: int, version: tuple[bytes, int, int], headers: AnswerHeaders, body: bytes | None, open_ended: bool
     ) -> None:
         """The answer is complete."""
-        done, self.done, self.connection = self.done, None, None
-        if done is not None:
-            done.callback(CompleteResponse(self, status, version, headers, body, open_ended))
+        self.connection = None
+        if self.called:
+            return
+        response = CompleteResponse(self._asked, status, version, headers, body, open_ended)
+        taker, self._taker = self._taker, None
+        if taker is None:
+            self.callback(response)
+        else:
+            self._tell(taker.read, response)
 
     def lost(self, reason: Failure, heard: bool, kept: bool) -> None:
         """There will be no more of it; see :class:`wsaas.net.http1.pool.Call`."""
@@ -232,6 +257,19 @@ class Exchange:
             self._fail(ResponseFailed([reason]) if heard else self._never_received(reason))
 
     def _fail(self, error: Exception | Failure) -> None:
-        done, self.done, self.connection = self.done, None, None
-        if done is not None:
-            done.errback(error if isinstance(error, Failure) else Failure(error))
+        self.connection = None
+        if self.called:
+            return
+        failure = error if isinstance(error, Failure) else Failure(error)
+        taker, self._taker = self._taker, None
+        if taker is None:
+            self.errback(failure)
+        else:
+            self._tell(taker.failed, failure)
+
+    def _tell(self, take: Callable[[Any], object], what: object) -> None:
+        self.called, self.result = True, None
+        try:
+            take(what)
+        except Exception:  # noqa: BLE001 - as an unhandled error in a Deferred: it is logged, and ends no connection
+            _log.failure("a fault of the gateway")

@@ -5,7 +5,7 @@ To make ordinary ones of a dozen fields costs more than the request that they be
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from twisted.web.http_headers import Headers
@@ -31,29 +31,62 @@ def encode_headers(headers: Headers) -> bytes:
 
 
 class _LateHeaders(Headers):
-    """Headers that become ordinary ones when Twisted looks for what it keeps in them, or changes it."""
+    """Headers that become ordinary ones when somebody reads all of them, or changes one.
 
-    __slots__ = ("_ordinary",)
+    Each public method of Twisted's passes on to the ordinary ones, which are made then.
+    """
 
-    #: What ordinary headers keep, once they are made.
-    _ordinary: dict[bytes, list[bytes]] | None
+    __slots__ = ("_made",)
 
-    @property
-    def _rawHeaders(self) -> dict[bytes, list[bytes]]:  # type: ignore[override]  # an attribute of Twisted's
-        if self._ordinary is None:
-            headers = Headers()
-            for field in self._take_fields():
-                headers.addRawHeader(*field)
-            self._ordinary = headers._rawHeaders  # noqa: SLF001 - which all methods of Headers read
-        return self._ordinary
-
-    def copy(self) -> Headers:
-        """:returns: the same fields once more, as ordinary ones"""
-        return Headers(dict(self.getAllRawHeaders()))
+    #: The ordinary ones, once they are made.
+    _made: Headers | None
 
     def _take_fields(self) -> Iterable[tuple[bytes, bytes]]:
         """:returns: the fields in the other form, which holds no more: they can be changed from now on"""
         raise NotImplementedError
+
+    def ordinary(self) -> Headers:
+        """:returns: the same fields as Twisted's own headers, which then count"""
+        if self._made is None:
+            headers = Headers()
+            for field in self._take_fields():
+                headers.addRawHeader(*field)
+            self._made = headers
+        return self._made
+
+    def __repr__(self) -> str:
+        return repr(self.ordinary())
+
+    def __cmp__(self, other: object) -> Any:
+        return self.ordinary().__cmp__(other.ordinary() if isinstance(other, _LateHeaders) else other)
+
+    def copy(self) -> Headers:
+        """:returns: the same fields once more, as ordinary ones"""
+        return self.ordinary().copy()
+
+    def hasHeader(self, name: Any) -> bool:
+        """:returns: whether there is such a field"""
+        return self.ordinary().hasHeader(name)
+
+    def removeHeader(self, name: Any) -> None:
+        """Remove all fields of a name."""
+        self.ordinary().removeHeader(name)
+
+    def setRawHeaders(self, name: Any, values: Any) -> None:
+        """Replace all fields of a name."""
+        self.ordinary().setRawHeaders(name, values)
+
+    def addRawHeader(self, name: Any, value: Any) -> None:
+        """Add a field."""
+        self.ordinary().addRawHeader(name, value)
+
+    def getRawHeaders(self, name: Any, default: Any = None) -> Any:
+        """:returns: the values of all fields of this name, in any case, in order; else the default"""
+        return self.ordinary().getRawHeaders(name, default)
+
+    def getAllRawHeaders(self) -> Iterator[tuple[bytes, Sequence[bytes]]]:
+        """:returns: names and values, in order"""
+        return self.ordinary().getAllRawHeaders()
 
 
 class EncodedHeaders(_LateHeaders):
@@ -65,7 +98,7 @@ class EncodedHeaders(_LateHeaders):
     __slots__ = ("encoded",)
 
     def __init__(self, lines: bytes) -> None:
-        self._ordinary = None
+        self._made = None
         #: The lines, for agents that send them as they are; :data:`None` once the fields are ordinary.
         self.encoded: bytes | None = lines
 
@@ -93,26 +126,35 @@ class AnswerHeaders(_LateHeaders):
     :param known: what :func:`by_name` says of them, if that is known
     """
 
-    __slots__ = ("_by_name", "_fields")
+    __slots__ = ("_fields", "known_names")
 
     def __init__(self, fields: Sequence[tuple[bytes, bytes]], known: Mapping[bytes, list[bytes]] | None = None) -> None:
-        self._ordinary = None
+        self._made = None
         self._fields = fields
-        #: The result of :func:`by_name`, once somebody asked; :data:`None` again once the fields are ordinary.
-        self._by_name = known
+        #: The result of :func:`by_name`, once somebody asked; :data:`None` again once the fields are ordinary. Only to
+        #: be read.
+        self.known_names = known
 
     def getRawHeaders(self, name: Any, default: Any = None) -> Any:
         """:returns: the values of all fields of this name, in any case, in order; else the default"""
-        known = self._by_name
-        if known is None:
-            if not self._fields:
-                return super().getRawHeaders(name, default)
-            known = self._by_name = by_name(self._fields)
-        if type(name) is bytes:
+        known = self.known_names
+        if known is None and self._made is None:
+            known = self.known_names = by_name(self._fields)
+        if known is not None and type(name) is bytes:
             return known.get(name.lower(), default)
         return super().getRawHeaders(name, default)
 
     def _take_fields(self) -> Iterable[tuple[bytes, bytes]]:
-        known = self._by_name or by_name(self._fields)
-        self._fields, self._by_name = (), None
+        known = self.known_names or by_name(self._fields)
+        self._fields, self.known_names = (), None
         return [(name, value) for name, values in known.items() for value in values]
+
+
+def has_any(headers: Headers, names: frozenset[bytes]) -> bool:
+    """:returns: whether a field has one of these names, given in lower case"""
+    known = getattr(headers, "known_names", None)
+    if known is not None:
+        # A third of what to ask for three names takes.
+        return not names.isdisjoint(known)
+    # Not hasHeader(), for which an answer's fields would become ordinary ones.
+    return any(headers.getRawHeaders(name) is not None for name in names)

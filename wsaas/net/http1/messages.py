@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from ipaddress import IPv6Address, ip_address
 from socket import AF_INET, inet_pton
-from typing import Any, NamedTuple
+from typing import Any
 
 from twisted.internet.interfaces import IAddress
 from twisted.web.http import Request
@@ -276,7 +276,8 @@ class BodyCut(Exception):
     """The body of an answer is longer than is accepted: what came of it was dropped, and its rest not waited for."""
 
 
-class Answer(NamedTuple):
+@dataclass(slots=True, eq=False)
+class Answer:
     """A complete answer of the API.
 
     :param status: the HTTP status

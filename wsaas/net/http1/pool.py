@@ -119,6 +119,8 @@ class PooledConnection:
         if type(transport) is Client:
             # Nothing derived from it: ssl.Client, for one, encrypts in write().
             self.write_now = transport.writeSomeData
+            # Once there is a connection, the endpoint's own protocol in front of this one only passes bytes on.
+            transport.protocol = self
 
     def connectionMade(self) -> None:
         """Nothing more than :meth:`makeConnection`; a part of the interface."""

@@ -7,9 +7,10 @@ from typing import Any
 
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IConsumer
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.client import RequestGenerationFailed, ResponseDone
+from twisted.web.client import RequestGenerationFailed, ResponseDone, ResponseNeverReceived
 from twisted.web.error import SchemeNotSupported
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
@@ -19,6 +20,14 @@ from zope.interface.verify import verifyObject
 from tests.agents import ANSWER, OK, URI, Collected, Network, Peer
 from wsaas.net.http1.agent import PersistentAgent
 from wsaas.net.http1.headers import EncodedHeaders
+
+
+class Told:
+    """Takes answers without callbacks."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+        self.read = self.failed = self.told.append
 
 
 class Produced:
@@ -133,6 +142,47 @@ class RequestTests(SynchronousTestCase):
             self.assertEqual(response.headers.getRawHeaders(b"Ws-State"), [b"s"])
             response.headers.setRawHeaders(b"Ws-State", [b"changed"])
             self.assertEqual(response.headers.getRawHeaders("ws-state"), ["changed"])
+
+    def test_told(self) -> None:
+        """Who has asked takes the answer without callbacks; then the Deferred fires with nothing."""
+        answer: Any = self.agent.request(b"PUT", URI)
+        taker = Told()
+        self.assertTrue(answer.tell(taker))
+        self.assertEqual(taker.told, [])
+        self.network.accept().send(ANSWER)
+        self.assertEqual([response.code for response in taker.told], [200])
+        self.assertIsNone(self.successResultOf(answer))
+        answer.cancel()
+        self.assertEqual(len(taker.told), 1)
+
+    def test_told_of_a_failure(self) -> None:
+        """So is it of a call that fails, is given up before there is a connection, and after."""
+        for end in (
+            lambda answer: self.network.accept().end(),
+            lambda answer: (self.network.accept(), answer.cancel()),
+            lambda answer: answer.cancel(),
+        ):
+            answer: Any = self.agent.request(b"PUT", URI)
+            taker = Told()
+            self.assertTrue(answer.tell(taker))
+            end(answer)
+            [failure] = taker.told
+            self.assertTrue(failure.check(ResponseNeverReceived, ConnectingCancelledError), failure)
+            self.assertIsNone(self.successResultOf(answer))
+
+    def test_not_told(self) -> None:
+        """Nobody gets past the callbacks of an Agent in between, or takes an answer that has come."""
+        answer: Any = self.agent.request(b"PUT", URI)
+        answer.addCallback(lambda response: response.code)
+        taker = Told()
+        self.assertFalse(answer.tell(taker))
+        peer = self.network.accept()
+        peer.send(ANSWER)
+        self.assertEqual((self.successResultOf(answer), taker.told), (200, []))
+        answer = self.agent.request(b"PUT", URI)
+        peer.send(ANSWER)
+        self.assertFalse(answer.tell(taker))
+        self.assertEqual(taker.told, [])
 
     def test_a_browser_above(self) -> None:
         """It is an ordinary agent to treq's own client, which wraps, follows and inflates."""

@@ -11,13 +11,15 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
 from tests.properties import moderately
-from wsaas.net.http1.headers import AnswerHeaders, EncodedHeaders, by_name, encode_headers
+from wsaas.net.http1.headers import AnswerHeaders, EncodedHeaders, by_name, encode_headers, has_any
 
 FIELDS = [(b"Ws-Id", b"a-1"), (b"X-Tenant", b"a"), (b"WS-ID", b"a-2"), (b"Empty", b"")]
 #: What may be done to headers, and what is seen.
 LOOKS: list[Callable[[Headers], Any]] = [
     lambda headers: headers.hasHeader(b"ws-id"),
     lambda headers: headers.hasHeader("nothing"),
+    lambda headers: has_any(headers, frozenset({b"nothing", b"ws-id"})),
+    lambda headers: has_any(headers, frozenset({b"nothing", b"ws-state"})),
     lambda headers: headers.getRawHeaders(b"ws-id"),
     lambda headers: headers.getRawHeaders("Ws-Id"),
     lambda headers: headers.getRawHeaders(b"nothing", [b"default"]),
@@ -86,6 +88,15 @@ class AnswerHeadersTests(SynchronousTestCase):
         self.assertEqual(fields.getRawHeaders(b"A"), [b""])
         self.assertEqual(fields.getRawHeaders(b"Ws-Clos", [b"default"]), [b"default"])
         self.assertEqual((fields.hasHeader(b"a"), fields.hasHeader(b"b")), (True, False))
+
+    def test_any(self) -> None:
+        """Whether one of several is there is told alike before and after anybody has looked, for known heads too."""
+        lines = [(b"A", b"b"), (b"Ws-Close", b"1000")]
+        for fields in (AnswerHeaders(lines), AnswerHeaders(lines, by_name(lines))):
+            for _ in range(2):
+                self.assertTrue(has_any(fields, frozenset({b"ws-close", b"ws-reply"})))
+                self.assertFalse(has_any(fields, frozenset({b"ws-clos", b"content-length"})))
+                self.assertTrue(fields.hasHeader(b"A"))
 
     def test_about_the_connection(self) -> None:
         """What Twisted's Agent does not show is not there."""
