@@ -83,7 +83,7 @@ class UpgradeResource:
             handshake = self.check(visitor.head)
         except HandshakeRefused as refused:
             self.refusals[refused.kind] += 1
-            self._log_refusal(visitor, refused.status, refused.reason)
+            self._log_refusal(visitor, refused.status, refused.detail)
             return text_response(refused.status, refused.reason, refused.headers, refused.retry_after)
         return Attempt(self, visitor, handshake)
 
