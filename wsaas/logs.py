@@ -32,8 +32,23 @@ _CHATTY = ("log_legacy", "twisted.web.client", "twisted.web.server")
 
 _PLAIN = (str, int, float, bool, type(None))
 
+#: A segment of a path that has the shape of a key, which is a secret (:mod:`wsaas.connections.identity`).
+_KEY_IN_PATH = re.compile(r"(?<![^/])[A-Za-z0-9_-]{24}(?![^/])")
+#: Characters of a path that are shown.
+_MAX_PATH = 200
+
 #: A format with nothing but text and names in it.
 _NAMES_ONLY = re.compile(r"(?:[^{}]|\{[A-Za-z_][A-Za-z0-9_]*\})*")
+
+
+def without_keys(path: str) -> str:
+    """:returns: a path without those of its segments that have the shape of a key"""
+    return _KEY_IN_PATH.sub("…", path)
+
+
+def shown_path(target: bytes) -> str:
+    """:returns: a request's path for the log: without its query, which may hold a token, and without a key"""
+    return without_keys(target.partition(b"?")[0].decode("ascii", "replace"))[:_MAX_PATH]
 
 
 @lru_cache(maxsize=4)

@@ -20,12 +20,6 @@ class ConnectionLog:
 
     _log = LeanLogger()
 
-    def no_grant(self, tag: str, reason: str) -> None:
-        """The POST brought neither a grant nor a refusal."""
-        self._log.warn(
-            "{tag} no grant from the API: {reason}", tag=tag, reason=reason, many="handshakes without a grant"
-        )
-
     def refused(self, tag: str, number: int, status: int) -> None:
         """The API refused a message."""
         self._log.warn(
@@ -51,11 +45,8 @@ class ConnectionLog:
         """Too much waits for the API, so this client is closed."""
         self._log.warn("{tag} no room for what waits for the API", tag=tag, many="clients without room")
 
-    def closed(self, tag: str, end: End, undelivered: int, *, was_open: bool) -> None:
-        """A connection is over.
-
-        :param was_open: whether its client was let in: then its line is not rate-limited
-        """
+    def closed(self, tag: str, end: End, undelivered: int) -> None:
+        """A connection is over whose client was let in: one line each, whatever their rate."""
         self._log.info(
             "{tag} closed: {code} by {by}",
             tag=tag,
@@ -63,7 +54,6 @@ class ConnectionLog:
             by=end.by.value,
             reason=end.close.reason,
             undelivered=undelivered,
-            many=None if was_open else "ends of handshakes",
         )
 
     def fault(self, tag: str, failure: Failure, where: str = "") -> None:

@@ -133,6 +133,7 @@ class GrantTests(SynchronousTestCase):
         """Only identity was asked for; what is inside is not known, so it is no refusal either."""
         error = self.assertRaises(Unusable, read_grant, answer(200, b"\x1f\x8b", ("Content-Encoding", "gzip")), ())
         self.assertEqual((error.status, error.needs_disconnect), (502, True))
+        self.assertIn("(gzip)", error.reason)
         self.assertEqual(read_grant(answer(200, OK, ("Content-Encoding", "Identity ")), ()), Grant())
 
     def test_the_subprotocol_is_one_that_the_client_offered(self) -> None:

@@ -27,29 +27,25 @@ class ConnectionLogTests(SynchronousTestCase):
 
     def test_lines(self) -> None:
         """As people read them."""
-        self.log.no_grant("tag", "502")
         self.log.refused("tag", 3, 400)
         self.log.unanswered("tag", 4, "no answer")
         self.log.retrying("tag", 5, "503")
         self.log.no_room("tag")
-        self.log.closed("tag", END, 2, was_open=True)
-        self.log.closed("tag", END, 2, was_open=False)
+        self.log.closed("tag", END, 2)
         self.assertEqual(
             [formatEvent(event) for event in self.events],
             [
-                "tag no grant from the API: 502",
                 "tag the API refused message 3 with 400",
                 "tag message 4: no answer",
                 "tag message 5: 503; it is tried again",
                 "tag no room for what waits for the API",
                 "tag closed: 4001 by api",
-                "tag closed: 4001 by api",
             ],
         )
         limited = [event.get("many") is not None for event in self.events]
-        self.assertEqual(limited, [True, True, True, True, True, False, True])
-        self.assertEqual([event["log_level"] for event in self.events], [LogLevel.warn] * 5 + [LogLevel.info] * 2)
-        self.assertEqual((self.events[5]["reason"], self.events[5]["undelivered"]), ("bye", 2))
+        self.assertEqual(limited, [True, True, True, True, False])
+        self.assertEqual([event["log_level"] for event in self.events], [LogLevel.warn] * 4 + [LogLevel.info])
+        self.assertEqual((self.events[4]["reason"], self.events[4]["undelivered"]), ("bye", 2))
 
     def test_faults(self) -> None:
         """Never limited, and with what happened."""
