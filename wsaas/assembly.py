@@ -42,6 +42,7 @@ from wsaas.net.transport import Buffers
 from wsaas.operations.admin import Readiness, admin_site
 from wsaas.operations.loop_lag import Lag
 from wsaas.operations.process import Process
+from wsaas.operations.refused_pushes import RefusedPushes
 from wsaas.operations.service import Clients, Gateway, Hooks, Host, Listener, Timing
 from wsaas.operations.systemd import Notifier
 from wsaas.pushes.resource import PushResource
@@ -235,7 +236,11 @@ def _admin(
 
 
 def _hooks(
-    people: _Connections, calls: _Callbacks, pushes: _Pushes, lag: Lag | None, reload: Callable[[], object] | None
+    people: _Connections,
+    calls: _Callbacks,
+    pushes: _Pushes,
+    parts: Sequence[Lag | RefusedPushes],
+    reload: Callable[[], object] | None,
 ) -> Hooks:
     """:returns: what is done when the gateway starts and stops, in its order"""
     disconnects, journal, demo = calls.api.disconnects, people.shared.journal, pushes.demo
@@ -257,10 +262,8 @@ def _hooks(
 
     before = [resume] if demo is None else [start_demo, resume]
     after = [stop_disconnects, calls.agent.close, *pushes.stop]
-    if lag is not None:
-        before.append(lag.start)
-        after.append(lag.stop)
-    return Hooks(before, disconnects.hurry, after, journal.close, reload)
+    after.extend(part.stop for part in parts)
+    return Hooks(before, disconnects.hurry, after, journal.close, reload, [part.start for part in parts])
 
 
 def _reload(
@@ -327,10 +330,11 @@ def build(
     descriptors, readiness = Descriptors(reactor, shares), Readiness()
     lag = Lag(reactor) if settings.listen.admin else None
     if lag is not None:
-        parts = (registry, totals, upgrade, pushes.resource, calls.api, descriptors)
-        listeners.append(_admin(settings, reactor, readiness, lag, Process(now), parts, listeners))
+        measured = (registry, totals, upgrade, pushes.resource, calls.api, descriptors)
+        listeners.append(_admin(settings, reactor, readiness, lag, Process(now), measured, listeners))
+    parts: list[Lag | RefusedPushes] = [RefusedPushes(reactor, pushes.resource), *([] if lag is None else [lag])]
     timing = Timing(_check_every(settings), settings.drain_timeout)
-    hooks = _hooks(people, calls, pushes, lag, _reload(people, calls, pushes, upgrade, reread))
+    hooks = _hooks(people, calls, pushes, parts, _reload(people, calls, pushes, upgrade, reread))
     host = Host(Notifier(reactor, environ or {}, lambda: f"{registry.addressed} clients"), descriptors)
     gateway = Gateway(reactor, listeners, Clients(registry, totals, upgrade), timing, hooks, host)
     _say_ready(readiness, gateway, people.shared.journal, descriptors)

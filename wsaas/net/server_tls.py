@@ -315,6 +315,21 @@ class ServerTls:
         return wrapped
 
 
+#: What OpenSSL's reasons mean here.
+_MEANT = {
+    "http request": "plain HTTP on a port with TLS",
+    "wrong version number": "something else than TLS",
+    "peer did not return a certificate": "no client certificate, which caCerts= asks for",
+    "certificate verify failed": "a client certificate that caCerts= does not allow",
+}
+
+
+def why_no_tls(error: SSL.Error) -> str:
+    """:returns: why a client that tried got no TLS"""
+    said = reasons(error)
+    return next((meaning for reason, meaning in _MEANT.items() if reason in said), said)
+
+
 def _is_tls(description: str) -> bool:
     return description.partition(":")[0] in TLS
 

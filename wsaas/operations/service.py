@@ -104,6 +104,7 @@ class Hooks:
     """What the gateway calls when it starts, stops and reloads.
 
     :param before: before anything listens
+    :param listening: when everything listens
     :param stopping: when the stop begins: pending DELETEs are sent soon
     :param after: at the end, when no more callbacks are made
     :param write: after that, even if the time is over: writes to disk what is left
@@ -115,6 +116,7 @@ class Hooks:
     after: Sequence[Step] = ()
     write: Step = lambda: succeed(None)
     reload: Callable[[], object] | None = None
+    listening: Sequence[Step] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +217,8 @@ class Gateway(Service):
             # Not waited for: the start must fail at once.
             self._stop_listening()
         raise_all(errors)
+        for call in self._hooks.listening:
+            await call()
         # Ready only when the reactor runs: before, no connection is accepted.
         self._reactor.callWhenRunning(self._serve)
 

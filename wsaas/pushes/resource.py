@@ -120,6 +120,8 @@ class PushResource(Resource):
         #: How many were answered with which status, by method.
         self.answers = {method: defaultdict[int, int](int) for method in (*METHODS, b"other")}
         self._others = self.answers[b"other"]
+        #: How many were refused before all of their body was there, by status.
+        self.unheard: defaultdict[int, int] = defaultdict(int)
 
     def judge(self, head: RequestHead) -> Response | None:
         """Refuse by the head a request whose body need not be read for that."""
@@ -160,6 +162,10 @@ class PushResource(Resource):
     def is_trusted(self, head: RequestHead) -> bool:
         """:returns: whether a push brought a token: who has one may meet any number of clients that have gone"""
         return self._tokens.asked_for and self._tokens.allow(head.all(b"Authorization"))
+
+    def missed(self, head: RequestHead, response: Response) -> None:  # noqa: ARG002 - the interface's signature
+        """Count a push whose body was refused while it came."""
+        self.unheard[response.status] += 1
 
     def _counted(self, method: bytes, response: Response) -> Response:
         self.answers.get(method, self._others)[response.status] += 1
