@@ -12,6 +12,7 @@ from time import time
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
 
 from wsaas.callbacks.access import ApiAccess
 from wsaas.callbacks.breaker import Breaker
@@ -43,7 +44,7 @@ from wsaas.operations.admin import Readiness, admin_site
 from wsaas.operations.loop_lag import Lag
 from wsaas.operations.process import Process
 from wsaas.operations.refused_pushes import RefusedPushes
-from wsaas.operations.service import Clients, Gateway, Hooks, Host, Listener, Timing
+from wsaas.operations.service import Clients, Gateway, Hooks, Host, Listener, Step, Timing
 from wsaas.operations.systemd import Notifier
 from wsaas.pushes.resource import PushResource
 from wsaas.pushes.tokens import PushTokens
@@ -53,6 +54,8 @@ from wsaas.settings.read import Reading, Settings
 from wsaas.settings.values import parse_api_uri, without_secrets
 from wsaas.websocket.takeover import ClientFactory
 from wsaas.websocket.upgrade import UpgradeResource
+
+_log = Logger()
 
 #: Reads the settings again, with the files as they are now.
 Reread = Callable[[], Reading]
@@ -115,6 +118,8 @@ class _Pushes:
     tokens: PushTokens
     resource: PushResource
     demo: Demo | None = None
+    #: Where its page is.
+    page: str = ""
     #: What to call at the end.
     stop: tuple[Callable[[], Deferred[None]], ...] = ()
 
@@ -157,7 +162,13 @@ def _pushes(settings: Settings, reactor: Any, shared: Shared, trust: ApiTrust) -
         return _Pushes(tokens, PushResource(registry, settings.connection.max_message, tokens))
     agent = PersistentAgent(reactor, trust, settings.api.max_requests, settings.api.timeout, MAX_ANSWER)
     demo = Demo(reactor, agent, shared.now)
-    return _Pushes(tokens, demo.pushes(registry, settings.connection.max_message), demo, (demo.stop, agent.close))
+    return _Pushes(
+        tokens,
+        demo.pushes(registry, settings.connection.max_message),
+        demo,
+        f"{settings.hostname}/",
+        (demo.stop, agent.close),
+    )
 
 
 def _websocket(
@@ -252,6 +263,10 @@ def _hooks(
         assert demo is not None  # noqa: S101 - for the type checker
         return demo.start().addCallback(started)
 
+    def invite() -> Deferred[None]:
+        _log.info("open {page}", page=pushes.page)
+        return succeed(None)
+
     def resume() -> Deferred[None]:
         disconnects.resume(journal.open())
         return succeed(None)
@@ -263,7 +278,10 @@ def _hooks(
     before = [resume] if demo is None else [start_demo, resume]
     after = [stop_disconnects, calls.agent.close, *pushes.stop]
     after.extend(part.stop for part in parts)
-    return Hooks(before, disconnects.hurry, after, journal.close, reload, [part.start for part in parts])
+    listening: list[Step] = [part.start for part in parts]
+    if demo is not None:
+        listening.append(invite)
+    return Hooks(before, disconnects.hurry, after, journal.close, reload, listening)
 
 
 def _reload(

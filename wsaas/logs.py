@@ -27,8 +27,8 @@ from zope.interface import implementer
 _LEVELS = {"ERROR": LogLevel.error, "WARN": LogLevel.warn, "INFO": LogLevel.info, "DEBUG": LogLevel.debug}
 _SHOWN = {LogLevel.debug: "DEBUG", LogLevel.info: "INFO", LogLevel.warn: "WARN", LogLevel.error: "ERROR"}
 
-#: Loggers of Twisted that log every factory and port at INFO.
-_CHATTY = ("log_legacy", "twisted.web.client", "twisted.web.server")
+#: Loggers of Twisted that log every factory, port and HEAD at INFO: nothing that our own lines do not say.
+_CHATTY = ("log_legacy", "twisted.web.client", "twisted.web.server", "wsaas.net.http1.page.PageRequest")
 
 _PLAIN = (str, int, float, bool, type(None))
 
@@ -289,7 +289,7 @@ def make_observer(settings: LogSettings, stream: LineStream | None = None) -> IL
     """
     level = _LEVELS[settings.level]
     predicate = LogLevelFilterPredicate(defaultLogLevel=level)
-    if level is LogLevel.info:
+    if level in (LogLevel.debug, LogLevel.info):
         for namespace in _CHATTY:
             predicate.setLogLevelForNamespace(namespace, LogLevel.warn)
     form = line_form(settings)

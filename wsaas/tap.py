@@ -30,7 +30,7 @@ from wsaas.operations.signals import Signals
 from wsaas.settings.advice import warnings, without_units
 from wsaas.settings.names import misnamed, unknown_option
 from wsaas.settings.read import Reading, Settings
-from wsaas.settings.show import shown
+from wsaas.settings.show import first_line, shown
 from wsaas.settings.table import SETTINGS
 
 _log = Logger()
@@ -268,6 +268,7 @@ def makeService(options: Options, environ: Mapping[str, str] | None = None, reac
     observer = None if stream is None else make_observer(settings.log, stream)
     service = LoggedService(observer, stream, partial(_settle, reactor, signals))
     gateway.setServiceParent(service)
+    _log.info("{line}", line=first_line(settings))
     for warning in _warnings(settings, open_files, given):
         # Not warning=…: observers of old take an event with that member for one of Python's warnings.
         _log.warn("{advice}", advice=warning)
