@@ -206,7 +206,7 @@ class Connection:
         self._shared.totals.counts.open += self._end is None
         self.handshake = self.handshake.remembered()
         now = self._shared.clock.seconds()
-        self.traffic.connected_at = self._shared.now()
+        self.traffic.connected_at, self.traffic.opened_at = self._shared.now(), now
         self._keepalive.listening(now)
         self._keepalive.about_to_send(now)
         self._shared.totals.due.put(self, now + ping_interval(self._shared.settings.timeout))
@@ -456,7 +456,8 @@ class Connection:
         self._shared.totals.counts.ended(end, self._inbox.undelivered)
         if self.traffic.connected_at is not None:
             # Of others, one line says already what became of the handshake.
-            self._log.closed(self.identity.tag, end, self._inbox.undelivered)
+            seconds = self._shared.clock.seconds() - self.traffic.opened_at
+            self._log.closed(self, end, self._inbox.undelivered, seconds)
         self._shared.journal.ended(self.identity.key, end, self._inbox.undelivered)
         self._calls.disconnect(end, self._inbox.undelivered, self.ws_state).addBoth(self._gone)
         self.outbox.give_up()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
@@ -9,7 +10,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from wsaas.connections.log import ConnectionLog
-from wsaas.connections.messages import Close, ClosedBy, End
+from wsaas.connections.messages import Close, ClosedBy, End, Handshake, Traffic
 
 END = End(Close(4001, "bye"), ClosedBy.API)
 
@@ -31,7 +32,10 @@ class ConnectionLogTests(SynchronousTestCase):
         self.log.unanswered("tag", 4, "no answer")
         self.log.retrying("tag", 5, "503")
         self.log.no_room("tag")
-        self.log.closed("tag", END, 2)
+        handshake = Handshake(b"/chat?token=SECRET", b"", False, None, None, None, (), "", (), "")
+        traffic = Traffic(0.0, 0.0, 3, 4, 50, 60)
+        connection: Any = SimpleNamespace(identity=SimpleNamespace(tag="tag"), handshake=handshake, traffic=traffic)
+        self.log.closed(connection, END, 2, 8.19999)
         self.assertEqual(
             [formatEvent(event) for event in self.events],
             [
@@ -39,13 +43,15 @@ class ConnectionLogTests(SynchronousTestCase):
                 "tag message 4: no answer",
                 "tag message 5: 503; it is tried again",
                 "tag no room for what waits for the API",
-                "tag closed: 4001 by api",
+                "tag closed: 4001 by api: unix /chat, 8.2 s, 3 in, 4 out",
             ],
         )
         limited = [event.get("many") is not None for event in self.events]
         self.assertEqual(limited, [True, True, True, True, False])
         self.assertEqual([event["log_level"] for event in self.events], [LogLevel.warn] * 4 + [LogLevel.info])
-        self.assertEqual((self.events[4]["reason"], self.events[4]["undelivered"]), ("bye", 2))
+        event = self.events[4]
+        self.assertEqual((event["reason"], event["undelivered"]), ("bye", 2))
+        self.assertEqual((event["bytes_in"], event["bytes_out"]), (50, 60))
 
     def test_faults(self) -> None:
         """Never limited, and with what happened."""
