@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import modf
 from time import time
 from typing import Any, Protocol
@@ -29,6 +29,10 @@ _SHOWN = {LogLevel.debug: "DEBUG", LogLevel.info: "INFO", LogLevel.warn: "WARN",
 
 #: Loggers of Twisted that log every factory, port and HEAD at INFO: nothing that our own lines do not say.
 _CHATTY = ("log_legacy", "twisted.web.client", "twisted.web.server", "wsaas.net.http1.page.PageRequest")
+
+#: The priorities of syslog, as the journal takes them before a line (sd-daemon(3)).
+_PRIORITIES = {LogLevel.debug: "<7>", LogLevel.info: "<6>", LogLevel.warn: "<4>", LogLevel.error: "<3>"}
+_CRITICAL = "<2>"
 
 _PLAIN = (str, int, float, bool, type(None))
 
@@ -133,10 +137,14 @@ def format_json(event: LogEvent) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
-    """The settings of the log."""
+    """The settings of the log.
+
+    :param priorities: whether each line begins with its priority, for the journal
+    """
 
     level: str
     format: str
+    priorities: bool = False
 
 
 class LeanLogger(Logger):
@@ -168,7 +176,14 @@ class LeanLogger(Logger):
 
 def line_form(settings: LogSettings) -> Callable[[LogEvent], str]:
     """:returns: what makes a line of an event, as ``LOG_FORMAT`` has it"""
-    return format_json if settings.format == "json" else format_text
+    form = format_json if settings.format == "json" else format_text
+    return partial(_with_priority, form) if settings.priorities else form
+
+
+def _with_priority(form: Callable[[LogEvent], str], event: LogEvent) -> str:
+    """:returns: a line with its priority, and each line of a traceback: to the journal, they are lines of their own"""
+    priority = _PRIORITIES.get(event.get("log_level"), _CRITICAL)
+    return priority + form(event)[:-1].replace("\n", f"\n{priority}") + "\n"
 
 
 class LineStream(Protocol):

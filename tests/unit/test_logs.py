@@ -269,6 +269,25 @@ class ObserverTests(SynchronousTestCase):
         source.warn("warning")
         self.assertEqual(stream.getvalue(), "")
 
+    def test_priorities(self) -> None:
+        """Before every line, those of a traceback included; as text and as JSON."""
+        for form in ("text", "json"):
+            stream = StringIO()
+            observer = make_observer(LogSettings("DEBUG", form, priorities=True), stream)
+            source = Logger(namespace="x", observer=observer)
+            for level in ("debug", "info", "warn", "error", "critical"):
+                getattr(source, level)("hello")
+            lines = stream.getvalue().splitlines()
+            self.assertEqual([line[:3] for line in lines], ["<7>", "<6>", "<4>", "<3>", "<2>"])
+            try:
+                raise ZeroDivisionError
+            except ZeroDivisionError:
+                source.failure("what happened")
+            lines = stream.getvalue().splitlines()[5:]
+            self.assertEqual({line[:3] for line in lines}, {"<2>"})
+            self.assertEqual(len(lines) > 1, form == "text")
+            self.assertTrue(stream.getvalue().endswith("\n"))
+
     def test_many_names(self) -> None:
         """What is remembered of them is bounded, and right."""
         stream, _ = self.lines("WARN")
