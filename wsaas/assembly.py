@@ -147,7 +147,7 @@ def _callbacks(settings: Settings, reactor: Any, shared: Shared) -> _Callbacks:
     api, uri = settings.api, "" if settings.api_uri is None else settings.api_uri.uri
     trust = api_trust(settings, uri)
     agent = PersistentAgent(reactor, trust, api.max_requests, api.timeout, api.max_body)
-    client = ApiClient(agent, reactor, api.timeout, api.max_body, uri)
+    client = ApiClient(agent, reactor, api.timeout, api.max_body, uri, shows=settings.log.debugs)
     random = SystemRandom().random
     access = ApiAccess(client, Slots(api.max_requests), Breaker(reactor, random), reactor, shared.now, api)
     disconnects = Disconnects(access, random, shared.totals.pending, shared.journal.settle)
@@ -158,13 +158,15 @@ def _callbacks(settings: Settings, reactor: Any, shared: Shared) -> _Callbacks:
 def _pushes(settings: Settings, reactor: Any, shared: Shared, trust: ApiTrust) -> _Pushes:
     registry = shared.registry
     tokens = PushTokens(settings.push_tokens)
+    seconds = reactor.seconds if settings.log.debugs else None
+    most = settings.connection.max_message
     if settings.api_uri is not None:
-        return _Pushes(tokens, PushResource(registry, settings.connection.max_message, tokens))
+        return _Pushes(tokens, PushResource(registry, most, tokens, seconds))
     agent = PersistentAgent(reactor, trust, settings.api.max_requests, settings.api.timeout, MAX_ANSWER)
     demo = Demo(reactor, agent, shared.now)
     return _Pushes(
         tokens,
-        demo.pushes(registry, settings.connection.max_message),
+        demo.pushes(registry, most, seconds),
         demo,
         f"{settings.hostname}/",
         (demo.stop, agent.close),

@@ -146,6 +146,11 @@ class LogSettings:
     format: str
     priorities: bool = False
 
+    @property
+    def debugs(self) -> bool:
+        """Whether lines at DEBUG are written. In hot paths, they are not even made otherwise."""
+        return self.level == "DEBUG"
+
 
 class LeanLogger(Logger):
     """A fast logger for lines about each connection.

@@ -16,7 +16,7 @@ _TLS = b"\x16\x03"
 
 
 @lru_cache(maxsize=32)
-def _said(body: bytes) -> str:
+def said(body: bytes) -> str:
     """:returns: the sentence in the body of a refusal: of text, or of JSON"""
     text = body.decode("utf-8", "replace").strip()
     return str(json.loads(text).get("message", text)) if text.startswith("{") else text
@@ -34,7 +34,7 @@ class Refusals:
         :param head: what was read of it
         :param data: the beginning of what was not
         """
-        reason = "TLS on a port without" if head is None and data.startswith(_TLS) else _said(response.body)
+        reason = "TLS on a port without" if head is None and data.startswith(_TLS) else said(response.body)
         self._log.info(
             "- refused with {status}: {client}{what}: {reason}",
             status=int(response.status),
