@@ -37,6 +37,7 @@ from wsaas.connections.registry import Registry
 from wsaas.connections.retry import Backoff, Retries
 from wsaas.connections.totals import Shared, Totals
 from wsaas.net.http1.site import ClientSite, SiteLimits
+from wsaas.operations.admin import Health, Readiness
 from wsaas.pushes.resource import PushResource
 from wsaas.pushes.tokens import PushTokens
 from wsaas.routes import ClientRoutes, PushRoutes
@@ -558,11 +559,14 @@ class Gate:
         seconds = self.clock.seconds if self.settings.log.debugs else None
         self.pushes = PushResource(self.registry, limits.max_message, tokens, seconds)
         shared = not self.settings.listen.pushes
+        self.readiness = Readiness()
+        path = self.settings.listen.health
+        health = None if path is None else (path, Health(self.readiness))
         site_limits = SiteLimits(limits.timeout or 30, limits.max_message, proxies=self.settings.trust_proxy)
         bodies = self.budgets.bodies
         #: What clients connect to; pushers too, unless PUSH_LISTEN is given.
         self.site = ClientSite(
-            ClientRoutes(self.upgrade, self.pushes if shared else None, pages), self.clock, site_limits, bodies
+            ClientRoutes(self.upgrade, self.pushes if shared else None, pages, health), self.clock, site_limits, bodies
         )
         #: What pushers connect to.
         self.push_site = self.site if shared else ClientSite(PushRoutes(self.pushes), self.clock, site_limits, bodies)

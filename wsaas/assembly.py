@@ -40,7 +40,7 @@ from wsaas.net.http1.agent import PersistentAgent
 from wsaas.net.http1.site import ClientSite, SiteLimits
 from wsaas.net.listen import DefaultEndpoint, Endpoint, endpoints
 from wsaas.net.transport import Buffers
-from wsaas.operations.admin import Readiness, admin_site
+from wsaas.operations.admin import Health, Readiness, admin_site
 from wsaas.operations.loop_lag import Lag
 from wsaas.operations.process import Process
 from wsaas.operations.refused_pushes import RefusedPushes
@@ -82,15 +82,9 @@ def api_trust(settings: Settings, uri: str) -> ApiTrust:
     return trust
 
 
-def metrics_error(places: Sequence[str]) -> SettingsError | None:
-    """:returns: that what writes metrics is not installed, if it is not
-
-    :param places: the endpoints of ``ADMIN_LISTEN``
-    """
-    if find_spec("prometheus_client") is not None:
-        return None
-    allowed = "endpoints, if prometheus_client is installed: pip install prometheus_client"
-    return SettingsError("ADMIN_LISTEN", " ".join(places), allowed, "prometheus_client is not installed")
+def has_metrics() -> bool:
+    """:returns: whether what writes metrics is installed, which is an extra"""
+    return find_spec("prometheus_client") is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +185,19 @@ def _websocket(
     )
 
 
+def _client_routes(settings: Settings, upgrade: UpgradeResource, pushes: _Pushes, readiness: Readiness) -> ClientRoutes:
+    """:returns: what is found where clients connect"""
+    path = settings.listen.health
+    return ClientRoutes(
+        upgrade,
+        None if settings.listen.pushes else pushes.resource,
+        None if pushes.demo is None else pushes.demo.pages,
+        None if path is None else (path, Health(readiness)),
+    )
+
+
 def _listeners(
-    settings: Settings, reactor: Any, shares: Shares, upgrade: UpgradeResource, pushes: _Pushes, bodies: Budget
+    settings: Settings, reactor: Any, shares: Shares, routes: ClientRoutes, pushes: _Pushes, bodies: Budget
 ) -> list[Listener]:
     """:returns: where clients and pushers connect
 
@@ -210,8 +215,6 @@ def _listeners(
         # The demo shows keys to every page, so it is for this machine only unless told otherwise.
         clients = [DefaultEndpoint(reactor, local=settings.api_uri is None)]
     shared = not settings.listen.pushes
-    pages = None if pushes.demo is None else pushes.demo.pages
-    routes = ClientRoutes(upgrade, pushes.resource if shared else None, pages)
     kind = "clients, pushes" if shared else "clients"
     listeners = [Listener(site(routes), clients, kind, _BUFFERS, pushes=shared, clients=True)]
     if not shared:
@@ -224,19 +227,19 @@ def _admin(
     settings: Settings,
     reactor: Any,
     readiness: Readiness,
-    lag: Lag,
+    lag: Lag | None,
     process: Process,
     parts: tuple[Registry, Totals, UpgradeResource, PushResource, Api, Descriptors],
     listeners: Sequence[Listener],
 ) -> Listener:
     """:returns: where ``/healthz``, ``/readyz`` and ``/metrics`` are
 
-    :raises SettingsError: if what writes metrics is not installed
+    :param lag: measures for the latter; :data:`None` if nothing writes them
     """
-    places = settings.listen.admin
-    missing = metrics_error(places)
-    if missing is not None:
-        raise missing
+    places = endpoints(reactor, "ADMIN_LISTEN", settings.listen.admin)
+    if lag is None:
+        _log.info("ADMIN_LISTEN has no /metrics: prometheus_client is not installed")
+        return Listener(admin_site(readiness, None, reactor), places, "admin")
     from wsaas.operations.metrics import (  # noqa: PLC0415 - prometheus_client is an extra
         Measured,
         Metrics,
@@ -245,7 +248,7 @@ def _admin(
 
     sites = [listener.site for listener in listeners if isinstance(listener.site, ClientSite)]
     metrics = Metrics(gateway_metrics(Measured(*parts, sites, lag, readiness, process)))
-    return Listener(admin_site(readiness, metrics, reactor), endpoints(reactor, "ADMIN_LISTEN", places), "admin")
+    return Listener(admin_site(readiness, metrics, reactor), places, "admin")
 
 
 def _hooks(
@@ -346,10 +349,11 @@ def build(
     calls = _callbacks(settings, reactor, people.shared)
     pushes = _pushes(settings, reactor, people.shared, calls.trust)
     upgrade = _websocket(settings, reactor, people, calls.api, token_bytes)
-    listeners = _listeners(settings, reactor, shares, upgrade, pushes, totals.budgets.bodies)
     descriptors, readiness = Descriptors(reactor, shares), Readiness()
-    lag = Lag(reactor) if settings.listen.admin else None
-    if lag is not None:
+    routes = _client_routes(settings, upgrade, pushes, readiness)
+    listeners = _listeners(settings, reactor, shares, routes, pushes, totals.budgets.bodies)
+    lag = Lag(reactor) if settings.listen.admin and has_metrics() else None
+    if settings.listen.admin:
         measured = (registry, totals, upgrade, pushes.resource, calls.api, descriptors)
         listeners.append(_admin(settings, reactor, readiness, lag, Process(now), measured, listeners))
     parts: list[Lag | RefusedPushes] = [RefusedPushes(reactor, pushes.resource), *([] if lag is None else [lag])]

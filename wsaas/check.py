@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 
-from wsaas.assembly import api_trust, metrics_error
+from wsaas.assembly import api_trust
 from wsaas.callbacks.journal import ThreadWriter
 from wsaas.callbacks.journal_file import JournalFile
 from wsaas.callbacks.state_dir import StateDir
@@ -69,10 +69,6 @@ def _found(reading: Reading, reactor: Any, *, alone: bool) -> Iterator[SettingsE
                 ThreadWriter(folder, JournalFile(folder.journal), reactor).check()
         except SettingsError as error:
             yield error
-    if reading.parsed["ADMIN_LISTEN"]:
-        missing = metrics_error(reading.parsed["ADMIN_LISTEN"])
-        if missing is not None:
-            yield missing
     if not reading.errors:
         settings = reading.settings()
         try:

@@ -6,7 +6,7 @@ from twisted.web.resource import IResource
 
 from wsaas.connections.identity import is_key
 from wsaas.net.http1.messages import RequestHead, json_response, text_response
-from wsaas.net.http1.route import ByValue, HandOver, Page, Route
+from wsaas.net.http1.route import Answers, ByValue, HandOver, Page, Route
 from wsaas.pushes.resource import PushResource, key_of
 from wsaas.websocket.handshake import is_handshake
 from wsaas.websocket.upgrade import UpgradeResource
@@ -29,12 +29,20 @@ class ClientRoutes:
     :param upgrade: lets clients in
     :param pushes: answers pushes; :data:`None` if they have a listener of their own
     :param pages: what a plain GET or HEAD finds; without it there is nothing to see
+    :param health: a path at which load balancers ask whether clients are let in, and who answers
     """
 
-    def __init__(self, upgrade: UpgradeResource, pushes: PushResource | None, pages: IResource | None = None) -> None:
+    def __init__(
+        self,
+        upgrade: UpgradeResource,
+        pushes: PushResource | None,
+        pages: IResource | None = None,
+        health: tuple[bytes, Answers] | None = None,
+    ) -> None:
         self._handshake = HandOver(upgrade)
         self._push: Route = _NO_PUSHES if pushes is None else ByValue(pushes)
         self._page = None if pages is None else Page(pages)
+        self._health = {} if health is None else {health[0]: ByValue(health[1])}
 
     def decide(self, head: RequestHead) -> Route:
         """Choose by the head; answer at once what nobody is there for."""
@@ -47,8 +55,8 @@ class ClientRoutes:
         # PUT and DELETE have no other use here; for the other methods the last segment must look like a key.
         if method in (b"PUT", b"DELETE") or is_key(key_of(head)):
             return self._push
-        if self._page is not None and method in (b"GET", b"HEAD") and head.length == 0:
-            return self._page
+        if method in (b"GET", b"HEAD") and head.length == 0:
+            return self._health.get(head.path) or self._page or _NO_HANDSHAKE
         return _NO_HANDSHAKE
 
 

@@ -21,7 +21,7 @@ _SAMPLE = re.compile(r"^(\w+)(?:\{.*\})? (\S+)", re.MULTILINE)
 
 
 def can_be_read() -> bool:
-    """Whether ``ADMIN_LISTEN`` may be set: it needs prometheus_client."""
+    """Whether ``ADMIN_LISTEN`` has metrics: they need prometheus_client."""
     return find_spec("prometheus_client") is not None
 
 

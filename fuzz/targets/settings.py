@@ -102,6 +102,7 @@ _VALUES: dict[str, tuple[str, ...]] = {
     "LOG_LEVEL": ("debug", "INFO", "loud"),
     "LOG_FORMAT": ("text", "json", "xml"),
     "WS_COMPRESSION": ("on", "off", "yes"),
+    "WS_HEALTH_PATH": ("/up", "off", "up", "/a?b", "/AAAAAAAAAAAAAAAAAAAAAAAA", "/\xfc"),
 }  # fmt: skip
 _NUMBERS = (
     "0",

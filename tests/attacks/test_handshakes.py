@@ -132,13 +132,12 @@ class ForgedHeaderTests(ForgeryTestCase):
 
     @attack(
         "Invalid subprotocols",
-        sent="blanks, quotes, slashes, control characters, UTF-8, empty elements, one offered twice, in "
-        "``Sec-WebSocket-Protocol``",
+        sent="blanks, quotes, slashes, control characters, UTF-8, one offered twice, in ``Sec-WebSocket-Protocol``",
         answer="400",
     )
     async def test_subprotocols(self) -> str:
         await self.begin()
-        values = ("a b", '"a"', "a/b", "a;b=c", "a\tb", "a\x7f", "\xc3\xa9", "a,,b", ",", "", "a, a", "a\0", "a\x01, b")
+        values = ("a b", '"a"', "a/b", "a;b=c", "a\tb", "a\x7f", "\xc3\xa9", "a,,b c", "a, a", "a\0", "a\x01, b")
         return await self.forged(
             *[f"Sec-WebSocket-Protocol: {value}" for value in values],
             "Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: a",

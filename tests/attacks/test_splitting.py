@@ -195,7 +195,7 @@ class AnswerTests(AnswerAttackTestCase):
         await self.begin()
         codes = ['"ok"', '"OK "', '" OK"', '"OK\\u0000"', '"\u041eK"', '["OK"]', '{"code": "OK"}', "true", "1", "null"]
         bodies = [f'{{"code": {code}}}'.encode() for code in codes] + [b"", b"OK", b'"OK"', b"true", b'["code", "OK"]']
-        bodies += [b'{"Code": "OK"}', b'{"code": "OK", "code": "NO"}', OK + OK, OK + b"x", b"\xef\xbb\xbf" + OK]
+        bodies += [b'{"Code": "OK"}', b'{"code": "OK", "code": "NO"}', OK + OK, OK + b"x", OK + b"\xef\xbb\xbf"]
         bodies += [OK.decode().encode("utf-16"), b"[" * 100_000, b'{"code":' * 10_000, b'{"a": ' + b"9" * 5000 + b"}"]
         bodies += [b"{'code': 'OK'}", b'{"code": "OK",}', b"<code>OK</code>", b'{"x": {"code": "OK"}}', b"\xff" + OK]
         answers = [Answer(200, body) for body in bodies] + [Answer(201, b"{}"), Answer(204, b"")]

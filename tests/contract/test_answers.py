@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 
 from twisted.internet.task import LoopingCall
 
@@ -50,6 +51,10 @@ class AnswerToPostTests(ContractTestCase):
         """Any 2xx, any Content-Type, further members: it is the body's ``code`` that counts."""
         body = b' \n{"user": {"code": 1}, "code": "\\u004fK"}\r\n'
         await self.check(Answer(202, body, [("Content-Type", "text/html")]), 101)
+
+    async def test_byte_order_mark(self) -> None:
+        """It is ignored before the JSON (RFC 8259 §8.1)."""
+        await self.check(Answer(body=b'\xef\xbb\xbf{"code": "OK"}'), 101)
 
     async def test_another_code(self) -> None:
         """2xx with another code: 403."""
@@ -189,6 +194,62 @@ class AnswerToPostTests(ContractTestCase):
         self.api.script["POST"] = Answer()
         client.send(handshake())
         self.assertEqual((await client.reply()).status, 101)
+
+
+def too_long(status: int, *headers: str) -> Callable[[Call], None]:
+    """:returns: answers with a body over a ``WS_MAX_MESSAGE`` of 1000, whose end never comes"""
+    head = [f"HTTP/1.1 {status} -", "Content-Length: 200000", *headers, "", ""]
+    return lambda call: call.write("\r\n".join(head).encode() + b"<p>" * 400)
+
+
+class LongBodyTests(ContractTestCase):
+    """§2.3: a body over ``WS_MAX_MESSAGE`` counts only where the body does, and its end is never waited for."""
+
+    async def test_of_a_refusal(self) -> None:
+        """Of the POST: the client gets the status, and no DELETE follows; but for 5xx, as with any body."""
+        await self.serve(WS_MAX_MESSAGE="1000")
+        for status, told in ((403, 403), (404, 404), (500, 502)):
+            self.api.script["POST"] = too_long(status)
+            self.assertEqual((await self.shake(handshake())).status, told)
+        await self.api.call("DELETE")
+        self.assertEqual([call.method for call in self.api.calls], ["POST"] * 3 + ["DELETE"])
+
+    async def test_of_an_error_page(self) -> None:
+        """Of a PUT: 503 is tried again, 500 refuses the message, 2xx takes it; the client stays."""
+        await self.serve(WS_MAX_MESSAGE="1000")
+        client, _ = await self.connected()
+        for status in (500, 404, 200):
+            self.api.script["PUT"] = too_long(status)
+            client.send_text(str(status))
+            await self.api.call("PUT")
+        self.api.script["PUT"] = too_long(503, "Retry-After: 0")
+        client.send_text("again")
+        first = await self.api.call("PUT")
+        self.api.script["PUT"] = Answer()
+        second = await self.api.call("PUT")
+        self.assertEqual((second.body, second.header("Ws-Id")), (b"again", first.header("Ws-Id")))
+        self.assertIsNot(first.connection, second.connection)
+        client.send(frame(PING, b"?"))
+        self.assertEqual(await client.frame(), Frame(PONG, b"?"))
+
+    async def test_of_a_reply(self) -> None:
+        """It cannot be passed on: 1011."""
+        await self.serve(WS_MAX_MESSAGE="1000")
+        self.api.script["PUT"] = too_long(200, "Ws-Reply: text")
+        client, _ = await self.connected()
+        client.send_text("x")
+        self.assertEqual((await client.closed()).code, 1011)
+        self.assertEqual((await self.api.call("DELETE")).header("Ws-Closed-By"), "error")
+
+    async def test_of_a_delete(self) -> None:
+        """A DELETE is done."""
+        await self.serve(WS_MAX_MESSAGE="1000")
+        for status in (200, 404):
+            self.api.script["DELETE"] = too_long(status)
+            await self.life()
+        self.api.script["DELETE"] = Answer(410)
+        await self.stop_gateway()
+        self.assertEqual([call.method for call in self.api.calls].count("DELETE"), 3)
 
 
 class AnswerToPutTests(ContractTestCase):

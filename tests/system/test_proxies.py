@@ -269,7 +269,7 @@ class HaproxyTests(ProxyTestCase):
         self.assertLess(gateway.output.count("\n"), 20)
 
     async def test_http(self) -> None:
-        """It ends TLS, and tells of the client in headers; pushes have a port of their own."""
+        """It ends TLS, tells of the client in headers, and asks at WS_HEALTH_PATH; pushes have a port of their own."""
         back = free_port()
         haproxy = self.haproxy_http(back, more=self.checks)
         haproxy.wait_for_line("gateway is DOWN")

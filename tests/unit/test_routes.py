@@ -76,6 +76,44 @@ class SharedTests(SiteTestCase):
         self.assert_426(self.gate.connect(), http_request("GET", "/", None, ("Upgrade", "h2c")))
         self.assert_426(self.gate.connect(), http_request("POST", "/", b"body"))
 
+    def test_health(self) -> None:
+        """Load balancers are told whether clients are let in, but not why not; also by HTTP/1.0, with any query."""
+        wrong: list[str] = []
+        self.gate.readiness.add("journal", lambda: wrong[0] if wrong else None)
+        for status, body in ((200, b"OK\n"), (503, b"no new connections are taken\n")):
+            for target in ("/healthz", "/healthz?from=lb"):
+                got = self.ask(self.gate.connect(), http_request("GET", target))
+                self.assertEqual((got[0], got[2]), (status, body))
+                self.assertEqual(got[1]["cache-control"], ["no-store"])
+                got = self.ask(self.gate.connect(), http_request("HEAD", target))
+                self.assertEqual((got[0], got[1]["content-length"]), (status, [str(len(body))]))
+            wire = self.gate.connect()
+            wire.deliver(b"GET /healthz HTTP/1.0\r\n\r\n")
+            data = wire.take()
+            self.assertTrue(data.startswith(b"HTTP/1.1 %d " % status))
+            self.assertIn(b"Connection: close", data)
+            wrong.append("the disk of STATE_DIR is full")
+        self.assertEqual(self.gate.agent.calls, [])
+
+    def test_what_else_is_on_that_path(self) -> None:
+        """A handshake is one, a push is one, and other requests find nothing."""
+        self.gate.open("/healthz")
+        for method, status in (("PUT", 404), ("DELETE", 404)):
+            self.assertEqual(self.ask(self.gate.connect(), http_request(method, "/healthz", b""))[0], status)
+        for method in ("POST", "OPTIONS", "get"):
+            self.assert_426(self.gate.connect(), http_request(method, "/healthz"))
+        self.assert_426(self.gate.connect(), http_request("GET", "/healthz", b"body"))
+        for target in ("/healthz/", "/a/healthz", "/HEALTHZ", "/readyz"):
+            self.assert_426(self.gate.connect(), http_request("GET", target))
+
+    def test_another_path_for_health(self) -> None:
+        """Or none."""
+        self.gate = Gate(WS_HEALTH_PATH="/up")
+        self.assertEqual(self.ask(self.gate.connect(), http_request("GET", "/up"))[0], 200)
+        self.assert_426(self.gate.connect(), http_request("GET", "/healthz"))
+        self.gate = Gate(WS_HEALTH_PATH="off")
+        self.assert_426(self.gate.connect(), http_request("GET", "/healthz"))
+
     def test_put_and_delete_are_pushes_on_any_path(self) -> None:
         """What has no such connection is not found."""
         for target in ("/", "/x", UNKNOWN, "/\x80"):

@@ -32,6 +32,9 @@ _MAX_STATE = 1024
 _STATE = re.compile(r"[\x20-\x7e]*")
 #: Bodies of a grant as most JSON libraries write it.
 _USUAL_GRANTS = (b'{"code": "OK"}', b'{"code":"OK"}')
+#: What may stand before JSON: blanks, and byte order marks, which a reader may ignore (RFC 8259 §8.1). In PHP each file
+#: that an editor saved with one writes it.
+_BEFORE_JSON = "\ufeff \t\r\n"
 #: Headers of a refusal that the client is shown.
 _PASSED_ON = (b"WWW-Authenticate", b"Retry-After")
 
@@ -75,7 +78,7 @@ def _reply(answer: Answer) -> Message | None:
         return None
     if kind not in ("text", "binary"):
         raise Unusable(f"Ws-Reply: {kind[:40]!r} is neither text nor binary")
-    _check_not_encoded(answer)
+    _check_body(answer)
     if kind == "text":
         try:
             answer.body.decode("utf-8")
@@ -84,10 +87,17 @@ def _reply(answer: Answer) -> Message | None:
     return Message(answer.body, kind == "binary")
 
 
-def _check_not_encoded(answer: Answer) -> None:
-    values = answer.headers.getRawHeaders(b"Content-Encoding", [])
-    if any(value.strip().lower() != b"identity" for value in values):
+def _check_body(answer: Answer) -> None:
+    """Check a body that is needed.
+
+    :raises Unusable: if it cannot be had as it is meant
+    """
+    values = b",".join(answer.headers.getRawHeaders(b"Content-Encoding", [])).split(b",")
+    # Empty elements of a list count for nothing (RFC 9110 §5.6.1.2).
+    if any(value.strip().lower() not in (b"", b"identity") for value in values):
         raise Unusable(f"the body is encoded ({encodings(answer)}), though only identity was asked for")
+    if answer.cut is not None:
+        raise Unusable(f"the answer's body is longer than {answer.cut} bytes")
 
 
 def _subprotocol(answer: Answer, offered: Sequence[str]) -> str | None:
@@ -103,7 +113,7 @@ def _subprotocol(answer: Answer, offered: Sequence[str]) -> str | None:
 def _code(body: bytes) -> object:
     """:returns: the ``code`` of the JSON object in a body, if there is one"""
     try:
-        value = json.loads(body.decode("utf-8"))
+        value = json.loads(body.decode("utf-8").lstrip(_BEFORE_JSON))
     except (ValueError, RecursionError):
         return None
     return value.get("code") if isinstance(value, dict) else None
@@ -131,7 +141,7 @@ def read_grant(answer: Answer, offered: Sequence[str], uri: str = "") -> Grant:
         raise Unsuccessful(describe(answer, uri))
     if not 200 <= status < 300:
         raise Unusable(describe(answer, uri, ", which is neither a grant nor a refusal"))
-    _check_not_encoded(answer)
+    _check_body(answer)
     if answer.body not in _USUAL_GRANTS and not is_grant(answer):
         raise Denied(describe(answer, uri, ' without "code": "OK"'), HTTPStatus.FORBIDDEN)
     protocol, state = _subprotocol(answer, offered), _state(answer)

@@ -25,8 +25,8 @@ from zope.interface import implementer
 
 from wsaas.callbacks.failures import why
 from wsaas.counts import Attempts, attempts
-from wsaas.errors import CallbackFailed, NoAnswer, TimedOut, Unusable
-from wsaas.net.http1.messages import Answer
+from wsaas.errors import CallbackFailed, NoAnswer, TimedOut
+from wsaas.net.http1.messages import Answer, BodyCut
 
 #: The name of a call in its header lines.
 _ID = re.compile(rb"(?:^|\n)Ws-Id: ([A-Za-z0-9_-]+)\r\n")
@@ -143,7 +143,7 @@ class _Call:
         """A part of the answer's body came."""
         self._length += len(data)
         if self._length > self._client.max_body:
-            self._stop(Unusable(f"the answer's body is longer than {self._client.max_body} bytes"))
+            self._stop(self._cut())
         elif self._parts is None:
             self._parts = [data]
         else:
@@ -157,11 +157,18 @@ class _Call:
         outcome: Answer | CallbackFailed
         if isinstance(reason.value, _COMPLETE):
             outcome = Answer(response.code, response.headers, b"".join(self._parts) if self._parts else b"")
+        elif isinstance(reason.value, BodyCut):
+            outcome = self._cut()
         else:
             outcome = NoAnswer(f"the answer was cut short: {reason.getErrorMessage()}")
         self._client.ended(self, outcome)
         if self._rest is not None:
             self._rest.callback(outcome if isinstance(outcome, Answer) else Failure(outcome))
+
+    def _cut(self) -> Answer:
+        """:returns: the answer whose body is too long: what it is for decides whether that matters"""
+        response: Any = self._response
+        return Answer(response.code, response.headers, b"", self._client.max_body)
 
     # The end before the end
 
@@ -175,15 +182,15 @@ class _Call:
         else:
             self._stop(TimedOut("no complete answer in time"))
 
-    def _stop(self, error: CallbackFailed) -> None:
-        """Give up, and the connection too: what still comes must not be taken for another answer."""
+    def _stop(self, outcome: Answer | CallbackFailed) -> None:
+        """Wait for no more, and end the connection: what still comes must not be taken for another answer."""
         if self.outcome is not None:
             return
-        self._client.ended(self, error)
+        self._client.ended(self, outcome)
         self._parts = None
         self._transport.loseConnection()
         if self._rest is not None:
-            self._rest.callback(Failure(error))
+            self._rest.callback(outcome if isinstance(outcome, Answer) else Failure(outcome))
 
 
 class CallLog:
@@ -231,7 +238,7 @@ class ApiClient(HTTPClient):
     :param agent: sends requests
     :param clock: for the time limit
     :param timeout: seconds for one call, connecting and the answer's body included
-    :param max_body: bytes of an answer's body that are accepted
+    :param max_body: bytes of an answer's body that are accepted; of a longer one only status and headers count
     :param uri: ``API_URI``
     :param shows: whether each call is logged, at DEBUG
     """
@@ -285,7 +292,7 @@ class ApiClient(HTTPClient):
         :returns: fires with the complete :class:`~wsaas.net.http1.messages.Answer`; to cancel it gives the call up
         :raises NotSent: if the API cannot have seen it
         :raises NoAnswer: if no complete answer came, or not in time (:class:`~wsaas.errors.TimedOut`)
-        :raises Unusable: if what came is no HTTP, or too long
+        :raises Unusable: if what came is no HTTP
         """
         call = _Call(self, self.attempts[method], data, done)
         if self._shown is not None:

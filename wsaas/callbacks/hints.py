@@ -42,7 +42,8 @@ def describe(answer: Answer, uri: str, more: str = "") -> str:
     :param more: what is wrong with it, with a leading blank or comma
     """
     status, kind = answer.status, _media_type(answer) or "no Content-Type"
-    said = f"the API answered {status} ({kind}, {len(answer.body)} bytes){more}"
+    size = f"{len(answer.body)}" if answer.cut is None else f"over {answer.cut}"
+    said = f"the API answered {status} ({kind}, {size} bytes){more}"
     hint = _hint(answer, uri)
     return f"{said}: {hint}" if hint else said
 

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ListenSettings:
-    """Endpoint descriptions. No ``clients``: the default port; no ``pushes``: pushes arrive where clients connect."""
+    """Endpoint descriptions. No ``clients``: the default port; no ``pushes``: pushes arrive where clients connect.
+
+    :param health: the path where clients connect at which load balancers ask; :data:`None` for none
+    """
 
     clients: tuple[str, ...]
     pushes: tuple[str, ...]
     admin: tuple[str, ...]
+    health: bytes | None = None

@@ -1,4 +1,4 @@
-"""The admin pages of ``ADMIN_LISTEN``: ``/healthz``, ``/readyz`` and ``/metrics``."""
+"""The admin pages of ``ADMIN_LISTEN``: ``/healthz``, ``/readyz`` and ``/metrics``; and one page beside the clients."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from wsaas.net.http1.messages import RequestHead, Response, head_of, json_response
+from wsaas.net.http1.messages import RequestHead, Response, head_of, json_response, text_response
 from wsaas.net.http1.route import Page, Route
 from wsaas.net.http1.site import ClientSite, SiteLimits
 
@@ -21,6 +21,12 @@ Check = Callable[[], str | None]
 #: Seconds for a request's head.
 HEAD_TIMEOUT = 10.0
 _ALLOW = (b"Allow", b"GET, HEAD")
+_NO_METRICS = json_response(
+    501, "NO_METRICS", "metrics need one more package, and a restart: pip install prometheus_client"
+)
+#: Strangers read these: they are not told what is wrong.
+_READY = text_response(200, "OK")
+_NOT_READY = text_response(503, "no new connections are taken")
 
 
 class Pages(Protocol):
@@ -63,16 +69,41 @@ class Readiness:
         return found
 
 
+class Health:
+    """Tells load balancers whether new connections are taken, where clients connect (``WS_HEALTH_PATH``).
+
+    :param readiness: knows
+    """
+
+    def __init__(self, readiness: Readiness) -> None:
+        self._readiness = readiness
+
+    def judge(self, head: RequestHead) -> Response | None:  # noqa: ARG002 - the interface's signature
+        """:returns: nothing: whoever asks is answered"""
+        return None
+
+    def respond(self, head: RequestHead, body: bytes) -> Response:  # noqa: ARG002 - as above
+        """:returns: 200 or 503"""
+        return _NOT_READY if self._readiness.failing() else _READY
+
+    def missed(self, head: RequestHead, response: Response) -> None:
+        """Nothing to count: a check has no body."""
+
+    def is_trusted(self, head: RequestHead) -> bool:  # noqa: ARG002 - as above
+        """:returns: false: anybody may ask"""
+        return False
+
+
 class AdminResource(Resource):
     """Serves the three admin pages.
 
     :param readiness: for ``/readyz``
-    :param metrics: for ``/metrics``
+    :param metrics: for ``/metrics``; :data:`None` if what writes them is not installed
     """
 
     isLeaf = True
 
-    def __init__(self, readiness: Readiness, metrics: Pages) -> None:
+    def __init__(self, readiness: Readiness, metrics: Pages | None) -> None:
         super().__init__()
         self._readiness = readiness
         self._metrics = metrics
@@ -106,12 +137,14 @@ class AdminResource(Resource):
         return json_response(503, "NOT_READY", f"no new connections are taken: {said}", failing=failing)
 
     def _measured(self, head: RequestHead) -> Response:
+        if self._metrics is None:
+            return _NO_METRICS
         accept = b", ".join(head.all(b"Accept")).decode("latin-1")
         media_type, page = self._metrics.page(accept)
         return Response(200, ((b"Content-Type", media_type.encode("ascii")), (b"Cache-Control", b"no-store")), page)
 
 
-def admin_site(readiness: Readiness, metrics: Pages, reactor: IReactorTime) -> ClientSite:
+def admin_site(readiness: Readiness, metrics: Pages | None, reactor: IReactorTime) -> ClientSite:
     """:returns: the site of ``ADMIN_LISTEN``
 
     :param reactor: for timeouts

@@ -298,7 +298,7 @@ def _read_asked(fields: RequestFields, by: object) -> _Asked:
     :param by: the tokens that let it through
     :raises PushRefused: if it cannot be had
     """
-    if fields.all(b"Content-Encoding"):
+    if fields.tokens(b"Content-Encoding"):
         raise PushRefused(415, "UNSUPPORTED", "send the message without Content-Encoding")
     types = fields.all(b"Content-Type")
     binary = not is_text(types[-1].decode("latin-1") if types else None)

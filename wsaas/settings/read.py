@@ -260,7 +260,12 @@ class Reading:
                 parsed["WS_COMPRESSION"] == "on",
                 tuple(name for name in parsed["FORWARD_HEADERS"] if is_of_proxies(name)),
             ),
-            listen=ListenSettings(parsed["WS_LISTEN"] or (), parsed["PUSH_LISTEN"] or (), parsed["ADMIN_LISTEN"] or ()),
+            listen=ListenSettings(
+                parsed["WS_LISTEN"] or (),
+                parsed["PUSH_LISTEN"] or (),
+                parsed["ADMIN_LISTEN"] or (),
+                parsed["WS_HEALTH_PATH"],
+            ),
             log=LogSettings(parsed["LOG_LEVEL"], parsed["LOG_FORMAT"]),
             push_tokens=parsed["PUSH_TOKEN"] or (),
         )

@@ -14,6 +14,7 @@ from wsaas.settings.values import (
     field_lines,
     field_names,
     folder,
+    health_path,
     hostname,
     media_type,
     number,
@@ -252,6 +253,13 @@ SETTINGS: tuple[Setting, ...] = (
         "clients connected at once from one IPv4 address, or one IPv6 network of 64 bits",
     ),
     Setting("WS_COMPRESSION", "off", choice("off", "on"), "off, on", "permessage-deflate (RFC 7692)"),
+    Setting(
+        "WS_HEALTH_PATH",
+        "/healthz",
+        health_path,
+        "a path, such as /healthz, without query, its last segment not of the shape of a key; or off",
+        "where load balancers ask, on WS_LISTEN, whether clients are let in",
+    ),
     Setting(
         "TRUST_PROXY",
         "0",

@@ -13,10 +13,13 @@ from urllib.parse import urlsplit
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 
+from wsaas.connections.identity import is_key
 from wsaas.net.host_names import check_name
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
+#: Visible ASCII, but for what begins a query or a fragment.
+_PATH = re.compile(r"/[!-\"$->@-~]*")
 _DESCRIPTION = re.compile(r"(?:\\.|\S)+", re.DOTALL)
 _FIELD_VALUE = re.compile(r"[\x20-\x7e\t]*")
 #: The most bytes of a file with a secret.
@@ -144,6 +147,20 @@ def choice(*words: str) -> Callable[[str], str]:
         raise ValueError("none of these words")
 
     return parse
+
+
+def health_path(text: str) -> bytes | None:
+    """Parse ``WS_HEALTH_PATH``.
+
+    :returns: :data:`None` for ``off``
+    """
+    if text.lower() == "off":
+        return None
+    if not _PATH.fullmatch(text):
+        raise ValueError("not a path in visible ASCII that begins with /")
+    if is_key(text.rpartition("/")[2]):
+        raise ValueError("a request for it would be taken for a push")
+    return text.encode("ascii")
 
 
 def _scheme(text: str) -> str | None:
@@ -358,7 +375,8 @@ def file_text(path: str) -> str:
     if len(content) > _MAX_FILE:
         raise ValueError(f"over {_MAX_FILE} bytes")
     try:
-        text = content.decode("utf-8")
+        # A byte order mark is the editor's, not a part of the value.
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError("not UTF-8") from None
     if not text.strip():

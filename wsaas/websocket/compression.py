@@ -2,47 +2,76 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from autobahn.twisted.websocket import WebSocketServerProtocol
 from autobahn.websocket.compress import PerMessageDeflate, PerMessageDeflateOffer, PerMessageDeflateOfferAccept
 
-from wsaas.errors import HandshakeRefused
-
-#: Characters of an error about an offer that are shown, as it quotes what the client sent.
-_MAX_SHOWN = 200
-
-
-def read_offers(extensions: str) -> list[PerMessageDeflateOffer]:
-    """Read a ``Sec-WebSocket-Extensions`` (RFC 6455 §9.1, RFC 7692 §7.1).
-
-    :raises HandshakeRefused: if an offer of permessage-deflate is malformed
-    """
-    offers = []
-    for name, parameters in WebSocketServerProtocol()._parseExtensionsHeader(extensions):  # noqa: SLF001 - Autobahn's only parser of it
-        if name == PerMessageDeflateOffer.EXTENSION_NAME:
-            try:
-                offers.append(PerMessageDeflateOffer.parse(parameters))
-            except Exception as error:
-                raise HandshakeRefused(400, f"Sec-WebSocket-Extensions: {str(error)[:_MAX_SHOWN]}") from error
-    return offers
+#: A token (RFC 9110 §5.6.2).
+_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+#: A parameter with its value, which may be quoted and is a token all the same (RFC 6455 §9.1).
+_PARAMETER = re.compile(rf'[ \t]*({_WORD})[ \t]*(?:=[ \t]*(?:({_WORD})|"({_WORD})")[ \t]*)?')
+#: RFC 7692 §7.1.2: no leading zeroes.
+_BITS = re.compile("[89]|1[0-5]")
+#: zlib has no window of 8 bits for what is not its own format.
+_TOO_SMALL = "8"
 
 
-def accept_first(offers: list[PerMessageDeflateOffer], max_message: int) -> PerMessageDeflateOfferAccept | None:
-    """Accept the first offer.
+def _parameters(text: str) -> dict[str, str | None] | None:
+    """:returns: the parameters of an offer by name; :data:`None` if they are malformed, or one stands there twice"""
+    found: dict[str, str | None] = {}
+    for part in text.split(";"):
+        parameter = _PARAMETER.fullmatch(part)
+        if parameter is None or parameter[1].lower() in found:
+            return None
+        found[parameter[1].lower()] = parameter[2] or parameter[3]
+    return found
+
+
+def _read_offer(text: str) -> PerMessageDeflateOffer | None:
+    """:returns: an offer of permessage-deflate that can be accepted, if it is one (RFC 7692 §7.1)"""
+    name, separator, rest = text.partition(";")
+    if name.strip(" \t").lower() != PerMessageDeflateOffer.EXTENSION_NAME:
+        return None
+    parameters = _parameters(rest) if separator else {}
+    if parameters is None:
+        return None
+    hinted = own = False
+    bits = 0
+    for parameter, value in parameters.items():
+        if parameter == "server_max_window_bits" and value is not None and _BITS.fullmatch(value):
+            if value == _TOO_SMALL:
+                return None
+            bits = int(value)
+        elif parameter == "client_max_window_bits" and (value is None or _BITS.fullmatch(value)):
+            # A hint: what the client sends is inflated, whatever its window is.
+            hinted = True
+        elif parameter == "server_no_context_takeover" and value is None:
+            own = True
+        elif parameter != "client_no_context_takeover" or value is not None:
+            return None
+    return PerMessageDeflateOffer(True, hinted, own, bits)
+
+
+def accept_first(extensions: str, max_message: int) -> PerMessageDeflateOfferAccept | None:
+    """Accept the first offer of a ``Sec-WebSocket-Extensions`` that can be, and decline the others (RFC 7692 §5.1).
 
     Without context takeover in either direction, as an idle connection would keep a context of 300 KB.
 
+    :param extensions: as the client sent it
     :param max_message: bytes that an inflated message may have
-    :returns: :data:`None` if there is no offer
+    :returns: :data:`None` if there is no such offer: the WebSocket then has no extension
     """
-    for offer in offers:
-        return PerMessageDeflateOfferAccept(
-            offer,
-            request_no_context_takeover=True,
-            no_context_takeover=True,
-            max_message_size=max_message + WholeMessages.MARGIN,
-        )
+    # Quoted values are tokens (RFC 6455 §9.1): no comma stands within quotes.
+    for element in extensions.split(","):
+        offer = _read_offer(element)
+        if offer is not None:
+            return PerMessageDeflateOfferAccept(
+                offer,
+                request_no_context_takeover=True,
+                no_context_takeover=True,
+                max_message_size=max_message + WholeMessages.MARGIN,
+            )
     return None
 
 

@@ -59,7 +59,8 @@ def _protocols(head: RequestHead) -> tuple[str, ...]:
     values = head.all(b"Sec-WebSocket-Protocol")
     if not values:
         return ()
-    names = [name.strip() for value in values for name in value.split(b",")]
+    # Empty elements count for nothing (RFC 9110 §5.6.1.2); a field with nothing else names none.
+    names = [name for value in values for element in value.split(b",") if (name := element.strip(b" \t"))]
     if not all(_TOKEN.fullmatch(name) for name in names):
         raise _bad("Sec-WebSocket-Protocol: not a list of tokens")
     if len(set(names)) != len(names):

@@ -7,14 +7,13 @@ from hashlib import sha1
 from typing import Any, cast
 
 from autobahn.twisted.websocket import WebSocketServerFactory
-from autobahn.websocket.compress import PerMessageDeflateOffer
 from twisted.internet.interfaces import IReactorTime
 
 from wsaas.connections.connection import Connection
 from wsaas.connections.messages import Grant, Handshake
 from wsaas.limits import Budgets, Queue
 from wsaas.net.transport import hand_over
-from wsaas.websocket.compression import WholeMessages, accept_first, read_offers
+from wsaas.websocket.compression import WholeMessages, accept_first
 from wsaas.websocket.protocol import ClientProtocol
 
 #: RFC 6455 §1.3: what is hashed with the client's key.
@@ -66,19 +65,12 @@ class ClientFactory(WebSocketServerFactory):
         }
         self.protocol = cast(type[ClientProtocol], type(ClientProtocol.__name__, (ClientProtocol,), same))
 
-    def offers(self, handshake: Handshake) -> list[PerMessageDeflateOffer]:
-        """:returns: the client's offers to compress, if that is spoken at all
-
-        :raises HandshakeRefused: if one is malformed
-        """
-        return read_offers(handshake.extensions) if self.compression else []
-
     def _compress(self, protocol: ClientProtocol, handshake: Handshake) -> str | None:
-        """Have a connection compress, if that is spoken and offered.
+        """Have a connection compress, if that is spoken and offered in a way that can be accepted.
 
         :returns: what the client is told of it
         """
-        accept = accept_first(self.offers(handshake), self.max_message)
+        accept = accept_first(handshake.extensions, self.max_message) if self.compression else None
         if accept is None:
             return None
         protocol._perMessageCompress = WholeMessages(accept)  # noqa: SLF001 - where Autobahn keeps it

@@ -91,8 +91,6 @@ class UpgradeResource:
             reason = "the gateway is shutting down"
             raise HandshakeRefused(HTTPStatus.SERVICE_UNAVAILABLE, reason, retry_after=_RETRY_AFTER)
         handshake = check_handshake(head, self._handshakes)
-        # Judged now: Autobahn would refuse a malformed offer after the API's consent.
-        self._factory.offers(handshake)
         self._admit(handshake.client)
         return handshake
 

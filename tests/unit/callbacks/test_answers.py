@@ -68,6 +68,15 @@ class GrantTests(SynchronousTestCase):
         """Many frameworks answer text/html unless told otherwise."""
         self.assertEqual(read_grant(answer(200, OK, ("Content-Type", "text/html")), ()), Grant())
 
+    def test_byte_order_marks_before_the_json(self) -> None:
+        """They are ignored (RFC 8259 §8.1), as many as there are: PHP writes that of each file it includes."""
+        mark = b"\xef\xbb\xbf"
+        for before in (mark, mark * 3, mark + b"\r\n" + mark, b"\n" + mark):
+            self.assertEqual(read_grant(answer(200, before + OK), ()), Grant(), before)
+            self.assertRaises(Denied, read_grant, answer(200, before + b'{"code": "NO"}'), ())
+        for body in (OK + mark, mark, b"\xef\xbb" + OK, b"{" + mark + OK[1:]):
+            self.assertRaises(Denied, read_grant, answer(200, body), ())
+
     def test_any_other_code_is_a_refusal(self) -> None:
         """403, and no DELETE is owed: the API said no."""
         for body in (
@@ -134,7 +143,9 @@ class GrantTests(SynchronousTestCase):
         error = self.assertRaises(Unusable, read_grant, answer(200, b"\x1f\x8b", ("Content-Encoding", "gzip")), ())
         self.assertEqual((error.status, error.needs_disconnect), (502, True))
         self.assertIn("(gzip)", error.reason)
-        self.assertEqual(read_grant(answer(200, OK, ("Content-Encoding", "Identity ")), ()), Grant())
+        for value in ("Identity ", "", "identity,", ", identity, identity"):
+            self.assertEqual(read_grant(answer(200, OK, ("Content-Encoding", value)), ()), Grant(), value)
+        self.assertRaises(Unusable, read_grant, answer(200, OK, ("Content-Encoding", "identity, gzip")), ())
 
     def test_the_subprotocol_is_one_that_the_client_offered(self) -> None:
         """As it was offered, case included (RFC 6455 §11.3.4 has them case-sensitive)."""
@@ -342,6 +353,39 @@ class OutcomeTests(SynchronousTestCase):
         elif outcome.reply is not None:
             self.assertEqual(outcome.reply.payload, drawn.body)
             self.assertTrue(outcome.reply.binary or drawn.body.decode("utf-8") is not None)
+
+
+class CutTests(SynchronousTestCase):
+    """Bodies that are longer than is accepted, of which nothing is kept."""
+
+    @staticmethod
+    def cut(status: int, *headers: tuple[str, str | bytes]) -> Answer:
+        """:returns: an answer without its body"""
+        return answer(status, b"", *headers)._replace(cut=1000)
+
+    def test_where_the_body_counts(self) -> None:
+        """In a grant and in a reply: what is asked for is not known."""
+        for error in (
+            self.assertRaises(Unusable, read_grant, self.cut(200), ()),
+            self.assertRaises(Unusable, read_outcome, self.cut(200, ("Ws-Reply", "text"))),
+            self.assertRaises(Unusable, read_outcome, self.cut(201, ("Ws-Reply", "binary"))),
+        ):
+            self.assertIn("longer than 1000 bytes", error.reason)
+
+    def test_elsewhere(self) -> None:
+        """Status and headers say all: error pages may be as long as they like."""
+        self.assertEqual(self.assertRaises(Denied, read_grant, self.cut(403), ()).status, 403)
+        self.assertRaises(Unsuccessful, read_grant, self.cut(500), ())
+        self.assertRaises(Unauthorized, read_outcome, self.cut(401))
+        for status in RETRY_STATUS:
+            error = self.assertRaises(Unsuccessful, read_outcome, self.cut(status, ("Retry-After", "7")))
+            self.assertEqual(error.retry_after, b"7")
+        for status in (302, 404, 500):
+            self.assertEqual(read_outcome(self.cut(status, ("Ws-Reply", "text"))), Rejected(status))
+        self.assertEqual(read_outcome(self.cut(200)), Delivered())
+        self.assertEqual(read_outcome(self.cut(200, ("Ws-State", "a"))), Delivered("a"))
+        self.assertTrue(is_settled(self.cut(200)))
+        self.assertTrue(is_refused(self.cut(404)))
 
 
 class SettledTests(SynchronousTestCase):

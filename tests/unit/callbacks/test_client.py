@@ -354,6 +354,19 @@ class DeliveryTests(DeliveryCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.client.attempts["PUT"].failures["no_answer"], 1)
 
+    def test_too_long(self) -> None:
+        """By whatever Agent: the rest is not waited for, and the answer has its status, its headers and no body."""
+        response = self.agent.last.answer(503, b"half", ("Retry-After", "7"), complete=False)
+        assert response.reader is not None
+        response.reader.dataReceived(b"x" * MAX_BODY)
+        answer = self.successResultOf(self.result)
+        self.assertEqual((answer.status, answer.body, answer.cut), (503, b"", MAX_BODY))
+        self.assertEqual(answer.headers.getRawHeaders(b"Retry-After"), [b"7"])
+        self.assertTrue(response.transport.disconnecting)
+        response.reader.connectionLost(Failure(ConnectionLost()))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(sum(self.client.attempts["PUT"].failures.values()), 0)
+
     def test_a_response_that_raises(self) -> None:
         """It fails the call, and leaves no timer."""
         response = self.agent.last
@@ -389,4 +402,5 @@ class BodyTests(DeliveryCase):
             answer(self.agent.last)
             self.assertIsNone(self.successResultOf(result))
         kinds = [type(each.value if isinstance(each, Failure) else each) for each in outcomes]
-        self.assertEqual(kinds, [Answer, NoAnswer, Unusable, Answer])
+        self.assertEqual((outcomes[2].body, outcomes[2].cut), (b"", MAX_BODY))
+        self.assertEqual(kinds, [Answer, NoAnswer, Answer, Answer])

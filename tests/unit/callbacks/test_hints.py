@@ -31,6 +31,8 @@ class HintTests(SynchronousTestCase):
                 f"the API answered {status} (application/json, 2 bytes)",
             )
         self.assertEqual(said(403), "the API answered 403 (no Content-Type, 0 bytes)")
+        long = Answer(403, Headers(), b"", 4096)
+        self.assertEqual(describe(long, URI), "the API answered 403 (no Content-Type, over 4096 bytes)")
 
     def test_a_page(self) -> None:
         """By its type, or by its beginning."""

@@ -349,11 +349,13 @@ class PushTests(ChatTestCase):
         self.assertEqual(self.successResultOf(called).status, 200)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_an_endless_answer_is_given_up(self) -> None:
+    def test_an_endless_answer_is_not_read_to_its_end(self) -> None:
         self.gateway.answer = b"x" * 100_000
-        self.join("a")
-        [push] = self.exchanges("push")
-        self.assertEqual(push.error, "the answer's body is longer than 4096 bytes")
+        self.gateway.statuses["b"] = 404
+        self.join("a", "b")
+        self.assertEqual(self.exchanges("push"), [])
+        self.assertEqual(list(self.api.members), [f"{HOST}/a"])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_a_ws_uri_without_a_scheme(self) -> None:
         self.done("POST", None, ws_uri="localhost:8080/bare")

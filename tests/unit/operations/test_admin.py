@@ -94,6 +94,14 @@ class PagesTests(AdminTestCase):
         self.assertEqual(answer.body, b"a, b;q=0.5")
         self.assertEqual(self.ask("GET", "/metrics").body, b"")
 
+    def test_no_metrics(self) -> None:
+        """If nothing can write them, the page says what to install."""
+        self.site = admin_site(self.readiness, None, self.clock)
+        answer = self.ask("GET", "/metrics")
+        self.assertEqual((answer.status, answer.json["code"]), (501, "NO_METRICS"))
+        self.assertIn("pip install prometheus_client", answer.json["message"])
+        self.assertEqual([self.ask("GET", page).status for page in ("/healthz", "/readyz")], [200, 200])
+
     def test_head(self) -> None:
         """As GET, without the body."""
         for target, headers in (("/healthz", ()), ("/readyz", ()), ("/metrics", (("Accept", "a"),))):

@@ -95,6 +95,12 @@ class PutTests(PushTestCase):
             self.assertEqual(self.ask("PUT", ("Content-Type", kind), body=b"{}").status, 200)
             self.assertEqual(self.frames(), [Frame(TEXT, b"{}")], kind)
 
+    def test_no_encoding_in_a_list(self) -> None:
+        """Its empty elements count for nothing (RFC 9110 §5.6.1.2)."""
+        for value in ("", ",", " , ,"):
+            self.assertEqual(self.ask("PUT", ("Content-Encoding", value), body=b"a").status, 200, value)
+            self.assertEqual(self.frames(), [Frame(TEXT, b"a")])
+
     def test_binary_types(self) -> None:
         """Any other type, byte for byte."""
         for kind in ("application/octet-stream", "image/png", "application/jsonx", "nonsense"):
@@ -226,6 +232,7 @@ class RefusalTests(PushTestCase):
         for header in (
             ("Content-Encoding", "gzip"),
             ("Content-Encoding", "identity"),
+            ("Content-Encoding", ",gzip"),
             ("Content-Type", "text/plain; charset=iso-8859-1"),
             ("Content-Type", 'application/json;charset="utf-16"'),
         ):

@@ -42,6 +42,7 @@ UNUSABLE = {
     "WS_MAX_CONNECTIONS": "0",
     "WS_MAX_PER_ADDRESS": "-1",
     "WS_COMPRESSION": "yes",
+    "WS_HEALTH_PATH": "healthz",
     "TRUST_PROXY": "yes",
     "STATE_DIR": "state",
     "DRAIN_TIMEOUT": "-1",
@@ -82,6 +83,7 @@ class DefaultsTests(SynchronousTestCase):
         self.assertEqual(settings.handshake.forward_headers, ("Authorization", "Sec-WebSocket-Protocol"))
         self.assertTrue(settings.handshake.origins.everyone)
         self.assertFalse(settings.handshake.compression)
+        self.assertEqual(settings.listen.health, b"/healthz")
         self.assertEqual((settings.log.level, settings.log.format), ("INFO", "text"))
 
     def test_the_values_of_headers_are_not_repeated(self) -> None:
@@ -255,6 +257,7 @@ class GivenTests(SynchronousTestCase):
                 "WS_MAX_CONNECTIONS": "30",
                 "WS_MAX_PER_ADDRESS": "4",
                 "WS_COMPRESSION": "ON",
+                "WS_HEALTH_PATH": "/up",
                 "TRUST_PROXY": "2",
                 "STATE_DIR": "/var/lib/wsaas",
                 "DRAIN_TIMEOUT": "250",
@@ -277,6 +280,7 @@ class GivenTests(SynchronousTestCase):
         self.assertEqual(settings.handshake.forward_headers, ("Cookie",))
         self.assertTrue(settings.handshake.origins.same)
         self.assertTrue(settings.handshake.compression)
+        self.assertEqual(settings.listen.health, b"/up")
         self.assertEqual((settings.max_connections, settings.max_per_address, settings.trust_proxy), (30, 4, 2))
         self.assertEqual((settings.connection.max_message, settings.connection.max_buffer), (10, 20))
         self.assertEqual(settings.api.max_body, 10)

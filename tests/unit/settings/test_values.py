@@ -20,6 +20,7 @@ from wsaas.settings.values import (
     field_names,
     file_text,
     folder,
+    health_path,
     hostname,
     is_reserved,
     may_mean_seconds,
@@ -404,6 +405,22 @@ class FieldTests(SynchronousTestCase):
             self.assertFalse(is_reserved(name))
 
 
+class HealthPathTests(SynchronousTestCase):
+    """Where load balancers ask."""
+
+    def test_paths(self) -> None:
+        """Any path in visible ASCII, or none."""
+        for text in ("/", "/healthz", "/a/b;c=%20", "/AAAAAAAAAAAAAAAAAAAAAAAA/x"):
+            self.assertEqual(health_path(text), text.encode())
+        for text in ("off", "OFF"):
+            self.assertIsNone(health_path(text))
+
+    def test_others(self) -> None:
+        """No query, no fragment, no blank; nothing that is a push already."""
+        for text in ("healthz", "on", "/a b", "/a?b", "/a#b", "/é", "http://a/b", "/AAAAAAAAAAAAAAAAAAAAAAAA", "*"):
+            self.assertRaises(ValueError, health_path, text)
+
+
 class SecretTests(SynchronousTestCase):
     """Secrets, and the files that hold the values of settings."""
 
@@ -414,9 +431,16 @@ class SecretTests(SynchronousTestCase):
             self.assertRaises(ValueError, words(3), text)
 
     def test_files(self) -> None:
-        """One end of line does not count; all else does."""
+        """One end of line does not count, nor does a byte order mark; all else does."""
         path = Path(self.mktemp())
-        for content, text in ((b"a", "a"), (b"a\n", "a"), (b"a\r\n", "a"), (b" a\n\n", " a\n"), (b"\xc3\xa9", "é")):
+        for content, text in (
+            (b"a", "a"),
+            (b"a\n", "a"),
+            (b"a\r\n", "a"),
+            (b" a\n\n", " a\n"),
+            (b"\xc3\xa9", "é"),
+            (b"\xef\xbb\xbfA: b\r\n", "A: b"),
+        ):
             path.write_bytes(content)
             self.assertEqual(file_text(str(path)), text)
         path.write_bytes(b"x" * 65536)
@@ -425,7 +449,7 @@ class SecretTests(SynchronousTestCase):
     def test_files_that_cannot_be_read(self) -> None:
         """Why is said, but not what is in them."""
         path = Path(self.mktemp())
-        for content in (b"x" * 65537, b"hunter2\xff", b"\n \n", b""):
+        for content in (b"x" * 65537, b"hunter2\xff", b"\n \n", b"", b"\xef\xbb\xbf"):
             path.write_bytes(content)
             error = self.assertRaises(ValueError, file_text, str(path))
             self.assertTrue(str(error))

@@ -199,6 +199,23 @@ class CheckTests(SynchronousTestCase):
         for value in ("a, a", "a b", "a;b", b"\xe9", '"a"', "a/b"):
             self.assertEqual(self.refused(head(("Sec-WebSocket-Protocol", value))).status, 400, value)
 
+    def test_empty_elements_of_lists(self) -> None:
+        """They count for nothing (RFC 9110 §5.6.1.2), as embedded clients send them; what else is wrong, is wrong."""
+        name = "Sec-WebSocket-Protocol"
+        for values, protocols in (
+            (("chat,",), ("chat",)),
+            ((",chat",), ("chat",)),
+            (("a,, b, ,\tc",), ("a", "b", "c")),
+            (("",), ()),
+            ((", ,",), ()),
+            (("", "chat"), ("chat",)),
+        ):
+            handshake = check_handshake(head(*((name, value) for value in values)), SETTINGS)
+            self.assertEqual(handshake.protocols, protocols)
+        for value in ("a,, a", "a b,", ",\xe9"):
+            self.assertEqual(self.refused(head((name, value))).status, 400, value)
+        check_handshake(head(("Connection", ", keep-alive,,Upgrade,"), without="Connection"), SETTINGS)
+
     def test_the_host_is_visible_ascii(self) -> None:
         """It goes into a header of every callback."""
         for host in ("", b"\xe9", "a b", "a\x00"):

@@ -425,7 +425,7 @@ class HandshakeTests(UpgradeTestCase):
             ((("Sec-WebSocket-Protocol", "a b"),), ()),
             ((("Sec-WebSocket-Protocol", "a, a"),), ()),
             ((("Sec-WebSocket-Protocol", "a"), ("Sec-WebSocket-Protocol", "a")), ()),
-            ((("Sec-WebSocket-Protocol", "a,,b"),), ()),
+            ((("Sec-WebSocket-Protocol", "a,, b c"),), ()),
         ):
             self.assertEqual(self.refuse(*headers, without=without).status, 400, (headers, without))
 
@@ -462,12 +462,12 @@ class HandshakeTests(UpgradeTestCase):
         self.gate.open("/", ("Origin", "https://good.test"))
         self.gate.open("/")
 
-    def test_malformed_offers_of_compression(self) -> None:
-        """400 where compression is spoken; else nobody looks at them."""
+    def test_declined_offers_of_compression(self) -> None:
+        """They refuse nobody, whether compression is spoken or not (RFC 7692 §5.1)."""
         offer = ("Sec-WebSocket-Extensions", "permessage-deflate; server_max_window_bits=99")
         self.gate.open("/", offer)
         self.gate = self.make(WS_COMPRESSION="on")
-        self.assertEqual(self.refuse(offer).status, 400)
+        self.gate.open("/", offer)
 
     def test_head_not_complete_in_time(self) -> None:
         """408 after WS_TIMEOUT."""
@@ -634,13 +634,12 @@ class LogTests(UpgradeTestCase):
         """However long what a client sends: a log must not be filled more than a line at a time."""
         self.gate = self.make(WS_COMPRESSION="on")
         names = [f"protocol-{number}" for number in range(300)]
-        self.refuse(("Sec-WebSocket-Extensions", f"permessage-deflate; {'x' * 7000}"))
-        self.refuse(("Sec-WebSocket-Extensions", f"permessage-deflate; server_max_window_bits={'x' * 7000}"))
         self.refuse(("Sec-WebSocket-Version", "1" * 7000))
         self.refuse(("Origin", "x" * 7000))
+        self.gate.open("/", ("Sec-WebSocket-Extensions", f"permessage-deflate; {'x' * 7000}"))
         self.gate.open("/" + "x" * 2000, ("Sec-WebSocket-Protocol", ", ".join(names)))
         self.gate.open("/", ("Sec-WebSocket-Protocol", "x" * 5000), ("User-Agent", "x" * 2000))
-        self.assertGreater(len(self.events), 6)
+        self.assertGreater(len(self.events), 5)
         for event in self.events:
             self.assertLess(len(format_json(event)), 1000)
 

@@ -11,11 +11,12 @@ from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone, ResponseFailed, ResponseNeverReceived
 from twisted.web.http import RESPONSES, PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IClientRequest, IResponse
+from twisted.web.iweb import UNKNOWN_LENGTH, IClientRequest, IResponse
 from zope.interface import implementer
 
 from wsaas.errors import CallbackFailed, NotSent
 from wsaas.net.http1.headers import AnswerHeaders
+from wsaas.net.http1.messages import BodyCut
 from wsaas.net.http1.pool import Origin, PooledConnection
 
 
@@ -45,7 +46,7 @@ class CompleteResponse:
     :param code: the status
     :param version: of HTTP
     :param headers: the header fields
-    :param body: all of the body
+    :param body: all of the body; :data:`None` if it is longer than is accepted
     :param open_ended: whether the connection's end was the end of the body
     """
 
@@ -67,7 +68,7 @@ class CompleteResponse:
         code: int,
         version: tuple[bytes, int, int],
         headers: Headers,
-        body: bytes,
+        body: bytes | None,
         open_ended: bool,
     ) -> None:
         self.request = request
@@ -79,7 +80,7 @@ class CompleteResponse:
         self._open_ended = open_ended
         self._delivered = False
         #: Bytes of the body; no property, as wrappers that decode it set it.
-        self.length: Any = len(body)
+        self.length: Any = UNKNOWN_LENGTH if body is None else len(body)
 
     @property
     def phrase(self) -> bytes:
@@ -94,7 +95,8 @@ class CompleteResponse:
         """Hand the body to a protocol, which is told of its end by ``connectionLost``.
 
         The reason is :class:`~twisted.web.client.ResponseDone`; :class:`~twisted.web.http.PotentialDataLoss` if the
-        body ended where the connection did.
+        body ended where the connection did; :class:`~wsaas.net.http1.messages.BodyCut` if it is too long,
+        and nothing of it is delivered.
 
         :raises RuntimeError: the second time
         """
@@ -104,7 +106,10 @@ class CompleteResponse:
         protocol.makeConnection(_NO_TRANSPORT)
         if self._body:
             protocol.dataReceived(self._body)
-        protocol.connectionLost(Failure(PotentialDataLoss()) if self._open_ended else _BODY_DONE)
+        if self._body is None:
+            protocol.connectionLost(Failure(BodyCut("the body is longer than is accepted")))
+        else:
+            protocol.connectionLost(Failure(PotentialDataLoss()) if self._open_ended else _BODY_DONE)
 
 
 @implementer(IClientRequest)
@@ -117,7 +122,7 @@ class Exchange:
     :param origin: where it goes
     :param data: all of it, ready for the wire
     :param request: method, URI and header fields, as the caller gave them
-    :param max_body: bytes of the answer's body that are accepted
+    :param max_body: bytes of the answer's body that are accepted; of a longer one nothing is delivered
     """
 
     __slots__ = (
@@ -208,7 +213,7 @@ class Exchange:
                 self.connection.abort()
 
     def answered(
-        self, status: int, version: tuple[bytes, int, int], headers: AnswerHeaders, body: bytes, open_ended: bool
+        self, status: int, version: tuple[bytes, int, int], headers: AnswerHeaders, body: bytes | None, open_ended: bool
     ) -> None:
         """The answer is complete."""
         done, self.done, self.connection = self.done, None, None

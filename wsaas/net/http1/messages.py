@@ -272,14 +272,20 @@ def plain_address(host: str) -> str | None:
     return str(parsed)
 
 
+class BodyCut(Exception):
+    """The body of an answer is longer than is accepted: what came of it was dropped, and its rest not waited for."""
+
+
 class Answer(NamedTuple):
     """A complete answer of the API.
 
     :param status: the HTTP status
     :param headers: its header fields, trailers not included
-    :param body: its body, within ``WS_MAX_MESSAGE``
+    :param body: its body, within ``WS_MAX_MESSAGE``; empty if it was cut
+    :param cut: how many bytes were accepted, if its body has more; :data:`None` if it is whole
     """
 
     status: int
     headers: Headers
     body: bytes
+    cut: int | None = None

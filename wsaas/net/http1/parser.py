@@ -12,7 +12,6 @@ from typing import Any
 from httptools import HttpParserError, HttpResponseParser
 from twisted.web._newclient import ParseError  # what Agent fails with; twisted.web.client does not export it
 
-from wsaas.errors import Unusable
 from wsaas.net.http1.headers import AnswerHeaders
 
 #: Bytes of an answer's head, of everything before the answer, and of its trailers.
@@ -106,6 +105,11 @@ class AnswerParser:
         return None if self._chunked else self._size
 
     @property
+    def cut(self) -> bool:
+        """Whether the body is longer than is accepted: the answer ends there, without a body."""
+        return self._size > self._max_body
+
+    @property
     def headers(self) -> AnswerHeaders:
         """The answer's header fields, but for those about the connection."""
         return AnswerHeaders(self.fields)
@@ -130,7 +134,6 @@ class AnswerParser:
 
         :returns: whether the answer is complete
         :raises MalformedAnswer: if it is not one
-        :raises Unusable: if it is too long
         """
         if len(data) > MAX_HEAD:
             return self._feed_slices(data)
@@ -139,7 +142,7 @@ class AnswerParser:
         except HttpParserError as error:
             if not self.complete:
                 raise self._fault or MalformedAnswer(str(error)) from None
-            # The answer is whole; what follows it was not asked for.
+            # The answer is whole, or cut; what follows was not asked for.
             self.keep = False
             return True
         if self.complete:
@@ -208,8 +211,10 @@ class AnswerParser:
         """A part of the body."""
         self._size += len(data)
         if self._size > self._max_body:
+            # Who reads the answer may need no more of it than its head.
             self._parts.clear()
-            self._stop(Unusable(f"the answer's body is longer than {self._max_body} bytes"))
+            self.complete = True
+            raise _Stop
         self._parts.append(data)
 
     def on_message_complete(self) -> None:

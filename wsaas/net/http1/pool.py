@@ -29,7 +29,6 @@ from twisted.web.client import URI
 from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
-from wsaas.errors import Unusable
 from wsaas.net.host_names import NamedEndpoint
 from wsaas.net.http1.headers import AnswerHeaders
 from wsaas.net.http1.known_heads import KnownAnswers
@@ -74,10 +73,11 @@ class Call(Protocol):
         """Send it on a fresh connection."""
 
     def answered(
-        self, status: int, version: tuple[bytes, int, int], headers: AnswerHeaders, body: bytes, open_ended: bool
+        self, status: int, version: tuple[bytes, int, int], headers: AnswerHeaders, body: bytes | None, open_ended: bool
     ) -> None:
         """The answer is complete; the connection may already be idle.
 
+        :param body: :data:`None` if it is longer than :attr:`max_body`
         :param open_ended: whether the connection's end was the end of the body
         """
 
@@ -162,7 +162,7 @@ class PooledConnection:
             parser.expect(call.head_only, call.max_body)
         try:
             complete = parser.feed(data)
-        except (MalformedAnswer, Unusable) as error:
+        except MalformedAnswer as error:
             self.abort()
             call.lost(Failure(error), True, False)
             return
@@ -175,12 +175,14 @@ class PooledConnection:
             self._kept = True
             self._origin.keep(self)
         else:
-            self._pool.leave(self)
+            # The rest of a body that was cut is not waited for.
+            self._pool.leave(self, at_once=parser.cut)
         self._give(call)
 
     def _give(self, call: Call) -> None:
         parser = self.parser
-        call.answered(parser.status, parser.version, parser.headers, parser.body(), parser.open_ended)
+        body = None if parser.cut else parser.body()
+        call.answered(parser.status, parser.version, parser.headers, body, parser.open_ended)
 
     def connectionLost(self, reason: Failure) -> None:
         """The connection is gone: end the call that it carries."""

@@ -25,9 +25,10 @@ from tests.certificates import self_signed
 from tests.unit.net.http1.test_parser import slices
 from wsaas.callbacks.client import ApiClient
 from wsaas.callbacks.failures import why
-from wsaas.errors import NoAnswer, NotSent, Unusable
+from wsaas.errors import NoAnswer, NotSent
 from wsaas.net.client_tls import ApiTrust, NoHandshake
 from wsaas.net.http1.agent import PersistentAgent
+from wsaas.net.http1.messages import BodyCut
 from wsaas.net.http1.pool import KEEP_IDLE, Origin, PooledConnection
 
 reactor: Any = _reactor
@@ -341,13 +342,13 @@ class BoundedTests(SynchronousTestCase):
         self.assertEqual(self.network.accept().socket.writes, [head + b"body"])
 
     def test_body_too_long(self) -> None:
-        """A body that is too long is a failure while it comes, and the connection's end."""
+        """A body that is too long ends the answer while it comes, and the connection; nothing of it is delivered."""
         answer = self.call()
         peer = self.network.accept()
         peer.send(OK + b"Content-Length: 1000000\r\n\r\n", b"x" * MAX_BODY)
         self.assertNoResult(answer)
         peer.send(b"x")
-        self.failureResultOf(answer, Unusable)
+        self.failureResultOf(answer, BodyCut)
         self.assertTrue(peer.socket.disconnected)
 
     def test_surplus(self) -> None:
