@@ -532,7 +532,9 @@ class Gate:
         self.now = TimeOfDay(self.clock, NOW)
         self.agent = FakeAgent()
         api = self.settings.api
-        client = ApiClient(self.agent, self.clock, api.timeout, api.max_body, "http://api.test/hook")
+        client = ApiClient(
+            self.agent, self.clock, api.timeout, api.max_body, "http://api.test/hook", shows=self.settings.log.debugs
+        )
         self.slots = Slots(self.settings.api.max_requests)
         self.registry = Registry()
         self.totals = Totals(addresses=Addresses(self.settings.max_per_address))
@@ -553,7 +555,9 @@ class Gate:
             Shared(limits, self.registry, self.totals, self.clock, self.now),
             Admission(self.registry, self.totals, max_connections, self.settings.api.max_requests).check,
         )
-        self.pushes = PushResource(self.registry, limits.max_message, PushTokens(self.settings.push_tokens))
+        tokens = PushTokens(self.settings.push_tokens)
+        seconds = self.clock.seconds if self.settings.log.debugs else None
+        self.pushes = PushResource(self.registry, limits.max_message, tokens, seconds)
         shared = not self.settings.listen.pushes
         self.readiness = Readiness()
         path = self.settings.listen.health

@@ -43,7 +43,8 @@ from wsaas.net.transport import Buffers
 from wsaas.operations.admin import Health, Readiness, admin_site
 from wsaas.operations.loop_lag import Lag
 from wsaas.operations.process import Process
-from wsaas.operations.service import Clients, Gateway, Hooks, Host, Listener, Timing
+from wsaas.operations.refused_pushes import RefusedPushes
+from wsaas.operations.service import Clients, Gateway, Hooks, Host, Listener, Step, Timing
 from wsaas.operations.systemd import Notifier
 from wsaas.pushes.resource import PushResource
 from wsaas.pushes.tokens import PushTokens
@@ -111,6 +112,8 @@ class _Pushes:
     tokens: PushTokens
     resource: PushResource
     demo: Demo | None = None
+    #: Where its page is.
+    page: str = ""
     #: What to call at the end.
     stop: tuple[Callable[[], Deferred[None]], ...] = ()
 
@@ -138,7 +141,7 @@ def _callbacks(settings: Settings, reactor: Any, shared: Shared) -> _Callbacks:
     api, uri = settings.api, "" if settings.api_uri is None else settings.api_uri.uri
     trust = api_trust(settings, uri)
     agent = PersistentAgent(reactor, trust, api.max_requests, api.timeout, api.max_body)
-    client = ApiClient(agent, reactor, api.timeout, api.max_body, uri)
+    client = ApiClient(agent, reactor, api.timeout, api.max_body, uri, shows=settings.log.debugs)
     random = SystemRandom().random
     access = ApiAccess(client, Slots(api.max_requests), Breaker(reactor, random), reactor, shared.now, api)
     disconnects = Disconnects(access, random, shared.totals.pending, shared.journal.settle)
@@ -149,11 +152,19 @@ def _callbacks(settings: Settings, reactor: Any, shared: Shared) -> _Callbacks:
 def _pushes(settings: Settings, reactor: Any, shared: Shared, trust: ApiTrust) -> _Pushes:
     registry = shared.registry
     tokens = PushTokens(settings.push_tokens)
+    seconds = reactor.seconds if settings.log.debugs else None
+    most = settings.connection.max_message
     if settings.api_uri is not None:
-        return _Pushes(tokens, PushResource(registry, settings.connection.max_message, tokens))
+        return _Pushes(tokens, PushResource(registry, most, tokens, seconds))
     agent = PersistentAgent(reactor, trust, settings.api.max_requests, settings.api.timeout, MAX_ANSWER)
     demo = Demo(reactor, agent, shared.now)
-    return _Pushes(tokens, demo.pushes(registry, settings.connection.max_message), demo, (demo.stop, agent.close))
+    return _Pushes(
+        tokens,
+        demo.pushes(registry, most, seconds),
+        demo,
+        f"{settings.hostname}/",
+        (demo.stop, agent.close),
+    )
 
 
 def _websocket(
@@ -241,7 +252,11 @@ def _admin(
 
 
 def _hooks(
-    people: _Connections, calls: _Callbacks, pushes: _Pushes, lag: Lag | None, reload: Callable[[], object] | None
+    people: _Connections,
+    calls: _Callbacks,
+    pushes: _Pushes,
+    parts: Sequence[Lag | RefusedPushes],
+    reload: Callable[[], object] | None,
 ) -> Hooks:
     """:returns: what is done when the gateway starts and stops, in its order"""
     disconnects, journal, demo = calls.api.disconnects, people.shared.journal, pushes.demo
@@ -253,6 +268,10 @@ def _hooks(
         assert demo is not None  # noqa: S101 - for the type checker
         return demo.start().addCallback(started)
 
+    def invite() -> Deferred[None]:
+        _log.info("open {page}", page=pushes.page)
+        return succeed(None)
+
     def resume() -> Deferred[None]:
         disconnects.resume(journal.open())
         return succeed(None)
@@ -263,10 +282,11 @@ def _hooks(
 
     before = [resume] if demo is None else [start_demo, resume]
     after = [stop_disconnects, calls.agent.close, *pushes.stop]
-    if lag is not None:
-        before.append(lag.start)
-        after.append(lag.stop)
-    return Hooks(before, disconnects.hurry, after, journal.close, reload)
+    after.extend(part.stop for part in parts)
+    listening: list[Step] = [part.start for part in parts]
+    if demo is not None:
+        listening.append(invite)
+    return Hooks(before, disconnects.hurry, after, journal.close, reload, listening)
 
 
 def _reload(
@@ -334,10 +354,11 @@ def build(
     listeners = _listeners(settings, reactor, shares, routes, pushes, totals.budgets.bodies)
     lag = Lag(reactor) if settings.listen.admin and has_metrics() else None
     if settings.listen.admin:
-        parts = (registry, totals, upgrade, pushes.resource, calls.api, descriptors)
-        listeners.append(_admin(settings, reactor, readiness, lag, Process(now), parts, listeners))
+        measured = (registry, totals, upgrade, pushes.resource, calls.api, descriptors)
+        listeners.append(_admin(settings, reactor, readiness, lag, Process(now), measured, listeners))
+    parts: list[Lag | RefusedPushes] = [RefusedPushes(reactor, pushes.resource), *([] if lag is None else [lag])]
     timing = Timing(_check_every(settings), settings.drain_timeout)
-    hooks = _hooks(people, calls, pushes, lag, _reload(people, calls, pushes, upgrade, reread))
+    hooks = _hooks(people, calls, pushes, parts, _reload(people, calls, pushes, upgrade, reread))
     host = Host(Notifier(reactor, environ or {}, lambda: f"{registry.addressed} clients"), descriptors)
     gateway = Gateway(reactor, listeners, Clients(registry, totals, upgrade), timing, hooks, host)
     _say_ready(readiness, gateway, people.shared.journal, descriptors)

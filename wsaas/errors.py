@@ -105,10 +105,11 @@ class HandshakeRefused(WsaasError):
     """The client's request is no handshake that can be granted.
 
     :param status: the HTTP status of the answer
-    :param reason: one sentence, for the client and the log
+    :param reason: one sentence, for the client, and for the log unless that has more to say
     :param headers: further headers of the answer
     :param kind: one word for the metrics, if the status does not say it
     :param retry_after: seconds after which another try makes sense
+    :param detail: what the log says instead of the reason, as it is none of the client's business
     """
 
     def __init__(
@@ -118,10 +119,12 @@ class HandshakeRefused(WsaasError):
         headers: Sequence[tuple[bytes, bytes]] = (),
         kind: str | None = None,
         retry_after: int | None = None,
+        detail: str | None = None,
     ) -> None:
         super().__init__(reason)
         self.status = status
         self.reason = reason
+        self.detail = detail or reason
         self.headers = tuple(headers)
         self.kind = kind or _REFUSAL_KINDS.get(status, "other")
         self.retry_after = retry_after

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import modf
 from time import time
 from typing import Any, Protocol
@@ -27,13 +27,32 @@ from zope.interface import implementer
 _LEVELS = {"ERROR": LogLevel.error, "WARN": LogLevel.warn, "INFO": LogLevel.info, "DEBUG": LogLevel.debug}
 _SHOWN = {LogLevel.debug: "DEBUG", LogLevel.info: "INFO", LogLevel.warn: "WARN", LogLevel.error: "ERROR"}
 
-#: Loggers of Twisted that log every factory and port at INFO.
-_CHATTY = ("log_legacy", "twisted.web.client", "twisted.web.server")
+#: Loggers of Twisted that log every factory, port and HEAD at INFO: nothing that our own lines do not say.
+_CHATTY = ("log_legacy", "twisted.web.client", "twisted.web.server", "wsaas.net.http1.page.PageRequest")
+
+#: The priorities of syslog, as the journal takes them before a line (sd-daemon(3)).
+_PRIORITIES = {LogLevel.debug: "<7>", LogLevel.info: "<6>", LogLevel.warn: "<4>", LogLevel.error: "<3>"}
+_CRITICAL = "<2>"
 
 _PLAIN = (str, int, float, bool, type(None))
 
+#: A segment of a path that has the shape of a key, which is a secret (:mod:`wsaas.connections.identity`).
+_KEY_IN_PATH = re.compile(r"(?<![^/])[A-Za-z0-9_-]{24}(?![^/])")
+#: Characters of a path that are shown.
+_MAX_PATH = 200
+
 #: A format with nothing but text and names in it.
 _NAMES_ONLY = re.compile(r"(?:[^{}]|\{[A-Za-z_][A-Za-z0-9_]*\})*")
+
+
+def without_keys(path: str) -> str:
+    """:returns: a path without those of its segments that have the shape of a key"""
+    return _KEY_IN_PATH.sub("…", path)
+
+
+def shown_path(target: bytes) -> str:
+    """:returns: a request's path for the log: without its query, which may hold a token, and without a key"""
+    return without_keys(target.partition(b"?")[0].decode("ascii", "replace"))[:_MAX_PATH]
 
 
 @lru_cache(maxsize=4)
@@ -118,10 +137,19 @@ def format_json(event: LogEvent) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
-    """The settings of the log."""
+    """The settings of the log.
+
+    :param priorities: whether each line begins with its priority, for the journal
+    """
 
     level: str
     format: str
+    priorities: bool = False
+
+    @property
+    def debugs(self) -> bool:
+        """Whether lines at DEBUG are written. In hot paths, they are not even made otherwise."""
+        return self.level == "DEBUG"
 
 
 class LeanLogger(Logger):
@@ -153,7 +181,14 @@ class LeanLogger(Logger):
 
 def line_form(settings: LogSettings) -> Callable[[LogEvent], str]:
     """:returns: what makes a line of an event, as ``LOG_FORMAT`` has it"""
-    return format_json if settings.format == "json" else format_text
+    form = format_json if settings.format == "json" else format_text
+    return partial(_with_priority, form) if settings.priorities else form
+
+
+def _with_priority(form: Callable[[LogEvent], str], event: LogEvent) -> str:
+    """:returns: a line with its priority, and each line of a traceback: to the journal, they are lines of their own"""
+    priority = _PRIORITIES.get(event.get("log_level"), _CRITICAL)
+    return priority + form(event)[:-1].replace("\n", f"\n{priority}") + "\n"
 
 
 class LineStream(Protocol):
@@ -274,7 +309,7 @@ def make_observer(settings: LogSettings, stream: LineStream | None = None) -> IL
     """
     level = _LEVELS[settings.level]
     predicate = LogLevelFilterPredicate(defaultLogLevel=level)
-    if level is LogLevel.info:
+    if level in (LogLevel.debug, LogLevel.info):
         for namespace in _CHATTY:
             predicate.setLogLevelForNamespace(namespace, LogLevel.warn)
     form = line_form(settings)

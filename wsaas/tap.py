@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, NoReturn
@@ -20,17 +21,18 @@ from wsaas import __version__
 from wsaas.assembly import build
 from wsaas.check import check
 from wsaas.errors import SettingsError
-from wsaas.logs import line_form, make_observer
+from wsaas.logs import LogSettings, line_form, make_observer
 from wsaas.net import reactor as loop
 from wsaas.net.descriptors import raise_limit, share_out
 from wsaas.net.resolver import Resolver
 from wsaas.operations.garbage import settle
 from wsaas.operations.log_stream import LogFile, LogStream, StandardStream
 from wsaas.operations.signals import Signals
+from wsaas.operations.systemd import is_journal
 from wsaas.settings.advice import warnings, without_units
 from wsaas.settings.names import misnamed, unknown_option
 from wsaas.settings.read import Reading, Settings
-from wsaas.settings.show import shown
+from wsaas.settings.show import first_line, shown
 from wsaas.settings.table import SETTINGS
 
 _log = Logger()
@@ -163,22 +165,24 @@ class LoggedService(MultiService):
         return result
 
 
-def _stream(options: Options, settings: Settings) -> LogStream | None:
-    """:returns: where twistd was told to log; :data:`None` is its own business
+def _stream(options: Options, log: LogSettings, environ: Mapping[str, str]) -> tuple[LogStream | None, LogSettings]:
+    """Find out where twistd was told to log.
 
+    :returns: that, and how it is written there; :data:`None` is twistd's own business
     :raises SettingsError: if it cannot be written there
     """
     twistd: Mapping[str, Any] = options.parent or {}
     if twistd.get("syslog"):
-        return None
+        return None, log
     path = twistd.get("logfile")
     if path == "-" or (not path and twistd.get("nodaemon", True)):
         # Who was started without one has none, and may have somebody's socket under its number.
         descriptor = os.open(os.devnull, os.O_WRONLY) if sys.stdout is None else sys.stdout.fileno()
-        return LogStream(StandardStream(descriptor), line_form(settings.log))
+        log = replace(log, priorities=is_journal(environ, descriptor))
+        return LogStream(StandardStream(descriptor), line_form(log)), log
     path = path or "twistd.log"
     try:
-        return LogStream(LogFile(path), line_form(settings.log))
+        return LogStream(LogFile(path), line_form(log)), log
     except OSError as error:
         raise SettingsError("--logfile", path, f"a file that can be written ({error.strerror})") from error
 
@@ -254,7 +258,7 @@ def makeService(options: Options, environ: Mapping[str, str] | None = None, reac
             environ=environ,
             reread=partial(Reading, given, demo=reading.demo) if reading.files else None,
         )
-        stream = _stream(options, settings)
+        stream, log = _stream(options, settings.log, environ)
     except SettingsError as error:
         sys.exit(_in_lines(*check(reading, reactor, ports=False), error))
     # A port that is taken shows only when twistd has the service listen; it removes its pid file and lets the
@@ -265,9 +269,10 @@ def makeService(options: Options, environ: Mapping[str, str] | None = None, reac
     signals = Signals(
         reactor, lambda: gateway.stopping, gateway.hurry, gateway.reload, reopen, ends_with_terminal=ends_with_terminal
     )
-    observer = None if stream is None else make_observer(settings.log, stream)
+    observer = None if stream is None else make_observer(log, stream)
     service = LoggedService(observer, stream, partial(_settle, reactor, signals))
     gateway.setServiceParent(service)
+    _log.info("{line}", line=first_line(settings))
     for warning in _warnings(settings, open_files, given):
         # Not warning=…: observers of old take an event with that member for one of Python's warnings.
         _log.warn("{advice}", advice=warning)

@@ -58,9 +58,10 @@ def run(data: bytes) -> Hashable:
     machine.advance(0)
     # Of many pages in a row, each is whole; of a page to HEAD, the head is.
     found, _ = statuses(wire.take(), heads=b"HEAD" in stream)
-    watch.check(0)
+    watch.check(sum(status >= 400 for status in found))
     timers = [timer for timer in machine.getDelayedCalls() if timer.getTime() > machine.seconds() + 1]
-    assert not timers, timers
+    # The one tells once a minute how many pushes were refused.
+    assert len(timers) == 1, timers
     return tuple(found[-3:]), over
 
 

@@ -90,9 +90,11 @@ def _side(variant: int, pieces: list[bytes]) -> tuple[dict[str, object], Hashabl
                 each.payload.decode("utf-8")
     ends = ledger(gate.agent.calls)
     check_rest(gate)
-    # That the early one is let in, and the ends of all; what a pusher does is not logged, but for handshakes among it.
+    # That the early one is let in, and the ends of all; what a pusher does is not logged, but for handshakes among it,
+    # and what is no push and refused.
     handshakes = b"".join(pieces).lower().count(b"upgrade")
-    lines = watch.check(1 + len(ends) + 2 * handshakes)
+    refused = sum(status >= 400 for status in found)
+    lines = watch.check(1 + len(ends) + 2 * handshakes + refused)
     seen = {
         "answers": normalised(data),
         "frames": got,

@@ -540,7 +540,9 @@ class LogTests(ProcessTestCase):
         for text in gateway.output.splitlines():
             self.assertTrue(line.fullmatch(text), text)
         self.assertRegex(gateway.output, r"[\w-]{22} opened: 127\.0\.0\.1 /chat\n")
-        self.assertRegex(gateway.output, r"[\w-]{22} closed: 4000 by client\n")
+        self.assertRegex(
+            gateway.output, r"[\w-]{22} closed: 4000 by client: 127\.0\.0\.1 /chat, \d\.\d+ s, \d+ in, \d+ out\n"
+        )
         self.check_secrets(gateway.output)
 
     def test_json(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from typing import Any
 
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
@@ -184,10 +185,25 @@ class PushTests(TlsTestCase):
                 self.push_tls = self.trusting(mine=mine)
                 with self.assertRaises(Exception):  # noqa: B017 - no answer, however that is noticed
                     await self.put_text(ws_uri, "not for you")
+            await self.until_logged("- refused: 127.0.0.1: no client certificate, which caCerts= asks for")
+            await self.until_logged("- refused: 127.0.0.1: a client certificate that caCerts= does not allow")
             self.push_tls = self.trusting(mine=pushers.issue(("pusher",)))
             self.assertEqual((await self.put_text(ws_uri, "hello")).status, 200)
             self.assertEqual(await client.frame(), Frame(TEXT, b"hello"))
             await self.stop_gateway()
+
+    async def test_plain_http(self) -> None:
+        """On a port with TLS: the log says so."""
+        port = free_port()
+        path = self.write("tls/localhost.pem", *self.authority.issue())
+        await self.serve(WS_LISTEN=f"tls:{escaped(path.parent)}:{port}:interface=127.0.0.1")
+        for data, said in (
+            (b"GET / HTTP/1.1\r\n\r\n", "plain HTTP on a port with TLS"),
+            (b"\x00" * 20, "something else"),
+        ):
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                client.sendall(data)
+                await self.until_logged(f"- refused: 127.0.0.1: {said}")
 
     async def api_scheme(self) -> str | None:
         """:returns: the ``Ws-Scheme`` of the first callback"""

@@ -7,7 +7,6 @@ from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from itertools import islice
 from random import Random
-from typing import Any
 
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
@@ -20,6 +19,7 @@ from fuzz.minimise import failure_of, minimise
 from fuzz.scene import Differs, normalised
 from fuzz.targets import NAMES, Target, load
 from fuzz.watch import Fault, Flood, Watch, watch
+from wsaas.logs import shown_path
 from wsaas.net.http1.request_body import RequestBody
 from wsaas.websocket import upgrade
 
@@ -113,11 +113,11 @@ class PlantedTests(FuzzCase):
 
     def test_a_line_too_many(self) -> None:
         """Of the log, for each handshake."""
-        told = upgrade.shown_path
+        told = shown_path
 
-        def tell(head: Any) -> str:
+        def tell(target: bytes) -> str:
             Logger(namespace="planted").info("a line that nobody needs")
-            return told(head)
+            return told(target)
 
         self.patch(upgrade, "shown_path", tell)
         report = self.run_target("clients", 60)

@@ -184,7 +184,10 @@ class LeakTests(ContractTestCase):
         for answer, status in (
             (Answer(200, body, said), 403),
             (Answer(401, body, said), 401),
-            (Answer(302, body, [("Location", f"http://{APIS['header']}/")]), 502),
+            (
+                Answer(302, body, [("Location", f"http://{APIS['header']}@x.test/?{APIS['header']}#{APIS['header']}")]),
+                502,
+            ),
             (Answer(500, body, said), 502),
             (Answer(200, body * 100, said), 502),
             (Answer(200, headers=[("Ws-State", APIS["header"] + "é")]), 502),

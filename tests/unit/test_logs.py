@@ -249,9 +249,9 @@ class ObserverTests(SynchronousTestCase):
         source.info("hello")
         self.assertTrue(stream.getvalue().endswith(" INFO  wsaas.test hello\n"))
 
-    def test_what_twisted_tells_of_its_factories_is_debugging(self) -> None:
+    def test_what_twisted_tells_of_its_factories_is_left_out(self) -> None:
         """Its warnings are shown all the same."""
-        for level, shown in (("INFO", ["warning"]), ("DEBUG", ["starting", "warning"])):
+        for level, shown in (("INFO", ["warning"]), ("DEBUG", ["warning"])):
             stream = StringIO()
             observer = make_observer(LogSettings(level, "text"), stream)
             for namespace in ("log_legacy", "twisted.web.client", "twisted.web.server"):
@@ -268,6 +268,25 @@ class ObserverTests(SynchronousTestCase):
         source = Logger(namespace="twisted.web.client", observer=make_observer(LogSettings("ERROR", "text"), stream))
         source.warn("warning")
         self.assertEqual(stream.getvalue(), "")
+
+    def test_priorities(self) -> None:
+        """Before every line, those of a traceback included; as text and as JSON."""
+        for form in ("text", "json"):
+            stream = StringIO()
+            observer = make_observer(LogSettings("DEBUG", form, priorities=True), stream)
+            source = Logger(namespace="x", observer=observer)
+            for level in ("debug", "info", "warn", "error", "critical"):
+                getattr(source, level)("hello")
+            lines = stream.getvalue().splitlines()
+            self.assertEqual([line[:3] for line in lines], ["<7>", "<6>", "<4>", "<3>", "<2>"])
+            try:
+                raise ZeroDivisionError
+            except ZeroDivisionError:
+                source.failure("what happened")
+            lines = stream.getvalue().splitlines()[5:]
+            self.assertEqual({line[:3] for line in lines}, {"<2>"})
+            self.assertEqual(len(lines) > 1, form == "text")
+            self.assertTrue(stream.getvalue().endswith("\n"))
 
     def test_many_names(self) -> None:
         """What is remembered of them is bounded, and right."""

@@ -431,6 +431,17 @@ class MakeServiceTests(TestCase):
         assert observer is not None
         observer({"log_time": 0.0, "log_level": LogLevel.info, "log_namespace": "x", "log_format": "hello"})
 
+    def test_priorities_for_the_journal(self) -> None:
+        """If standard output is what JOURNAL_STREAM names, and only then."""
+        path = Path(self.mktemp())
+        for inode, begins in ((0, "1970-"), (None, "<6>1970-")):
+            with path.open("w+", encoding="utf-8") as output:
+                status = os.fstat(output.fileno())
+                environ = {**API, "JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino if inode is None else inode}"}
+                self.patch(sys, "stdout", output)
+                self.say(self.make(environ))
+                self.assertTrue(path.read_text(encoding="utf-8").startswith(begins))
+
     def test_in_the_foreground_it_logs_to_standard_output(self) -> None:
         """With --nodaemon, or a log file called ``-``."""
         for twistd in (None, {"nodaemon": True, "logfile": None}, {"nodaemon": False, "logfile": "-"}):

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from http import HTTPStatus
 from urllib.parse import unquote_to_bytes
 
+from wsaas.callbacks.hints import describe, encodings
 from wsaas.connections.messages import (
     TAKEN,
     Close,
@@ -95,10 +96,10 @@ def _check_body(answer: Answer) -> None:
 
     :raises Unusable: if it cannot be had as it is meant
     """
-    encodings = b",".join(answer.headers.getRawHeaders(b"Content-Encoding", [])).split(b",")
+    values = b",".join(answer.headers.getRawHeaders(b"Content-Encoding", [])).split(b",")
     # Empty elements of a list count for nothing (RFC 9110 §5.6.1.2).
-    if any(encoding.strip().lower() not in (b"", b"identity") for encoding in encodings):
-        raise Unusable("the body is encoded, though only identity was asked for")
+    if any(value.strip().lower() not in (b"", b"identity") for value in values):
+        raise Unusable(f"the body is encoded ({encodings(answer)}), though only identity was asked for")
     if answer.cut is not None:
         raise Unusable(f"the answer's body is longer than {answer.cut} bytes")
 
@@ -127,10 +128,11 @@ def is_grant(answer: Answer) -> bool:
     return _code(answer.body) == "OK"
 
 
-def read_grant(answer: Answer, offered: Sequence[str]) -> Grant:
+def read_grant(answer: Answer, offered: Sequence[str], uri: str = "") -> Grant:
     """Read the answer to a POST.
 
     :param offered: the subprotocols that the client offered
+    :param uri: ``API_URI``, for what may be wrong with it
     :raises Denied: if the API does not want this client
     :raises Unsuccessful: for a 5xx
     :raises Unusable: if the answer breaks the contract
@@ -138,14 +140,14 @@ def read_grant(answer: Answer, offered: Sequence[str]) -> Grant:
     status = answer.status
     if 400 <= status < 500:
         passed_on = [(name, value) for name in _PASSED_ON for value in answer.headers.getRawHeaders(name, [])]
-        raise Denied(f"the API answered {status}", status, passed_on)
+        raise Denied(describe(answer, uri), status, passed_on)
     if status >= 500:
-        raise Unsuccessful(f"the API answered {status}")
+        raise Unsuccessful(describe(answer, uri))
     if not 200 <= status < 300:
-        raise Unusable(f"the API answered {status}, which is neither a grant nor a refusal")
+        raise Unusable(describe(answer, uri, ", which is neither a grant nor a refusal"))
     _check_body(answer)
     if answer.body not in _USUAL_GRANTS and not is_grant(answer):
-        raise Denied(f'the API answered {status} without "code": "OK"', HTTPStatus.FORBIDDEN)
+        raise Denied(describe(answer, uri, ' without "code": "OK"'), HTTPStatus.FORBIDDEN)
     protocol, state = _subprotocol(answer, offered), _state(answer)
     try:
         return Grant(protocol, state, _close(answer))

@@ -155,7 +155,7 @@ class ApiCalls:
     def _granted(self, answer: Answer) -> Grant:
         # Thousands of names fit in a handshake, and the connection may be open for days.
         offered, self._protocols = self._protocols, ()
-        grant = read_grant(answer, offered)
+        grant = read_grant(answer, offered, self._api.client.uri)
         if grant.protocol is None and len(offered) > 1:
             self._log.warn(
                 "{tag} the client offers several subprotocols and the API chose none: browsers will drop the "

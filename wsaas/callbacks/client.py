@@ -7,6 +7,7 @@ redirects a way around ``API_URI``, and to parse the URL at every call a waste.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IConsumer, IDelayedCall, IProtocol, IReactorTime
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
@@ -26,6 +28,8 @@ from wsaas.counts import Attempts, attempts
 from wsaas.errors import CallbackFailed, NoAnswer, TimedOut
 from wsaas.net.http1.messages import Answer, BodyCut
 
+#: The name of a call in its header lines.
+_ID = re.compile(rb"(?:^|\n)Ws-Id: ([A-Za-z0-9_-]+)\r\n")
 #: Takes the outcome of a call.
 Done = Callable[[Answer | Failure], object]
 #: How a complete body ends. PotentialDataLoss: where the connection did, as HTTP/1.0 and PHP's built-in server do it.
@@ -193,6 +197,45 @@ class _Call:
             self._rest.callback(outcome if isinstance(outcome, Answer) else Failure(outcome))
 
 
+class CallLog:
+    """Writes a line at DEBUG for each call, which is named by its ``Ws-Id``: neither its headers nor any body."""
+
+    _log = Logger()
+
+    def __init__(self) -> None:
+        #: Those without an outcome: method and name.
+        self._open: dict[_Call, tuple[str, str]] = {}
+
+    def begin(self, call: _Call, method: str, headers: Headers | None) -> None:
+        """A call is about to be made."""
+        named = _ID.search(getattr(headers, "encoded", None) or b"")
+        self._open[call] = (method, "-" if named is None else named[1].decode("ascii"))
+
+    def end(self, call: _Call, outcome: Answer | CallbackFailed, seconds: float) -> None:
+        """It has its outcome."""
+        opened = self._open.pop(call, None)
+        if opened is None:
+            return
+        method, name = opened
+        # The name is the tag, then the number of the call.
+        tag, _, number = name.rpartition("-")
+        if isinstance(outcome, Answer):
+            status, received, why = str(outcome.status), len(outcome.body), ""
+        else:
+            status, received, why = outcome.kind, 0, f": {outcome.reason}"
+        self._log.debug(
+            "{tag} {method} {number}: {status} in {milliseconds} ms, {sent} bytes out, {received} back{why}",
+            tag=tag,
+            number=number,
+            method=method,
+            status=status,
+            milliseconds=round(seconds * 1000, 1),
+            sent=call.length,
+            received=received,
+            why=why,
+        )
+
+
 class ApiClient(HTTPClient):
     """Calls the API.
 
@@ -201,9 +244,12 @@ class ApiClient(HTTPClient):
     :param timeout: seconds for one call, connecting and the answer's body included
     :param max_body: bytes of an answer's body that are accepted; of a longer one only status and headers count
     :param uri: ``API_URI``
+    :param shows: whether each call is logged, at DEBUG
     """
 
-    def __init__(self, agent: IAgent, clock: IReactorTime, timeout: float, max_body: int, uri: str = "") -> None:
+    def __init__(
+        self, agent: IAgent, clock: IReactorTime, timeout: float, max_body: int, uri: str = "", *, shows: bool = False
+    ) -> None:
         super().__init__(agent)
         self.clock = clock
         self.max_body = max_body
@@ -213,6 +259,8 @@ class ApiClient(HTTPClient):
         #: Calls without an outcome. All have the same time limit, so that the first to begin is the first to end.
         self._open: dict[_Call, None] = {}
         self._timer: IDelayedCall | None = None
+        #: Decided once: a line that is filtered out costs as much as a tenth of a call.
+        self._shown = CallLog() if shows else None
         #: What came of all attempts, by method.
         self.attempts = attempts()
 
@@ -251,6 +299,8 @@ class ApiClient(HTTPClient):
         :raises Unusable: if what came is no HTTP
         """
         call = _Call(self, self.attempts[method], data, done)
+        if self._shown is not None:
+            self._shown.begin(call, method, headers)
         if timeout is None or timeout == self._timeout:
             self._open[call] = None
             if self._timer is None:
@@ -287,6 +337,8 @@ class ApiClient(HTTPClient):
             call.counted.answered(outcome.status, seconds)
         else:
             call.counted.failed(outcome, seconds)
+        if self._shown is not None:
+            self._shown.end(call, outcome, seconds)
 
     def _expire(self) -> None:
         self._timer = None

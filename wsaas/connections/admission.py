@@ -13,6 +13,8 @@ _ASKING_PER_SLOT, _ASKING = 4, 256
 #: How many connections there may be whose DELETE is pending or that are open, as a multiple of ``WS_MAX_CONNECTIONS``.
 #: While the API is down, those with a pending DELETE pile up.
 _UNFINISHED = 2
+#: What a client is told, whatever there is too much of.
+_FULL = "the gateway takes no more clients now; try again later"
 
 
 class Admission:
@@ -41,8 +43,9 @@ class Admission:
         registry, totals = self._registry, self._totals
         addresses = totals.addresses
         if not addresses.has_room(client):
-            reason = f"{addresses.most} clients of this address are connected (WS_MAX_PER_ADDRESS)"
-            raise HandshakeRefused(HTTPStatus.TOO_MANY_REQUESTS, reason, kind="address")
+            detail = f"{addresses.most} clients of this address are connected (WS_MAX_PER_ADDRESS)"
+            reason = "too many clients of this address are connected (WS_MAX_PER_ADDRESS)"
+            raise HandshakeRefused(HTTPStatus.TOO_MANY_REQUESTS, reason, kind="address", detail=detail)
         if registry.addressed >= self.max_connections:
             raise _later(f"{self.max_connections} clients are connected (WS_MAX_CONNECTIONS)", 5, "connections")
         if totals.asking >= self._max_asking:
@@ -54,5 +57,6 @@ class Admission:
             raise _later("too much waits for clients or for the API", 2, "memory")
 
 
-def _later(reason: str, seconds: int, kind: str) -> HandshakeRefused:
-    return HandshakeRefused(HTTPStatus.SERVICE_UNAVAILABLE, reason, kind=kind, retry_after=seconds)
+def _later(detail: str, seconds: int, kind: str) -> HandshakeRefused:
+    """:returns: a refusal for now. How many clients there are, and what is wrong inside, is not for strangers."""
+    return HandshakeRefused(HTTPStatus.SERVICE_UNAVAILABLE, _FULL, kind=kind, retry_after=seconds, detail=detail)

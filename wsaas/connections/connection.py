@@ -40,7 +40,6 @@ from wsaas.connections.outbox import Outbox
 from wsaas.errors import (
     CallbackFailed,
     ClientLeftError,
-    Denied,
     GatewayFault,
     NotTried,
     Unusable,
@@ -168,9 +167,6 @@ class Connection:
         self._shared.registry.unlist(self)
         self.outbox.forget()
         error = self._callback_error(failure)
-        # While the API or the journal is down, many handshakes are not even tried; the log has said why already.
-        if not isinstance(error, (Denied, NotTried)):
-            self._log.no_grant(self.identity.tag, error.reason)
         if error.needs_disconnect:
             self._set_end(End(Close(error.close_code), ClosedBy(error.closed_by)))
             self._disconnect()
@@ -210,7 +206,7 @@ class Connection:
         self._shared.totals.counts.open += self._end is None
         self.handshake = self.handshake.remembered()
         now = self._shared.clock.seconds()
-        self.traffic.connected_at = self._shared.now()
+        self.traffic.connected_at, self.traffic.opened_at = self._shared.now(), now
         self._keepalive.listening(now)
         self._keepalive.about_to_send(now)
         self._shared.totals.due.put(self, now + ping_interval(self._shared.settings.timeout))
@@ -461,8 +457,10 @@ class Connection:
         self.outbox.forget()
         self._shared.registry.unlist(self)
         self._shared.totals.counts.ended(end, self._inbox.undelivered)
-        was_open = self.traffic.connected_at is not None
-        self._log.closed(self.identity.tag, end, self._inbox.undelivered, was_open=was_open)
+        if self.traffic.connected_at is not None:
+            # Of others, one line says already what became of the handshake.
+            seconds = self._shared.clock.seconds() - self.traffic.opened_at
+            self._log.closed(self, end, self._inbox.undelivered, seconds)
         self._shared.journal.ended(self.identity.key, end, self._inbox.undelivered)
         self._calls.disconnect(end, self._inbox.undelivered, self.ws_state).addBoth(self._gone)
         self.outbox.give_up()

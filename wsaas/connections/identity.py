@@ -14,7 +14,6 @@ KEY_BYTES = 18
 KEY_LENGTH = KEY_BYTES * 4 // 3
 
 _KEY = re.compile(rf"[A-Za-z0-9_-]{{{KEY_LENGTH}}}")
-_KEY_IN_PATH = re.compile(rf"(?<![^/]){_KEY.pattern}(?![^/])")
 _TAG_LENGTH = 22
 
 
@@ -50,8 +49,3 @@ def new_identity(hostname: str, token_bytes: Callable[[int], bytes]) -> Identity
 def is_key(text: str) -> bool:
     """:returns: whether a path segment has the shape of a key; says nothing about whether it is one"""
     return _KEY.fullmatch(text) is not None
-
-
-def without_keys(path: str) -> str:
-    """:returns: a path without those of its segments that have the shape of a key"""
-    return _KEY_IN_PATH.sub("…", path)

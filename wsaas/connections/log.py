@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wsaas.logs import LeanLogger
+from wsaas.logs import LeanLogger, shown_path
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
+    from wsaas.connections.connection import Connection
     from wsaas.connections.messages import End
 
 
@@ -19,12 +20,6 @@ class ConnectionLog:
     """
 
     _log = LeanLogger()
-
-    def no_grant(self, tag: str, reason: str) -> None:
-        """The POST brought neither a grant nor a refusal."""
-        self._log.warn(
-            "{tag} no grant from the API: {reason}", tag=tag, reason=reason, many="handshakes without a grant"
-        )
 
     def refused(self, tag: str, number: int, status: int) -> None:
         """The API refused a message."""
@@ -51,19 +46,26 @@ class ConnectionLog:
         """Too much waits for the API, so this client is closed."""
         self._log.warn("{tag} no room for what waits for the API", tag=tag, many="clients without room")
 
-    def closed(self, tag: str, end: End, undelivered: int, *, was_open: bool) -> None:
-        """A connection is over.
+    def closed(self, connection: Connection, end: End, undelivered: int, seconds: float) -> None:
+        """A connection is over whose client was let in: one line each, whatever their rate.
 
-        :param was_open: whether its client was let in: then its line is not rate-limited
+        :param seconds: for how long it was open
         """
+        handshake, traffic = connection.handshake, connection.traffic
         self._log.info(
-            "{tag} closed: {code} by {by}",
-            tag=tag,
+            "{tag} closed: {code} by {by}: {client} {path}, {seconds} s, {messages_in} in, {messages_out} out",
+            tag=connection.identity.tag,
             code=end.close.code,
             by=end.by.value,
             reason=end.close.reason,
             undelivered=undelivered,
-            many=None if was_open else "ends of handshakes",
+            client=handshake.client or "unix",
+            path=shown_path(handshake.target),
+            seconds=round(seconds, 3),
+            messages_in=traffic.messages_in,
+            messages_out=traffic.messages_out,
+            bytes_in=traffic.bytes_in,
+            bytes_out=traffic.bytes_out,
         )
 
     def fault(self, tag: str, failure: Failure, where: str = "") -> None:

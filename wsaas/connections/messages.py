@@ -112,9 +112,11 @@ TAKEN = Delivered()
 
 @dataclass(slots=True)
 class Traffic:
-    """Counts what went through a connection, for ``GET ws_uri``. ``connected_at`` in Unix seconds."""
+    """Counts what went through a connection, for ``GET ws_uri`` and the log. ``connected_at`` in Unix seconds."""
 
     connected_at: float | None = None
+    #: The same moment in seconds of the clock, from which its duration is counted.
+    opened_at: float = 0.0
     messages_in: int = 0
     messages_out: int = 0
     bytes_in: int = 0

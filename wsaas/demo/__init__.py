@@ -80,14 +80,15 @@ class Demo:
 
         return self._endpoint.listen(self._site).addCallback(listening)
 
-    def pushes(self, registry: Registry, max_message: int) -> PushResource:
+    def pushes(self, registry: Registry, max_message: int, seconds: Callable[[], float] | None = None) -> PushResource:
         """Make the resource that answers pushes and records them for the pages.
 
         :param registry: finds connections by their keys
         :param max_message: bytes of the longest message
+        :param seconds: the clock, if pushes are logged
         :returns: a replacement for the gateway's own :class:`~wsaas.pushes.resource.PushResource`
         """
-        return RecordedPushes(registry, max_message, self._traffic)
+        return RecordedPushes(registry, max_message, self._traffic, seconds)
 
     def stop(self) -> Deferred[None]:
         """Stop listening, end the streams of all pages and cancel pending pushes.

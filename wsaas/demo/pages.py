@@ -38,8 +38,13 @@ class StaticFile(Resource):
         self._data = files(__package__).joinpath(name).read_bytes()
         self._type = _TYPES[name[name.rindex(".") :]]
 
+    def render_HEAD(self, request: Request) -> bytes:
+        """Answer HEAD: the same without the file, which twisted.web would throw away and log."""
+        self.render_GET(request)
+        return b""
+
     def render_GET(self, request: Request) -> bytes:
-        """Answer GET and HEAD.
+        """Answer GET.
 
         :param request: the request
         :returns: the file

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from twisted.python.failure import Failure
 
@@ -18,10 +18,13 @@ class RecordedPushes(PushResource):
     :param registry: finds connections by their keys
     :param max_message: bytes of the longest message
     :param traffic: the record
+    :param seconds: as for :class:`~wsaas.pushes.resource.PushResource`
     """
 
-    def __init__(self, registry: Registry, max_message: int, traffic: Traffic) -> None:
-        super().__init__(registry, max_message)
+    def __init__(
+        self, registry: Registry, max_message: int, traffic: Traffic, seconds: Callable[[], float] | None = None
+    ) -> None:
+        super().__init__(registry, max_message, seconds=seconds)
         self._traffic = traffic
 
     def judge(self, head: RequestHead) -> Response | None:

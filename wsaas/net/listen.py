@@ -41,13 +41,34 @@ class ListeningPort:
 
     :param port: what an endpoint's ``listen`` gave
     :param adopted: whether another process opened the socket and keeps it open after this one has ended
+    :param form: what is spoken beneath HTTP besides TCP, as endpoint descriptions begin: ``haproxy:tls:``, say
+    :param certificate: its certificate, for the log
     """
 
-    def __init__(self, port: IListeningPort, *, adopted: bool = False) -> None:
+    def __init__(self, port: IListeningPort, *, adopted: bool = False, form: str = "", certificate: str = "") -> None:
         self.port: Any = port
         self.adopted = adopted
+        self._form = form
+        self._certificate = certificate
         self._pauses = 0
         self._stopping: Deferred[Any] | None = None
+
+    @property
+    def where(self) -> str:
+        """Where it listens, as what it is, such as ``tls:192.0.2.1:443``."""
+        address: Any = self.port.getHost()
+        host, number = getattr(address, "host", None), getattr(address, "port", None)
+        if host is None:
+            name = getattr(address, "name", b"")
+            place = f"unix:{name.decode() if isinstance(name, bytes) else name}"
+        else:
+            place = f"tcp:{f'[{host}]' if ':' in host else host}:{number}"
+        return self._form + (place.removeprefix("tcp:") if self._form.endswith("tls:") else place)
+
+    @property
+    def certificate(self) -> str:
+        """Its certificate, for the log; empty if there is none."""
+        return self._certificate
 
     def pause(self) -> None:
         """Accept no connection for now: clients wait in the backlog. Each pause needs a resume of its own."""
@@ -111,6 +132,13 @@ class Endpoint:
         """Whether it has certificates."""
         return self._tls is not None
 
+    def opened(self, port: IListeningPort) -> ListeningPort:
+        """:returns: a port of it that listens"""
+        form = PROXIED if self._description.startswith(PROXIED) else ""
+        if self._tls is None:
+            return ListeningPort(port, adopted=self.adopted, form=form)
+        return ListeningPort(port, adopted=self.adopted, form=f"{form}tls:", certificate=self._tls.shown)
+
     def reload(self) -> None:
         """Reload its certificates, if it has any."""
         if self._tls is not None:
@@ -142,6 +170,10 @@ class DefaultEndpoint:
     def __init__(self, reactor: Any, *, local: bool = False) -> None:
         self._reactor = reactor
         self._local = local
+
+    def opened(self, port: IListeningPort) -> ListeningPort:
+        """:returns: a port of it that listens"""
+        return ListeningPort(port)
 
     def reload(self) -> None:
         """No-op: it has no certificates."""
@@ -224,7 +256,7 @@ def listen_all(
             except SettingsError as error:
                 errors.append(error)
                 continue
-            listening.extend(ListeningPort(port, adopted=place.adopted) for port in opened)
+            listening.extend(map(place.opened, opened))
             if buffers is not None:
                 for port in opened:
                     install(port, buffers)

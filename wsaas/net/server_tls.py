@@ -300,6 +300,15 @@ class ServerTls:
         )
         return True
 
+    @property
+    def shown(self) -> str:
+        """The certificate for clients that name no host, for the log: its names, until when it is valid, and others."""
+        first, *others = self._certificates
+        names = b", ".join(first.names[:3]).decode("ascii", "backslashreplace")
+        when = first.chain[0].not_valid_after_utc.date().isoformat()
+        more = f", and {len(others)} more" if others else ""
+        return f"certificate of {names or first.path.name} until {when}{more}"
+
     def serverConnectionForTLS(self, protocol: object) -> SSL.Connection:  # noqa: ARG002 - the interface has it
         """Make the TLS side of an accepted connection."""
         return SSL.Connection(self._default)
@@ -313,6 +322,21 @@ class ServerTls:
         """
         wrapped: IProtocolFactory = TLSMemoryBIOFactory(self, False, factory, reactor)
         return wrapped
+
+
+#: What OpenSSL's reasons mean here.
+_MEANT = {
+    "http request": "plain HTTP on a port with TLS",
+    "wrong version number": "something else than TLS",
+    "peer did not return a certificate": "no client certificate, which caCerts= asks for",
+    "certificate verify failed": "a client certificate that caCerts= does not allow",
+}
+
+
+def why_no_tls(error: SSL.Error) -> str:
+    """:returns: why a client that tried got no TLS"""
+    said = reasons(error)
+    return next((meaning for reason, meaning in _MEANT.items() if reason in said), said)
 
 
 def _is_tls(description: str) -> bool:

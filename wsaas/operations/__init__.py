@@ -2,5 +2,5 @@
 
 ``service``: start, checks, stop. ``drain``: the end of all connections. ``signals``. ``systemd``: ready, watchdog.
 ``admin``: health pages. ``metrics``: names, help texts and values. ``log_stream``: where log lines are written.
-``loop_lag``, ``process``, ``garbage``: the process itself.
+``refused_pushes``: their numbers, in the log. ``loop_lag``, ``process``, ``garbage``: the process itself.
 """

@@ -86,6 +86,9 @@ class Health:
         """:returns: 200 or 503"""
         return _NOT_READY if self._readiness.failing() else _READY
 
+    def missed(self, head: RequestHead, response: Response) -> None:
+        """Nothing to count: a check has no body."""
+
     def is_trusted(self, head: RequestHead) -> bool:  # noqa: ARG002 - as above
         """:returns: false: anybody may ask"""
         return False

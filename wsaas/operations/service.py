@@ -104,6 +104,7 @@ class Hooks:
     """What the gateway calls when it starts, stops and reloads.
 
     :param before: before anything listens
+    :param listening: when everything listens
     :param stopping: when the stop begins: pending DELETEs are sent soon
     :param after: at the end, when no more callbacks are made
     :param write: after that, even if the time is over: writes to disk what is left
@@ -115,6 +116,7 @@ class Hooks:
     after: Sequence[Step] = ()
     write: Step = lambda: succeed(None)
     reload: Callable[[], object] | None = None
+    listening: Sequence[Step] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,13 +212,19 @@ class Gateway(Service):
                 if self._host.descriptors is not None:
                     self._host.descriptors.guard(port, clients=listener.clients)
                 if not errors:
-                    self._log.info("listening: {where} ({serves})", where=_where(port.port), serves=listener.serves)
+                    self._tell(port, listener.serves)
         if errors:
             # Not waited for: the start must fail at once.
             self._stop_listening()
         raise_all(errors)
+        for call in self._hooks.listening:
+            await call()
         # Ready only when the reactor runs: before, no connection is accepted.
         self._reactor.callWhenRunning(self._serve)
+
+    def _tell(self, port: ListeningPort, serves: str) -> None:
+        text = "listening: {where} ({serves})" + (", {certificate}" if port.certificate else "")
+        self._log.info(text, where=port.where, serves=serves, certificate=port.certificate)
 
     def _serve(self) -> None:
         if not self.stopping:
@@ -317,12 +325,3 @@ class Gateway(Service):
     def _heads(self) -> int:
         """:returns: how many connections have not sent a whole request yet"""
         return sum(listener.site.awaited for listener, _ in self._listening if isinstance(listener.site, ClientSite))
-
-
-def _where(port: IListeningPort) -> str:
-    address: Any = port.getHost()
-    host, number = getattr(address, "host", None), getattr(address, "port", None)
-    if host is None:
-        name = getattr(address, "name", b"")
-        return f"unix:{name.decode() if isinstance(name, bytes) else name}"
-    return f"tcp:{f'[{host}]' if ':' in host else host}:{number}"

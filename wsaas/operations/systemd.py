@@ -25,6 +25,15 @@ def _address(path: str) -> str | None:
     return path if path.startswith("/") else None
 
 
+def is_journal(environ: Mapping[str, str], descriptor: int) -> bool:
+    """:returns: whether what is written there goes to the journal (systemd.exec(5), ``JOURNAL_STREAM``)"""
+    try:
+        status = os.fstat(descriptor)
+    except OSError:
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
 def watchdog_interval(environ: Mapping[str, str], pid: int) -> float | None:
     """Read how often the watchdog must be notified (sd_watchdog_enabled(3)).
 

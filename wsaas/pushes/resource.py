@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -19,10 +20,12 @@ from twisted.web.server import NOT_DONE_YET
 from wsaas.connections.confirmations import read_time
 from wsaas.connections.connection import Connection
 from wsaas.connections.idempotency import read_key
+from wsaas.connections.identity import is_key, tag_of
 from wsaas.connections.messages import ClosedBy, Message, checked_close
 from wsaas.connections.registry import Registry
 from wsaas.errors import NotPresentError, PushRefused, TooManyWaitError, TooSlowError
 from wsaas.net.http1.messages import FAULT, RequestFields, RequestHead, Response, head_of, json_response
+from wsaas.net.http1.refusals import said
 from wsaas.pushes.tokens import CHALLENGE, PushTokens
 
 #: The answer to a push, or a Deferred of it.
@@ -46,6 +49,7 @@ _UNCONFIRMED = json_response(
 
 
 _log = Logger()
+_REFUSED = 400
 
 
 def key_of(head: RequestHead) -> str:
@@ -93,6 +97,23 @@ def _not_utf_8() -> PushRefused:
     return PushRefused(400, "BAD_REQUEST", "the text is not UTF-8; send bytes as application/octet-stream")
 
 
+def _show(head: RequestHead, size: int, response: Response, seconds: float) -> None:
+    """Log a push: whom it was for, and what came of it; neither its headers nor its body."""
+    key, status = key_of(head), int(response.status)
+    refused = status >= _REFUSED
+    _log.debug(
+        "{tag} pushed {method}: {status} in {milliseconds} ms, {received} bytes in, {sent} back{why}",
+        tag=tag_of(key) if is_key(key) else "-",
+        method=head.method.decode("ascii")[:20],
+        status=status,
+        milliseconds=round(seconds * 1000, 1),
+        received=size,
+        sent=len(response.body),
+        why=f": {said(response.body)}" if refused else "",
+        many="refused pushes" if refused else None,
+    )
+
+
 def refusal(error: PushRefused) -> Response:
     """:returns: the answer to a push that has no effect"""
     return json_response(error.status, error.code, error.message, error.headers, error.retry_after)
@@ -108,25 +129,38 @@ class PushResource(Resource):
     :param registry: finds connections by their keys
     :param max_message: bytes of the longest message
     :param tokens: of which a push needs one
+    :param seconds: the clock, if each push is logged, at DEBUG: a line that is filtered out would cost too much
     """
 
     isLeaf = True
 
-    def __init__(self, registry: Registry, max_message: int, tokens: PushTokens | None = None) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        max_message: int,
+        tokens: PushTokens | None = None,
+        seconds: Callable[[], float] | None = None,
+    ) -> None:
         super().__init__()
+        self._seconds = seconds
         self._tokens = tokens or PushTokens()
         self._registry = registry
         self._max_message = max_message
         #: How many were answered with which status, by method.
         self.answers = {method: defaultdict[int, int](int) for method in (*METHODS, b"other")}
         self._others = self.answers[b"other"]
+        #: How many were refused before all of their body was there, by status.
+        self.unheard: defaultdict[int, int] = defaultdict(int)
 
     def judge(self, head: RequestHead) -> Response | None:
         """Refuse by the head a request whose body need not be read for that."""
         try:
             self._check(head)
         except PushRefused as error:
-            return self._counted(head.method, refusal(error))
+            response = self._counted(head.method, refusal(error))
+            if self._seconds is not None:
+                _show(head, 0, response, 0.0)
+            return response
         return None
 
     def respond(self, head: RequestHead, body: bytes) -> Answer:
@@ -137,6 +171,7 @@ class PushResource(Resource):
         :returns: the answer, be it a refusal; with ``Ws-Confirm``, a Deferred of it, which may be cancelled
         """
         method = head.method
+        began = 0.0 if self._seconds is None else self._seconds()
         try:
             connection, asked = self._check(head)
             if method == b"PUT":
@@ -153,13 +188,29 @@ class PushResource(Resource):
             answer = refusal(error)
         if type(answer) is Response:
             self.answers.get(method, self._others)[answer.status] += 1
+            if self._seconds is not None:
+                _show(head, len(body), answer, self._seconds() - began)
             return answer
         assert isinstance(answer, Deferred)  # noqa: S101 - for the type checker
-        return answer.addCallback(partial(self._counted, method))
+        answer.addCallback(partial(self._counted, method))
+        if self._seconds is not None:
+            answer.addCallback(self._shown, head, len(body), began)
+        return answer
+
+    def _shown(self, response: Response, head: RequestHead, size: int, began: float) -> Response:
+        assert self._seconds is not None  # noqa: S101 - for the type checker
+        _show(head, size, response, self._seconds() - began)
+        return response
 
     def is_trusted(self, head: RequestHead) -> bool:
         """:returns: whether a push brought a token: who has one may meet any number of clients that have gone"""
         return self._tokens.asked_for and self._tokens.allow(head.all(b"Authorization"))
+
+    def missed(self, head: RequestHead, response: Response) -> None:
+        """Count a push whose body was refused while it came."""
+        self.unheard[response.status] += 1
+        if self._seconds is not None:
+            _show(head, 0, response, 0.0)
 
     def _counted(self, method: bytes, response: Response) -> Response:
         self.answers.get(method, self._others)[response.status] += 1

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from wsaas import __version__
-from wsaas.settings.read import Reading
+from wsaas.settings.read import Reading, Settings
 from wsaas.settings.table import SETTINGS
+from wsaas.settings.values import without_secrets
 
 
 def _line(name: str, text: str) -> str:
     return f"{name}='{text}'" if "\n" in text or "\\" in text else f"{name}={text}"
+
+
+def first_line(settings: Settings) -> str:
+    """:returns: what the log begins with: which gateway this is, and between whom, without secrets"""
+    api = "the demo's API" if settings.api_uri is None else f"API_URI={without_secrets(settings.api_uri.uri)}"
+    state = "no STATE_DIR" if settings.state_dir is None else f"STATE_DIR={settings.state_dir}"
+    return f"wsaas {__version__}: {api}, WS_HOSTNAME={settings.hostname}, {state}"
 
 
 def shown(reading: Reading, max_connections: int) -> list[str]:

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from wsaas.connections.messages import Handshake
 from wsaas.errors import HandshakeRefused
 from wsaas.net.http1.messages import RequestHead
+from wsaas.websocket.origins import shown_origin
 from wsaas.websocket.settings import HandshakeSettings
 
 MAX_TARGET = 2048
@@ -141,7 +142,8 @@ def check_handshake(head: RequestHead, settings: HandshakeSettings) -> Handshake
     if origin is not None and not _VISIBLE.fullmatch(origin):
         raise _bad("Origin: not visible ASCII")
     if not settings.origins.allows(None if origin is None else origin.decode("ascii"), host.decode("ascii")):
-        raise HandshakeRefused(HTTPStatus.FORBIDDEN, "this Origin may not connect (WS_ORIGINS)")
+        detail = f"the Origin {shown_origin(origin)} may not connect (WS_ORIGINS)"
+        raise HandshakeRefused(HTTPStatus.FORBIDDEN, "this Origin may not connect (WS_ORIGINS)", detail=detail)
     return Handshake(
         target=head.target,
         host=host,

@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from wsaas.logs import without_keys
+
 #: How many matching origins are cached. With a ``*`` in a pattern there may be any number.
 _MAX_KNOWN = 256
+#: Characters of one that is refused which the log shows.
+_MAX_SHOWN = 100
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _ORIGIN = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>\[[0-9a-f:.]+\]|[^\s/?#@:\[\]*,]+)(?::(?P<port>[0-9]{1,5}))?",
@@ -76,6 +80,13 @@ class Origins:
             self._known.clear()
         self._known.add(origin)
         return True
+
+
+def shown_origin(origin: bytes | None) -> str:
+    """:returns: a refused Origin for the log, if it is one: whatever else a client puts there may be a secret"""
+    text = (origin or b"").decode("latin-1")
+    known = text == "null" or (_ORIGIN.fullmatch(text.lower()) and len(text) <= _MAX_SHOWN)
+    return without_keys(text) if known else "(malformed)"
 
 
 def _port(text: str | None, scheme: str) -> int | None:

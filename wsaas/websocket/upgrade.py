@@ -14,12 +14,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from wsaas.connections.connection import Connection
-from wsaas.connections.identity import Identity, without_keys
+from wsaas.connections.identity import Identity
 from wsaas.connections.interfaces import Calls
 from wsaas.connections.messages import Grant, Handshake
 from wsaas.connections.totals import Shared
-from wsaas.errors import CallbackFailed, ClientLeftError, HandshakeRefused
-from wsaas.logs import LeanLogger
+from wsaas.errors import CallbackFailed, ClientLeftError, Denied, HandshakeRefused, NotTried
+from wsaas.logs import LeanLogger, shown_path
 from wsaas.net.http1.messages import RequestHead, Response, phrase, text_response
 from wsaas.net.http1.route import Visitor
 from wsaas.websocket.handshake import check_handshake
@@ -28,11 +28,6 @@ from wsaas.websocket.takeover import ClientFactory
 
 #: Seconds after which a client may come back that was refused because the process stops.
 _RETRY_AFTER = 5
-
-
-def shown_path(head: RequestHead) -> str:
-    """:returns: a request's path for the log: without its query, which may hold a token, and without a key"""
-    return without_keys(head.path.decode("ascii", "replace"))[:200]
 
 
 class UpgradeResource:
@@ -83,7 +78,7 @@ class UpgradeResource:
             handshake = self.check(visitor.head)
         except HandshakeRefused as refused:
             self.refusals[refused.kind] += 1
-            self._log_refusal(visitor, refused.status, refused.reason)
+            self._log_refusal(visitor, refused.status, refused.detail)
             return text_response(refused.status, refused.reason, refused.headers, refused.retry_after)
         return Attempt(self, visitor, handshake)
 
@@ -112,7 +107,7 @@ class UpgradeResource:
             "{tag} opened: {client} {path}",
             tag=connection.identity.tag,
             client=handshake.client or "unix",
-            path=shown_path(visitor.head),
+            path=shown_path(handshake.target),
         )
         try:
             self._factory.take_over(transport, early, handshake, grant, connection)
@@ -121,22 +116,51 @@ class UpgradeResource:
             transport.abortConnection()
             raise
 
-    def refuse(self, visitor: Visitor, connection: Connection, response: Response, reason: str) -> None:
-        """Answer a handshake that the API did not grant."""
-        self._log_refusal(visitor, response.status, reason, connection.identity.tag)
+    def refuse(
+        self, visitor: Visitor, connection: Connection, response: Response, reason: str, *, failed: bool = False
+    ) -> None:
+        """Answer a handshake that the API did not grant.
+
+        :param failed: whether it is not the client's fault
+        """
+        self._log_refusal(visitor, response.status, reason, connection.identity.tag, failed=failed)
         visitor.answer(response)
 
-    def _log_refusal(self, visitor: Visitor, status: int, reason: str, tag: str = "-") -> None:
+    def _log_refusal(self, visitor: Visitor, status: int, reason: str, tag: str = "-", *, failed: bool = False) -> None:
         self.answers[int(status)] += 1
-        self._log.info(
-            "{tag} refused with {status}: {client} {path}: {reason}",
+        head = visitor.head
+        tell = self._log.warn if failed else self._log.info
+        tell(
+            "{tag} refused with {status}: {client} {method} {path}: {reason}",
             tag=tag,
             status=int(status),
-            client=visitor.head.client or "unix",
-            path=shown_path(visitor.head),
+            client=head.client or "unix",
+            method=head.method.decode("ascii"),
+            path=shown_path(head.target),
             reason=reason,
-            many="refused handshakes",
+            many="handshakes without a grant" if failed else "refused handshakes",
         )
+
+    def log_left(self, connection: Connection, error: BaseException | None) -> None:
+        """Log that a client left before it had its answer, once it is known what that would have been."""
+        handshake = connection.handshake
+        tell = self._log.warn if _is_failure(error) else self._log.info
+        tell(
+            "{tag} left before the answer: {client} GET {path}: {reason}",
+            tag=connection.identity.tag,
+            client=handshake.client or "unix",
+            path=shown_path(handshake.target),
+            reason=error.reason if isinstance(error, CallbackFailed) else "it would have been let in",
+            many="clients that left before the answer",
+        )
+
+
+def _is_failure(error: BaseException | None) -> bool:
+    """:returns: whether a handshake failed by a fault, of which the log has not told anything yet
+
+    While the API or the journal is down, many handshakes are not even tried; the log has said why.
+    """
+    return isinstance(error, CallbackFailed) and not isinstance(error, (Denied, NotTried))
 
 
 class Attempt:
@@ -174,6 +198,7 @@ class Attempt:
     def _not_granted(self, failure: Failure) -> None:
         visitor = self._take()
         if visitor is None:
+            self._resource.log_left(self._connection, failure.value)
             return
         if failure.check(ClientLeftError):
             response = text_response(
@@ -186,7 +211,7 @@ class Attempt:
             assert isinstance(error, CallbackFailed)  # noqa: S101 - authorise() fails with nothing else
             self._resource.refusals[error.kind] += 1
             response = text_response(error.status, phrase(error.status), error.headers, error.client_retry_after)
-            self._resource.refuse(visitor, self._connection, response, error.reason)
+            self._resource.refuse(visitor, self._connection, response, error.reason, failed=_is_failure(error))
 
     def _broken(self, failure: Failure) -> None:
         """The takeover failed, which is a fault of ours; what is owed is paid all the same."""

@@ -143,6 +143,7 @@ class GrantTests(SynchronousTestCase):
         """Only identity was asked for; what is inside is not known, so it is no refusal either."""
         error = self.assertRaises(Unusable, read_grant, answer(200, b"\x1f\x8b", ("Content-Encoding", "gzip")), ())
         self.assertEqual((error.status, error.needs_disconnect), (502, True))
+        self.assertIn("(gzip)", error.reason)
         for value in ("Identity ", "", "identity,", ", identity, identity"):
             self.assertEqual(read_grant(answer(200, OK, ("Content-Encoding", value)), ()), Grant(), value)
         self.assertRaises(Unusable, read_grant, answer(200, OK, ("Content-Encoding", "identity, gzip")), ())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.gate import Gate, Wire, close_frame, handshake_request, http_request, read_answer
@@ -24,6 +27,25 @@ class AdmissionTests(SynchronousTestCase):
         self.assertEqual((answer.status, rest, len(self.gate.agent.calls)), (503, b"", calls))
         self.assertIn(answer.header("Retry-After"), ("2", "5"))
         wire.end()
+
+    def test_numbers_are_for_the_log(self) -> None:
+        """A stranger is told that there are too many, not how many, nor what is full; the log has both."""
+        events: list[Any] = []
+        observer: Any = events.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        for setting, value, status, said in (
+            ("WS_MAX_CONNECTIONS", "2", 503, "2 clients are connected (WS_MAX_CONNECTIONS)"),
+            ("WS_MAX_PER_ADDRESS", "2", 429, "2 clients of this address are connected (WS_MAX_PER_ADDRESS)"),
+        ):
+            gate = self.gate_with(**{setting: value})
+            gate.open()
+            gate.open()
+            wire = gate.begin()
+            answer, _ = read_answer(wire.take())
+            self.assertEqual(answer.status, status)
+            self.assertNotRegex(answer.body, b"[0-9]|WS_MAX_CONNECTIONS")
+            self.assertTrue(formatEvent(events[-1]).endswith(said), events[-1])
 
     def test_max_connections(self) -> None:
         """As many as are allowed, then no more, until one leaves."""

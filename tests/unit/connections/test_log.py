@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
@@ -9,7 +10,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from wsaas.connections.log import ConnectionLog
-from wsaas.connections.messages import Close, ClosedBy, End
+from wsaas.connections.messages import Close, ClosedBy, End, Handshake, Traffic
 
 END = End(Close(4001, "bye"), ClosedBy.API)
 
@@ -27,29 +28,30 @@ class ConnectionLogTests(SynchronousTestCase):
 
     def test_lines(self) -> None:
         """As people read them."""
-        self.log.no_grant("tag", "502")
         self.log.refused("tag", 3, 400)
         self.log.unanswered("tag", 4, "no answer")
         self.log.retrying("tag", 5, "503")
         self.log.no_room("tag")
-        self.log.closed("tag", END, 2, was_open=True)
-        self.log.closed("tag", END, 2, was_open=False)
+        handshake = Handshake(b"/chat?token=SECRET", b"", False, None, None, None, (), "", (), "")
+        traffic = Traffic(0.0, 0.0, 3, 4, 50, 60)
+        connection: Any = SimpleNamespace(identity=SimpleNamespace(tag="tag"), handshake=handshake, traffic=traffic)
+        self.log.closed(connection, END, 2, 8.19999)
         self.assertEqual(
             [formatEvent(event) for event in self.events],
             [
-                "tag no grant from the API: 502",
                 "tag the API refused message 3 with 400",
                 "tag message 4: no answer",
                 "tag message 5: 503; it is tried again",
                 "tag no room for what waits for the API",
-                "tag closed: 4001 by api",
-                "tag closed: 4001 by api",
+                "tag closed: 4001 by api: unix /chat, 8.2 s, 3 in, 4 out",
             ],
         )
         limited = [event.get("many") is not None for event in self.events]
-        self.assertEqual(limited, [True, True, True, True, True, False, True])
-        self.assertEqual([event["log_level"] for event in self.events], [LogLevel.warn] * 5 + [LogLevel.info] * 2)
-        self.assertEqual((self.events[5]["reason"], self.events[5]["undelivered"]), ("bye", 2))
+        self.assertEqual(limited, [True, True, True, True, False])
+        self.assertEqual([event["log_level"] for event in self.events], [LogLevel.warn] * 4 + [LogLevel.info])
+        event = self.events[4]
+        self.assertEqual((event["reason"], event["undelivered"]), ("bye", 2))
+        self.assertEqual((event["bytes_in"], event["bytes_out"]), (50, 60))
 
     def test_faults(self) -> None:
         """Never limited, and with what happened."""

@@ -12,6 +12,7 @@ from treq.testing import RequestTraversalAgent
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.client import Agent
 from twisted.web.http_headers import Headers
@@ -50,10 +51,16 @@ class PagesTests(SynchronousTestCase):
         self.assertEqual(types, [*expected, "image/svg+xml"])
 
     def test_HEAD(self) -> None:
+        """The same head, and not a word in the log, not even of Twisted's."""
+        events: list[Any] = []
+        observer: Any = events.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
         for path in FILES:
             status, headers, body = self.fetch("HEAD", path)
             self.assertEqual((status, body), (200, b""))
             self.assertEqual(int(headers["content-length"]), len(self.fetch("GET", path)[2]))
+        self.assertEqual([event for event in events if "HEAD" in formatEvent(event)], [])
 
     def test_unknown_paths(self) -> None:
         for path in ("/nothing", "/demo", "/demo/", "/demo/page.html", "/demo/chat.py", "/demo/../page.css"):

@@ -362,6 +362,13 @@ class NameTests(TlsCase):
         ):
             self.assertEqual(self.shown(served, asked), got)
 
+    def test_what_the_log_says(self) -> None:
+        """Names, until when, and how many others; the file if there is no name."""
+        self.issue("1.pem", "a.example", "b.example", days=2)
+        self.assertRegex(self.served().shown, r"^certificate of a\.example, b\.example until 20\d\d-\d\d-\d\d$")
+        self.issue("2.pem", "c.example")
+        self.assertRegex(self.served().shown, r"^certificate of a\.example.* until \S+, and 1 more$")
+
     def test_wildcards(self) -> None:
         """For one label, after the very name."""
         self.issue("1.pem", "first.example")

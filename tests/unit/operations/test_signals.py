@@ -190,7 +190,9 @@ class ReloadTests(SynchronousTestCase):
         # The port must get no connection without TLS.
         self.gateway = Gateway([*twistd(), "--demo"], environment(WS_LISTEN=listen), self.port)
         self.addCleanup(self.gateway.stop)
-        self.gateway.wait_for_line("listening: tcp:127")
+        self.gateway.wait_for_line(
+            r"listening: tls:127\.0\.0\.1:\d+ \(clients, pushes\), certificate of localhost until 20"
+        )
         self.gateway.wait_for_port(self.port)
 
     def issue(self) -> str:

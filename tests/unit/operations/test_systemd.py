@@ -12,7 +12,24 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.processes import PATIENCE, start_gateway
-from wsaas.operations.systemd import Notifier, watchdog_interval
+from wsaas.operations.systemd import Notifier, is_journal, watchdog_interval
+
+
+class JournalTests(SynchronousTestCase):
+    """``JOURNAL_STREAM`` names a device and an inode."""
+
+    def test_it_is_that_descriptor(self) -> None:
+        """And no other, as when only standard error goes to the journal."""
+        reading, writing = os.pipe()
+        self.addCleanup(os.close, writing)
+        status = os.fstat(writing)
+        named = {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
+        self.assertTrue(is_journal(named, writing))
+        with Path(os.devnull).open("rb") as other:
+            self.assertFalse(is_journal(named, other.fileno()))
+        self.assertFalse(is_journal({}, writing))
+        os.close(reading)
+        self.assertFalse(is_journal(named, 1 << 20))
 
 
 class NotifierTests(SynchronousTestCase):

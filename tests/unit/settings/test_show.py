@@ -7,8 +7,9 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.unit.settings.test_read import SECRETS
+from wsaas import __version__
 from wsaas.settings.read import Reading, read_settings
-from wsaas.settings.show import shown
+from wsaas.settings.show import first_line, shown
 from wsaas.settings.table import SETTINGS
 
 
@@ -24,6 +25,19 @@ class ShowTests(SynchronousTestCase):
             self.assertIn(line, lines)
         self.assertIn("#WS_HOSTNAME=http://localhost:27995", lines)
         self.assertIn("#WS_MAX_CONNECTIONS=19360", lines)
+
+    def test_the_first_line(self) -> None:
+        """Of the log: who this is and between whom, without secrets."""
+        given = {"API_URI": "api:9000/hook?token=secret", "STATE_DIR": "/var/lib/wsaas", "WS_LISTEN": "tcp:27995"}
+        self.assertEqual(
+            first_line(read_settings(given)),
+            f"wsaas {__version__}: API_URI=http://api:9000/hook?…, WS_HOSTNAME=http://localhost:27995, "
+            "STATE_DIR=/var/lib/wsaas",
+        )
+        self.assertEqual(
+            first_line(read_settings({}, demo=True)),
+            f"wsaas {__version__}: the demo's API, WS_HOSTNAME=http://localhost:8080, no STATE_DIR",
+        )
 
     def test_it_can_be_read_again(self) -> None:
         """And means the same."""

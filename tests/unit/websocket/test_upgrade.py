@@ -534,12 +534,66 @@ class LogTests(UpgradeTestCase):
         self.assertIn(f"{tag} opened: 192.0.2.1 /chat", log)
         self.assertIn(f"{tag} closed: 1006 by client", log)
         self.assertIn("refused with 401", log)
-        self.assertIn("refused with 400: 192.0.2.1 /chat", log)
+        self.assertIn("refused with 400: 192.0.2.1 GET /chat: no Host", log)
         for event in [*self.log, *(str(event) for event in self.events)]:
             self.assertNotIn("token=SECRET", event)
             for key in keys:
                 self.assertNotIn(key, event)
         self.assertNotIn("SECRET", log)
+
+    def test_one_line(self) -> None:
+        """For a handshake that brought nothing, whatever the cause; "closed" is for what was open."""
+        for status, level, said in (
+            (
+                403,
+                LogLevel.info,
+                "refused with 403: 192.0.2.1 GET /chat: the API answered 403 (no Content-Type, 4 bytes)",
+            ),
+            (
+                500,
+                LogLevel.warn,
+                "refused with 502: 192.0.2.1 GET /chat: the API answered 500 (no Content-Type, 4 bytes)",
+            ),
+        ):
+            self.events.clear()
+            self.gate.begin("/chat")
+            self.gate.agent.last.answer(status, b"body")
+            self.gate.turn()
+            if self.gate.agent.last.method == "DELETE":
+                self.gate.agent.last.answer()
+            (line,) = self.log
+            self.assertTrue(line.endswith(said), line)
+            self.assertIs(self.events[0]["log_level"], level)
+
+    def test_one_line_of_who_left(self) -> None:
+        """Once it is known what the answer would have been."""
+        for status, level, said in (
+            (200, LogLevel.info, "it would have been let in"),
+            (403, LogLevel.info, "the API answered 403 (no Content-Type, 14 bytes)"),
+            (500, LogLevel.warn, "the API answered 500 (no Content-Type, 14 bytes)"),
+        ):
+            self.events.clear()
+            self.gate.begin("/chat?token=SECRET").end()
+            self.assertEqual(self.log, [])
+            self.gate.agent.last.answer(status)
+            if self.gate.agent.last.method == "DELETE":
+                self.gate.agent.last.answer()
+            (line,) = self.log
+            self.assertTrue(line.endswith(f" left before the answer: 192.0.2.1 GET /chat: {said}"), line)
+            self.assertIs(self.events[0]["log_level"], level)
+
+    def test_the_origin(self) -> None:
+        """That was refused, if it is one."""
+        self.gate = self.make(WS_ORIGINS="same")
+        for origin, shown in (
+            ("https://Evil.example:8443", "https://Evil.example:8443"),
+            ("null", "null"),
+            ("https://user:secret@evil.example", "(malformed)"),
+            ("https://evil.example/?token=secret", "(malformed)"),
+            (f"https://{'x' * 200}", "(malformed)"),
+        ):
+            self.assertEqual(self.refuse(("Origin", origin)).status, 403)
+            self.assertTrue(self.log[-1].endswith(f": the Origin {shown} may not connect (WS_ORIGINS)"), self.log[-1])
 
     def test_no_key_in_a_path(self) -> None:
         """Nor a part of one, however long the path is that a client puts before it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from OpenSSL.SSL import Error as SslError
 from twisted.internet._producer_helpers import _PullToPush
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, ISSLTransport, ITCPTransport
@@ -12,10 +13,13 @@ from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
-from wsaas.net.http1.messages import RequestHead, Response, text_response
+from wsaas.net.http1.forwarded import believed
+from wsaas.net.http1.messages import RequestHead, Response, client_of, text_response
 from wsaas.net.http1.page import PageRequest
+from wsaas.net.http1.refusals import REFUSALS
 from wsaas.net.http1.request_body import RequestBody
-from wsaas.net.http1.route import Attempt
+from wsaas.net.http1.route import Attempt, ByValue
+from wsaas.net.server_tls import why_no_tls
 
 if TYPE_CHECKING:
     from wsaas.net.http1.deadlines import Deadlines
@@ -148,6 +152,21 @@ class HttpConnection:
 
     # The end
 
+    def _tell(self, response: Response, head: RequestHead | None = None, route: object = None) -> None:
+        """Log that a request is refused; if it is a push, have it counted."""
+        if isinstance(route, ByValue) and head is not None:
+            route.answers.missed(head, response)
+            return
+        client = client_of(self.transport.getPeer())
+        if head is not None and self.site.proxies:
+            client, _ = believed(self.site.proxies, head)
+        REFUSALS.request(response, client, head, self._data[self._at : self._at + 2])
+
+    def _turn_away(self, response: Response, head: RequestHead | None = None, route: object = None) -> None:
+        """Refuse a request, and read no others."""
+        self._tell(response, head, route)
+        self._leave(response, head_only=head is not None and head.method == b"HEAD")
+
     def _leave(self, response: Response | None, *, head_only: bool = False) -> None:
         """Answer, if there is anything to say, then close, giving the peer time to read the answer.
 
@@ -190,8 +209,14 @@ class HttpConnection:
     def too_late(self) -> None:
         """A request was not complete in time."""
         self._queue = None
-        # What is late may be the rest of a refused body; a second answer would be taken for the next request's.
-        self._leave(None if self._body is not None and self._body.route is None else _TOO_LATE)
+        body = self._body
+        if body is None:
+            self._turn_away(_TOO_LATE)
+        elif body.route is not None:
+            self._turn_away(_TOO_LATE, body.head, body.route)
+        else:
+            # The rest of a refused body is late; a second answer would be taken for the next request's.
+            self._leave(None)
 
     def idle_too_long(self) -> None:
         """No other request came for a while."""
@@ -207,6 +232,8 @@ class HttpConnection:
         """The transport is gone."""
         # The channel and who answers name each other, and the transport names the channel: cycles.
         answering = self._answering
+        if type(reason.value) is SslError:
+            REFUSALS.tls(client_of(self.transport.getPeer()), why_no_tls(reason.value))
         self._forget()
         self.unregisterProducer()
         self.transport = None

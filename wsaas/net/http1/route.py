@@ -26,6 +26,9 @@ class Answers(Protocol):
     def is_trusted(self, head: RequestHead) -> bool:
         """:returns: whether who asks has shown a secret, so that what is refused is no attack"""
 
+    def missed(self, head: RequestHead, response: Response) -> None:
+        """Take note that a request was refused while its body came, so that it was not asked for an answer."""
+
 
 class Visitor(Protocol):
     """Who asks for another protocol: a connection whose first request, or any other, is a handshake."""

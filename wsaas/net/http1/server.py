@@ -142,7 +142,7 @@ class Channel(HttpConnection):
         if fields is None or end - at > MAX_HEAD:
             read = read_block(data[at : end + 2], line.end() - at)
             if isinstance(read, Response):
-                self._leave(read)
+                self._turn_away(read)
                 return False
             fields = read
         head = RequestHead(method, target, version, fields)
@@ -183,7 +183,7 @@ class Channel(HttpConnection):
         refusal = refuse_part(part, self._known)
         self._known = len(part)
         if refusal is not None:
-            self._leave(refusal)
+            self._turn_away(refusal)
         return False
 
     def _skip_line(self) -> bool:
@@ -191,7 +191,7 @@ class Channel(HttpConnection):
         if len(self._data) == self._at + 1:
             return False
         if not self._is_first_line:
-            self._leave(_MALFORMED)
+            self._turn_away(_MALFORMED)
             return False
         self._is_first_line = False
         self._at += 2
@@ -215,11 +215,14 @@ class Channel(HttpConnection):
             self._carry_out(route, head, b"")
             return True
         refusal = self._judge(route, head)
+        if refusal is not None and refusal is route and route is not FAULT:
+            self._tell(refusal, head)
         body = RequestBody(head, None if refusal else route, site.max_body)
         if refusal is None and length != 0:
             if site.bodies.exhausted:
                 refusal = _OVERLOADED
                 body.route = None
+                self._tell(refusal, head, route)
             else:
                 body.reserved = (site.max_body if length is None else length) + OVERHEAD
                 site.bodies.used += body.reserved
@@ -261,10 +264,14 @@ class Channel(HttpConnection):
         except ValueError:
             end = -1
             if not body.is_too_long:
-                self._leave(_MALFORMED)
+                if body.route is None:
+                    # It is refused already.
+                    self._leave(_MALFORMED)
+                else:
+                    self._turn_away(_MALFORMED, body.head, body.route)
                 return False
         if body.is_too_long:
-            self._leave(self.site.too_long(), head_only=body.head.method == b"HEAD")
+            self._turn_away(self.site.too_long(), body.head, body.route)
             return False
         self._at = len(self._data) if end < 0 else end
         if end < 0:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.gate import FULL, HttpAnswer, SecureWire, Wire, http_request, read_answer, read_answers
@@ -49,6 +50,7 @@ class Rules:
         self.bodies: list[bytes] = []
         self.waiting: list[Deferred[Response]] = []
         self.attempts: list[Attempt] = []
+        self.unheard: list[tuple[bytes, int]] = []
 
     def decide(self, head: RequestHead) -> Route:
         """Refuse what asks for it."""
@@ -76,6 +78,10 @@ class Rules:
             self.waiting.append(waiting)
             return waiting
         return Response(200, (), body)
+
+    def missed(self, head: RequestHead, response: Response) -> None:
+        """A request was refused while its body came."""
+        self.unheard.append((head.method, response.status))
 
     def is_trusted(self, head: RequestHead) -> bool:
         """:returns: what the request says"""
@@ -259,6 +265,67 @@ class LingeringTests(ChannelTestCase):
         wire.stall()
         wire.deliver(http_request("PUT", "/x", b"x" * 90) * 60 + b"nonsense\r\n")
         self.assertEqual(wire.producerState, "producing")
+
+
+class LogTests(ChannelTestCase):
+    """A line for each refusal that is no push, with who it was and why; limited in their rate."""
+
+    def setUp(self) -> None:
+        """Keep what is logged."""
+        super().setUp()
+        self.events: list[Any] = []
+        observer: Any = self.events.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+
+    def told(self) -> list[str]:
+        """:returns: the lines since the last time"""
+        self.assertTrue(all(event["many"] for event in self.events))
+        told = [formatEvent(event) for event in self.events]
+        self.events.clear()
+        return told
+
+    def test_heads(self) -> None:
+        """Malformed, too long, TLS, and by its route: without query and key."""
+        key = b"k" * 24
+        for data, line in (
+            (b"nonsense\r\n", "400: 192.0.2.1: malformed request"),
+            (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", "400: 192.0.2.1: malformed request"),
+            (b"\r\n\r\n", "400: 192.0.2.1: malformed request"),
+            (b"GET /" + b"a" * 20000, "414: 192.0.2.1: the request's head is too long"),
+            (b"GET / HTTP/1.1\r\nX: " + b"a" * 20000, "431: 192.0.2.1: the request's head is too long"),
+            (b"\x16\x03\x01\x02\x00\x01\r\n", "400: 192.0.2.1: TLS on a port without"),
+            (http_request("GET", "/refused?token=secret"), "403: 192.0.2.1 GET /refused: refused"),
+        ):
+            self.connect().deliver(data)
+            self.assertEqual(self.told(), [f"- refused with {line}"])
+        self.rules.decide = lambda _: json_response(404, "NOT_FOUND", "nothing")  # type: ignore[method-assign,assignment]
+        self.site.decide = self.rules.decide
+        self.connect().deliver(b"GET /a/%b/b HTTP/1.1\r\nHost: h\r\n\r\n" % key)
+        self.assertEqual(self.told(), ["- refused with 404: 192.0.2.1 GET /a/…/b: nothing"])
+
+    def test_too_late(self) -> None:
+        """408; of a body that is late and refused, nothing more."""
+        self.connect().deliver(b"GET / HTTP/1.1\r\n")
+        self.clock.advance(HEAD_TIMEOUT)
+        self.assertEqual(self.told(), ["- refused with 408: 192.0.2.1: the request was not complete in time"])
+        self.connect().deliver(http_request("PUT", "/refused", None, ("Content-Length", "9")))
+        self.assertEqual(self.told(), ["- refused with 403: 192.0.2.1 PUT /refused: refused"])
+        self.clock.advance(HEAD_TIMEOUT)
+        self.assertEqual(self.told(), [])
+
+    def test_pushes(self) -> None:
+        """Who answers them counts them."""
+        self.connect().deliver(http_request("PUT", "/x", None, ("Content-Length", "9")))
+        self.clock.advance(HEAD_TIMEOUT)
+        chunked = http_request("PUT", "/x", None, ("Transfer-Encoding", "chunked"))
+        self.connect().deliver(chunked + b"x\r\n")
+        self.connect().deliver(chunked + b"fff\r\n" + b"a" * 4095 + b"\r\n")
+        self.site.bodies.used = self.site.bodies.limit
+        self.connect().deliver(http_request("PUT", "/x", None, ("Content-Length", "9")))
+        self.assertEqual(self.rules.unheard, [(b"PUT", 408), (b"PUT", 400), (b"PUT", 413), (b"PUT", 503)])
+        self.connect().deliver(http_request("PUT", "/x", None, ("Content-Length", str(MAX_BODY + 1))))
+        self.assertEqual((len(self.rules.unheard), self.told()), (4, []))
 
 
 class DeadlineTests(ChannelTestCase):
