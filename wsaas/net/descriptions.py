@@ -19,6 +19,8 @@ _POSITIONS = {
     "unix": ("address", "mode", "backlog", "lockfile"),
     "systemd": ("domain", "index", "name"),
 }
+#: Addresses that stand for all of the machine's; compared with, not listened on.
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # nosec B104  # see above
 _FIELD = re.compile(r"(?:^|:)((?:\\.|[^:\\])*)")
 _NAMED = re.compile(r"((?:\\.|[^=\\])*)=(.*)", re.DOTALL)
 
@@ -83,7 +85,7 @@ class Place:
     def interface(self) -> str:
         """The address; empty for all of them."""
         address = self.options.get("interface", "")
-        return "" if address in ("0.0.0.0", "::") else address  # noqa: S104 - compared, not listened on
+        return "" if address in _EVERYWHERE else address
 
 
 def read_place(description: str) -> Place:
