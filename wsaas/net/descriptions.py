@@ -20,7 +20,7 @@ _POSITIONS = {
     "systemd": ("domain", "index", "name"),
 }
 #: Addresses that stand for all of the machine's.
-_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # nosec B104  # compared with, not listened on
 _FIELD = re.compile(r"(?:^|:)((?:\\.|[^:\\])*)")
 _NAMED = re.compile(r"((?:\\.|[^=\\])*)=(.*)", re.DOTALL)
 
