@@ -257,7 +257,7 @@ class ClockTests(SynchronousTestCase):
         # As often as needed: the time for it is not over.
         self.wait_for("two attempts", partial(self.more_than, "DELETE", before + 1))
         self.api.status.update(DELETE=200)
-        self.gateway.wait_for_line("no DELETE is owed any more")
+        self.gateway.wait_for_line("no DELETE is pending any more")
         last = self.api.of("DELETE")[-1].headers
         self.assertEqual((last["ws-path"], last["ws-closed-by"]), ("/gone", "client"))
         self.assertLess(abs(int(last["ws-timestamp"]) - (time.time() - HOUR)), PATIENCE)

@@ -117,7 +117,7 @@ class RotationTests(LogCase):
     def rotated(self) -> None:
         """Check that nothing is lost, and nothing is where it should not be."""
         self.visit("/after")
-        self.wait_for(self.log, "/after")
+        self.wait_for(self.log, "/after, ")
         self.assertIn("/before", self.old.read_text())
         self.assertNotIn("/after", self.old.read_text())
         new = self.log.read_bytes()
@@ -129,7 +129,7 @@ class RotationTests(LogCase):
         """It is copied, and cut while the gateway writes to it."""
         self.start()
         self.visit("/before")
-        self.wait_for(self.log, "closed")
+        self.wait_for(self.log, "/before, ")
         config = self.documented().replace("create 0640", "copytruncate")
         self.logrotate(re.sub(r"postrotate.*endscript", "", config, flags=re.DOTALL))
         self.rotated()
@@ -138,7 +138,7 @@ class RotationTests(LogCase):
         """And made anew, before SIGUSR1."""
         pid = self.start()
         self.visit("/before")
-        self.wait_for(self.log, "closed")
+        self.wait_for(self.log, "/before, ")
         (self.folder / "wsaas.pid").write_text(f"{pid}\n")
         self.logrotate(self.documented())
         self.rotated()
@@ -154,7 +154,7 @@ class RotationTests(LogCase):
         pid = int(pidfile.read_text())
         for _ in range(3):
             self.visit("/before")
-            self.wait_for(self.log, "closed")
+            self.wait_for(self.log, "/before, ")
             mode = self.log.stat().st_mode
             self.log.rename(self.old)
             os.kill(pid, signal.SIGUSR1)

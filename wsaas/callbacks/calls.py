@@ -137,7 +137,7 @@ class ApiCalls:
         if api.breaker.is_open and not api.breaker.admits():
             raise NotTried("the API is known to be down", api.breaker.retry_after)
         if api.disconnects.is_full:
-            raise NotTried("too many DELETEs are owed to the API", _PENDING_RETRY_AFTER)
+            raise NotTried("too many DELETEs to the API are pending", _PENDING_RETRY_AFTER)
         if api.slots.try_acquire("POST"):
             return self._post(None, None)
         # The wait is a part of the time that the client is given (protocol §2.2).

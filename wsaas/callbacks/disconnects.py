@@ -342,7 +342,7 @@ class Disconnects:
         self.waiting -= 1
         self.bytes -= len(disconnect.head) + RECORD
         if not self.waiting:
-            self._log.info("no DELETE is owed any more")
+            self._log.info("no DELETE is pending any more")
         self._settled(disconnect.key)
         self._pending.settle()
 

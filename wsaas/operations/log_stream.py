@@ -41,7 +41,7 @@ class Place(Protocol):
 
 
 class StandardStream:
-    """A stream that the process was started with, which nobody but its parent can open anew.
+    """A stream that the process was started with, which only its parent can open again.
 
     Its flags stay as they are: with ``O_NONBLOCK``, say, all processes that share it would have to live.
 
@@ -101,7 +101,7 @@ class LogStream:
         self._place = place
         self._form = form
         self._limit = limit
-        #: None asks for the file to be opened anew.
+        #: None asks for the file to be opened again.
         self._lines: SimpleQueue[bytes | None] = SimpleQueue()
         # Twisted logs in signal handlers: one may come while its own thread is in here.
         self._lock = RLock()
@@ -137,7 +137,7 @@ class LogStream:
         """Do nothing: each line is on its way."""
 
     def reopen(self) -> None:
-        """Open the file anew, behind the lines that wait."""
+        """Open the file again, once the lines that wait are written."""
         if self._thread is None:
             self._reopen()
         else:
@@ -193,7 +193,7 @@ class LogStream:
         try:
             self._place.reopen()
         except OSError as error:
-            self._emit(self._line("the log file is not opened anew: {error}", error=error))
+            self._emit(self._line("the log file is not opened again: {error}", error=error))
 
     def _line(self, text: str, **values: object) -> bytes:
         event = {

@@ -214,7 +214,7 @@ class Attempt:
             self._resource.refuse(visitor, self._connection, response, error.reason, failed=_is_failure(error))
 
     def _broken(self, failure: Failure) -> None:
-        """The takeover failed, which is a fault of ours; what is owed is paid all the same."""
+        """The takeover failed, which is a fault of the gateway: the connection still gets its DELETE."""
         Logger(namespace="wsaas.websocket.upgrade").failure(
             "{tag} the takeover failed", failure, tag=self._connection.identity.tag
         )

@@ -324,7 +324,7 @@ class LogFileTests(StreamCase):
         self.say(stream, "after")
         lines = folder.with_name("moved").joinpath("x.log").read_text().splitlines()
         self.assertEqual(lines[1], "after")
-        self.assertIn("the log file is not opened anew: [Errno 2] No such file", lines[0])
+        self.assertIn("the log file is not opened again: [Errno 2] No such file", lines[0])
 
     def test_who_may_read(self) -> None:
         """Those who could read the old one; but a file that who rotates it has made stays as it is."""

@@ -130,8 +130,7 @@ class HttpConnection:
             queue.enter(self)
 
     def _read(self) -> None:
-        """Answer what has come."""
-        raise NotImplementedError
+        """Answer what has come: :class:`.Channel` does."""
 
     def _release(self) -> None:
         body, self._body = self._body, None

@@ -121,7 +121,7 @@ class Channel(HttpConnection):
             if self._queue is not site.awaiting:
                 self._move(site.awaiting)
         elif self._state != LEAVING and self._queue is not site.awaiting:
-            # Between two requests nothing is awaited in time; but who has sent an empty line only owes the first one.
+            # Between two requests there is no deadline. (After an empty line alone that of the first head goes on.)
             self._move(site.idle)
 
     def _read_head(self) -> bool:
