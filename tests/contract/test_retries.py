@@ -335,7 +335,7 @@ class DeleteTests(RetryTestCase):
         self.api.listen(port=port)
         for _, ws_uri in clients:
             await self.api.call("DELETE", ws_uri)
-        await self.until_logged("no DELETE is owed")
+        await self.until_logged("no DELETE is pending")
 
     async def test_shutdown(self) -> None:
         """What is put off for minutes is tried before the end."""
