@@ -238,6 +238,20 @@ SETTINGS: tuple[Setting, ...] = (
         "what waits for a client, and for the API, at most, in bytes",
     ),
     Setting(
+        "WS_MAX_TARGET",
+        "2048",
+        number(256, 1 << 14),
+        "bytes, 256 to 16384",
+        "the longest path and query of a handshake, in bytes",
+    ),
+    Setting(
+        "WS_MAX_HEADERS",
+        "6144",
+        number(1024, 1 << 15),
+        "bytes, 1024 to 32768",
+        "forwarded headers of a handshake at most, in bytes",
+    ),
+    Setting(
         "WS_MAX_CONNECTIONS",
         None,
         number(1, 1 << 24),

@@ -14,8 +14,6 @@ from wsaas.net.http1.messages import RequestHead
 from wsaas.websocket.origins import shown_origin
 from wsaas.websocket.settings import HandshakeSettings
 
-MAX_TARGET = 2048
-MAX_FORWARDED = 6 * 1024
 #: Lines of forwarded headers, and bytes of ``Host``, ``Origin`` and ``User-Agent`` together. Servers of HTTP bound
 #: heads (16 KiB and 100 lines, often), and every callback carries all of this: a client that could make its POST just
 #: short enough would have the DELETE refused, which is longer.
@@ -95,11 +93,12 @@ def _encoded(names: tuple[str, ...]) -> tuple[bytes, ...]:
     return tuple(name.encode("ascii") for name in names)
 
 
-def _forwarded(head: RequestHead, names: tuple[str, ...]) -> tuple[tuple[bytes, bytes], ...]:
-    fields = tuple([(name, value) for name in _encoded(names) for value in head.all(name)])
-    if fields and sum(len(name) + len(value) for name, value in fields) > MAX_FORWARDED:
+def _forwarded(head: RequestHead, settings: HandshakeSettings) -> tuple[tuple[bytes, bytes], ...]:
+    fields = tuple([(name, value) for name in _encoded(settings.forward_headers) for value in head.all(name)])
+    if fields and sum(len(name) + len(value) for name, value in fields) > settings.max_headers:
         raise HandshakeRefused(
-            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the forwarded headers are over {MAX_FORWARDED} bytes"
+            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+            f"the forwarded headers are over {settings.max_headers} bytes (WS_MAX_HEADERS)",
         )
     if len(fields) > MAX_LINES:
         raise HandshakeRefused(
@@ -113,8 +112,9 @@ def check_handshake(head: RequestHead, settings: HandshakeSettings) -> Handshake
 
     :raises HandshakeRefused: with the status of the answer
     """
-    if len(head.target) > MAX_TARGET:
-        raise HandshakeRefused(HTTPStatus.REQUEST_URI_TOO_LONG, f"the target is over {MAX_TARGET} bytes")
+    if len(head.target) > settings.max_target:
+        reason = f"the target is over {settings.max_target} bytes (WS_MAX_TARGET)"
+        raise HandshakeRefused(HTTPStatus.REQUEST_URI_TOO_LONG, reason)
     if not _VISIBLE.fullmatch(head.target) or not head.target.startswith(b"/"):
         raise _bad("the target is no path in visible ASCII")
     if head.version != b"HTTP/1.1":
@@ -151,7 +151,7 @@ def check_handshake(head: RequestHead, settings: HandshakeSettings) -> Handshake
         client=head.client,
         origin=origin,
         user_agent=user_agent,
-        forwarded=_forwarded(head, settings.forward_headers),
+        forwarded=_forwarded(head, settings),
         key=key,
         protocols=protocols,
         extensions=b", ".join(head.all(b"Sec-WebSocket-Extensions")).decode("latin-1") if settings.compression else "",
