@@ -231,6 +231,20 @@ class CheckTests(SynchronousTestCase):
             self.assertEqual(refusal.status, 403)
             self.assertIn("WS_ORIGINS", refusal.reason)
 
+    def test_each_refusal_has_its_kind(self) -> None:
+        """For the metrics; it does not hang on the status."""
+        listed = replace(SETTINGS, origins=parse_origins("same"))
+        for kind, given_head, settings in (
+            ("origin", head(("Origin", "https://evil.example")), listed),
+            ("malformed", head(without="Sec-WebSocket-Key"), SETTINGS),
+            ("version", head(("Sec-WebSocket-Version", "8"), without="Sec-WebSocket-Version"), SETTINGS),
+            ("too_long", head(target=b"/" + b"a" * 2048), SETTINGS),
+            ("too_long", head(("Authorization", "a" * 6144)), SETTINGS),
+            ("too_long", head(*[("Sec-WebSocket-Protocol", "")] * 33), SETTINGS),
+            ("too_long", head(("User-Agent", "a" * 2048)), SETTINGS),
+        ):
+            self.assertEqual(self.refused(given_head, settings).kind, kind)
+
     def test_an_origin_in_no_ascii(self) -> None:
         """Not even if everyone may connect: it goes into a header of every callback."""
         for origin in (b"https://\xe9.example", "a b", ""):
