@@ -37,7 +37,7 @@ UNUSABLE = {
     "FORWARD_HEADERS": "Host",
     "PUSH_TOKEN": "not-ascii-\N{SNOWMAN}",
     "WS_ORIGINS": "example.com",
-    "WS_MAX_MESSAGE": "0",
+    "WS_MAX_MESSAGE": "63",
     "WS_MAX_BUFFER": "1",
     "WS_MAX_TARGET": "16385",
     "WS_MAX_HEADERS": "32769",
@@ -256,8 +256,8 @@ class GivenTests(SynchronousTestCase):
                 "FORWARD_HEADERS": "Cookie",
                 "PUSH_TOKEN": "new old",
                 "WS_ORIGINS": "same",
-                "WS_MAX_MESSAGE": "10",
-                "WS_MAX_BUFFER": "20",
+                "WS_MAX_MESSAGE": "64",
+                "WS_MAX_BUFFER": "128",
                 "WS_MAX_TARGET": "8192",
                 "WS_MAX_HEADERS": "10000",
                 "WS_MAX_CONNECTIONS": "30",
@@ -290,8 +290,8 @@ class GivenTests(SynchronousTestCase):
         self.assertEqual(settings.handshake.max_head, 8192 + 10_000 + 8192)
         self.assertEqual(settings.listen.health, b"/up")
         self.assertEqual((settings.max_connections, settings.max_per_address, settings.trust_proxy), (30, 4, 2))
-        self.assertEqual((settings.connection.max_message, settings.connection.max_buffer), (10, 20))
-        self.assertEqual(settings.api.max_body, 10)
+        self.assertEqual((settings.connection.max_message, settings.connection.max_buffer), (64, 128))
+        self.assertEqual(settings.api.max_body, 64)
         self.assertEqual(settings.drain_timeout, 0.25)
         self.assertEqual(settings.state_dir, Path("/var/lib/wsaas"))
         self.assertEqual((settings.log.level, settings.log.format), ("DEBUG", "json"))
@@ -402,6 +402,15 @@ class ErrorsTests(SynchronousTestCase):
             for value, why in ((low - 1, f"below {low}"), (high + 1, f"over {high}")):
                 error = self.assertRaises(SettingsError, read_settings, {**API, name: str(value)})
                 self.assertEqual((error.name, why in error.why, str(high) in error.allowed), (name, True, True))
+
+    def test_messages_have_room_for_an_answer(self) -> None:
+        """``{"code": "OK"}`` has 14 bytes: with a lower bound no client could ever be let in."""
+        for text in ("13", "63"):
+            error = self.assertRaises(SettingsError, read_settings, {**API, "WS_MAX_MESSAGE": text})
+            self.assertEqual((error.name, error.given), ("WS_MAX_MESSAGE", text))
+            self.assertIn('{"code": "OK"}', error.allowed)
+        settings = read_settings({**API, "WS_MAX_MESSAGE": "64", "WS_MAX_BUFFER": "128"})
+        self.assertGreaterEqual(settings.api.max_body, len('{"code": "OK"}'))
 
     def test_the_buffer_holds_two_messages(self) -> None:
         """Exactly twice is enough."""
