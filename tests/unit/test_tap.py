@@ -332,6 +332,7 @@ class MakeServiceTests(TestCase):
 
     def setUp(self) -> None:
         self.patch(sys, "excepthook", sys.excepthook)
+        self.addCleanup(signal.signal, signal.SIGUSR1, signal.getsignal(signal.SIGUSR1))
         self.addCleanup(cast(Any, real_reactor).installNameResolver, cast(Any, real_reactor).nameResolver)
         # Trial has scheduled things by the clock that it has, so it keeps it, as one of its own.
         self.patch(real_reactor, "seconds", cast(Any, real_reactor).seconds.__call__)
@@ -371,7 +372,6 @@ class MakeServiceTests(TestCase):
 
     def test_a_log_that_is_rotated_during_the_start(self) -> None:
         """SIGUSR1 does not end the process any more once twistd knows what it is to run, and is not lost."""
-        self.addCleanup(signal.signal, signal.SIGUSR1, signal.getsignal(signal.SIGUSR1))
         machine = Machine()
         vars(machine)["callFromThread"] = partial(machine.callLater, 0)
         path = Path(self.mktemp())

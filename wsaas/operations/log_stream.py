@@ -211,14 +211,15 @@ class LogStream:
 
     def _emit(self, line: bytes) -> bool:
         """:returns: whether it was written. A log that cannot be written must not end the service."""
-        while line:
-            try:
-                line = line[os.write(self._place.descriptor, line) :]
-            except BlockingIOError:
-                # Somebody who shares the descriptor has set its flag.
-                ready = select.poll()
-                ready.register(self._place.descriptor, select.POLLOUT)
-                ready.poll()
-            except Exception:  # noqa: BLE001 - as above
-                return False
+        try:
+            while line:
+                try:
+                    line = line[os.write(self._place.descriptor, line) :]
+                except BlockingIOError:
+                    # Somebody who shares the descriptor has set its flag.
+                    ready = select.poll()
+                    ready.register(self._place.descriptor, select.POLLOUT)
+                    ready.poll()
+        except Exception:  # noqa: BLE001 - as above
+            return False
         return True

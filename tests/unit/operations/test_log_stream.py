@@ -234,6 +234,35 @@ class LogStreamTests(StreamCase):
         self.assertEqual(self.read(reads, 30), lines)
         self.assertFalse(os.get_blocking(writes))
 
+    def test_a_place_that_fails_while_it_has_no_room(self) -> None:
+        """The line is lost, and told of later."""
+        reads, writes = self.pipe(os.O_NONBLOCK)
+        os.write(writes, bytes(PAGE))
+
+        class Odd(StandardStream):
+            asked = 0
+
+            @property
+            def descriptor(self) -> int:
+                """There, then gone, then there again."""
+                self.asked += 1
+                if self.asked == 2:
+                    raise RuntimeError("no descriptor")
+                return writes
+
+            @descriptor.setter
+            def descriptor(self, _: int) -> None:
+                """It is what it is."""
+
+        stream = self.stream(Odd(writes))
+        stream.write("lost\n")
+        self.eventually(lambda: not stream._waiting, "room for the next")
+        os.read(reads, PAGE)
+        stream.write("as ever\n")
+        told = "1 lines are left out here: they could not be written"
+        self.eventually(lambda: not stream._waiting, "the next is written")
+        self.assertEqual(self.read(reads, 2), [told, "as ever"])
+
     def test_a_signal_in_the_midst_of_it(self) -> None:
         """Twisted logs that SIGTERM came while a line of the same thread is on its way."""
         reads, writes = self.pipe()
