@@ -11,7 +11,7 @@ from random import SystemRandom
 from time import time
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from wsaas.callbacks.access import ApiAccess
@@ -112,10 +112,8 @@ class _Pushes:
     tokens: PushTokens
     resource: PushResource
     demo: Demo | None = None
-    #: Where its page is.
-    page: str = ""
     #: What to call at the end.
-    stop: tuple[Callable[[], Deferred[None]], ...] = ()
+    stop: tuple[Step, ...] = ()
 
 
 def make_journal(settings: Settings, reactor: Any, now: Callable[[], float]) -> Journal:
@@ -158,13 +156,7 @@ def _pushes(settings: Settings, reactor: Any, shared: Shared, trust: ApiTrust) -
         return _Pushes(tokens, PushResource(registry, most, tokens, seconds))
     agent = PersistentAgent(reactor, trust, settings.api.max_requests, settings.api.timeout, MAX_ANSWER)
     demo = Demo(reactor, agent, shared.now)
-    return _Pushes(
-        tokens,
-        demo.pushes(registry, most, seconds),
-        demo,
-        f"{settings.hostname}/",
-        (demo.stop, agent.close),
-    )
+    return _Pushes(tokens, demo.pushes(registry, most, seconds), demo, (demo.stop, agent.close))
 
 
 def _websocket(
@@ -252,6 +244,7 @@ def _admin(
 
 
 def _hooks(
+    settings: Settings,
     people: _Connections,
     calls: _Callbacks,
     pushes: _Pushes,
@@ -268,24 +261,15 @@ def _hooks(
         assert demo is not None  # noqa: S101 - for the type checker
         return demo.start().addCallback(started)
 
-    def invite() -> Deferred[None]:
-        _log.info("open {page}", page=pushes.page)
-        return succeed(None)
-
-    def resume() -> Deferred[None]:
+    def resume() -> None:
         disconnects.resume(journal.open())
-        return succeed(None)
 
-    def stop_disconnects() -> Deferred[None]:
-        disconnects.stop()
-        return succeed(None)
-
-    before = [resume] if demo is None else [start_demo, resume]
-    after = [stop_disconnects, calls.agent.close, *pushes.stop]
-    after.extend(part.stop for part in parts)
+    before: list[Step] = [resume]
     listening: list[Step] = [part.start for part in parts]
     if demo is not None:
-        listening.append(invite)
+        before.insert(0, start_demo)
+        listening.append(partial(_log.info, "open {page}", page=f"{settings.hostname}/"))
+    after = [disconnects.stop, calls.agent.close, *pushes.stop, *(part.stop for part in parts)]
     return Hooks(before, disconnects.hurry, after, journal.close, reload, listening)
 
 
@@ -358,7 +342,7 @@ def build(
         listeners.append(_admin(settings, reactor, readiness, lag, Process(now), measured, listeners))
     parts: list[Lag | RefusedPushes] = [RefusedPushes(reactor, pushes.resource), *([] if lag is None else [lag])]
     timing = Timing(_check_every(settings), settings.drain_timeout)
-    hooks = _hooks(people, calls, pushes, parts, _reload(people, calls, pushes, upgrade, reread))
+    hooks = _hooks(settings, people, calls, pushes, parts, _reload(people, calls, pushes, upgrade, reread))
     host = Host(Notifier(reactor, environ or {}, lambda: f"{registry.addressed} clients"), descriptors)
     gateway = Gateway(reactor, listeners, Clients(registry, totals, upgrade), timing, hooks, host)
     _say_ready(readiness, gateway, people.shared.journal, descriptors)

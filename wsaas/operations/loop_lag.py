@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from wsaas.counts import Histogram
@@ -28,24 +27,16 @@ class Lag:
         #: The lags measured so far.
         self.seconds = Histogram(BOUNDS)
 
-    def start(self) -> Deferred[None]:
-        """Start measuring.
-
-        :returns: has fired
-        """
+    def start(self) -> None:
+        """Start measuring."""
         if self._call is None:
             self._next()
-        return succeed(None)
 
-    def stop(self) -> Deferred[None]:
-        """Stop measuring.
-
-        :returns: has fired
-        """
+    def stop(self) -> None:
+        """Stop measuring."""
         call, self._call = self._call, None
         if call is not None:
             call.cancel()
-        return succeed(None)
 
     def _next(self) -> None:
         # Counted from now, not from when the last one was due: one delay must not be measured twice.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred
 from twisted.internet.defer import TimeoutError as WaitedTooLongError
 from twisted.internet.interfaces import IDelayedCall, IListeningPort, IProtocolFactory
 from twisted.logger import Logger
@@ -69,8 +69,8 @@ class Listener:
         return True
 
 
-#: Something to do at the start or at the end; its Deferred is waited for.
-Step = Callable[[], Deferred[None]]
+#: Something to do at the start or at the end; a Deferred is waited for.
+Step = Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,21 +114,21 @@ class Hooks:
     before: Sequence[Step] = ()
     stopping: Callable[[], None] = lambda: None
     after: Sequence[Step] = ()
-    write: Step = lambda: succeed(None)
+    write: Step = lambda: None
     reload: Callable[[], object] | None = None
     listening: Sequence[Step] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What the gateway needs from the machine it runs on; both are optional.
+    """What the gateway needs from the machine it runs on.
 
     :param notifier: tells systemd the state of the service
     :param descriptors: pauses listeners when file descriptors run out
     """
 
-    notifier: Notifier | None = None
-    descriptors: Descriptors | None = None
+    notifier: Notifier
+    descriptors: Descriptors
 
 
 class Gateway(Service):
@@ -151,15 +151,15 @@ class Gateway(Service):
         listeners: Sequence[Listener],
         clients: Clients,
         timing: Timing,
-        hooks: Hooks | None = None,
-        host: Host | None = None,
+        hooks: Hooks,
+        host: Host,
     ) -> None:
         self._reactor = reactor
         self._listeners = listeners
         self._clients = clients
         self._timing = timing
-        self._hooks = hooks or Hooks()
-        self._host = host or Host()
+        self._hooks = hooks
+        self._host = host
         self._next_check: IDelayedCall | None = None
         self._check_due = 0.0
         #: The end of the last long pause of the event loop.
@@ -198,7 +198,7 @@ class Gateway(Service):
 
     async def _start(self) -> None:
         for call in self._hooks.before:
-            await call()
+            await maybeDeferred(call)
         errors: list[SettingsError] = []
         for listener in self._listeners:
             try:
@@ -209,8 +209,7 @@ class Gateway(Service):
             for port in ports:
                 self._listening.append((listener, port))
                 self.ports.append(port.port)
-                if self._host.descriptors is not None:
-                    self._host.descriptors.guard(port, clients=listener.clients)
+                self._host.descriptors.guard(port, clients=listener.clients)
                 if not errors:
                     self._tell(port, listener.serves)
         if errors:
@@ -218,7 +217,7 @@ class Gateway(Service):
             self._stop_listening()
         raise_all(errors)
         for call in self._hooks.listening:
-            await call()
+            await maybeDeferred(call)
         # Ready only when the reactor runs: before, no connection is accepted.
         self._reactor.callWhenRunning(self._serve)
 
@@ -229,8 +228,7 @@ class Gateway(Service):
     def _serve(self) -> None:
         if not self.stopping:
             self.ready = True
-            if self._host.notifier is not None:
-                self._host.notifier.ready()
+            self._host.notifier.ready()
 
     def _stop_listening(self) -> Deferred[Any]:
         listening, self._listening, self.ports = self._listening, [], []
@@ -293,8 +291,7 @@ class Gateway(Service):
         clients = self._clients
         self._log.info("shutting down: {count} connections", count=len(clients.registry))
         self._hooks.stopping()
-        if self._host.notifier is not None:
-            self._host.notifier.stopping()
+        self._host.notifier.stopping()
         drain = Drain(self._reactor, clients.registry, clients.totals.pending, self._timing.drain_timeout)
         self._drain = drain
         if self._hurried:
@@ -309,10 +306,8 @@ class Gateway(Service):
         for call in self._hooks.after:
             await self._wait_for(call, drain.deadline)
         await self._wait_for(self._hooks.write, max(drain.deadline, self._reactor.seconds() + _TO_WRITE))
-        if self._host.descriptors is not None:
-            self._host.descriptors.stop()
-        if self._host.notifier is not None:
-            self._host.notifier.stop()
+        self._host.descriptors.stop()
+        self._host.notifier.stop()
 
     async def _wait_for(self, call: Step, deadline: float) -> None:
         """Call a step, and wait for it until the deadline."""

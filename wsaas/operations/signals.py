@@ -56,18 +56,9 @@ class Signals:
                 signal.signal(number, self._caught)
         if not (self._ends_with_terminal and os.isatty(0)):
             # Even if SIGHUP is ignored, as under nohup: that, too, is about terminals.
-            self._install(signal.SIGHUP, self._hung_up)
+            signal.signal(signal.SIGHUP, self._hung_up)
         # Also without a log file: otherwise the signal would end the process.
-        self._install(signal.SIGUSR1, self._rotated)
-
-    def _install(self, number: int, catch: Callable[[int, FrameType | None], None]) -> None:
-        self._first[number] = signal.signal(number, catch) or signal.SIG_DFL
-
-    def uninstall(self) -> None:
-        """Restore the previous handlers."""
-        for number, installed in self._first.items():
-            signal.signal(number, installed)
-        self._first = {}
+        signal.signal(signal.SIGUSR1, self._rotated)
 
     def _caught(self, number: int, frame: FrameType | None) -> None:
         # The service stops only in a later turn of the reactor, so is_stopping() is not enough.

@@ -32,6 +32,7 @@ from tests.gate import (
 from wsaas.connections.connection import Connection
 from wsaas.connections.timer_wheel import TimerWheel
 from wsaas.errors import SettingsError
+from wsaas.net.descriptors import Descriptors, Shares
 from wsaas.net.listen import Endpoint, endpoints
 from wsaas.operations import service as gateway
 from wsaas.operations.service import Clients, Gateway, Hooks, Host, Listener, Timing
@@ -160,7 +161,7 @@ class GatewayTestCase(SynchronousTestCase):
                 [after or self.note("after")],
                 write or self.note("written"),
             ),
-            Host(notifier),
+            Host(notifier or Notifier(self.clock, {}, str), Descriptors(self.clock, Shares(1, 1, 1, 1))),
         )
 
     def note(self, what: str) -> Callable[[], Deferred[None]]:
