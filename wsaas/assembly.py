@@ -48,7 +48,7 @@ from wsaas.operations.service import Clients, Gateway, Hooks, Host, Listener, St
 from wsaas.operations.systemd import Notifier
 from wsaas.pushes.resource import PushResource
 from wsaas.pushes.tokens import PushTokens
-from wsaas.renewal import Renewal, Users
+from wsaas.renewal import renew
 from wsaas.routes import ClientRoutes, PushRoutes
 from wsaas.settings.read import Reading, Settings
 from wsaas.settings.values import parse_api_uri, without_secrets
@@ -232,14 +232,10 @@ def _admin(
     if lag is None:
         _log.info("ADMIN_LISTEN has no /metrics: prometheus_client is not installed")
         return Listener(admin_site(readiness, None, reactor), places, "admin")
-    from wsaas.operations.metrics import (  # noqa: PLC0415 - prometheus_client is an extra
-        Measured,
-        Metrics,
-        gateway_metrics,
-    )
+    from wsaas.operations.metrics import Metrics, gateway_metrics  # noqa: PLC0415 - prometheus_client is an extra
 
     sites = [listener.site for listener in listeners if isinstance(listener.site, ClientSite)]
-    metrics = Metrics(gateway_metrics(Measured(*parts, sites, lag, readiness, process)))
+    metrics = Metrics(gateway_metrics(*parts, sites, lag, readiness, process))
     return Listener(admin_site(readiness, metrics, reactor), places, "admin")
 
 
@@ -286,8 +282,7 @@ def _reload(
             calls.agent.renew()
             access.breaker.renew()
         if reread is not None:
-            users = Users(access, calls.api, calls.api.disconnects, pushes.tokens, upgrade, people.admission)
-            Renewal(reread, users)()
+            renew(reread(), access, calls.api, pushes.tokens, upgrade, people.admission)
 
     return reload
 
