@@ -133,9 +133,6 @@ class LogStream:
         if self._deadline is not None:
             self._await(self._deadline)
 
-    def flush(self) -> None:
-        """Do nothing: each line is on its way."""
-
     def reopen(self) -> None:
         """Open the file again, once the lines that wait are written."""
         if self._thread is None:
