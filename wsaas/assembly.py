@@ -67,32 +67,19 @@ _HEAD_TIMEOUT = 30.0
 _BUFFERS = Buffers(receive=8192, send=131072, full=0)
 
 
-def api_trust(settings: Settings, uri: str) -> ApiTrust:
+def api_trust(settings: Settings) -> ApiTrust:
     """:returns: whom the gateway trusts as API
 
     :raises SettingsError: if TLS is to be had with it, and cannot be
     """
-    trust = ApiTrust(settings.api.ca, settings.api.certificate)
-    if uri.startswith("https:"):
+    trust, api = ApiTrust(settings.api.ca, settings.api.certificate), settings.api_uri
+    if api is not None and api.uri.startswith("https:"):
         try:
             trust.check()
         except MemoryError as error:
             allowed = f"http, as long as this process can do no TLS ({error})"
-            raise SettingsError("API_URI", without_secrets(uri), allowed) from error
+            raise SettingsError("API_URI", without_secrets(api.uri), allowed) from error
     return trust
-
-
-def has_metrics() -> bool:
-    """:returns: whether what writes metrics is installed, which is an extra"""
-    return find_spec("prometheus_client") is not None
-
-
-@dataclass(frozen=True, slots=True)
-class _Connections:
-    """What ``connections/`` has for the others."""
-
-    shared: Shared
-    admission: Admission
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,20 +111,15 @@ def make_journal(settings: Settings, reactor: Any, now: Callable[[], float]) -> 
     return DiskJournal(ThreadWriter(folder, JournalFile(folder.journal), reactor), reactor, now)
 
 
-def _connections(settings: Settings, reactor: Any, now: Callable[[], float], shares: Shares) -> _Connections:
+def _shared(settings: Settings, reactor: Any, now: Callable[[], float]) -> Shared:
     limits = settings.connection
     totals = Totals(_check_every(settings), Budgets(total_for(limits.max_buffer)), Addresses(settings.max_per_address))
-    registry = Registry()
-    most = settings.max_connections or shares.connections
-    return _Connections(
-        Shared(limits, registry, totals, reactor, now, make_journal(settings, reactor, now)),
-        Admission(registry, totals, most, settings.api.max_requests),
-    )
+    return Shared(limits, Registry(), totals, reactor, now, make_journal(settings, reactor, now))
 
 
 def _callbacks(settings: Settings, reactor: Any, shared: Shared) -> _Callbacks:
     api, uri = settings.api, "" if settings.api_uri is None else settings.api_uri.uri
-    trust = api_trust(settings, uri)
+    trust = api_trust(settings)
     agent = PersistentAgent(reactor, trust, api.max_requests, api.timeout, api.max_body)
     client = ApiClient(agent, reactor, api.timeout, api.max_body, uri, shows=settings.log.debugs)
     random = SystemRandom().random
@@ -160,21 +142,12 @@ def _pushes(settings: Settings, reactor: Any, shared: Shared, trust: ApiTrust) -
 
 
 def _websocket(
-    settings: Settings, reactor: Any, people: _Connections, api: Api, token_bytes: Callable[[int], bytes]
+    settings: Settings, shared: Shared, admission: Admission, api: Api, token_bytes: Callable[[int], bytes]
 ) -> UpgradeResource:
-    return UpgradeResource(
-        api.calls,
-        ClientFactory(
-            reactor,
-            settings.connection.max_message,
-            settings.handshake.compression,
-            people.shared.totals.budgets,
-        ),
-        partial(new_identity, settings.hostname, token_bytes),
-        settings.handshake,
-        people.shared,
-        people.admission.check,
-    )
+    most, compression = settings.connection.max_message, settings.handshake.compression
+    factory = ClientFactory(shared.clock, most, compression, shared.totals.budgets)
+    identify = partial(new_identity, settings.hostname, token_bytes)
+    return UpgradeResource(api.calls, factory, identify, settings.handshake, shared, admission.check)
 
 
 def _client_routes(settings: Settings, upgrade: UpgradeResource, pushes: _Pushes, readiness: Readiness) -> ClientRoutes:
@@ -241,14 +214,14 @@ def _admin(
 
 def _hooks(
     settings: Settings,
-    people: _Connections,
+    journal: Journal,
     calls: _Callbacks,
     pushes: _Pushes,
     parts: Sequence[Lag | RefusedPushes],
     reload: Callable[[], object] | None,
 ) -> Hooks:
     """:returns: what is done when the gateway starts and stops, in its order"""
-    disconnects, journal, demo = calls.api.disconnects, people.shared.journal, pushes.demo
+    disconnects, demo = calls.api.disconnects, pushes.demo
 
     def start_demo() -> Deferred[None]:
         def started(where: str) -> None:
@@ -270,7 +243,7 @@ def _hooks(
 
 
 def _reload(
-    people: _Connections, calls: _Callbacks, pushes: _Pushes, upgrade: UpgradeResource, reread: Reread | None
+    admission: Admission, calls: _Callbacks, pushes: _Pushes, upgrade: UpgradeResource, reread: Reread | None
 ) -> Callable[[], object] | None:
     """:returns: what SIGHUP does besides the listeners' certificates; :data:`None` if nothing comes from files"""
     trust, access = calls.trust, calls.access
@@ -282,7 +255,7 @@ def _reload(
             calls.agent.renew()
             access.breaker.renew()
         if reread is not None:
-            renew(reread(), access, calls.api, pushes.tokens, upgrade, people.admission)
+            renew(reread(), access, calls.api, pushes.tokens, upgrade, admission)
 
     return reload
 
@@ -323,22 +296,23 @@ def build(
     :raises SettingsError: if an endpoint cannot be used, or TLS to the API
     """
     shares = share_out(open_files, settings.api.max_requests)
-    people = _connections(settings, reactor, now, shares)
-    registry, totals = people.shared.registry, people.shared.totals
-    calls = _callbacks(settings, reactor, people.shared)
-    pushes = _pushes(settings, reactor, people.shared, calls.trust)
-    upgrade = _websocket(settings, reactor, people, calls.api, token_bytes)
+    shared = _shared(settings, reactor, now)
+    registry, totals = shared.registry, shared.totals
+    admission = Admission(registry, totals, settings.max_connections or shares.connections, settings.api.max_requests)
+    calls = _callbacks(settings, reactor, shared)
+    pushes = _pushes(settings, reactor, shared, calls.trust)
+    upgrade = _websocket(settings, shared, admission, calls.api, token_bytes)
     descriptors, readiness = Descriptors(reactor, shares), Readiness()
     routes = _client_routes(settings, upgrade, pushes, readiness)
     listeners = _listeners(settings, reactor, shares, routes, pushes, totals.budgets.bodies)
-    lag = Lag(reactor) if settings.listen.admin and has_metrics() else None
+    lag = Lag(reactor) if settings.listen.admin and find_spec("prometheus_client") is not None else None
     if settings.listen.admin:
         measured = (registry, totals, upgrade, pushes.resource, calls.api, descriptors)
         listeners.append(_admin(settings, reactor, readiness, lag, Process(now), measured, listeners))
     parts: list[Lag | RefusedPushes] = [RefusedPushes(reactor, pushes.resource), *([] if lag is None else [lag])]
     timing = Timing(_check_every(settings), settings.drain_timeout)
-    hooks = _hooks(settings, people, calls, pushes, parts, _reload(people, calls, pushes, upgrade, reread))
+    hooks = _hooks(settings, shared.journal, calls, pushes, parts, _reload(admission, calls, pushes, upgrade, reread))
     host = Host(Notifier(reactor, environ or {}, lambda: f"{registry.addressed} clients"), descriptors)
     gateway = Gateway(reactor, listeners, Clients(registry, totals, upgrade), timing, hooks, host)
-    _say_ready(readiness, gateway, people.shared.journal, descriptors)
+    _say_ready(readiness, gateway, shared.journal, descriptors)
     return gateway

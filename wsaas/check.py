@@ -70,9 +70,8 @@ def _found(reading: Reading, reactor: Any, *, alone: bool) -> Iterator[SettingsE
         except SettingsError as error:
             yield error
     if not reading.errors:
-        settings = reading.settings()
         try:
-            api_trust(settings, settings.api_uri.uri if settings.api_uri else "")
+            api_trust(reading.settings())
         except SettingsError as error:
             yield error
 

@@ -98,13 +98,9 @@ class Queue:
         """Remove an entry; no effect if it has left."""
         self._waiting.pop(who, 0)
 
-    def evict(self) -> bool:
-        """Evict the oldest entry.
-
-        :returns: whether there was one
-        """
-        for who in self._waiting:
+    def evict(self) -> None:
+        """Evict the oldest entry, if there is one."""
+        if self._waiting:
+            who = next(iter(self._waiting))
             del self._waiting[who]
             self._evict(who)
-            return True
-        return False

@@ -93,7 +93,8 @@ def _message(event: LogEvent) -> str:
     return formatEvent(event)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """:returns: a text with what would end or garble a line of log escaped"""
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
@@ -102,7 +103,7 @@ def _indented(text: str) -> str:
     text = text.rstrip()
     if text.isprintable():
         return text
-    return "\n    ".join(_printable(line) for line in text.split("\n"))
+    return "\n    ".join(printable(line) for line in text.split("\n"))
 
 
 def format_text(event: LogEvent) -> str:
