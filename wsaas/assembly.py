@@ -44,7 +44,7 @@ from wsaas.operations.admin import Health, Readiness, admin_site
 from wsaas.operations.loop_lag import Lag
 from wsaas.operations.process import Process
 from wsaas.operations.refused_pushes import RefusedPushes
-from wsaas.operations.service import Clients, Gateway, Hooks, Host, Listener, Step, Timing
+from wsaas.operations.service import Clients, Gateway, Hooks, Host, Listener, Step
 from wsaas.operations.systemd import Notifier
 from wsaas.pushes.resource import PushResource
 from wsaas.pushes.tokens import PushTokens
@@ -113,7 +113,9 @@ def make_journal(settings: Settings, reactor: Any, now: Callable[[], float]) -> 
 
 def _shared(settings: Settings, reactor: Any, now: Callable[[], float]) -> Shared:
     limits = settings.connection
-    totals = Totals(_check_every(settings), Budgets(total_for(limits.max_buffer)), Addresses(settings.max_per_address))
+    # A check is late by twice the width at most: once for its bucket, and once for the next pass.
+    width = max(0.005, min(WIDTH, limits.timeout / 20)) if limits.timeout else WIDTH
+    totals = Totals(width, Budgets(total_for(limits.max_buffer)), Addresses(settings.max_per_address))
     return Shared(limits, Registry(), totals, reactor, now, make_journal(settings, reactor, now))
 
 
@@ -267,15 +269,6 @@ def _say_ready(readiness: Readiness, gateway: Gateway, journal: Journal, descrip
     readiness.add("descriptors", lambda: "no file descriptor is left" if descriptors.is_holding else None)
 
 
-def _check_every(settings: Settings) -> float:
-    """:returns: seconds between two passes over those that are due for a check
-
-    A check is late by twice that at most: once for its bucket, and once for the next pass.
-    """
-    timeout = settings.connection.timeout
-    return max(0.005, min(WIDTH, timeout / 20)) if timeout else WIDTH
-
-
 def build(
     settings: Settings,
     reactor: Any,
@@ -310,9 +303,8 @@ def build(
         measured = (registry, totals, upgrade, pushes.resource, calls.api, descriptors)
         listeners.append(_admin(settings, reactor, readiness, lag, Process(now), measured, listeners))
     parts: list[Lag | RefusedPushes] = [RefusedPushes(reactor, pushes.resource), *([] if lag is None else [lag])]
-    timing = Timing(_check_every(settings), settings.drain_timeout)
     hooks = _hooks(settings, shared.journal, calls, pushes, parts, _reload(admission, calls, pushes, upgrade, reread))
     host = Host(Notifier(reactor, environ or {}, lambda: f"{registry.addressed} clients"), descriptors)
-    gateway = Gateway(reactor, listeners, Clients(registry, totals, upgrade), timing, hooks, host)
+    gateway = Gateway(reactor, listeners, Clients(registry, totals, upgrade), settings.drain_timeout, hooks, host)
     _say_ready(readiness, gateway, shared.journal, descriptors)
     return gateway

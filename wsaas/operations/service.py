@@ -88,18 +88,6 @@ class Clients:
 
 
 @dataclass(frozen=True, slots=True)
-class Timing:
-    """The times of the gateway, in seconds.
-
-    :param check_every: between two passes over the connections that are due for a check
-    :param drain_timeout: from the stop to the end, at most (``DRAIN_TIMEOUT``)
-    """
-
-    check_every: float
-    drain_timeout: float
-
-
-@dataclass(frozen=True, slots=True)
 class Hooks:
     """What the gateway calls when it starts, stops and reloads.
 
@@ -137,7 +125,7 @@ class Gateway(Service):
     :param reactor: for timers
     :param listeners: where clients and pushers connect
     :param clients: the clients' side
-    :param timing: its times
+    :param drain_timeout: seconds from the stop to the end, at most (``DRAIN_TIMEOUT``)
     :param hooks: what it calls when it starts, stops and reloads
     :param host: systemd and file descriptors
     """
@@ -150,14 +138,14 @@ class Gateway(Service):
         reactor: Any,
         listeners: Sequence[Listener],
         clients: Clients,
-        timing: Timing,
+        drain_timeout: float,
         hooks: Hooks,
         host: Host,
     ) -> None:
         self._reactor = reactor
         self._listeners = listeners
         self._clients = clients
-        self._timing = timing
+        self._drain_timeout = drain_timeout
         self._hooks = hooks
         self._host = host
         self._next_check: IDelayedCall | None = None
@@ -185,7 +173,7 @@ class Gateway(Service):
         """Start the periodic checks of connections."""
         self._listen()
         super().startService()
-        self._check_in(self._timing.check_every)
+        self._check_in(self._clients.totals.due.width)
 
     def _listen(self) -> None:
         if self.ports:
@@ -252,7 +240,7 @@ class Gateway(Service):
                 self._log.failure("{tag} a fault of the gateway", tag=connection.identity.tag)
                 due.put(connection, now + _AFTER_A_FAULT)
         # Clients that connected at the same time are due at the same time: check the rest in the next turn.
-        self._check_in(0 if len(connections) == _AT_ONCE else self._timing.check_every)
+        self._check_in(0 if len(connections) == _AT_ONCE else due.width)
 
     def stopService(self) -> Deferred[None]:
         """Refuse new clients, close all connections, send their DELETEs, and stop."""
@@ -292,7 +280,7 @@ class Gateway(Service):
         self._log.info("shutting down: {count} connections", count=len(clients.registry))
         self._hooks.stopping()
         self._host.notifier.stopping()
-        drain = Drain(self._reactor, clients.registry, clients.totals.pending, self._timing.drain_timeout)
+        drain = Drain(self._reactor, clients.registry, clients.totals.pending, self._drain_timeout)
         self._drain = drain
         if self._hurried:
             drain.hurry()
