@@ -82,7 +82,7 @@ def _try_ports(places: Sequence[Endpoint | DefaultEndpoint]) -> list[SettingsErr
     failures: list[Failure] = []
     for place in places:
         # All of Twisted's server endpoints listen at once.
-        opening: Deferred[list[ListeningPort]] = listen_all([place], Factory.forProtocol(Protocol))
+        opening = Deferred.fromCoroutine(listen_all([place], Factory.forProtocol(Protocol)))
         opening.addCallbacks(listening.extend, failures.append)
     for port in listening:
         port.stop()

@@ -225,32 +225,28 @@ def endpoints(reactor: Any, setting: str, descriptions: Sequence[str]) -> list[E
     return found
 
 
-def listen_all(
+async def listen_all(
     places: Sequence[Endpoint | DefaultEndpoint], factory: IProtocolFactory, buffers: Buffers | None = None
-) -> Deferred[list[ListeningPort]]:
+) -> list[ListeningPort]:
     """Listen on every endpoint, or on none if one fails.
 
     :param buffers: use transports that write at once, with these sizes; :data:`None` for Twisted's own
-    :returns: fires with the listening ports; fails with :class:`~wsaas.errors.SettingsError`
+    :raises SettingsError: for all that cannot be listened on
     """
-
-    async def listen() -> list[ListeningPort]:
-        listening: list[ListeningPort] = []
-        errors: list[SettingsError] = []
-        for place in places:
-            try:
-                listening += await place.listen(factory)
-            except SettingsError as error:
-                errors.append(error)
-        if errors:
-            _stop(listening)
-        raise_all(errors)
-        if buffers is not None:
-            for each in listening:
-                install(each.port, buffers)
-        return listening
-
-    return Deferred.fromCoroutine(listen())
+    listening: list[ListeningPort] = []
+    errors: list[SettingsError] = []
+    for place in places:
+        try:
+            listening += await place.listen(factory)
+        except SettingsError as error:
+            errors.append(error)
+    if errors:
+        _stop(listening)
+    raise_all(errors)
+    if buffers is not None:
+        for each in listening:
+            install(each.port, buffers)
+    return listening
 
 
 def _stop(ports: Sequence[ListeningPort]) -> None:

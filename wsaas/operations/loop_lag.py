@@ -16,12 +16,10 @@ class Lag:
     """Measures how late scheduled calls are made.
 
     :param clock: schedules the calls
-    :param every: seconds between two calls
     """
 
-    def __init__(self, clock: IReactorTime, every: float = EVERY) -> None:
+    def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._every = every
         self._due = 0.0
         self._call: IDelayedCall | None = None
         #: The lags measured so far.
@@ -40,8 +38,8 @@ class Lag:
 
     def _next(self) -> None:
         # Counted from now, not from when the last one was due: one delay must not be measured twice.
-        self._due = self._clock.seconds() + self._every
-        self._call = self._clock.callLater(self._every, self._measure)
+        self._due = self._clock.seconds() + EVERY
+        self._call = self._clock.callLater(EVERY, self._measure)
 
     def _measure(self) -> None:
         self.seconds.add(self._clock.seconds() - self._due)

@@ -162,20 +162,17 @@ class Gateway(Service):
         #: The listening ports, in the order of the settings.
         self.ports: list[IListeningPort] = []
 
+    def startService(self) -> None:
+        """Listen, if nobody had it listen before, and start the periodic checks of connections."""
+        self.privilegedStartService()
+        super().startService()
+        self._check_in(self._clients.totals.due.width)
+
     def privilegedStartService(self) -> None:
         """Listen, while low ports may still be bound.
 
         :raises SettingsError: if it cannot listen on an endpoint
         """
-        self._listen()
-
-    def startService(self) -> None:
-        """Start the periodic checks of connections."""
-        self._listen()
-        super().startService()
-        self._check_in(self._clients.totals.due.width)
-
-    def _listen(self) -> None:
         if self.ports:
             return
         failures: list[Failure] = []
