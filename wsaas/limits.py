@@ -84,10 +84,6 @@ class Queue:
         # A dict keeps insertion order, and removes any entry in constant time.
         self._waiting: dict[object, None] = {}
 
-    def __len__(self) -> int:
-        """:returns: how many entries there are"""
-        return len(self._waiting)
-
     def enter(self, who: object) -> None:
         """Add an entry at the end of the queue."""
         self._waiting[who] = None
