@@ -56,9 +56,9 @@ class Signals:
                 signal.signal(number, self._caught)
         if not (self._ends_with_terminal and os.isatty(0)):
             # Even if SIGHUP is ignored, as under nohup: that, too, is about terminals.
-            signal.signal(signal.SIGHUP, self._hung_up)
+            signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._reload))
         # Also without a log file: otherwise the signal would end the process.
-        signal.signal(signal.SIGUSR1, self._rotated)
+        signal.signal(signal.SIGUSR1, lambda *_: self._reactor.callFromThread(self._reopen))
 
     def _caught(self, number: int, frame: FrameType | None) -> None:
         # The service stops only in a later turn of the reactor, so is_stopping() is not enough.
@@ -67,9 +67,3 @@ class Signals:
         else:
             self._came = True
             self._first[number](number, frame)
-
-    def _hung_up(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature of signal handlers
-        self._reactor.callFromThread(self._reload)
-
-    def _rotated(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the arguments of all of them
-        self._reactor.callFromThread(self._reopen)
