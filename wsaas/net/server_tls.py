@@ -148,12 +148,7 @@ def _names(certificate: x509.Certificate) -> tuple[bytes, ...]:
 
 
 def _server_certificate(key_path: Path, path: Path, *more: Path) -> ServerCertificate:
-    """Read a certificate, its chain and its private key.
-
-    :param key_path: the file of the private key
-    :param path: the file of the certificate
-    :param more: the files of the rest of the chain
-    """
+    """Read a certificate, its private key, and the rest of its chain from further files."""
     key = _private_key(key_path)
     certificates = [certificate for file in (path, *more) for certificate in _certificates(file)]
     chain = _chain(path, key, certificates)
