@@ -111,12 +111,17 @@ def make_journal(settings: Settings, reactor: Any, now: Callable[[], float]) -> 
     return DiskJournal(ThreadWriter(folder, JournalFile(folder.journal), reactor), reactor, now)
 
 
-def _shared(settings: Settings, reactor: Any, now: Callable[[], float]) -> Shared:
+def _connections(
+    settings: Settings, reactor: Any, now: Callable[[], float], shares: Shares
+) -> tuple[Shared, Admission]:
     limits = settings.connection
     # A check is late by twice the width at most: once for its bucket, and once for the next pass.
     width = max(0.005, min(WIDTH, limits.timeout / 20)) if limits.timeout else WIDTH
     totals = Totals(width, Budgets(total_for(limits.max_buffer)), Addresses(settings.max_per_address))
-    return Shared(limits, Registry(), totals, reactor, now, make_journal(settings, reactor, now))
+    registry = Registry()
+    most = settings.max_connections or shares.connections
+    admission = Admission(registry, totals, most, settings.api.max_requests)
+    return Shared(limits, registry, totals, reactor, now, make_journal(settings, reactor, now)), admission
 
 
 def _callbacks(settings: Settings, reactor: Any, shared: Shared) -> _Callbacks:
@@ -216,14 +221,14 @@ def _admin(
 
 def _hooks(
     settings: Settings,
-    journal: Journal,
+    shared: Shared,
     calls: _Callbacks,
     pushes: _Pushes,
     parts: Sequence[Lag | RefusedPushes],
     reload: Callable[[], object] | None,
 ) -> Hooks:
     """:returns: what is done when the gateway starts and stops, in its order"""
-    disconnects, demo = calls.api.disconnects, pushes.demo
+    disconnects, journal, demo = calls.api.disconnects, shared.journal, pushes.demo
 
     def start_demo() -> Deferred[None]:
         def started(where: str) -> None:
@@ -289,9 +294,8 @@ def build(
     :raises SettingsError: if an endpoint cannot be used, or TLS to the API
     """
     shares = share_out(open_files, settings.api.max_requests)
-    shared = _shared(settings, reactor, now)
+    shared, admission = _connections(settings, reactor, now, shares)
     registry, totals = shared.registry, shared.totals
-    admission = Admission(registry, totals, settings.max_connections or shares.connections, settings.api.max_requests)
     calls = _callbacks(settings, reactor, shared)
     pushes = _pushes(settings, reactor, shared, calls.trust)
     upgrade = _websocket(settings, shared, admission, calls.api, token_bytes)
@@ -303,7 +307,7 @@ def build(
         measured = (registry, totals, upgrade, pushes.resource, calls.api, descriptors)
         listeners.append(_admin(settings, reactor, readiness, lag, Process(now), measured, listeners))
     parts: list[Lag | RefusedPushes] = [RefusedPushes(reactor, pushes.resource), *([] if lag is None else [lag])]
-    hooks = _hooks(settings, shared.journal, calls, pushes, parts, _reload(admission, calls, pushes, upgrade, reread))
+    hooks = _hooks(settings, shared, calls, pushes, parts, _reload(admission, calls, pushes, upgrade, reread))
     host = Host(Notifier(reactor, environ or {}, lambda: f"{registry.addressed} clients"), descriptors)
     gateway = Gateway(reactor, listeners, Clients(registry, totals, upgrade), settings.drain_timeout, hooks, host)
     _say_ready(readiness, gateway, shared.journal, descriptors)

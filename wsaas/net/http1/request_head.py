@@ -111,7 +111,11 @@ class KnownFields:
 
 
 def _is_too_long(size: int, ends: int) -> bool:
-    """:returns: whether a head of so many bytes, with so many ends of lines, has too many"""
+    """:returns: whether a head has too many bytes or lines
+
+    :param size: its bytes
+    :param ends: how many ends of lines there are
+    """
     return size - 2 * ends > MAX_HEAD or ends - 1 > MAX_LINES
 
 
