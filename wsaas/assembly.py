@@ -83,6 +83,14 @@ def api_trust(settings: Settings) -> ApiTrust:
 
 
 @dataclass(frozen=True, slots=True)
+class _Connections:
+    """What ``connections/`` has for the others."""
+
+    shared: Shared
+    admission: Admission
+
+
+@dataclass(frozen=True, slots=True)
 class _Callbacks:
     """What ``callbacks/`` has for the others."""
 
@@ -111,17 +119,17 @@ def make_journal(settings: Settings, reactor: Any, now: Callable[[], float]) -> 
     return DiskJournal(ThreadWriter(folder, JournalFile(folder.journal), reactor), reactor, now)
 
 
-def _connections(
-    settings: Settings, reactor: Any, now: Callable[[], float], shares: Shares
-) -> tuple[Shared, Admission]:
+def _connections(settings: Settings, reactor: Any, now: Callable[[], float], shares: Shares) -> _Connections:
     limits = settings.connection
     # A check is late by twice the width at most: once for its bucket, and once for the next pass.
     width = max(0.005, min(WIDTH, limits.timeout / 20)) if limits.timeout else WIDTH
     totals = Totals(width, Budgets(total_for(limits.max_buffer)), Addresses(settings.max_per_address))
     registry = Registry()
     most = settings.max_connections or shares.connections
-    admission = Admission(registry, totals, most, settings.api.max_requests)
-    return Shared(limits, registry, totals, reactor, now, make_journal(settings, reactor, now)), admission
+    return _Connections(
+        Shared(limits, registry, totals, reactor, now, make_journal(settings, reactor, now)),
+        Admission(registry, totals, most, settings.api.max_requests),
+    )
 
 
 def _callbacks(settings: Settings, reactor: Any, shared: Shared) -> _Callbacks:
@@ -149,12 +157,12 @@ def _pushes(settings: Settings, reactor: Any, shared: Shared, trust: ApiTrust) -
 
 
 def _websocket(
-    settings: Settings, shared: Shared, admission: Admission, api: Api, token_bytes: Callable[[int], bytes]
+    settings: Settings, reactor: Any, people: _Connections, api: Api, token_bytes: Callable[[int], bytes]
 ) -> UpgradeResource:
     most, compression = settings.connection.max_message, settings.handshake.compression
-    factory = ClientFactory(shared.clock, most, compression, shared.totals.budgets)
+    factory = ClientFactory(reactor, most, compression, people.shared.totals.budgets)
     identify = partial(new_identity, settings.hostname, token_bytes)
-    return UpgradeResource(api.calls, factory, identify, settings.handshake, shared, admission.check)
+    return UpgradeResource(api.calls, factory, identify, settings.handshake, people.shared, people.admission.check)
 
 
 def _client_routes(settings: Settings, upgrade: UpgradeResource, pushes: _Pushes, readiness: Readiness) -> ClientRoutes:
@@ -221,14 +229,14 @@ def _admin(
 
 def _hooks(
     settings: Settings,
-    shared: Shared,
+    people: _Connections,
     calls: _Callbacks,
     pushes: _Pushes,
     parts: Sequence[Lag | RefusedPushes],
     reload: Callable[[], object] | None,
 ) -> Hooks:
     """:returns: what is done when the gateway starts and stops, in its order"""
-    disconnects, journal, demo = calls.api.disconnects, shared.journal, pushes.demo
+    disconnects, journal, demo = calls.api.disconnects, people.shared.journal, pushes.demo
 
     def start_demo() -> Deferred[None]:
         def started(where: str) -> None:
@@ -250,7 +258,7 @@ def _hooks(
 
 
 def _reload(
-    admission: Admission, calls: _Callbacks, pushes: _Pushes, upgrade: UpgradeResource, reread: Reread | None
+    people: _Connections, calls: _Callbacks, pushes: _Pushes, upgrade: UpgradeResource, reread: Reread | None
 ) -> Callable[[], object] | None:
     """:returns: what SIGHUP does besides the listeners' certificates; :data:`None` if nothing comes from files"""
     trust, access = calls.trust, calls.access
@@ -262,7 +270,7 @@ def _reload(
             calls.agent.renew()
             access.breaker.renew()
         if reread is not None:
-            renew(reread(), access, calls.api, pushes.tokens, upgrade, admission)
+            renew(reread(), access, calls.api, pushes.tokens, upgrade, people.admission)
 
     return reload
 
@@ -294,11 +302,11 @@ def build(
     :raises SettingsError: if an endpoint cannot be used, or TLS to the API
     """
     shares = share_out(open_files, settings.api.max_requests)
-    shared, admission = _connections(settings, reactor, now, shares)
-    registry, totals = shared.registry, shared.totals
-    calls = _callbacks(settings, reactor, shared)
-    pushes = _pushes(settings, reactor, shared, calls.trust)
-    upgrade = _websocket(settings, shared, admission, calls.api, token_bytes)
+    people = _connections(settings, reactor, now, shares)
+    registry, totals = people.shared.registry, people.shared.totals
+    calls = _callbacks(settings, reactor, people.shared)
+    pushes = _pushes(settings, reactor, people.shared, calls.trust)
+    upgrade = _websocket(settings, reactor, people, calls.api, token_bytes)
     descriptors, readiness = Descriptors(reactor, shares), Readiness()
     routes = _client_routes(settings, upgrade, pushes, readiness)
     listeners = _listeners(settings, reactor, shares, routes, pushes, totals.budgets.bodies)
@@ -307,8 +315,8 @@ def build(
         measured = (registry, totals, upgrade, pushes.resource, calls.api, descriptors)
         listeners.append(_admin(settings, reactor, readiness, lag, Process(now), measured, listeners))
     parts: list[Lag | RefusedPushes] = [RefusedPushes(reactor, pushes.resource), *([] if lag is None else [lag])]
-    hooks = _hooks(settings, shared, calls, pushes, parts, _reload(admission, calls, pushes, upgrade, reread))
+    hooks = _hooks(settings, people, calls, pushes, parts, _reload(people, calls, pushes, upgrade, reread))
     host = Host(Notifier(reactor, environ or {}, lambda: f"{registry.addressed} clients"), descriptors)
     gateway = Gateway(reactor, listeners, Clients(registry, totals, upgrade), settings.drain_timeout, hooks, host)
-    _say_ready(readiness, gateway, shared.journal, descriptors)
+    _say_ready(readiness, gateway, people.shared.journal, descriptors)
     return gateway
