@@ -11,7 +11,7 @@ from random import SystemRandom
 from time import time
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from wsaas.callbacks.access import ApiAccess
@@ -44,11 +44,11 @@ from wsaas.operations.admin import Health, Readiness, admin_site
 from wsaas.operations.loop_lag import Lag
 from wsaas.operations.process import Process
 from wsaas.operations.refused_pushes import RefusedPushes
-from wsaas.operations.service import Clients, Gateway, Hooks, Host, Listener, Step, Timing
+from wsaas.operations.service import Clients, Gateway, Hooks, Host, Listener, Step
 from wsaas.operations.systemd import Notifier
 from wsaas.pushes.resource import PushResource
 from wsaas.pushes.tokens import PushTokens
-from wsaas.renewal import Renewal, Users
+from wsaas.renewal import renew
 from wsaas.routes import ClientRoutes, PushRoutes
 from wsaas.settings.read import Reading, Settings
 from wsaas.settings.values import parse_api_uri, without_secrets
@@ -67,24 +67,19 @@ _HEAD_TIMEOUT = 30.0
 _BUFFERS = Buffers(receive=8192, send=131072, full=0)
 
 
-def api_trust(settings: Settings, uri: str) -> ApiTrust:
+def api_trust(settings: Settings) -> ApiTrust:
     """:returns: whom the gateway trusts as API
 
     :raises SettingsError: if TLS is to be had with it, and cannot be
     """
-    trust = ApiTrust(settings.api.ca, settings.api.certificate)
-    if uri.startswith("https:"):
+    trust, api = ApiTrust(settings.api.ca, settings.api.certificate), settings.api_uri
+    if api is not None and api.uri.startswith("https:"):
         try:
             trust.check()
         except MemoryError as error:
             allowed = f"http, as long as this process can do no TLS ({error})"
-            raise SettingsError("API_URI", without_secrets(uri), allowed) from error
+            raise SettingsError("API_URI", without_secrets(api.uri), allowed) from error
     return trust
-
-
-def has_metrics() -> bool:
-    """:returns: whether what writes metrics is installed, which is an extra"""
-    return find_spec("prometheus_client") is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +107,8 @@ class _Pushes:
     tokens: PushTokens
     resource: PushResource
     demo: Demo | None = None
-    #: Where its page is.
-    page: str = ""
     #: What to call at the end.
-    stop: tuple[Callable[[], Deferred[None]], ...] = ()
+    stop: tuple[Step, ...] = ()
 
 
 def make_journal(settings: Settings, reactor: Any, now: Callable[[], float]) -> Journal:
@@ -128,7 +121,9 @@ def make_journal(settings: Settings, reactor: Any, now: Callable[[], float]) -> 
 
 def _connections(settings: Settings, reactor: Any, now: Callable[[], float], shares: Shares) -> _Connections:
     limits = settings.connection
-    totals = Totals(_check_every(settings), Budgets(total_for(limits.max_buffer)), Addresses(settings.max_per_address))
+    # A check is late by twice the width at most: once for its bucket, and once for the next pass.
+    width = max(0.005, min(WIDTH, limits.timeout / 20)) if limits.timeout else WIDTH
+    totals = Totals(width, Budgets(total_for(limits.max_buffer)), Addresses(settings.max_per_address))
     registry = Registry()
     most = settings.max_connections or shares.connections
     return _Connections(
@@ -139,7 +134,7 @@ def _connections(settings: Settings, reactor: Any, now: Callable[[], float], sha
 
 def _callbacks(settings: Settings, reactor: Any, shared: Shared) -> _Callbacks:
     api, uri = settings.api, "" if settings.api_uri is None else settings.api_uri.uri
-    trust = api_trust(settings, uri)
+    trust = api_trust(settings)
     agent = PersistentAgent(reactor, trust, api.max_requests, api.timeout, api.max_body)
     client = ApiClient(agent, reactor, api.timeout, api.max_body, uri, shows=settings.log.debugs)
     random = SystemRandom().random
@@ -158,31 +153,16 @@ def _pushes(settings: Settings, reactor: Any, shared: Shared, trust: ApiTrust) -
         return _Pushes(tokens, PushResource(registry, most, tokens, seconds))
     agent = PersistentAgent(reactor, trust, settings.api.max_requests, settings.api.timeout, MAX_ANSWER)
     demo = Demo(reactor, agent, shared.now)
-    return _Pushes(
-        tokens,
-        demo.pushes(registry, most, seconds),
-        demo,
-        f"{settings.hostname}/",
-        (demo.stop, agent.close),
-    )
+    return _Pushes(tokens, demo.pushes(registry, most, seconds), demo, (demo.stop, agent.close))
 
 
 def _websocket(
     settings: Settings, reactor: Any, people: _Connections, api: Api, token_bytes: Callable[[int], bytes]
 ) -> UpgradeResource:
-    return UpgradeResource(
-        api.calls,
-        ClientFactory(
-            reactor,
-            settings.connection.max_message,
-            settings.handshake.compression,
-            people.shared.totals.budgets,
-        ),
-        partial(new_identity, settings.hostname, token_bytes),
-        settings.handshake,
-        people.shared,
-        people.admission.check,
-    )
+    most, compression = settings.connection.max_message, settings.handshake.compression
+    factory = ClientFactory(reactor, most, compression, people.shared.totals.budgets)
+    identify = partial(new_identity, settings.hostname, token_bytes)
+    return UpgradeResource(api.calls, factory, identify, settings.handshake, people.shared, people.admission.check)
 
 
 def _client_routes(settings: Settings, upgrade: UpgradeResource, pushes: _Pushes, readiness: Readiness) -> ClientRoutes:
@@ -241,18 +221,15 @@ def _admin(
     if lag is None:
         _log.info("ADMIN_LISTEN has no /metrics: prometheus_client is not installed")
         return Listener(admin_site(readiness, None, reactor), places, "admin")
-    from wsaas.operations.metrics import (  # noqa: PLC0415 - prometheus_client is an extra
-        Measured,
-        Metrics,
-        gateway_metrics,
-    )
+    from wsaas.operations.metrics import Metrics, gateway_metrics  # noqa: PLC0415 - prometheus_client is an extra
 
     sites = [listener.site for listener in listeners if isinstance(listener.site, ClientSite)]
-    metrics = Metrics(gateway_metrics(Measured(*parts, sites, lag, readiness, process)))
+    metrics = Metrics(gateway_metrics(*parts, sites, lag, readiness, process))
     return Listener(admin_site(readiness, metrics, reactor), places, "admin")
 
 
 def _hooks(
+    settings: Settings,
     people: _Connections,
     calls: _Callbacks,
     pushes: _Pushes,
@@ -269,24 +246,15 @@ def _hooks(
         assert demo is not None  # noqa: S101 - for the type checker
         return demo.start().addCallback(started)
 
-    def invite() -> Deferred[None]:
-        _log.info("open {page}", page=pushes.page)
-        return succeed(None)
-
-    def resume() -> Deferred[None]:
+    def resume() -> None:
         disconnects.resume(journal.open())
-        return succeed(None)
 
-    def stop_disconnects() -> Deferred[None]:
-        disconnects.stop()
-        return succeed(None)
-
-    before = [resume] if demo is None else [start_demo, resume]
-    after = [stop_disconnects, calls.agent.close, *pushes.stop]
-    after.extend(part.stop for part in parts)
+    before: list[Step] = [resume]
     listening: list[Step] = [part.start for part in parts]
     if demo is not None:
-        listening.append(invite)
+        before.insert(0, start_demo)
+        listening.append(partial(_log.info, "open {page}", page=f"{settings.hostname}/"))
+    after = [disconnects.stop, calls.agent.close, *pushes.stop, *(part.stop for part in parts)]
     return Hooks(before, disconnects.hurry, after, journal.close, reload, listening)
 
 
@@ -303,8 +271,7 @@ def _reload(
             calls.agent.renew()
             access.breaker.renew()
         if reread is not None:
-            users = Users(access, calls.api, calls.api.disconnects, pushes.tokens, upgrade, people.admission)
-            Renewal(reread, users)()
+            renew(reread(), access, calls.api, pushes.tokens, upgrade, people.admission)
 
     return reload
 
@@ -314,15 +281,6 @@ def _say_ready(readiness: Readiness, gateway: Gateway, journal: Journal, descrip
     readiness.add("journal", lambda: None if journal.healthy else "the journal cannot be written (STATE_DIR)")
     readiness.add("draining", lambda: "the gateway is shutting down" if gateway.stopping else None)
     readiness.add("descriptors", lambda: "no file descriptor is left" if descriptors.is_holding else None)
-
-
-def _check_every(settings: Settings) -> float:
-    """:returns: seconds between two passes over those that are due for a check
-
-    A check is late by twice that at most: once for its bucket, and once for the next pass.
-    """
-    timeout = settings.connection.timeout
-    return max(0.005, min(WIDTH, timeout / 20)) if timeout else WIDTH
 
 
 def build(
@@ -353,14 +311,13 @@ def build(
     descriptors, readiness = Descriptors(reactor, shares), Readiness()
     routes = _client_routes(settings, upgrade, pushes, readiness)
     listeners = _listeners(settings, reactor, shares, routes, pushes, totals.budgets.bodies)
-    lag = Lag(reactor) if settings.listen.admin and has_metrics() else None
+    lag = Lag(reactor) if settings.listen.admin and find_spec("prometheus_client") is not None else None
     if settings.listen.admin:
         measured = (registry, totals, upgrade, pushes.resource, calls.api, descriptors)
         listeners.append(_admin(settings, reactor, readiness, lag, Process(now), measured, listeners))
     parts: list[Lag | RefusedPushes] = [RefusedPushes(reactor, pushes.resource), *([] if lag is None else [lag])]
-    timing = Timing(_check_every(settings), settings.drain_timeout)
-    hooks = _hooks(people, calls, pushes, parts, _reload(people, calls, pushes, upgrade, reread))
+    hooks = _hooks(settings, people, calls, pushes, parts, _reload(people, calls, pushes, upgrade, reread))
     host = Host(Notifier(reactor, environ or {}, lambda: f"{registry.addressed} clients"), descriptors)
-    gateway = Gateway(reactor, listeners, Clients(registry, totals, upgrade), timing, hooks, host)
+    gateway = Gateway(reactor, listeners, Clients(registry, totals, upgrade), settings.drain_timeout, hooks, host)
     _say_ready(readiness, gateway, people.shared.journal, descriptors)
     return gateway

@@ -70,9 +70,8 @@ def _found(reading: Reading, reactor: Any, *, alone: bool) -> Iterator[SettingsE
         except SettingsError as error:
             yield error
     if not reading.errors:
-        settings = reading.settings()
         try:
-            api_trust(settings, settings.api_uri.uri if settings.api_uri else "")
+            api_trust(reading.settings())
         except SettingsError as error:
             yield error
 
@@ -83,7 +82,7 @@ def _try_ports(places: Sequence[Endpoint | DefaultEndpoint]) -> list[SettingsErr
     failures: list[Failure] = []
     for place in places:
         # All of Twisted's server endpoints listen at once.
-        opening: Deferred[list[ListeningPort]] = listen_all([place], Factory.forProtocol(Protocol))
+        opening = Deferred.fromCoroutine(listen_all([place], Factory.forProtocol(Protocol)))
         opening.addCallbacks(listening.extend, failures.append)
     for port in listening:
         port.stop()

@@ -34,14 +34,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from http import HTTPStatus
 
+from wsaas.logs import printable
+
 
 class WsaasError(Exception):
     """The root of all exceptions of this package."""
-
-
-def _in_one_line(text: str) -> str:
-    """:returns: a text with what would end or garble a line in a log escaped, as names of files may contain anything"""
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 class SettingsError(WsaasError):
@@ -55,10 +52,11 @@ class SettingsError(WsaasError):
     """
 
     def __init__(self, name: str, given: str, allowed: str, why: str = "", instead: str = "") -> None:
-        self.allowed = _in_one_line(allowed)
-        self.why = _in_one_line(why)
+        # Names of files may contain anything.
+        self.allowed = printable(allowed)
+        self.why = printable(why)
         cause = f": {self.why}" if why else ""
-        super().__init__(_in_one_line(instead) or f"{name}: {given!r} cannot be used{cause}; allowed: {self.allowed}")
+        super().__init__(printable(instead) or f"{name}: {given!r} cannot be used{cause}; allowed: {self.allowed}")
         self.name = name
         self.given = given
 

@@ -84,10 +84,6 @@ class Queue:
         # A dict keeps insertion order, and removes any entry in constant time.
         self._waiting: dict[object, None] = {}
 
-    def __len__(self) -> int:
-        """:returns: how many entries there are"""
-        return len(self._waiting)
-
     def enter(self, who: object) -> None:
         """Add an entry at the end of the queue."""
         self._waiting[who] = None
@@ -98,13 +94,9 @@ class Queue:
         """Remove an entry; no effect if it has left."""
         self._waiting.pop(who, 0)
 
-    def evict(self) -> bool:
-        """Evict the oldest entry.
-
-        :returns: whether there was one
-        """
-        for who in self._waiting:
+    def evict(self) -> None:
+        """Evict the oldest entry, if there is one."""
+        if self._waiting:
+            who = next(iter(self._waiting))
             del self._waiting[who]
             self._evict(who)
-            return True
-        return False

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from math import modf
 from time import time
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.logger import (
     ILogObserver,
@@ -94,7 +93,8 @@ def _message(event: LogEvent) -> str:
     return formatEvent(event)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """:returns: a text with what would end or garble a line of log escaped"""
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
@@ -103,7 +103,7 @@ def _indented(text: str) -> str:
     text = text.rstrip()
     if text.isprintable():
         return text
-    return "\n    ".join(_printable(line) for line in text.split("\n"))
+    return "\n    ".join(printable(line) for line in text.split("\n"))
 
 
 def format_text(event: LogEvent) -> str:
@@ -191,37 +191,6 @@ def _with_priority(form: Callable[[LogEvent], str], event: LogEvent) -> str:
     return priority + form(event)[:-1].replace("\n", f"\n{priority}") + "\n"
 
 
-class LineStream(Protocol):
-    """Where lines can be written: a text stream, or less than that."""
-
-    def write(self, text: str, /) -> object:
-        """Write a line."""
-
-    def flush(self) -> object:
-        """Let it not wait for the next one."""
-
-
-@implementer(ILogObserver)
-class LineObserver:
-    """Writes events to a stream, one line each.
-
-    :param stream: a text stream
-    :param form: formats an event as a line
-    """
-
-    def __init__(self, stream: LineStream, form: Callable[[LogEvent], str]) -> None:
-        self._stream = stream
-        self._form = form
-
-    def __call__(self, event: LogEvent) -> None:
-        """Write an event; errors are ignored, as a log that cannot be written must not end the service."""
-        try:
-            self._stream.write(self._form(event))
-            self._stream.flush()
-        except (OSError, ValueError):
-            pass
-
-
 #: How many decisions of the filter are cached: Twisted's predicate searches all levels and namespaces at each event.
 _MAX_REMEMBERED = 1024
 
@@ -234,7 +203,7 @@ class _Filter:
     :param predicate: must decide by level and namespace only, as its results are cached
     """
 
-    def __init__(self, observer: ILogObserver, predicate: LogLevelFilterPredicate) -> None:
+    def __init__(self, observer: Callable[[LogEvent], object], predicate: LogLevelFilterPredicate) -> None:
         self._observer = observer
         self._predicate = predicate
         self._remembered: dict[tuple[object, object], bool] = {}
@@ -255,7 +224,6 @@ class _Filter:
 MOST = 100
 
 
-@implementer(ILogObserver)
 class LogLimit:
     """Limits the rate of events by kind, and logs how many were left out.
 
@@ -266,7 +234,7 @@ class LogLimit:
     :param most: events of a kind per second
     """
 
-    def __init__(self, observer: ILogObserver, most: int = MOST) -> None:
+    def __init__(self, observer: Callable[[LogEvent], object], most: int = MOST) -> None:
         self._observer = observer
         self._most = most
         self._second = 0
@@ -302,10 +270,10 @@ class LogLimit:
                 )
 
 
-def make_observer(settings: LogSettings, stream: LineStream | None = None) -> ILogObserver:
+def make_observer(settings: LogSettings, write: Callable[[str], object]) -> ILogObserver:
     """Make the process's log observer.
 
-    :param stream: where lines are written; standard output, as twistd has it, if not given
+    :param write: writes a line
     """
     level = _LEVELS[settings.level]
     predicate = LogLevelFilterPredicate(defaultLogLevel=level)
@@ -313,4 +281,4 @@ def make_observer(settings: LogSettings, stream: LineStream | None = None) -> IL
         for namespace in _CHATTY:
             predicate.setLogLevelForNamespace(namespace, LogLevel.warn)
     form = line_form(settings)
-    return _Filter(LogLimit(LineObserver(sys.stdout if stream is None else stream, form)), predicate)
+    return _Filter(LogLimit(lambda event: write(form(event))), predicate)

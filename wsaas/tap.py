@@ -279,7 +279,7 @@ def makeService(options: Options, environ: Mapping[str, str] | None = None, reac
     signals = Signals(
         reactor, lambda: gateway.stopping, gateway.hurry, gateway.reload, reopen, ends_with_terminal=ends_with_terminal
     )
-    observer = None if stream is None else make_observer(log, stream)
+    observer = None if stream is None else make_observer(log, stream.write)
     service = LoggedService(observer, stream, partial(_settle, reactor, signals), signals.install_first)
     gateway.setServiceParent(service)
     _log.info("{line}", line=first_line(settings))

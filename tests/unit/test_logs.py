@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from datetime import UTC, datetime
 from io import StringIO
 from typing import Any, cast
@@ -17,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.properties import moderately
 from wsaas.connections.messages import ClosedBy
-from wsaas.logs import LeanLogger, LineObserver, LogSettings, format_json, format_text, make_observer
+from wsaas.logs import LeanLogger, LogSettings, format_json, format_text, make_observer
 
 #: 2023-11-14T22:13:20.123Z
 TIME = 1_700_000_000.123
@@ -214,18 +213,13 @@ class JsonTests(SynchronousTestCase):
         self.assertEqual(record["message"], text)
 
 
-class _FullDisk(StringIO):
-    def write(self, text: str) -> int:
-        raise OSError(28, "No space left on device")
-
-
 class ObserverTests(SynchronousTestCase):
     """Where lines go, and which."""
 
     def lines(self, level: str, form: str = "text") -> tuple[StringIO, Logger]:
         """:returns: a stream, and a logger whose events end there"""
         stream = StringIO()
-        observer = make_observer(LogSettings(level, form), stream)
+        observer = make_observer(LogSettings(level, form), stream.write)
         return stream, Logger(namespace="wsaas.test", observer=observer)
 
     def test_a_level_shows_itself_and_what_is_worse(self) -> None:
@@ -253,7 +247,7 @@ class ObserverTests(SynchronousTestCase):
         """Its warnings are shown all the same."""
         for level, shown in (("INFO", ["warning"]), ("DEBUG", ["warning"])):
             stream = StringIO()
-            observer = make_observer(LogSettings(level, "text"), stream)
+            observer = make_observer(LogSettings(level, "text"), stream.write)
             for namespace in ("log_legacy", "twisted.web.client", "twisted.web.server"):
                 stream.seek(0)
                 stream.truncate()
@@ -265,7 +259,8 @@ class ObserverTests(SynchronousTestCase):
     def test_a_quieter_level_is_not_overruled_for_them(self) -> None:
         """ERROR hides their warnings."""
         stream = StringIO()
-        source = Logger(namespace="twisted.web.client", observer=make_observer(LogSettings("ERROR", "text"), stream))
+        observer = make_observer(LogSettings("ERROR", "text"), stream.write)
+        source = Logger(namespace="twisted.web.client", observer=observer)
         source.warn("warning")
         self.assertEqual(stream.getvalue(), "")
 
@@ -273,7 +268,7 @@ class ObserverTests(SynchronousTestCase):
         """Before every line, those of a traceback included; as text and as JSON."""
         for form in ("text", "json"):
             stream = StringIO()
-            observer = make_observer(LogSettings("DEBUG", form, priorities=True), stream)
+            observer = make_observer(LogSettings("DEBUG", form, priorities=True), stream.write)
             source = Logger(namespace="x", observer=observer)
             for level in ("debug", "info", "warn", "error", "critical"):
                 getattr(source, level)("hello")
@@ -291,7 +286,7 @@ class ObserverTests(SynchronousTestCase):
     def test_many_names(self) -> None:
         """What is remembered of them is bounded, and right."""
         stream, _ = self.lines("WARN")
-        observer = make_observer(LogSettings("WARN", "text"), stream)
+        observer = make_observer(LogSettings("WARN", "text"), stream.write)
         for number in range(1500):
             source = Logger(namespace=f"wsaas.test{number}", observer=observer)
             source.info("i")
@@ -302,34 +297,9 @@ class ObserverTests(SynchronousTestCase):
     def test_events_without_level_or_name(self) -> None:
         """Are not shown."""
         stream = StringIO()
-        observer = make_observer(LogSettings("DEBUG", "text"), stream)
+        observer = make_observer(LogSettings("DEBUG", "text"), stream.write)
         for missing in ("log_level", "log_namespace"):
             bare = event("x")
             del bare[missing]
             observer(bare)
         self.assertEqual(stream.getvalue(), "")
-
-    def test_standard_output_if_not_told_otherwise(self) -> None:
-        """As twistd --nodaemon has it."""
-        stream = StringIO()
-        self.patch(sys, "stdout", stream)
-        Logger(namespace="x", observer=make_observer(LogSettings("INFO", "text"))).info("hello")
-        self.assertIn("hello", stream.getvalue())
-
-    def test_a_log_that_cannot_be_written_does_not_end_the_service(self) -> None:
-        """A full disk, a closed stream, a stream that cannot encode."""
-        closed = StringIO()
-        closed.close()
-        for stream in (_FullDisk(), closed):
-            LineObserver(stream, format_text)(event("x"))
-
-    def test_every_line_is_out_at_once(self) -> None:
-        """Not when a buffer is full: the last lines before a crash matter most."""
-        flushed: list[str] = []
-
-        class Stream(StringIO):
-            def flush(self) -> None:
-                flushed.append(self.getvalue())
-
-        LineObserver(Stream(), lambda _: "line\n")(event())
-        self.assertEqual(flushed, ["line\n"])

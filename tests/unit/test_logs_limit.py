@@ -69,7 +69,7 @@ class LogLimitTests(SynchronousTestCase):
         """As the process has it, as JSON too; the word for what there is many of is no part of a line."""
         for form in ("text", "json"):
             stream = StringIO()
-            observer = make_observer(LogSettings(level="INFO", format=form), stream)
+            observer = make_observer(LogSettings(level="INFO", format=form), stream.write)
             for _ in range(MOST + 5):
                 observer(event(100, "refused", "refusals"))
             observer(event(101, "next"))

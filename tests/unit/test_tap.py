@@ -272,7 +272,7 @@ class LoggedServiceTests(SynchronousTestCase):
 
     def test_it_gives_the_application_its_observer(self) -> None:
         """twistd asks the application for it."""
-        observer = make_observer(LogSettings("INFO", "text"), StringIO())
+        observer = make_observer(LogSettings("INFO", "text"), StringIO().write)
         application: Any = Application("wsaas")
         LoggedService(observer, None, lambda: None).setServiceParent(application)
         self.assertIs(application.getComponent(ILogObserver), observer)
@@ -322,7 +322,7 @@ class LoggedServiceTests(SynchronousTestCase):
     def test_under_another_service_it_changes_nothing(self) -> None:
         """Which is not who twistd asks."""
         parent = MultiService()
-        service = LoggedService(make_observer(LogSettings("INFO", "text"), StringIO()), None, lambda: None)
+        service = LoggedService(make_observer(LogSettings("INFO", "text"), StringIO().write), None, lambda: None)
         service.setServiceParent(parent)
         self.assertEqual(list(parent), [service])
 

@@ -8,6 +8,7 @@ at a time at first, and more only as the API takes them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING
@@ -69,6 +70,7 @@ def _kept_lines(pending: PendingDisconnect) -> bytes:
     return b"".join(lines)
 
 
+@dataclass(slots=True, eq=False)
 class Disconnect:
     """The DELETE of one connection.
 
@@ -76,18 +78,15 @@ class Disconnect:
     :param tag: its name in the log
     :param head: the header lines, all but the ``Ws-Timestamp`` and the ``Ws-Signature``
     :param began: when the first attempt began, in seconds of the clock; :data:`None` before it
+    :param refused_at: when the API first answered with what is no promise (404, say), if it has done nothing else since
     """
 
-    __slots__ = ("began", "head", "key", "refused_at", "tag", "tries")
-
-    def __init__(self, key: str, tag: str, head: bytes) -> None:
-        self.key = key
-        self.tag = tag
-        self.head = head
-        self.began: float | None = None
-        #: When the API first answered with what is no promise (404, say), if it has done nothing else since.
-        self.refused_at: float | None = None
-        self.tries = 0
+    key: str = field(repr=False)
+    tag: str
+    head: bytes = field(repr=False)
+    began: float | None = None
+    refused_at: float | None = None
+    tries: int = 0
 
 
 class Disconnects:

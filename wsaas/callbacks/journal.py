@@ -241,7 +241,8 @@ class DiskJournal:
 
     def _gathered(self) -> None:
         self._gathering = None
-        if self._writing is None and self._batch:
+        # After a failure, an empty batch proves that writing works again.
+        if self._writing is None and (self._batch or not self.healthy):
             self._write()
 
     def _write(self) -> None:
@@ -283,12 +284,7 @@ class DiskJournal:
         if self._closing is not None:
             self._end(self._closing)
         elif self._gathering is None:
-            self._gathering = self._clock.callLater(_RETRY, self._retry)
-
-    def _retry(self) -> None:
-        self._gathering = None
-        if self._writing is None:
-            self._write()
+            self._gathering = self._clock.callLater(_RETRY, self._gathered)
 
     def _refuse(self, reason: str) -> None:
         """Refuse the connections that wait, and all new ones, until a write succeeds."""
@@ -321,8 +317,4 @@ class DiskJournal:
             if timer is not None and timer.active():
                 timer.cancel()
         self._gathering = self._watching = None
-
-        def ended(_: BaseException | None) -> None:
-            closing.callback(None)
-
-        self._writer.close(ended)
+        self._writer.close(lambda _: closing.callback(None))

@@ -42,23 +42,16 @@ class StateDir:
 
         :raises SettingsError: if other accounts could read it, or another process has locked it
         """
-        self.prepare()
-        try:
-            self._lock = os.open(self._path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        except OSError as error:
-            raise self.refused("a folder that can be written to", error.strerror or str(error)) from error
-        self._take(self._lock)
-
-    def prepare(self) -> None:
-        """Create the folder if it does not exist.
-
-        :raises SettingsError: if that fails, or other accounts could read it
-        """
         try:
             self._path.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise self.refused(_MADE, self._why(error)) from error
         self._check_access()
+        try:
+            self._lock = os.open(self._path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise self.refused("a folder that can be written to", error.strerror or str(error)) from error
+        self._take(self._lock)
 
     def _check_access(self) -> None:
         try:

@@ -26,12 +26,14 @@ Item = TypeVar("Item", bound=Scheduled)
 class TimerWheel(Generic[Item]):
     """Schedules one next check for each item. Times in seconds of one clock.
 
-    :param width: seconds that one bucket covers: a check is late by that much at most, plus the wait for the next pass
+    :param width: seconds that one bucket covers: a check is late by that much at most, plus the wait for the next pass,
+        which is to come after so many seconds, too
     """
 
-    __slots__ = ("_buckets", "_per_second")
+    __slots__ = ("_buckets", "_per_second", "width")
 
     def __init__(self, width: float = WIDTH) -> None:
+        self.width = width
         self._per_second = 1 / width
         #: By number. There are few: no check is scheduled more than half a minute ahead.
         self._buckets: dict[int, set[Item]] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -120,6 +121,10 @@ class _Verified:
 
 
 def _usable(read: Callable[[bytes], dict[str, Any]], path: Path) -> dict[str, Any]:
+    """:returns: what a parser makes of a PEM file: options of Twisted's TLS clients
+
+    :raises ValueError: if it cannot be used
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -139,16 +144,6 @@ def _authorities(pem: bytes) -> dict[str, Any]:
     return {"trustRoot": trustRootFromCertificates(map(Certificate, x509_of(pem)))}
 
 
-def read_authorities(path: Path) -> dict[str, Any]:
-    """Read ``API_CA``.
-
-    :param path: PEM file of certificates
-    :returns: options of Twisted's TLS clients
-    :raises ValueError: if it cannot be used
-    """
-    return _usable(_authorities, path)
-
-
 def _ours(pem: bytes) -> dict[str, Any]:
     own, *chain = x509_of(pem)
     key = KeyPair(PKey.from_cryptography_key(private_key(pem)))
@@ -162,14 +157,10 @@ def _ours(pem: bytes) -> dict[str, Any]:
     return options
 
 
-def read_certificate(path: Path) -> dict[str, Any]:
-    """Read ``API_CERT``.
-
-    :param path: PEM file of our certificate, its chain and its private key
-    :returns: options of Twisted's TLS clients
-    :raises ValueError: if it cannot be used
-    """
-    return _usable(_ours, path)
+#: Reads ``API_CA``, a PEM file of certificates.
+read_authorities = partial(_usable, _authorities)
+#: Reads ``API_CERT``, a PEM file of our certificate, its chain and its private key.
+read_certificate = partial(_usable, _ours)
 
 
 @implementer(IPolicyForHTTPS)

@@ -26,12 +26,12 @@ _LAST_PORT = 65535
 _FREE = "an address that is free and ours"
 #: An IPv6 address whose colons are taken for the ends of options.
 _BARE_IPV6 = re.compile(r"interface=(?:\[([0-9A-Fa-f:.]*)\]|((?:[0-9A-Fa-f.]*:)+[0-9A-Fa-f.]*))(?=:[a-zA-Z]+=|$)")
-_WITH_BACKLOG = re.compile(r"(tcp|tcp6|unix):")
+_WITH_BACKLOG = ("tcp:", "tcp6:", "unix:")
 
 
 def with_backlog(description: str) -> str:
     """:returns: an endpoint description with our backlog, unless it has its own"""
-    if "backlog=" in description or not _WITH_BACKLOG.match(description):
+    if "backlog=" in description or not description.startswith(_WITH_BACKLOG):
         return description
     return f"{description}:backlog={BACKLOG}"
 
@@ -42,14 +42,14 @@ class ListeningPort:
     :param port: what an endpoint's ``listen`` gave
     :param adopted: whether another process opened the socket and keeps it open after this one has ended
     :param form: what is spoken beneath HTTP besides TCP, as endpoint descriptions begin: ``haproxy:tls:``, say
-    :param certificate: its certificate, for the log
+    :param certificate: its certificate, for the log; empty if there is none
     """
 
     def __init__(self, port: IListeningPort, *, adopted: bool = False, form: str = "", certificate: str = "") -> None:
         self.port: Any = port
         self.adopted = adopted
+        self.certificate = certificate
         self._form = form
-        self._certificate = certificate
         self._pauses = 0
         self._stopping: Deferred[Any] | None = None
 
@@ -64,11 +64,6 @@ class ListeningPort:
         else:
             place = f"tcp:{f'[{host}]' if ':' in host else host}:{number}"
         return self._form + (place.removeprefix("tcp:") if self._form.endswith("tls:") else place)
-
-    @property
-    def certificate(self) -> str:
-        """Its certificate, for the log; empty if there is none."""
-        return self._certificate
 
     def pause(self) -> None:
         """Accept no connection for now: clients wait in the backlog. Each pause needs a resume of its own."""
@@ -132,29 +127,25 @@ class Endpoint:
         """Whether it has certificates."""
         return self._tls is not None
 
-    def opened(self, port: IListeningPort) -> ListeningPort:
-        """:returns: a port of it that listens"""
-        form = PROXIED if self._description.startswith(PROXIED) else ""
-        if self._tls is None:
-            return ListeningPort(port, adopted=self.adopted, form=form)
-        return ListeningPort(port, adopted=self.adopted, form=f"{form}tls:", certificate=self._tls.shown)
-
     def reload(self) -> None:
         """Reload its certificates, if it has any."""
         if self._tls is not None:
             self._tls.reload()
 
-    async def listen(self, factory: IProtocolFactory) -> list[IListeningPort]:
+    async def listen(self, factory: IProtocolFactory) -> list[ListeningPort]:
         """Listen.
 
         :raises SettingsError: if it cannot
         """
+        form, certificate = PROXIED if self._description.startswith(PROXIED) else "", ""
         if self._tls is not None:
             factory = self._tls.wrap(factory, self._reactor)
+            form, certificate = f"{form}tls:", self._tls.shown
         try:
-            return [await self._endpoint.listen(factory)]
+            port = await self._endpoint.listen(factory)
         except (CannotListenError, OSError, OverflowError) as error:
             raise SettingsError(self._setting, self._description, _FREE, _cause(error)) from error
+        return [ListeningPort(port, adopted=self.adopted, form=form, certificate=certificate)]
 
 
 class DefaultEndpoint:
@@ -164,32 +155,28 @@ class DefaultEndpoint:
     :param local: listen on the loopback addresses only
     """
 
-    adopted = False
     encrypted = False
 
     def __init__(self, reactor: Any, *, local: bool = False) -> None:
         self._reactor = reactor
         self._local = local
 
-    def opened(self, port: IListeningPort) -> ListeningPort:
-        """:returns: a port of it that listens"""
-        return ListeningPort(port)
-
     def reload(self) -> None:
         """No-op: it has no certificates."""
 
-    async def listen(self, factory: IProtocolFactory) -> list[IListeningPort]:
+    async def listen(self, factory: IProtocolFactory) -> list[ListeningPort]:
         """Listen.
 
         :raises SettingsError: if it cannot
         """
-        ports: list[IListeningPort] = []
+        ports: list[ListeningPort] = []
         for kind, interface in (
             (TCP6ServerEndpoint, "::1" if self._local else "::"),
             (TCP4ServerEndpoint, "127.0.0.1" if self._local else ""),
         ):
             try:
-                ports.append(await kind(self._reactor, DEFAULT_PORT, BACKLOG, interface).listen(factory))
+                endpoint = kind(self._reactor, DEFAULT_PORT, BACKLOG, interface)
+                ports.append(ListeningPort(await endpoint.listen(factory)))
             except CannotListenError as error:
                 in_use = getattr(error.socketError, "errno", None) == errno.EADDRINUSE
                 if kind is TCP6ServerEndpoint and not in_use:
@@ -238,37 +225,31 @@ def endpoints(reactor: Any, setting: str, descriptions: Sequence[str]) -> list[E
     return found
 
 
-def listen_all(
+async def listen_all(
     places: Sequence[Endpoint | DefaultEndpoint], factory: IProtocolFactory, buffers: Buffers | None = None
-) -> Deferred[list[ListeningPort]]:
+) -> list[ListeningPort]:
     """Listen on every endpoint, or on none if one fails.
 
     :param buffers: use transports that write at once, with these sizes; :data:`None` for Twisted's own
-    :returns: fires with the listening ports; fails with :class:`~wsaas.errors.SettingsError`
+    :raises SettingsError: for all that cannot be listened on
     """
-
-    async def listen() -> list[ListeningPort]:
-        listening: list[ListeningPort] = []
-        errors: list[SettingsError] = []
-        for place in places:
-            try:
-                opened = await place.listen(factory)
-            except SettingsError as error:
-                errors.append(error)
-                continue
-            listening.extend(map(place.opened, opened))
-            if buffers is not None:
-                for port in opened:
-                    install(port, buffers)
-        if errors:
-            _stop([each.port for each in listening])
-        raise_all(errors)
-        return listening
-
-    return Deferred.fromCoroutine(listen())
+    listening: list[ListeningPort] = []
+    errors: list[SettingsError] = []
+    for place in places:
+        try:
+            listening += await place.listen(factory)
+        except SettingsError as error:
+            errors.append(error)
+    if errors:
+        _stop(listening)
+    raise_all(errors)
+    if buffers is not None:
+        for each in listening:
+            install(each.port, buffers)
+    return listening
 
 
-def _stop(ports: Sequence[IListeningPort]) -> None:
+def _stop(ports: Sequence[ListeningPort]) -> None:
     """Stop listening, without waiting for it: the start of the service must fail at once."""
     for port in ports:
-        maybeDeferred(port.stopListening)
+        port.stop()

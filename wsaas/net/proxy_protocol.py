@@ -89,14 +89,11 @@ def _read_v2(data: bytes) -> tuple[IAddress | None, int] | None:
 
 
 def _address(family: int, addresses: bytes) -> IAddress | None:
-    source: IAddress | None = None
     if family in (0x11, 0x12):
-        source = IPv4Address("TCP", inet_ntop(AF_INET, addresses[:4]), int.from_bytes(addresses[8:10], "big"))
-    elif family in (0x21, 0x22):
-        source = IPv6Address("TCP", inet_ntop(AF_INET6, addresses[:16]), int.from_bytes(addresses[32:34], "big"))
-    elif family in (0x31, 0x32):
-        source = UNIXAddress(None)
-    return source
+        return IPv4Address("TCP", inet_ntop(AF_INET, addresses[:4]), int.from_bytes(addresses[8:10], "big"))
+    if family in (0x21, 0x22):
+        return IPv6Address("TCP", inet_ntop(AF_INET6, addresses[:16]), int.from_bytes(addresses[32:34], "big"))
+    return UNIXAddress(None) if family in (0x31, 0x32) else None
 
 
 class ProxiedConnection(ProtocolWrapper):

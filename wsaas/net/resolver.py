@@ -35,17 +35,10 @@ _SOCKETS = {"TCP": socket.SOCK_STREAM, "UDP": socket.SOCK_DGRAM}
 _Key: TypeAlias = tuple[str, int, int, int]
 
 
-class _DaemonThread(Thread):
-    """A thread that does not keep its process from ending."""
-
-    def __init__(self, *arguments: Any, **keywords: Any) -> None:
-        super().__init__(*arguments, daemon=True, **keywords)
-
-
 class _DaemonThreads(ThreadPool):
-    """Threads of that kind."""
+    """Threads that do not keep their process from ending."""
 
-    threadFactory = _DaemonThread
+    threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]  # a class in Twisted, which only calls it
 
 
 @implementer(IHostResolution)

@@ -24,7 +24,7 @@ from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
-from wsaas.net.descriptions import PROXIED, TLS, options_of
+from wsaas.net.descriptions import TLS, options_of
 from wsaas.net.pem import PrivateKey, private_key, reasons, split_pem
 
 _log = Logger()
@@ -104,9 +104,9 @@ def _certificate(pem: bytes) -> x509.Certificate:
     return certificate
 
 
-def _certificates(path: Path, pem: bytes) -> list[x509.Certificate]:
+def _certificates(path: Path) -> list[x509.Certificate]:
     found = []
-    for number, block in enumerate(split_pem(pem), 1):
+    for number, block in enumerate(split_pem(_read(path)), 1):
         # Python would show a warning only once, and name a line of this module.
         with warnings.catch_warnings(record=True) as complaints:
             warnings.simplefilter("always")
@@ -148,14 +148,9 @@ def _names(certificate: x509.Certificate) -> tuple[bytes, ...]:
 
 
 def _server_certificate(key_path: Path, path: Path, *more: Path) -> ServerCertificate:
-    """Read a certificate, its chain and its private key.
-
-    :param key_path: the file of the private key
-    :param path: the file of the certificate
-    :param more: the files of the rest of the chain
-    """
+    """Read a certificate, its private key, and the rest of its chain from further files."""
     key = _private_key(key_path)
-    certificates = [certificate for file in (path, *more) for certificate in _certificates(file, _read(file))]
+    certificates = [certificate for file in (path, *more) for certificate in _certificates(file)]
     chain = _chain(path, key, certificates)
     return ServerCertificate(path, key, chain, _names(chain[0]))
 
@@ -183,7 +178,7 @@ def _folder(folder: Path) -> list[ServerCertificate]:
 
 
 def _authorities(path: Path) -> list[x509.Certificate]:
-    found = _certificates(path, _read(path))
+    found = _certificates(path)
     if not found:
         raise TlsError(path, "no certificate in it", "caCerts=, a PEM file of certificates")
     return found
@@ -339,19 +334,6 @@ def why_no_tls(error: SSL.Error) -> str:
     return next((meaning for reason, meaning in _MEANT.items() if reason in said), said)
 
 
-def _is_tls(description: str) -> bool:
-    return description.partition(":")[0] in TLS
-
-
-def asks_for_certificates(description: str) -> bool:
-    """:returns: whether an endpoint requires a client certificate"""
-    description = description.removeprefix(PROXIED)
-    try:
-        return _is_tls(description) and "caCerts" in options_of(description)[1]
-    except ValueError:
-        return False
-
-
 def unwrap(description: str) -> tuple[str, ServerTls | None]:
     """Split an endpoint description into TLS and what is beneath it.
 
@@ -360,7 +342,7 @@ def unwrap(description: str) -> tuple[str, ServerTls | None]:
     :raises ValueError: if an option is missing, unknown or not supported
     :raises TlsError: if a file cannot be used
     """
-    if not _is_tls(description):
+    if description.partition(":")[0] not in TLS:
         return description, None
     kind, options = options_of(description)
     for name in ("sslmethod", "dhParameters"):

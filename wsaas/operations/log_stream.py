@@ -10,7 +10,6 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import Condition, RLock, Thread
 from time import monotonic, sleep, time
-from typing import Protocol
 
 from twisted.logger import LogEvent, LogLevel
 
@@ -24,20 +23,6 @@ _TO_FINISH = 1.0
 _PAUSE = 0.01
 
 _APPENDING = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-
-
-class Place(Protocol):
-    """Where bytes can be written."""
-
-    @property
-    def descriptor(self) -> int:
-        """What it is to the kernel."""
-
-    def reopen(self) -> None:
-        """Take in that somebody has moved what was there.
-
-        :raises OSError: if that is not possible; then everything is as before
-        """
 
 
 class StandardStream:
@@ -71,7 +56,7 @@ class LogFile:
     def reopen(self) -> None:
         """Leave the file that was renamed, and go on in one that has its name.
 
-        :raises OSError: if there cannot be one
+        :raises OSError: if there cannot be one; then everything is as before
         """
         mode = stat.S_IMODE(os.fstat(self.descriptor).st_mode)
         try:
@@ -84,6 +69,10 @@ class LogFile:
             os.fchmod(descriptor, mode)
         old, self.descriptor = self.descriptor, descriptor
         os.close(old)
+
+
+#: Where bytes can be written.
+Place = StandardStream | LogFile
 
 
 class LogStream:
@@ -132,9 +121,6 @@ class LogStream:
                 self._lines.put(line)
         if self._deadline is not None:
             self._await(self._deadline)
-
-    def flush(self) -> None:
-        """Do nothing: each line is on its way."""
 
     def reopen(self) -> None:
         """Open the file again, once the lines that wait are written."""

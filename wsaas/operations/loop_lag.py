@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from wsaas.counts import Histogram
@@ -17,40 +16,30 @@ class Lag:
     """Measures how late scheduled calls are made.
 
     :param clock: schedules the calls
-    :param every: seconds between two calls
     """
 
-    def __init__(self, clock: IReactorTime, every: float = EVERY) -> None:
+    def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._every = every
         self._due = 0.0
         self._call: IDelayedCall | None = None
         #: The lags measured so far.
         self.seconds = Histogram(BOUNDS)
 
-    def start(self) -> Deferred[None]:
-        """Start measuring.
-
-        :returns: has fired
-        """
+    def start(self) -> None:
+        """Start measuring."""
         if self._call is None:
             self._next()
-        return succeed(None)
 
-    def stop(self) -> Deferred[None]:
-        """Stop measuring.
-
-        :returns: has fired
-        """
+    def stop(self) -> None:
+        """Stop measuring."""
         call, self._call = self._call, None
         if call is not None:
             call.cancel()
-        return succeed(None)
 
     def _next(self) -> None:
         # Counted from now, not from when the last one was due: one delay must not be measured twice.
-        self._due = self._clock.seconds() + self._every
-        self._call = self._clock.callLater(self._every, self._measure)
+        self._due = self._clock.seconds() + EVERY
+        self._call = self._clock.callLater(EVERY, self._measure)
 
     def _measure(self) -> None:
         self.seconds.add(self._clock.seconds() - self._due)

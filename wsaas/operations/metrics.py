@@ -49,8 +49,9 @@ if TYPE_CHECKING:
     from wsaas.pushes.resource import PushResource
     from wsaas.websocket.upgrade import UpgradeResource
 
+Value = float | Histogram
 #: The values of a metric: each with its label values, in the order of the labels.
-Values = Iterable[tuple[Sequence[str], float | Histogram]]
+Values = Iterable[tuple[Sequence[str], Value]]
 
 #: What slots are held for; LATE: DELETEs whose first attempt failed.
 _SHARES = ("POST", "PUT", "DELETE", "LATE")
@@ -64,18 +65,19 @@ class Metric:
 
     :param name: with the unit, and ``_total`` if it only grows (Prometheus's conventions)
     :param help: one sentence that describes it
-    :param read: reads its values
+    :param read: reads its values, or the one that it has if it has no labels
     :param labels: the names of its labels
     """
 
     name: str
     help: str
-    read: Callable[[], Values]
+    read: Callable[[], Value | Values]
     labels: Sequence[str] = ()
 
     def family(self) -> Family:
         """:returns: the metric in the form of prometheus_client"""
-        values = list(self.read())
+        read = self.read()
+        values = list(read) if isinstance(read, Iterable) else [((), read)]
         if values and isinstance(values[0][1], Histogram):
             histograms = HistogramMetricFamily(self.name, self.help, labels=self.labels)
             for labels, value in values:
@@ -89,14 +91,6 @@ class Metric:
             assert not isinstance(value, Histogram)  # noqa: S101 - for the type checker
             numbers.add_metric(labels, value)
         return numbers
-
-
-def single(read: Callable[[], float]) -> Callable[[], Values]:
-    """:returns: a ``read`` for a metric without labels
-
-    :param read: reads the number
-    """
-    return lambda: [((), read())]
 
 
 class Metrics(Collector):
@@ -141,46 +135,28 @@ class Metrics(Collector):
         return media_type, encode(self._registry)
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """The parts of the gateway that its metrics are read from.
-
-    :param registry: the connections
-    :param totals: their counters and budgets
-    :param upgrade: answers handshakes
-    :param pushes: answers pushes
-    :param api: calls the API
-    :param descriptors: counts shortages of file descriptors
-    :param sites: where clients and pushers connect
-    :param lag: measures the lag of the event loop
-    :param readiness: knows whether the gateway is ready
-    :param process: tells the resources of the process
-    """
-
-    registry: Registry
-    totals: Totals
-    upgrade: UpgradeResource
-    pushes: PushResource
-    api: Api
-    descriptors: Descriptors
-    sites: Sequence[ClientSite]
-    lag: Lag
-    readiness: Readiness
-    process: Process
-
-
-def gateway_metrics(measured: Measured) -> list[Metric]:
-    """:returns: every metric of the gateway's own"""
-    lag, readiness = measured.lag, measured.readiness
+def gateway_metrics(
+    registry: Registry,
+    totals: Totals,
+    upgrade: UpgradeResource,
+    pushes: PushResource,
+    api: Api,
+    descriptors: Descriptors,
+    sites: Sequence[ClientSite],
+    lag: Lag,
+    readiness: Readiness,
+    process: Process,
+) -> list[Metric]:
+    """:returns: every metric of the gateway's own, read from these parts of it"""
     return [
         Metric("wsaas_build_info", "What runs, as labels; always 1.", _build, ("version", "python", "twisted")),
-        *_process_metrics(measured.process),
-        Metric("wsaas_event_loop_lag_seconds", "How late the event loop is.", lambda: [((), lag.seconds)]),
-        Metric("wsaas_ready", "1 if /readyz says so, else 0.", single(lambda: not readiness.failing())),
-        *_connection_metrics(measured.registry, measured.totals),
-        *_request_metrics(measured),
-        *_message_metrics(measured.totals),
-        *_callback_metrics(measured.api),
+        *_process_metrics(process),
+        Metric("wsaas_event_loop_lag_seconds", "How late the event loop is.", lambda: lag.seconds),
+        Metric("wsaas_ready", "1 if /readyz says so, else 0.", lambda: not readiness.failing()),
+        *_connection_metrics(registry, totals),
+        *_request_metrics(upgrade, pushes, sites, descriptors),
+        *_message_metrics(totals),
+        *_callback_metrics(api),
     ]
 
 
@@ -200,7 +176,7 @@ def _connection_metrics(registry: Registry, totals: Totals) -> list[Metric]:
         Metric(
             "wsaas_connections_paused",
             "Clients that are not read, because what they sent waits for the API.",
-            single(lambda: counts.paused),
+            lambda: counts.paused,
         ),
         Metric(
             "wsaas_closes_total",
@@ -211,8 +187,9 @@ def _connection_metrics(registry: Registry, totals: Totals) -> list[Metric]:
     ]
 
 
-def _request_metrics(measured: Measured) -> list[Metric]:
-    upgrade, pushes, sites, descriptors = measured.upgrade, measured.pushes, measured.sites, measured.descriptors
+def _request_metrics(
+    upgrade: UpgradeResource, pushes: PushResource, sites: Sequence[ClientSite], descriptors: Descriptors
+) -> list[Metric]:
     return [
         Metric(
             "wsaas_handshakes_total",
@@ -235,12 +212,12 @@ def _request_metrics(measured: Measured) -> list[Metric]:
         Metric(
             "wsaas_requests_awaited",
             "Connections that have not sent a whole request yet.",
-            single(lambda: sum(site.awaited for site in sites)),
+            lambda: sum(site.awaited for site in sites),
         ),
         Metric(
             "wsaas_descriptor_shortages_total",
             "How often a listener paused because no file descriptor was left.",
-            single(lambda: descriptors.shortages),
+            lambda: descriptors.shortages,
         ),
         Metric(
             "wsaas_pushes_total",
@@ -286,12 +263,12 @@ def _message_metrics(totals: Totals) -> list[Metric]:
         Metric(
             "wsaas_messages_undelivered_total",
             "Messages from clients of connections that are over, which the API may not have got (Ws-Undelivered).",
-            single(lambda: counts.undelivered),
+            lambda: counts.undelivered,
         ),
         Metric(
             "wsaas_messages_rejected_total",
             "Messages from clients that the API refused for good.",
-            single(lambda: counts.rejected),
+            lambda: counts.rejected,
         ),
     ]
 
@@ -334,18 +311,18 @@ def _callback_metrics(api: Api) -> list[Metric]:
         Metric(
             "wsaas_goodbyes_owed",
             "DELETEs that the API did not take at first, and that are tried again.",
-            single(lambda: api.disconnects.waiting),
+            lambda: api.disconnects.waiting,
         ),
-        Metric("wsaas_goodbyes_owed_bytes", "Memory that these take.", single(lambda: api.disconnects.bytes)),
+        Metric("wsaas_goodbyes_owed_bytes", "Memory that these take.", lambda: api.disconnects.bytes),
         Metric(
             "wsaas_goodbyes_lost_total",
             "DELETEs that were given up: the API was not told that these connections are over.",
-            single(lambda: api.disconnects.lost),
+            lambda: api.disconnects.lost,
         ),
         Metric(
             "wsaas_api_down",
             "1 while the API is known to be down and new clients are refused, else 0.",
-            single(lambda: api.breaker.is_open),
+            lambda: api.breaker.is_open,
         ),
     ]
 
@@ -356,12 +333,12 @@ def _process_metrics(process: Process) -> list[Metric]:
         Metric(
             "process_start_time_seconds",
             "When the process started, in seconds since 1970.",
-            single(lambda: process.started_at),
+            lambda: process.started_at,
         ),
-        Metric("process_cpu_seconds_total", "Time on a processor.", single(process.cpu_seconds)),
-        Metric("process_resident_memory_bytes", "Memory of the process.", single(process.memory)),
-        Metric("process_open_fds", "Open file descriptors.", single(process.descriptors)),
-        Metric("process_max_fds", "The limit of open file descriptors.", single(process.max_descriptors)),
+        Metric("process_cpu_seconds_total", "Time on a processor.", process.cpu_seconds),
+        Metric("process_resident_memory_bytes", "Memory of the process.", process.memory),
+        Metric("process_open_fds", "Open file descriptors.", process.descriptors),
+        Metric("process_max_fds", "The limit of open file descriptors.", process.max_descriptors),
     ]
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from wsaas.pushes.resource import PushResource
@@ -27,35 +27,22 @@ class RefusedPushes:
     _log = Logger()
 
     def __init__(self, clock: IReactorTime, pushes: PushResource) -> None:
-        self._clock = clock
         self._pushes = pushes
-        self._call: IDelayedCall | None = None
+        self._calls = LoopingCall(self._tell)
+        self._calls.clock = clock
         #: Those that were told of.
         self._told: Counter[int] = Counter()
 
-    def start(self) -> Deferred[None]:
-        """Begin.
+    def start(self) -> None:
+        """Begin."""
+        if not self._calls.running:
+            self._calls.start(EVERY, now=False)
 
-        :returns: has fired
-        """
-        if self._call is None:
-            self._call = self._clock.callLater(EVERY, self._again)
-        return succeed(None)
-
-    def stop(self) -> Deferred[None]:
-        """Tell of the last ones.
-
-        :returns: has fired
-        """
-        call, self._call = self._call, None
-        if call is not None:
-            call.cancel()
+    def stop(self) -> None:
+        """Tell of the last ones."""
+        if self._calls.running:
+            self._calls.stop()
             self._tell()
-        return succeed(None)
-
-    def _again(self) -> None:
-        self._call = self._clock.callLater(EVERY, self._again)
-        self._tell()
 
     def _tell(self) -> None:
         refused: Counter[int] = Counter()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred
 from twisted.internet.defer import TimeoutError as WaitedTooLongError
 from twisted.internet.interfaces import IDelayedCall, IListeningPort, IProtocolFactory
 from twisted.logger import Logger
@@ -69,8 +69,8 @@ class Listener:
         return True
 
 
-#: Something to do at the start or at the end; its Deferred is waited for.
-Step = Callable[[], Deferred[None]]
+#: Something to do at the start or at the end; a Deferred is waited for.
+Step = Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +88,6 @@ class Clients:
 
 
 @dataclass(frozen=True, slots=True)
-class Timing:
-    """The times of the gateway, in seconds.
-
-    :param check_every: between two passes over the connections that are due for a check
-    :param drain_timeout: from the stop to the end, at most (``DRAIN_TIMEOUT``)
-    """
-
-    check_every: float
-    drain_timeout: float
-
-
-@dataclass(frozen=True, slots=True)
 class Hooks:
     """What the gateway calls when it starts, stops and reloads.
 
@@ -114,21 +102,21 @@ class Hooks:
     before: Sequence[Step] = ()
     stopping: Callable[[], None] = lambda: None
     after: Sequence[Step] = ()
-    write: Step = lambda: succeed(None)
+    write: Step = lambda: None
     reload: Callable[[], object] | None = None
     listening: Sequence[Step] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What the gateway needs from the machine it runs on; both are optional.
+    """What the gateway needs from the machine it runs on.
 
     :param notifier: tells systemd the state of the service
     :param descriptors: pauses listeners when file descriptors run out
     """
 
-    notifier: Notifier | None = None
-    descriptors: Descriptors | None = None
+    notifier: Notifier
+    descriptors: Descriptors
 
 
 class Gateway(Service):
@@ -137,7 +125,7 @@ class Gateway(Service):
     :param reactor: for timers
     :param listeners: where clients and pushers connect
     :param clients: the clients' side
-    :param timing: its times
+    :param drain_timeout: seconds from the stop to the end, at most (``DRAIN_TIMEOUT``)
     :param hooks: what it calls when it starts, stops and reloads
     :param host: systemd and file descriptors
     """
@@ -150,16 +138,16 @@ class Gateway(Service):
         reactor: Any,
         listeners: Sequence[Listener],
         clients: Clients,
-        timing: Timing,
-        hooks: Hooks | None = None,
-        host: Host | None = None,
+        drain_timeout: float,
+        hooks: Hooks,
+        host: Host,
     ) -> None:
         self._reactor = reactor
         self._listeners = listeners
         self._clients = clients
-        self._timing = timing
-        self._hooks = hooks or Hooks()
-        self._host = host or Host()
+        self._drain_timeout = drain_timeout
+        self._hooks = hooks
+        self._host = host
         self._next_check: IDelayedCall | None = None
         self._check_due = 0.0
         #: The end of the last long pause of the event loop.
@@ -174,20 +162,17 @@ class Gateway(Service):
         #: The listening ports, in the order of the settings.
         self.ports: list[IListeningPort] = []
 
+    def startService(self) -> None:
+        """Listen, if nobody had it listen before, and start the periodic checks of connections."""
+        self.privilegedStartService()
+        super().startService()
+        self._check_in(self._clients.totals.due.width)
+
     def privilegedStartService(self) -> None:
         """Listen, while low ports may still be bound.
 
         :raises SettingsError: if it cannot listen on an endpoint
         """
-        self._listen()
-
-    def startService(self) -> None:
-        """Start the periodic checks of connections."""
-        self._listen()
-        super().startService()
-        self._check_in(self._timing.check_every)
-
-    def _listen(self) -> None:
         if self.ports:
             return
         failures: list[Failure] = []
@@ -198,7 +183,7 @@ class Gateway(Service):
 
     async def _start(self) -> None:
         for call in self._hooks.before:
-            await call()
+            await maybeDeferred(call)
         errors: list[SettingsError] = []
         for listener in self._listeners:
             try:
@@ -209,8 +194,7 @@ class Gateway(Service):
             for port in ports:
                 self._listening.append((listener, port))
                 self.ports.append(port.port)
-                if self._host.descriptors is not None:
-                    self._host.descriptors.guard(port, clients=listener.clients)
+                self._host.descriptors.guard(port, clients=listener.clients)
                 if not errors:
                     self._tell(port, listener.serves)
         if errors:
@@ -218,7 +202,7 @@ class Gateway(Service):
             self._stop_listening()
         raise_all(errors)
         for call in self._hooks.listening:
-            await call()
+            await maybeDeferred(call)
         # Ready only when the reactor runs: before, no connection is accepted.
         self._reactor.callWhenRunning(self._serve)
 
@@ -229,8 +213,7 @@ class Gateway(Service):
     def _serve(self) -> None:
         if not self.stopping:
             self.ready = True
-            if self._host.notifier is not None:
-                self._host.notifier.ready()
+            self._host.notifier.ready()
 
     def _stop_listening(self) -> Deferred[Any]:
         listening, self._listening, self.ports = self._listening, [], []
@@ -254,7 +237,7 @@ class Gateway(Service):
                 self._log.failure("{tag} a fault of the gateway", tag=connection.identity.tag)
                 due.put(connection, now + _AFTER_A_FAULT)
         # Clients that connected at the same time are due at the same time: check the rest in the next turn.
-        self._check_in(0 if len(connections) == _AT_ONCE else self._timing.check_every)
+        self._check_in(0 if len(connections) == _AT_ONCE else due.width)
 
     def stopService(self) -> Deferred[None]:
         """Refuse new clients, close all connections, send their DELETEs, and stop."""
@@ -293,9 +276,8 @@ class Gateway(Service):
         clients = self._clients
         self._log.info("shutting down: {count} connections", count=len(clients.registry))
         self._hooks.stopping()
-        if self._host.notifier is not None:
-            self._host.notifier.stopping()
-        drain = Drain(self._reactor, clients.registry, clients.totals.pending, self._timing.drain_timeout)
+        self._host.notifier.stopping()
+        drain = Drain(self._reactor, clients.registry, clients.totals.pending, self._drain_timeout)
         self._drain = drain
         if self._hurried:
             drain.hurry()
@@ -309,10 +291,8 @@ class Gateway(Service):
         for call in self._hooks.after:
             await self._wait_for(call, drain.deadline)
         await self._wait_for(self._hooks.write, max(drain.deadline, self._reactor.seconds() + _TO_WRITE))
-        if self._host.descriptors is not None:
-            self._host.descriptors.stop()
-        if self._host.notifier is not None:
-            self._host.notifier.stop()
+        self._host.descriptors.stop()
+        self._host.notifier.stop()
 
     async def _wait_for(self, call: Step, deadline: float) -> None:
         """Call a step, and wait for it until the deadline."""

@@ -56,7 +56,7 @@ class Signals:
                 signal.signal(number, self._caught)
         if not (self._ends_with_terminal and os.isatty(0)):
             # Even if SIGHUP is ignored, as under nohup: that, too, is about terminals.
-            self._install(signal.SIGHUP, self._hung_up)
+            signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._reload))
         self.install_first()
 
     def install_first(self) -> None:
@@ -64,17 +64,7 @@ class Signals:
 
         What it asks for is done in the reactor's first turn.
         """
-        self._install(signal.SIGUSR1, self._rotated)
-
-    def _install(self, number: int, catch: Callable[[int, FrameType | None], None]) -> None:
-        if number not in self._first:
-            self._first[number] = signal.signal(number, catch) or signal.SIG_DFL
-
-    def uninstall(self) -> None:
-        """Restore the previous handlers."""
-        for number, installed in self._first.items():
-            signal.signal(number, installed)
-        self._first = {}
+        signal.signal(signal.SIGUSR1, lambda *_: self._reactor.callFromThread(self._reopen))
 
     def _caught(self, number: int, frame: FrameType | None) -> None:
         # The service stops only in a later turn of the reactor, so is_stopping() is not enough.
@@ -83,9 +73,3 @@ class Signals:
         else:
             self._came = True
             self._first[number](number, frame)
-
-    def _hung_up(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature of signal handlers
-        self._reactor.callFromThread(self._reload)
-
-    def _rotated(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the arguments of all of them
-        self._reactor.callFromThread(self._reopen)

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
-from wsaas.net.descriptions import read_place
+from wsaas.net.descriptions import Place, read_place
 from wsaas.net.descriptors import share_out
-from wsaas.net.server_tls import asks_for_certificates
 from wsaas.settings.read import Settings, default_hostname
 from wsaas.settings.table import SETTINGS
 from wsaas.settings.values import may_mean_seconds, without_secrets
@@ -27,10 +26,10 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _is_local(description: str) -> bool:
-    """:returns: whether only this machine reaches an endpoint"""
-    place = read_place(description)
-    return place.kind == "unix" or (place.interface != "" and _is_loopback(place.interface))
+def _is_guarded(place: Place) -> bool:
+    """:returns: whether only this machine reaches an endpoint, or only clients with a certificate"""
+    is_local = place.kind == "unix" or (place.interface != "" and _is_loopback(place.interface))
+    return is_local or "caCerts" in place.options
 
 
 def warnings(settings: Settings, open_files: int = sys.maxsize) -> list[str]:
@@ -48,7 +47,7 @@ def warnings(settings: Settings, open_files: int = sys.maxsize) -> list[str]:
     parts = urlsplit(settings.hostname if "://" in settings.hostname else f"//{settings.hostname}")
     hostname = parts.hostname or ""
     where = settings.listen.pushes or settings.listen.clients or (() if settings.api_uri is None else ("tcp:8080",))
-    if not settings.push_tokens and not all(_is_local(place) or asks_for_certificates(place) for place in where):
+    if not settings.push_tokens and not all(map(_is_guarded, map(read_place, where))):
         found.append(
             "pushes are accepted from other machines, and only the secrecy of each ws_uri protects them; "
             "PUSH_TOKEN, client certificates (caCerts=), or PUSH_LISTEN on a private address keep others out"

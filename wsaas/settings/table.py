@@ -55,18 +55,24 @@ class Setting:
         return self.name.lower().replace("_", "-")
 
 
-def _authorities(text: str) -> Path:
-    """Check that ``API_CA`` can be read."""
-    path = Path(text).absolute()  # a daemon may change its working directory before a reload
-    read_authorities(path)
-    return path
+def _file(read: Callable[[Path], object]) -> Callable[[str], Path]:
+    """Make a parser of paths that checks that the file can be read."""
+
+    def parse(text: str) -> Path:
+        path = Path(text).absolute()  # a daemon may change its working directory before a reload
+        read(path)
+        return path
+
+    return parse
 
 
-def _certificate(text: str) -> Path:
-    """Check that ``API_CERT`` can be read."""
-    path = Path(text).absolute()
-    read_certificate(path)
-    return path
+def _endpoints(name: str, summary: str) -> Setting:
+    """:returns: a setting that is a list of endpoints"""
+    allowed = (
+        "Twisted endpoint descriptions separated by blanks, of tcp: tcp6: tls: ssl: unix: systemd:, with haproxy: "
+        "before them or not (no UNIX socket from systemd), such as tcp:8080 or tls:/etc/wsaas/tls:443"
+    )
+    return Setting(name, None, endpoints, allowed, summary)
 
 
 def _duration(name: str, default: str, bounds: tuple[int, int], allowed: str, summary: str) -> Setting:
@@ -79,10 +85,6 @@ def _duration(name: str, default: str, bounds: tuple[int, int], allowed: str, su
     return Setting(name, default, duration(*bounds), allowed, summary, is_duration=True)
 
 
-_ENDPOINTS_ALLOWED = (
-    "Twisted endpoint descriptions separated by blanks, of tcp: tcp6: tls: ssl: unix: systemd:, with "
-    "haproxy: before them or not (no UNIX socket from systemd), such as tcp:8080 or tls:/etc/wsaas/tls:443"
-)
 _NOT_RESERVED = "none of Ws-*, X-Forwarded-*, Content-*, Host, Expect, User-Agent, or of one hop"
 _DAY = 86_400_000
 
@@ -103,27 +105,9 @@ SETTINGS: tuple[Setting, ...] = (
         "first part of every ws_uri; must lead to this very process [default: localhost, and scheme and port of the "
         "first endpoint for pushes]",
     ),
-    Setting(
-        "WS_LISTEN",
-        None,
-        endpoints,
-        _ENDPOINTS_ALLOWED,
-        "endpoints for clients [default: port 8080, IPv4 and IPv6]",
-    ),
-    Setting(
-        "PUSH_LISTEN",
-        None,
-        endpoints,
-        _ENDPOINTS_ALLOWED,
-        "endpoints for pushes only; without it pushes arrive on WS_LISTEN",
-    ),
-    Setting(
-        "ADMIN_LISTEN",
-        None,
-        endpoints,
-        _ENDPOINTS_ALLOWED,
-        "endpoints of /healthz, /readyz and /metrics [default: none]",
-    ),
+    _endpoints("WS_LISTEN", "endpoints for clients [default: port 8080, IPv4 and IPv6]"),
+    _endpoints("PUSH_LISTEN", "endpoints for pushes only; without it pushes arrive on WS_LISTEN"),
+    _endpoints("ADMIN_LISTEN", "endpoints of /healthz, /readyz and /metrics [default: none]"),
     _duration(
         "WS_TIMEOUT",
         "30000",
@@ -186,14 +170,14 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "API_CA",
         None,
-        _authorities,
+        _file(read_authorities),
         "a readable PEM file of certificates",
         "trusted authorities of an https API [default: the system's roots]",
     ),
     Setting(
         "API_CERT",
         None,
-        _certificate,
+        _file(read_certificate),
         "a readable PEM file with a certificate and its private key",
         "the certificate shown to an https API",
     ),

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 
@@ -85,15 +85,11 @@ class ApiUri:
     """Where callbacks go.
 
     :param uri: absolute, with scheme
-    :param secure: whether it is ``https``
     :param host: without brackets
-    :param port: always a number
     """
 
     uri: str = field(repr=False)  # Its query may hold a token.
-    secure: bool
     host: str
-    port: int
 
 
 def number(low: int, high: int) -> Callable[[str], int]:
@@ -163,12 +159,6 @@ def health_path(text: str) -> bytes | None:
     return text.encode("ascii")
 
 
-def _scheme(text: str) -> str | None:
-    """:returns: the scheme in lower case; :data:`None` if the text begins with the host"""
-    match = _SCHEME.match(text)
-    return None if match is None else match[1].lower()
-
-
 def _check_visible(text: str) -> None:
     """Refuse characters that can be in no URL."""
     if _VISIBLE.fullmatch(text):
@@ -183,18 +173,14 @@ def _check_visible(text: str) -> None:
     raise ValueError(f"{odd!r} is not ASCII: such a host name is written xn--…, and in a path or query it is %…")
 
 
-def _split_url(text: str) -> tuple[str | None, str, int | None]:
-    """Check scheme, host and port of a URL whose scheme may be missing.
-
-    :returns: scheme in lower case, host without brackets, and port, as far as they are given
-    """
+def _split_url(text: str) -> SplitResult:
+    """Split a URL that begins with the scheme or the host, and check its scheme, host and port."""
     _check_visible(text)
-    scheme = _scheme(text)
-    if scheme not in (None, "http", "https"):
+    scheme = _SCHEME.match(text)
+    if scheme is not None and scheme[1].lower() not in ("http", "https"):
         raise ValueError("the scheme is neither http:// nor https://")
-    whole = text if scheme else f"http://{text}"
     try:
-        parts = urlsplit(whole)
+        parts = urlsplit(text if scheme else f"http://{text}")
     except ValueError:
         raise ValueError(
             "the brackets of an IPv6 address are not in pairs, or there is no such address in them"
@@ -213,7 +199,7 @@ def _split_url(text: str) -> tuple[str | None, str, int | None]:
         raise ValueError("the port is not a number")
     if port and not (len(port) <= 5 and 0 < int(port) < 65536):
         raise ValueError("there is no such port: 1 to 65535")
-    return scheme, parts.hostname, int(port) if port else None
+    return parts
 
 
 def parse_api_uri(text: str) -> ApiUri:
@@ -221,20 +207,17 @@ def parse_api_uri(text: str) -> ApiUri:
 
     :raises ValueError: if no HTTP request can be sent there
     """
-    scheme, host, port = _split_url(text)
-    scheme = scheme or "http"
+    parts = _split_url(text)
+    host = parts.hostname or ""
     if "#" in text:
         raise ValueError("there is a fragment in it: #…")
-    parts = urlsplit(text if _scheme(text) else f"http://{text}")
     if "@" in parts.netloc:
         raise ValueError("there is a user in it: …@")
     if not (isIPAddress(host) or isIPv6Address(host)):
         # An impossible name fails here, not at each call.
         check_name(host)
-    secure = scheme == "https"
-    path = parts.path or "/"
-    uri = f"{scheme}://{parts.netloc}{path}" + (f"?{parts.query}" if parts.query else "")
-    return ApiUri(uri, secure, host, port or (443 if secure else 80))
+    uri = f"{parts.scheme}://{parts.netloc}{parts.path or '/'}" + (f"?{parts.query}" if parts.query else "")
+    return ApiUri(uri, host)
 
 
 def without_secrets(text: str) -> str:

@@ -12,15 +12,12 @@ _MAX_KNOWN = 256
 #: Characters of one that is refused which the log shows.
 _MAX_SHOWN = 100
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
-_ORIGIN = re.compile(
-    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>\[[0-9a-f:.]+\]|[^\s/?#@:\[\]*,]+)(?::(?P<port>[0-9]{1,5}))?",
-    re.ASCII,
-)
-_PATTERN = re.compile(
-    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>\[[0-9a-f:.]+\]|[^\s/?#@:\[\],%]+)(?::(?P<port>[0-9]{1,5}))?",
-    re.ASCII,
-)
-_HOST = re.compile(r"(?P<host>\[[0-9a-f:.]+\]|[^\s/?#@:\[\]]+)(?::(?P<port>[0-9]{1,5}))?", re.ASCII)
+_SCHEME = r"(?P<scheme>[a-z][a-z0-9+.-]*)://"
+#: For %s, what else is in no host.
+_PLACE = r"(?P<host>\[[0-9a-f:.]+\]|[^\s/?#@:\[\]%s]+)(?::(?P<port>[0-9]{1,5}))?"
+_ORIGIN = re.compile(_SCHEME + _PLACE % "*,", re.ASCII)
+_PATTERN = re.compile(_SCHEME + _PLACE % ",%", re.ASCII)
+_HOST = re.compile(_PLACE % "", re.ASCII)
 
 ALLOWED = "* alone, or scheme://host[:port] (a * stands for one label of the host), same, null; separated by blanks"
 

@@ -278,7 +278,7 @@ class FailureTests(JournalCase):
     def test_an_empty_batch_proves_it(self) -> None:
         """What was refused may be all there was."""
         self.journal.healthy = False
-        self.journal._retry()
+        self.journal._gathered()
         self.assertEqual(self.writer.batches, [Batch()])
 
     def test_what_is_settled_meanwhile_is_remembered(self) -> None:

@@ -192,7 +192,7 @@ class LoopbackTests(TestCase):
                 self.addCleanup(port.stopListening)
             return ports
 
-        return listen_all(places, factory()).addCallback(opened)
+        return Deferred.fromCoroutine(listen_all(places, factory())).addCallback(opened)
 
     async def refused(self, *places: Endpoint | DefaultEndpoint) -> SettingsError:
         """:returns: why it cannot listen"""

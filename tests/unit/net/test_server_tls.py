@@ -42,7 +42,7 @@ from wsaas.net import server_tls as tls
 from wsaas.net.descriptions import options_of
 from wsaas.net.listen import Endpoint
 from wsaas.net.proxy_protocol import ProxiedFactory
-from wsaas.net.server_tls import CIPHERS, ServerTls, TlsError, asks_for_certificates, unwrap
+from wsaas.net.server_tls import CIPHERS, ServerTls, TlsError, unwrap
 
 #: Made once: it takes a while.
 _ROOT = Authority("Root")
@@ -573,13 +573,6 @@ class ClientCertificateTests(TlsCase):
         )
         self.shake(served, self.showing(*one.issue(("pusher",))))
         self.refused(served, self.showing(*two.issue(("pusher",)), two.certificate))
-
-    def test_asks_for_certificates(self) -> None:
-        """Known from the description, with PROXY in front or without."""
-        for description in ("ssl:443:caCerts=/x", "tls:/x:443:caCerts=/x", "haproxy:tls:/x:caCerts=/y"):
-            self.assertTrue(asks_for_certificates(description), description)
-        for description in ("tcp:443", "ssl:443", "tls:/x", "unix:/caCerts=/x", "tls:/caCerts", "ssl:a=b=c:\\"):
-            self.assertFalse(asks_for_certificates(description), description)
 
 
 class ReloadTests(TlsCase):

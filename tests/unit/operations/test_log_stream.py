@@ -86,7 +86,6 @@ class LogStreamTests(StreamCase):
         reads, writes = self.pipe()
         stream = LogStream(StandardStream(writes), form)
         stream.write("one\n")
-        stream.flush()
         self.assertEqual(os.read(reads, PAGE), b"one\n")
         stream.finish(0)
 
@@ -314,7 +313,7 @@ class LogStreamTests(StreamCase):
     def test_an_observer_writes_there(self) -> None:
         """As to any stream."""
         reads, writes = self.pipe()
-        observer = make_observer(LogSettings("INFO", "text"), self.stream(StandardStream(writes)))
+        observer = make_observer(LogSettings("INFO", "text"), self.stream(StandardStream(writes)).write)
         Logger(namespace="x", observer=observer).info("{count} clients", count=3)
         self.assertTrue(self.read(reads, 1)[0].endswith(" INFO  x 3 clients"))
 

@@ -14,7 +14,7 @@ class LagTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Make one."""
         self.clock = Clock()
-        self.lag = Lag(self.clock, 0.1)
+        self.lag = Lag(self.clock)
 
     def counted(self) -> dict[float, int]:
         """:returns: how many measurements were late by how much at most"""

@@ -23,7 +23,7 @@ from wsaas.counts import Histogram
 from wsaas.net.descriptors import Descriptors, Shares
 from wsaas.operations.admin import Readiness
 from wsaas.operations.loop_lag import Lag
-from wsaas.operations.metrics import Measured, Metric, Metrics, gateway_metrics, single
+from wsaas.operations.metrics import Metric, Metrics, gateway_metrics
 from wsaas.operations.process import Process
 
 PAGE = ROOT / "docs" / "metrics.rst"
@@ -41,7 +41,7 @@ def table(gate: Gate, readiness: Readiness | None = None) -> list[Metric]:
     """:returns: every metric of a gateway in memory"""
     descriptors = Descriptors(gate.clock, Shares(1, 1, 1, 1))
     parts = (gate.registry, gate.totals, gate.upgrade, gate.pushes, gate.api, descriptors)
-    return gateway_metrics(Measured(*parts, [gate.site], Lag(gate.clock), readiness or Readiness(), Process(gate.now)))
+    return gateway_metrics(*parts, [gate.site], Lag(gate.clock), readiness or Readiness(), Process(gate.now))
 
 
 def samples(page: bytes) -> dict[str, float]:
@@ -71,7 +71,7 @@ class FormatTests(SynchronousTestCase):
             histogram.add(value)
         _, page = self.page(
             Metric("a_total", "A.", lambda: [(("x",), 1), (("y\n",), 2)], ("l",)),
-            Metric("b", "B.", single(lambda: 3)),
+            Metric("b", "B.", lambda: 3),
             Metric("c_seconds", "C.", lambda: [((), histogram)]),
         )
         self.assertEqual(
@@ -94,7 +94,7 @@ class FormatTests(SynchronousTestCase):
 
     def test_formats(self) -> None:
         """The text format unless OpenMetrics is asked for."""
-        metric = Metric("a_total", "A.", single(lambda: 1))
+        metric = Metric("a_total", "A.", lambda: 1)
         media_type, page = self.page(metric)
         self.assertTrue(media_type.startswith("text/plain; version="), media_type)
         self.assertEqual([family.name for family in read_text(page)], ["a"])
@@ -107,7 +107,7 @@ class FormatTests(SynchronousTestCase):
         """The text format will do."""
         odd = "application/openmetrics-text;version"
         for accept in ("*/*", ";", odd, f"{odd}=a", f"{odd}=1.0.0-a", "\xff", ",,,", "q=0"):
-            media_type, _ = self.page(Metric("a", "A.", single(lambda: 1)), accept=accept)
+            media_type, _ = self.page(Metric("a", "A.", lambda: 1), accept=accept)
             self.assertIn("version=", media_type)
 
     def test_one_that_cannot_be_read(self) -> None:
@@ -116,7 +116,7 @@ class FormatTests(SynchronousTestCase):
         def broken() -> float:
             raise ValueError("broken")
 
-        _, page = self.page(Metric("a", "A.", single(broken)), Metric("b", "B.", single(lambda: 1)))
+        _, page = self.page(Metric("a", "A.", broken), Metric("b", "B.", lambda: 1))
         self.assertEqual(page, "# HELP b B.\n# TYPE b gauge\nb 1.0\n")
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 

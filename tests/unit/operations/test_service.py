@@ -32,9 +32,10 @@ from tests.gate import (
 from wsaas.connections.connection import Connection
 from wsaas.connections.timer_wheel import TimerWheel
 from wsaas.errors import SettingsError
+from wsaas.net.descriptors import Descriptors, Shares
 from wsaas.net.listen import Endpoint, endpoints
 from wsaas.operations import service as gateway
-from wsaas.operations.service import Clients, Gateway, Hooks, Host, Listener, Timing
+from wsaas.operations.service import Clients, Gateway, Hooks, Host, Listener
 from wsaas.operations.systemd import Notifier
 
 
@@ -127,7 +128,6 @@ class GatewayTestCase(SynchronousTestCase):
         clients: str = "tcp:8080",
         pushes: str = "tcp:9000:interface=127.0.0.1",
         drain: float = 10.0,
-        check_every: float = 0.25,
         before: Callable[[], Deferred[None]] | None = None,
         after: Callable[[], Deferred[None]] | None = None,
         write: Callable[[], Deferred[None]] | None = None,
@@ -153,14 +153,14 @@ class GatewayTestCase(SynchronousTestCase):
             self.clock,
             listeners,
             Clients(self.gate.registry, self.gate.totals, self.gate.upgrade),
-            Timing(check_every, drain),
+            drain,
             Hooks(
                 [before or self.note("before")],
                 self.gate.disconnects.hurry,
                 [after or self.note("after")],
                 write or self.note("written"),
             ),
-            Host(notifier),
+            Host(notifier or Notifier(self.clock, {}, str), Descriptors(self.clock, Shares(1, 1, 1, 1))),
         )
 
     def note(self, what: str) -> Callable[[], Deferred[None]]:

@@ -67,7 +67,8 @@ class WarningsTests(SynchronousTestCase):
         for place in (*asks, " ".join(asks), f"{asks[0]} tcp:8080:interface=127.0.0.1"):
             settings = self.settings(PUSH_LISTEN=place, WS_HOSTNAME="https://localhost:8443")
             self.assertEqual(warnings(settings), [], place)
-        for place in ("ssl:8443:privateKey=/k", "tls:/tls:8443", f"{asks[0]} tls:/tls:8444", f"{asks[0]} tcp:8080"):
+        plain = "ssl:8443:privateKey=/k", "tls:/tls:8443", "tls:/caCerts:8443"
+        for place in (*plain, f"{asks[0]} tls:/tls:8444", f"{asks[0]} tcp:8080"):
             (found,) = warnings(self.settings(PUSH_LISTEN=place, WS_HOSTNAME="https://localhost:8443"))
             self.assertIn("caCerts=", found)
 

@@ -115,10 +115,6 @@ class RequestHead:
         """:returns: the values of a header, one for each line it stands in"""
         return self.fields.by_name.get(name.lower(), [])
 
-    def tokens(self, name: bytes) -> list[bytes]:
-        """:returns: the elements of a list header, in lower case (RFC 9110 §5.6.1)"""
-        return self.fields.tokens(name)
-
     @property
     def path(self) -> bytes:
         """The target without its query."""

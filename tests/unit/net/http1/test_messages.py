@@ -40,8 +40,8 @@ class RequestHeadTests(SynchronousTestCase):
     def test_the_elements_of_a_list(self) -> None:
         """From all lines, lower case, empty ones left out (RFC 9110 §5.6.1)."""
         head = self.head(connection=["Keep-Alive ,, Upgrade", "", "close"])
-        self.assertEqual(head.tokens(b"Connection"), [b"keep-alive", b"upgrade", b"close"])
-        self.assertEqual(head.tokens(b"Upgrade"), [])
+        self.assertEqual(head.fields.tokens(b"Connection"), [b"keep-alive", b"upgrade", b"close"])
+        self.assertEqual(head.fields.tokens(b"Upgrade"), [])
 
     def test_the_path_is_the_target_without_its_query(self) -> None:
         """Which may hold a client's token."""
