@@ -129,7 +129,9 @@ class PersistentAgent:
     """Sends requests on persistent connections (RFC 9112 §9.3); answers are complete when they are handed on.
 
     It takes what any Agent takes, and is quick with headers that are ``encoded``
-    (:class:`~wsaas.net.http1.headers.EncodedHeaders`) and a body producer that has its ``content`` ready.
+    (:class:`~wsaas.net.http1.headers.EncodedHeaders`) and a body producer that has its ``content`` ready; quicker if
+    that is an :class:`~wsaas.net.http1.client.Exchange` that was not sent yet, which then is the Deferred that is
+    returned.
 
     :param reactor: for connections, names and timers
     :param trust: for ``https``
@@ -197,9 +199,9 @@ class PersistentAgent:
         content: bytes | None = getattr(bodyProducer, "content", None)
         if content is None and bodyProducer is not None:
             return _whole_body(bodyProducer).addCallback(partial(self.request, method, uri, headers))
-        origin = target.origin
-        exchange = Exchange(origin, target.encode(method, headers, content), (method, uri, headers), self._max_body)
-        origin.send(exchange)
+        data = target.encode(method, headers, content)
+        exchange = bodyProducer if isinstance(bodyProducer, Exchange) and not bodyProducer.data else Exchange()
+        exchange.send(target.origin, data, (method, uri, headers), self._max_body)
         return exchange
 
     def renew(self) -> None:
