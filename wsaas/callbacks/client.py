@@ -114,7 +114,7 @@ class _Call(Exchange):
         if not self.claimed:
             Exchange.broke(self, failure)
             return
-        error = why(failure, self.expired, self.started)
+        error = why(failure, self.expired, self.content is None or self.started)
         self._client.ended(self, error)
         self._tell(Failure(error))
 
@@ -329,10 +329,10 @@ class ApiClient(HTTPClient):
                 self._timer = self.clock.callLater(self._timeout, self._expire)
         else:
             call.timer = self.clock.callLater(timeout, call.expire)
+        agent = self._agent
+        body = None if data is None and not getattr(agent, "takes_exchanges", False) else call
         try:
-            answering = self._agent.request(
-                method.encode("ascii"), url.encode("ascii"), headers, None if data is None else call
-            )
+            answering = agent.request(method.encode("ascii"), url.encode("ascii"), headers, body)
         except Exception:  # noqa: BLE001 - whatever it is, there will be no answer
             answering = fail()
         if answering is call:

@@ -140,6 +140,9 @@ class PersistentAgent:
     :param max_body: bytes of an answer's body that are accepted
     """
 
+    #: Whether an exchange may be given for a request without a body, too. Others would take it for the producer of one.
+    takes_exchanges = True
+
     def __init__(self, reactor: Any, trust: IPolicyForHTTPS, max_idle: int, timeout: float, max_body: int) -> None:
         self._reactor = reactor
         self._trust = trust
@@ -197,10 +200,11 @@ class PersistentAgent:
                 self._targets.clear()
             self._targets[uri] = target
         content: bytes | None = getattr(bodyProducer, "content", None)
-        if content is None and bodyProducer is not None:
+        given = bodyProducer if isinstance(bodyProducer, Exchange) else None
+        if content is None and given is None and bodyProducer is not None:
             return _whole_body(bodyProducer).addCallback(partial(self.request, method, uri, headers))
         data = target.encode(method, headers, content)
-        exchange = bodyProducer if isinstance(bodyProducer, Exchange) and not bodyProducer.data else Exchange()
+        exchange = Exchange() if given is None or given.data else given
         exchange.send(target.origin, data, (method, uri, headers), self._max_body)
         return exchange
 

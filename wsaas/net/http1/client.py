@@ -143,6 +143,8 @@ class Exchange(Deferred[IResponse]):
     _swallowed: Failure | None = None
     connection: PooledConnection | None = None
     head_only = False
+    #: The request's body, if this is its producer.
+    content: bytes | None = None
     #: All of the request, ready for the wire, once it is known.
     data = b""
     #: Whether the answer is nobody's but this object's: see :meth:`claim`.
