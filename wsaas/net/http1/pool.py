@@ -107,7 +107,7 @@ class PooledConnection:
         self.since = 0.0
         self.transport: Any = None
         #: Sends bytes without a way through the reactor; :data:`None` where that is not possible (any more).
-        self.write_now: Callable[[bytes], int | Exception] | None = None
+        self.write_now: Callable[[bytes], int] | None = None
 
     def makeConnection(self, transport: Any) -> None:
         """The connection is made."""
@@ -116,7 +116,7 @@ class PooledConnection:
             transport.setTcpNoDelay(True)
         if type(transport) is Client:
             # Nothing derived from it: ssl.Client, for one, encrypts in write().
-            self.write_now = transport.writeSomeData
+            self.write_now = transport.socket.send
             # Once there is a connection, the endpoint's own protocol in front of this one only passes bytes on.
             transport.protocol = self
 
@@ -132,13 +132,15 @@ class PooledConnection:
         if write_now is not None:
             # Nothing can be waiting to be written, and a request fits into the kernel's buffer: this saves two
             # epoll_ctl() and a turn of the reactor.
-            written = write_now(data)
+            try:
+                written = write_now(data)
+            except OSError:
+                written = 0
             if written == len(data):
                 return
             # It did not fit, or the connection is gone, which the reactor shall find out by itself.
             self.write_now = None
-            if isinstance(written, int):
-                data = data[written:]
+            data = data[written:]
         self.transport.write(data)
 
     def dataReceived(self, data: bytes) -> None:
