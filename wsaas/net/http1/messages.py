@@ -54,6 +54,30 @@ class RequestFields:
         else:
             self.by_name[name] = [value]
 
+    def plus(self, name: bytes, value: bytes) -> RequestFields:
+        """Make the same fields with another one, which is not about the body or the connection.
+
+        :param name: in lower case
+        :returns: these with it and the same note; they are not worth remembering
+        """
+        more = RequestFields()
+        more.by_name = {**self.by_name, name: [value]}
+        return self._like(more)
+
+    def minus(self, name: bytes) -> RequestFields:
+        """:returns: the same fields without one, which is not about the body or the connection, and the same note"""
+        fewer = RequestFields()
+        fewer.by_name = {other: values for other, values in self.by_name.items() if other != name}
+        return self._like(fewer)
+
+    def _like(self, other: RequestFields) -> RequestFields:
+        other.length = self.length
+        other.closes = self.closes
+        other.expects = self.expects
+        other.is_plain = self.is_plain
+        other.note = self.note
+        return other
+
     @classmethod
     def of(cls, headers: Headers) -> RequestFields:
         """:returns: the fields of a request of twisted.web's"""

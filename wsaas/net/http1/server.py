@@ -139,6 +139,8 @@ class Channel(HttpConnection):
         method, target, version = line.groups()
         block = data[line.end() : end + 2]
         fields = known = site.known.get(block)
+        if fields is None:
+            fields = site.known.get_named(block)
         if fields is None or end - at > MAX_HEAD:
             read = read_block(data[at : end + 2], line.end() - at)
             if isinstance(read, Response):
