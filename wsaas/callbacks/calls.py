@@ -15,7 +15,7 @@ from wsaas.callbacks.disconnects import Disconnect, Disconnects, end_lines
 from wsaas.callbacks.signature import ConnectionSigner, make_signer
 from wsaas.connections.identity import Identity
 from wsaas.connections.interfaces import Waiter
-from wsaas.connections.messages import End, Grant, Handshake, Message
+from wsaas.connections.messages import TAKEN, End, Grant, Handshake, Message
 from wsaas.connections.retry import Retries, Retry
 from wsaas.errors import CallbackFailed, NoSlot, NotTried
 from wsaas.net.http1.headers import EncodedHeaders
@@ -52,6 +52,8 @@ class Api:
         )
         #: With ``API_SECRET``.
         self.signer = make_signer(settings.secrets)
+        #: The last answer that was read as :data:`TAKEN`: the very same, which asks for nothing, often comes again.
+        self.taken: Answer | None = None
         #: The line with the time, which is the same for a second.
         self._stamp, self._stamped = b"", -1
 
@@ -194,11 +196,16 @@ class ApiCalls:
             return
         if api.breaker.failures:
             api.breaker.report(result, self._identity.tag)
+        if result is api.taken:
+            waiter.answered(TAKEN)
+            return
         try:
             outcome = read_outcome(result, api.retry_status)
         except CallbackFailed:
             waiter.unanswered(Failure())
         else:
+            if outcome is TAKEN and not result.body:
+                api.taken = result
             waiter.answered(outcome)
 
     def _asked(self, result: Answer | Failure) -> Answer | Failure:
