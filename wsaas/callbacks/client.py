@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,12 @@ Done = Callable[[Answer | Failure], object]
 _log = Logger()
 #: How a complete body ends. PotentialDataLoss: where the connection did, as HTTP/1.0 and PHP's built-in server do it.
 _COMPLETE = (ResponseDone, PotentialDataLoss)
+
+
+@lru_cache(maxsize=16)
+def _ascii(text: str) -> bytes:
+    """:returns: a method or a URI as bytes: the same for each call, so that nobody need compute its hash again"""
+    return text.encode("ascii")
 
 
 @implementer(IBodyProducer, IProtocol)
@@ -332,7 +339,7 @@ class ApiClient(HTTPClient):
         agent = self._agent
         body = None if data is None and not getattr(agent, "takes_exchanges", False) else call
         try:
-            answering = agent.request(method.encode("ascii"), url.encode("ascii"), headers, body)
+            answering = agent.request(_ascii(method), _ascii(url), headers, body)
         except Exception:  # noqa: BLE001 - whatever it is, there will be no answer
             answering = fail()
         if answering is call:

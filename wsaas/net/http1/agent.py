@@ -200,11 +200,11 @@ class PersistentAgent:
                 self._targets.clear()
             self._targets[uri] = target
         content: bytes | None = getattr(bodyProducer, "content", None)
-        given = bodyProducer if isinstance(bodyProducer, Exchange) else None
+        given: Any = bodyProducer if getattr(bodyProducer, "carries", False) else None
         if content is None and given is None and bodyProducer is not None:
             return _whole_body(bodyProducer).addCallback(partial(self.request, method, uri, headers))
         data = target.encode(method, headers, content)
-        exchange = Exchange() if given is None or given.data else given
+        exchange: Exchange = Exchange() if given is None or given.data else given
         exchange.send(target.origin, data, (method, uri, headers), self._max_body)
         return exchange
 

@@ -143,6 +143,8 @@ class Exchange(Deferred[IResponse]):
     _swallowed: Failure | None = None
     connection: PooledConnection | None = None
     head_only = False
+    #: Tells that the producer of a body is one of these: of Deferreds it takes long to ask for their class.
+    carries = True
     #: The request's body, if this is its producer.
     content: bytes | None = None
     #: All of the request, ready for the wire, once it is known.
