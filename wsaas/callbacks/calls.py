@@ -105,10 +105,9 @@ class ApiCalls:
     def connect(self) -> Deferred[Grant]:
         """POST: a client asks to connect."""
         try:
-            asking = self._ask()
+            return self._ask()
         except Exception:  # noqa: BLE001 - the caller tells of it
             return fail()
-        return asking.addCallback(self._granted)
 
     def message(self, number: int, message: Message, state: str | None, waiter: Waiter) -> None:
         """PUT: the client sent a message. The hot path: no coroutine, and no Deferred but the client's."""
@@ -134,7 +133,7 @@ class ApiCalls:
         identity = self._identity
         return self._api.disconnects.send(Disconnect(identity.key, identity.tag, b"".join(lines)))
 
-    def _ask(self) -> Deferred[Answer]:
+    def _ask(self) -> Deferred[Grant]:
         api = self._api
         if api.breaker.is_open and not api.breaker.admits():
             raise NotTried("the API is known to be down", api.breaker.retry_after)
@@ -146,7 +145,7 @@ class ApiCalls:
         waiting = api.slots.acquire("POST").addTimeout(api.settings.timeout, api.clock)
         return waiting.addErrback(_no_slot).addCallback(self._post, api.clock.seconds())
 
-    def _post(self, _: None, began: float | None) -> Deferred[Answer]:
+    def _post(self, _: None, began: float | None) -> Deferred[Grant]:
         api = self._api
         left = None if began is None else max(api.settings.timeout - (api.clock.seconds() - began), 0.001)
         body = b'{"ws_uri": %b}' % encode_basestring_ascii(self._identity.ws_uri).encode("ascii")
@@ -208,13 +207,13 @@ class ApiCalls:
                 api.taken = result
             waiter.answered(outcome)
 
-    def _asked(self, result: Answer | Failure) -> Answer | Failure:
-        """Pass the result of a POST on, and its slot to the next."""
+    def _asked(self, result: Answer | Failure) -> Grant | Failure:
+        """Pass the slot of a POST to the next, and tell what its result means."""
         api = self._api
         api.slots.release("POST")
         if api.breaker.failures or isinstance(result, Failure):
             api.breaker.report(result, self._identity.tag)
-        return result
+        return result if isinstance(result, Failure) else self._granted(result)
 
     def _head_for(self, method: bytes, call: bytes, state: str | None, more: bytes, body: bytes) -> bytes:
         """:returns: the header lines of an attempt, dated now: it may have waited for its slot"""
