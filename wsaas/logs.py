@@ -36,7 +36,8 @@ _CRITICAL = "<2>"
 _PLAIN = (str, int, float, bool, type(None))
 
 #: A segment of a path that has the shape of a key, which is a secret (:mod:`wsaas.connections.identity`).
-_KEY_IN_PATH = re.compile(r"(?<![^/])[A-Za-z0-9_-]{24}(?![^/])")
+_KEY_LENGTH = 24
+_KEY_IN_PATH = re.compile(rf"(?<![^/])[A-Za-z0-9_-]{{{_KEY_LENGTH}}}(?![^/])")
 #: Characters of a path that are shown.
 _MAX_PATH = 200
 
@@ -51,7 +52,9 @@ def without_keys(path: str) -> str:
 
 def shown_path(target: bytes) -> str:
     """:returns: a request's path for the log: without its query, which may hold a token, and without a key"""
-    return without_keys(target.partition(b"?")[0].decode("ascii", "replace"))[:_MAX_PATH]
+    path = target.partition(b"?")[0].decode("ascii", "replace")
+    # Most are too short to have a key in them.
+    return path if len(path) < _KEY_LENGTH else without_keys(path)[:_MAX_PATH]
 
 
 @lru_cache(maxsize=4)

@@ -31,6 +31,10 @@ NO_ROUTE = frozenset({405, 501})
 
 #: What the answer to a PUT may ask for, in lower case.
 _OF_OUTCOMES = frozenset({b"ws-state", b"ws-reply", b"ws-close"})
+#: What of the headers of a grant matters.
+_OF_GRANTS = frozenset({b"ws-state", b"ws-close", b"sec-websocket-protocol", b"content-encoding"})
+#: The grant that says nothing else.
+_GRANTED = Grant()
 
 _MAX_STATE = 1024
 _STATE = re.compile(r"[\x20-\x7e]*")
@@ -145,9 +149,13 @@ def read_grant(answer: Answer, offered: Sequence[str], uri: str = "") -> Grant:
         raise Unsuccessful(describe(answer, uri))
     if not 200 <= status < 300:
         raise Unusable(describe(answer, uri, ", which is neither a grant nor a refusal"))
-    _check_body(answer)
+    says_more = has_any(answer.headers, _OF_GRANTS)
+    if says_more or answer.cut is not None:
+        _check_body(answer)
     if answer.body not in _USUAL_GRANTS and not is_grant(answer):
         raise Denied(describe(answer, uri, ' without "code": "OK"'), HTTPStatus.FORBIDDEN)
+    if not says_more:
+        return Grant(offered[0]) if len(offered) == 1 else _GRANTED
     protocol, state = _subprotocol(answer, offered), _state(answer)
     try:
         return Grant(protocol, state, _close(answer))

@@ -15,7 +15,7 @@ from wsaas.callbacks.disconnects import Disconnect, Disconnects, end_lines
 from wsaas.callbacks.signature import ConnectionSigner, make_signer
 from wsaas.connections.identity import Identity
 from wsaas.connections.interfaces import Waiter
-from wsaas.connections.messages import End, Grant, Handshake, Message
+from wsaas.connections.messages import TAKEN, End, Grant, Handshake, Message
 from wsaas.connections.retry import Retries, Retry
 from wsaas.errors import CallbackFailed, NoSlot, NotTried
 from wsaas.net.http1.headers import EncodedHeaders
@@ -52,6 +52,8 @@ class Api:
         )
         #: With ``API_SECRET``.
         self.signer = make_signer(settings.secrets)
+        #: The last answer that was read as :data:`TAKEN`: the very same, which asks for nothing, often comes again.
+        self.taken: Answer | None = None
         #: The line with the time, which is the same for a second.
         self._stamp, self._stamped = b"", -1
 
@@ -103,10 +105,9 @@ class ApiCalls:
     def connect(self) -> Deferred[Grant]:
         """POST: a client asks to connect."""
         try:
-            asking = self._ask()
+            return self._ask()
         except Exception:  # noqa: BLE001 - the caller tells of it
             return fail()
-        return asking.addCallback(self._granted)
 
     def message(self, number: int, message: Message, state: str | None, waiter: Waiter) -> None:
         """PUT: the client sent a message. The hot path: no coroutine, and no Deferred but the client's."""
@@ -132,7 +133,7 @@ class ApiCalls:
         identity = self._identity
         return self._api.disconnects.send(Disconnect(identity.key, identity.tag, b"".join(lines)))
 
-    def _ask(self) -> Deferred[Answer]:
+    def _ask(self) -> Deferred[Grant]:
         api = self._api
         if api.breaker.is_open and not api.breaker.admits():
             raise NotTried("the API is known to be down", api.breaker.retry_after)
@@ -144,7 +145,7 @@ class ApiCalls:
         waiting = api.slots.acquire("POST").addTimeout(api.settings.timeout, api.clock)
         return waiting.addErrback(_no_slot).addCallback(self._post, api.clock.seconds())
 
-    def _post(self, _: None, began: float | None) -> Deferred[Answer]:
+    def _post(self, _: None, began: float | None) -> Deferred[Grant]:
         api = self._api
         left = None if began is None else max(api.settings.timeout - (api.clock.seconds() - began), 0.001)
         body = b'{"ws_uri": %b}' % encode_basestring_ascii(self._identity.ws_uri).encode("ascii")
@@ -194,20 +195,25 @@ class ApiCalls:
             return
         if api.breaker.failures:
             api.breaker.report(result, self._identity.tag)
+        if result is api.taken:
+            waiter.answered(TAKEN)
+            return
         try:
             outcome = read_outcome(result, api.retry_status)
         except CallbackFailed:
             waiter.unanswered(Failure())
         else:
+            if outcome is TAKEN and not result.body:
+                api.taken = result
             waiter.answered(outcome)
 
-    def _asked(self, result: Answer | Failure) -> Answer | Failure:
-        """Pass the result of a POST on, and its slot to the next."""
+    def _asked(self, result: Answer | Failure) -> Grant | Failure:
+        """Pass the slot of a POST to the next, and tell what its result means."""
         api = self._api
         api.slots.release("POST")
         if api.breaker.failures or isinstance(result, Failure):
             api.breaker.report(result, self._identity.tag)
-        return result
+        return result if isinstance(result, Failure) else self._granted(result)
 
     def _head_for(self, method: bytes, call: bytes, state: str | None, more: bytes, body: bytes) -> bytes:
         """:returns: the header lines of an attempt, dated now: it may have waited for its slot"""

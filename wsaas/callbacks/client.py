@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -26,22 +27,31 @@ from zope.interface import implementer
 from wsaas.callbacks.failures import why
 from wsaas.counts import Attempts, attempts
 from wsaas.errors import CallbackFailed, NoAnswer, TimedOut
-from wsaas.net.http1.messages import Answer, BodyCut
+from wsaas.net.http1.client import Exchange
+from wsaas.net.http1.messages import Answer, AnswerHead, BodyCut
 
 #: The name of a call in its header lines.
 _ID = re.compile(rb"(?:^|\n)Ws-Id: ([A-Za-z0-9_-]+)\r\n")
 #: Takes the outcome of a call.
 Done = Callable[[Answer | Failure], object]
+_log = Logger()
 #: How a complete body ends. PotentialDataLoss: where the connection did, as HTTP/1.0 and PHP's built-in server do it.
 _COMPLETE = (ResponseDone, PotentialDataLoss)
 
 
+@lru_cache(maxsize=16)
+def _ascii(text: str) -> bytes:
+    """:returns: a method or a URI as bytes: the same for each call, so that nobody need compute its hash again"""
+    return text.encode("ascii")
+
+
 @implementer(IBodyProducer, IProtocol)
-class _Call:
+class _Call(Exchange):
     """A call that has no outcome yet: what goes out with it, what comes in, and by when.
 
-    To the Agent it is the producer of the request's body, with its ``content`` ready for an Agent that sends a request
-    in one piece; to the response it is the protocol that takes the answer's body, bounded while it arrives.
+    To any Agent it is the producer of the request's body, with its ``content`` ready for an Agent that sends a request
+    in one piece; to any response it is the protocol that takes the answer's body, bounded while it arrives. Our own
+    Agent has it carry the request, too: then the answer comes as a value, and there is no object but this.
 
     :param client: makes it
     :param counted: where its outcome is counted
@@ -49,43 +59,29 @@ class _Call:
     :param done: called with the outcome
     """
 
-    __slots__ = (
-        "_client",
-        "_done",
-        "_length",
-        "_parts",
-        "_response",
-        "_rest",
-        "_transport",
-        "answering",
-        "began",
-        "content",
-        "counted",
-        "expired",
-        "outcome",
-        "started",
-        "timer",
-    )
+    # Defaults of the class, as they are seldom needed.
+    #: What the Agent returned, if that is another Deferred.
+    answering: Deferred[Any] | None = None
+    #: Whether an Agent had the body produced. One that takes the content as it is says itself what it has sent.
+    started = False
+    expired = False
+    #: Its own, if its time limit is another than that of most.
+    timer: IDelayedCall | None = None
+    #: In the end.
+    outcome: Answer | CallbackFailed | None = None
+    _response: IResponse | None = None
+    _transport: Any = None
+    _parts: list[bytes] | None = None
+    _length = 0
+    #: Fires when the rest of the body has come, if it did not come with the head.
+    _rest: Deferred[Answer] | None = None
 
     def __init__(self, client: ApiClient, counted: Attempts, content: bytes | None, done: Done | None) -> None:
+        Exchange.__init__(self)
         self._client = client
         self.counted = counted
         self.content = content
         self._done = done
-        #: What the Agent returned.
-        self.answering: Deferred[Any] | None = None
-        #: Whether an Agent had the body produced. One that takes the content as it is says itself what it has sent.
-        self.started = self.expired = False
-        #: Its own, if its time limit is another than that of most.
-        self.timer: IDelayedCall | None = None
-        #: In the end.
-        self.outcome: Answer | CallbackFailed | None = None
-        self._response: IResponse | None = None
-        self._transport: Any = None
-        self._parts: list[bytes] | None = None
-        self._length = 0
-        #: Fires when the rest of the body has come, if it did not come with the head.
-        self._rest: Deferred[Answer] | None = None
         self.began = client.clock.seconds()
 
     # The request's body
@@ -106,7 +102,41 @@ class _Call:
 
     pauseProducing = resumeProducing = stopProducing
 
-    # The answer
+    # The answer, from our own Agent
+
+    def answered(self, head: AnswerHead, body: bytes | None, open_ended: bool) -> None:
+        """It is complete. That its body may have ended too early, as ``open_ended`` says, is not seen in the answer."""
+        if not self.claimed:
+            Exchange.answered(self, head, body, open_ended)
+            return
+        self.connection = None
+        if not self.called:
+            accepted = self._client.max_body
+            answer = head.with_body(None if body and len(body) > accepted else body, accepted)
+            self._client.ended(self, answer)
+            self._tell(answer)
+
+    def broke(self, failure: Failure) -> None:
+        """There is none."""
+        if not self.claimed:
+            Exchange.broke(self, failure)
+            return
+        error = why(failure, self.expired, self.content is None or self.started)
+        self._client.ended(self, error)
+        self._tell(Failure(error))
+
+    def _tell(self, outcome: Answer | Failure) -> None:
+        done = self._done
+        if done is None:
+            self.callback(outcome)  # type: ignore[arg-type]  # not a response, as nobody but the caller waits
+            return
+        self.called, self.result = True, None
+        try:
+            done(outcome)
+        except Exception:  # noqa: BLE001 - as an unhandled error in a Deferred: it is logged, and ends no connection
+            _log.failure("a fault of the gateway")
+
+    # The answer, from any Agent
 
     def read(self, response: IResponse) -> Any:
         """Its head has come.
@@ -181,8 +211,7 @@ class _Call:
         self.timer = None
         self.expired = True
         if self._response is None:
-            assert self.answering is not None  # noqa: S101 - for the type checker
-            self.answering.cancel()
+            (self.answering or self).cancel()
         else:
             self._stop(TimedOut("no complete answer in time"))
 
@@ -307,18 +336,18 @@ class ApiClient(HTTPClient):
                 self._timer = self.clock.callLater(self._timeout, self._expire)
         else:
             call.timer = self.clock.callLater(timeout, call.expire)
+        agent = self._agent
+        body = None if data is None and not getattr(agent, "takes_exchanges", False) else call
         try:
-            answering = self._agent.request(
-                method.encode("ascii"), url.encode("ascii"), headers, None if data is None else call
-            )
+            answering = agent.request(_ascii(method), _ascii(url), headers, body)
         except Exception:  # noqa: BLE001 - whatever it is, there will be no answer
             answering = fail()
-        call.answering = answering
-        if done is not None:
-            # What PersistentAgent returns can do without callbacks, which take as long as the rest of a call.
-            tell = getattr(answering, "tell", None)
-            if tell is not None and tell(call):
-                return answering
+        if answering is call:
+            # Without a response and callbacks, which take as long as the rest of a call.
+            if call.claim():
+                return call
+        else:
+            call.answering = answering
         return answering.addCallbacks(call.read, call.failed)
 
     def ended(self, call: _Call, outcome: Answer | CallbackFailed) -> None:

@@ -114,8 +114,9 @@ class Outbox:
         """
         self._peer = peer
         self._watcher = watcher
-        for message in self._take_held():
-            self._send(peer, message, peer.buffered)
+        if self._held is not None:
+            for message in self._take_held():
+                self._send(peer, message, peer.buffered)
         if self._receipts is not None:
             self._ping(peer, self._receipts)
 
@@ -264,8 +265,10 @@ class Outbox:
 
     def forget(self) -> None:
         """Drop what is held and the reply that waits."""
-        self._take_held()
-        self._take_waiting()
+        if self._held is not None:
+            self._take_held()
+        if self.waiting is not None:
+            self._take_waiting()
 
     def lost(self) -> None:
         """Drop everything: the TCP connection is over."""

@@ -175,11 +175,12 @@ class PushResource(Resource):
         try:
             connection, asked = self._check(head)
             if method == b"PUT":
-                if asked.key is None:
+                keys = head.fields.by_name.get(b"idempotency-key")
+                if keys is None:
                     answer = _push(connection, asked, body)
                 else:
                     answers = connection.outbox.receipts.answers
-                    answer = answers.once(asked.key, partial(_push, connection, asked, body))
+                    answer = answers.once(keys[0], partial(_push, connection, asked, body))
             elif method == b"DELETE":
                 answer = self._delete(connection, head)
             else:
@@ -240,7 +241,7 @@ class PushResource(Resource):
             if asked is None:
                 asked = fields.note = _read_asked(fields, self._tokens.hashes)
                 # Who has no token, or no connection, pushes nobody's header lines out of memory.
-                fields.keep = asked.key is None
+                fields.keep = True
             return connection, asked
         return connection, _NOTHING
 
@@ -275,16 +276,14 @@ class PushResource(Resource):
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What the header lines of a PUT ask for.
+    """What the header lines of a PUT ask for, but for its ``Idempotency-Key``, which is another in each.
 
     :param binary: whether the message is binary
-    :param key: its ``Idempotency-Key``
     :param seconds: for how long its ``Ws-Confirm`` waits
     :param by: the tokens that let it through
     """
 
     binary: bool = False
-    key: bytes | None = None
     seconds: float | None = None
     by: object = None
 
@@ -302,7 +301,9 @@ def _read_asked(fields: RequestFields, by: object) -> _Asked:
         raise PushRefused(415, "UNSUPPORTED", "send the message without Content-Encoding")
     types = fields.all(b"Content-Type")
     binary = not is_text(types[-1].decode("latin-1") if types else None)
-    return _Asked(binary, read_key(fields.all(b"Idempotency-Key")), read_time(fields.all(b"Ws-Confirm")), by)
+    # Kept by nobody: it is looked up in each request.
+    read_key(fields.all(b"Idempotency-Key"))
+    return _Asked(binary, read_time(fields.all(b"Ws-Confirm")), by)
 
 
 def _push(connection: Connection, asked: _Asked, body: bytes) -> Answer:

@@ -174,7 +174,7 @@ class Attempt:
 
     def begin(self) -> None:
         """Ask the API."""
-        self._connection.authorise().addCallbacks(self._granted, self._not_granted).addErrback(self._broken)
+        self._connection.authorise().addCallbacks(self._granted, self._not_granted)
 
     def left(self) -> None:
         """The client went away."""
@@ -190,12 +190,21 @@ class Attempt:
         return visitor
 
     def _granted(self, grant: Grant) -> None:
-        visitor = self._take()
-        # If the client had left, the connection would not have let the grant through.
-        assert visitor is not None  # noqa: S101 - for the type checker
-        self._resource.take_over(visitor, self._handshake, grant, self._connection)
+        try:
+            visitor = self._take()
+            # If the client had left, the connection would not have let the grant through.
+            assert visitor is not None  # noqa: S101 - for the type checker
+            self._resource.take_over(visitor, self._handshake, grant, self._connection)
+        except Exception:  # noqa: BLE001 - whatever it is, it is a fault of the gateway
+            self._broken(Failure())
 
     def _not_granted(self, failure: Failure) -> None:
+        try:
+            self._turn_away(failure)
+        except Exception:  # noqa: BLE001 - as above
+            self._broken(Failure())
+
+    def _turn_away(self, failure: Failure) -> None:
         visitor = self._take()
         if visitor is None:
             self._resource.log_left(self._connection, failure.value)

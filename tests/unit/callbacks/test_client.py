@@ -14,7 +14,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import Agent, ResponseDone, ResponseNeverReceived
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IBodyProducer
+from twisted.web.iweb import IAgent, IBodyProducer, IResponse
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from tests import calls
@@ -81,6 +82,38 @@ class TraversalAgentTests(calls.CallContract):
     def make_agent(self) -> IAgent:
         """:returns: what calls it"""
         return self.api.agent  # type: ignore[no-any-return]  # treq's is not annotated
+
+
+@implementer(IAgent)
+class AgentInBetween:
+    """An agent that waits for the answers of another."""
+
+    def __init__(self, agent: IAgent) -> None:
+        self._agent = agent
+
+    def request(
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: Headers | None = None,
+        bodyProducer: IBodyProducer | None = None,
+    ) -> Deferred[IResponse]:
+        """Pass a request on."""
+        return self._agent.request(method, uri, headers, bodyProducer).addCallback(self._read)
+
+    @staticmethod
+    def _read(response: IResponse) -> IResponse:
+        verifyObject(IResponse, response)
+        return response
+
+
+class AgentInBetweenTests(OverOurAgent, calls.ConnectingContract):
+    """Over the gateway's own agent, with another one in between that sees responses."""
+
+    def make_agent(self) -> IAgent:
+        """:returns: one above ours"""
+        agent: IAgent = AgentInBetween(super().make_agent())
+        return agent
 
 
 class TimerTests(OverOurAgent):

@@ -101,7 +101,8 @@ class KnownTests(PushesTestCase):
             http_request("PUT", "/unknown", b"a", right),
             http_request("PUT", target, b"a" * (MAX_MESSAGE + 1), right),
             http_request("PUT", target, b"a", right, ("Content-Type", "text/plain; charset=latin-1")),
-            http_request("PUT", target, b"a", right, ("Idempotency-Key", "a")),
+            http_request("PUT", target, b"a", right, ("Idempotency-Key", "a b")),
+            http_request("PUT", target, b"a", right, ("IDEMPOTENCY-KEY", "a")),
             http_request("PUT", target, b"a", right, ("A", "a" * 4096)),
             http_request("GET", target, None, right),
             handshake_request(),
@@ -114,6 +115,19 @@ class KnownTests(PushesTestCase):
             wire.deliver(http_request("PUT", target, b"a", right) + http_request("PUT", target, b"a"))
         self.assertEqual(self.known, 1)
         self.assertEqual([answer.status for answer in read_answers(wire.take())], [200, 401] * 2)
+
+    def test_but_for_the_key(self) -> None:
+        """Lines that differ in ``Idempotency-Key`` only are remembered once, and each keeps its own."""
+        wire, text = self.gate.connect(), ("Content-Type", "text/plain")
+        for number in range(5):
+            for _ in range(2):
+                wire.deliver(self.put(b"%d" % number, ("Idempotency-Key", f"key-{number}"), text))
+        wire.deliver(self.put(b"n", text) * 2)
+        self.assertEqual(self.known, 1)
+        wire.deliver(self.put(b"o", ("idempotency-key", "key-1"), text))
+        wire.deliver(self.put(b"o", ("Idempotency-Key", "key-5"), ("Idempotency-Key", "key-6"), text))
+        self.assertEqual([answer.status for answer in read_answers(wire.take())], [200] * 13 + [400])
+        self.assertEqual(self.received(), [*(b"%d" % number for number in range(5)), b"n", b"n"])
 
     def test_they_are_bounded(self) -> None:
         """However many there are."""

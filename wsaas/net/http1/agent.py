@@ -129,7 +129,9 @@ class PersistentAgent:
     """Sends requests on persistent connections (RFC 9112 §9.3); answers are complete when they are handed on.
 
     It takes what any Agent takes, and is quick with headers that are ``encoded``
-    (:class:`~wsaas.net.http1.headers.EncodedHeaders`) and a body producer that has its ``content`` ready.
+    (:class:`~wsaas.net.http1.headers.EncodedHeaders`) and a body producer that has its ``content`` ready; quicker if
+    that is an :class:`~wsaas.net.http1.client.Exchange` that was not sent yet, which then is the Deferred that is
+    returned.
 
     :param reactor: for connections, names and timers
     :param trust: for ``https``
@@ -137,6 +139,9 @@ class PersistentAgent:
     :param timeout: seconds for one connection to be made
     :param max_body: bytes of an answer's body that are accepted
     """
+
+    #: Whether an exchange may be given for a request without a body, too. Others would take it for the producer of one.
+    takes_exchanges = True
 
     def __init__(self, reactor: Any, trust: IPolicyForHTTPS, max_idle: int, timeout: float, max_body: int) -> None:
         self._reactor = reactor
@@ -195,11 +200,12 @@ class PersistentAgent:
                 self._targets.clear()
             self._targets[uri] = target
         content: bytes | None = getattr(bodyProducer, "content", None)
-        if content is None and bodyProducer is not None:
+        given: Any = bodyProducer if getattr(bodyProducer, "carries", False) else None
+        if content is None and given is None and bodyProducer is not None:
             return _whole_body(bodyProducer).addCallback(partial(self.request, method, uri, headers))
-        origin = target.origin
-        exchange = Exchange(origin, target.encode(method, headers, content), (method, uri, headers), self._max_body)
-        origin.send(exchange)
+        data = target.encode(method, headers, content)
+        exchange: Exchange = Exchange() if given is None or given.data else given
+        exchange.send(target.origin, data, (method, uri, headers), self._max_body)
         return exchange
 
     def renew(self) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
 from twisted.internet.interfaces import IProtocol, IPushProducer
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone, ResponseFailed, ResponseNeverReceived
 from twisted.web.http import RESPONSES, PotentialDataLoss
@@ -18,7 +16,7 @@ from zope.interface import implementer
 
 from wsaas.errors import CallbackFailed, NotSent
 from wsaas.net.http1.headers import AnswerHeaders
-from wsaas.net.http1.messages import BodyCut
+from wsaas.net.http1.messages import AnswerHead, BodyCut
 from wsaas.net.http1.pool import Origin, PooledConnection
 
 
@@ -37,7 +35,6 @@ class _NoTransport:
 
 
 _NO_TRANSPORT: Any = _NoTransport()
-_log = Logger()
 _BODY_DONE = Failure(ResponseDone("the body is complete"))
 
 
@@ -60,9 +57,7 @@ class CompleteResponse:
     """An answer whose body has been read, so that :meth:`deliverBody` delivers all of it before it returns.
 
     :param asked: method, URI and header fields of the request, as the caller gave them
-    :param code: the status
-    :param version: of HTTP
-    :param headers: the header fields
+    :param head: its head, of which this has header fields of its own: they may be changed
     :param body: all of the body; :data:`None` if it is longer than is accepted
     :param open_ended: whether the connection's end was the end of the body
     """
@@ -82,16 +77,14 @@ class CompleteResponse:
     def __init__(
         self,
         asked: tuple[bytes, bytes, Headers | None],
-        code: int,
-        version: tuple[bytes, int, int],
-        headers: Headers,
+        head: AnswerHead,
         body: bytes | None,
         open_ended: bool,
     ) -> None:
         self._asked = asked
-        self.code = code
-        self.version = version
-        self.headers = headers
+        self.code = head.status
+        self.version = head.version
+        self.headers: Headers = AnswerHeaders(head.fields, head.headers.known_names)
         self.previousResponse: IResponse | None = None
         self._body = body
         self._open_ended = open_ended
@@ -135,55 +128,60 @@ class CompleteResponse:
             protocol.connectionLost(Failure(PotentialDataLoss()) if self._open_ended else _BODY_DONE)
 
 
-class Taker(Protocol):
-    """Takes an answer without callbacks; see :meth:`Exchange.tell`."""
-
-    def read(self, response: IResponse) -> object:
-        """The answer has come."""
-
-    def failed(self, failure: Failure) -> object:
-        """There will be none."""
-
-
 class Exchange(Deferred[IResponse]):
     """A request, and the Deferred of its answer; see :class:`wsaas.net.http1.pool.Call`.
 
-    One object for the two: that saves a tenth of what a call costs. What a kept connection swallowed is sent once more
-    on a fresh one, whatever its method: a server may close an idle connection at the very moment at which a request is
-    sent on it (protocol §2.3).
-
-    :param origin: where it goes
-    :param data: all of it, ready for the wire
-    :param asked: method, URI and header fields, as the caller gave them
-    :param max_body: bytes of the answer's body that are accepted; of a longer one nothing is delivered
+    One object for the two: that saves a tenth of what a call costs. Who calls :meth:`.PersistentAgent.request` may
+    bring it along: a subclass that is the producer of the request's body as well saves another object. What a kept
+    connection swallowed is sent once more on a fresh one, whatever its method: a server may close an idle connection at
+    the very moment at which a request is sent on it (protocol §2.3).
     """
 
     # Defaults of the class: to set them for each exchange takes time.
     _connecting: Deferred[PooledConnection] | None = None
     #: Why the kept connection ended on which this was sent first.
     _swallowed: Failure | None = None
-    _taker: Taker | None = None
     connection: PooledConnection | None = None
+    head_only = False
+    #: Tells that the producer of a body is one of these: of Deferreds it takes long to ask for their class.
+    carries = True
+    #: The request's body, if this is its producer.
+    content: bytes | None = None
+    #: All of the request, ready for the wire, once it is known.
+    data = b""
+    #: Whether the answer is nobody's but this object's: see :meth:`claim`.
+    claimed = False
 
-    def __init__(self, origin: Origin, data: bytes, asked: tuple[bytes, bytes, Headers | None], max_body: int) -> None:
+    def __init__(self) -> None:
         # A function, not a method of this object, which would be a cycle.
-        super().__init__(Exchange._give_up)  # type: ignore[arg-type]  # it gets this very Deferred
-        self._asked = asked
-        self.head_only = asked[0] == b"HEAD"
-        self.data = data
-        self.max_body = max_body
+        Deferred.__init__(self, Exchange._give_up)  # type: ignore[arg-type]  # it gets this very Deferred
+
+    def send(self, origin: Origin, data: bytes, asked: tuple[bytes, bytes, Headers | None], max_body: int) -> None:
+        """Send the request. Only once: there is but one Deferred.
+
+        :param origin: where it goes
+        :param data: all of it, ready for the wire
+        :param asked: method, URI and header fields, as the caller gave them
+        :param max_body: bytes of the answer's body that are accepted; of a longer one nothing is delivered
+        """
         self._origin = origin
+        self.data = data
+        self._asked = asked
+        self.max_body = max_body
+        if asked[0] == b"HEAD":
+            self.head_only = True
+        origin.send(self)
 
-    def tell(self, taker: Taker) -> bool:
-        """Have somebody take the answer, for a third of what callbacks cost; the Deferred fires with nothing then.
+    def claim(self) -> bool:
+        """Have a subclass take the answer as it comes, for a third of what a response and callbacks cost.
 
-        For who has this Deferred from :meth:`.PersistentAgent.request` and passes it on to nobody.
+        For who has brought this Deferred along, and has it back from :meth:`.PersistentAgent.request`.
 
         :returns: whether that will be; not if an Agent in between has added callbacks of its own, or it has fired
         """
         if self._callbacks or self.called:
             return False
-        self._taker = taker
+        self.claimed = True
         return True
 
     def connect(self) -> None:
@@ -231,19 +229,11 @@ class Exchange(Deferred[IResponse]):
                 self.connection.abort()
             self._fail(cancelled)
 
-    def answered(
-        self, status: int, version: tuple[bytes, int, int], headers: AnswerHeaders, body: bytes | None, open_ended: bool
-    ) -> None:
+    def answered(self, head: AnswerHead, body: bytes | None, open_ended: bool) -> None:
         """The answer is complete."""
         self.connection = None
-        if self.called:
-            return
-        response = CompleteResponse(self._asked, status, version, headers, body, open_ended)
-        taker, self._taker = self._taker, None
-        if taker is None:
-            self.callback(response)
-        else:
-            self._tell(taker.read, response)
+        if not self.called:
+            self.callback(CompleteResponse(self._asked, head, body, open_ended))
 
     def lost(self, reason: Failure, heard: bool, kept: bool) -> None:
         """There will be no more of it; see :class:`wsaas.net.http1.pool.Call`."""
@@ -258,18 +248,9 @@ class Exchange(Deferred[IResponse]):
 
     def _fail(self, error: Exception | Failure) -> None:
         self.connection = None
-        if self.called:
-            return
-        failure = error if isinstance(error, Failure) else Failure(error)
-        taker, self._taker = self._taker, None
-        if taker is None:
-            self.errback(failure)
-        else:
-            self._tell(taker.failed, failure)
+        if not self.called:
+            self.broke(error if isinstance(error, Failure) else Failure(error))
 
-    def _tell(self, take: Callable[[Any], object], what: object) -> None:
-        self.called, self.result = True, None
-        try:
-            take(what)
-        except Exception:  # noqa: BLE001 - as an unhandled error in a Deferred: it is logged, and ends no connection
-            _log.failure("a fault of the gateway")
+    def broke(self, failure: Failure) -> None:
+        """There will be no answer."""
+        self.errback(failure)

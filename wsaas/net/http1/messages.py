@@ -14,6 +14,8 @@ from twisted.internet.interfaces import IAddress
 from twisted.web.http import Request
 from twisted.web.http_headers import Headers
 
+from wsaas.net.http1.headers import AnswerHeaders
+
 #: Bytes of a refused body beyond which a connection is not worth keeping for the next request.
 MAX_SWALLOWED = 1 << 17
 
@@ -51,6 +53,30 @@ class RequestFields:
             self.by_name[name].append(value)
         else:
             self.by_name[name] = [value]
+
+    def plus(self, name: bytes, value: bytes) -> RequestFields:
+        """Make the same fields with another one, which is not about the body or the connection.
+
+        :param name: in lower case
+        :returns: these with it and the same note; they are not worth remembering
+        """
+        more = RequestFields()
+        more.by_name = {**self.by_name, name: [value]}
+        return self._like(more)
+
+    def minus(self, name: bytes) -> RequestFields:
+        """:returns: the same fields without one, which is not about the body or the connection, and the same note"""
+        fewer = RequestFields()
+        fewer.by_name = {other: values for other, values in self.by_name.items() if other != name}
+        return self._like(fewer)
+
+    def _like(self, other: RequestFields) -> RequestFields:
+        other.length = self.length
+        other.closes = self.closes
+        other.expects = self.expects
+        other.is_plain = self.is_plain
+        other.note = self.note
+        return other
 
     @classmethod
     def of(cls, headers: Headers) -> RequestFields:
@@ -286,3 +312,38 @@ class Answer:
     headers: Headers
     body: bytes
     cut: int | None = None
+
+
+class AnswerHead:
+    """The head of a complete answer. Answers whose heads have the same bytes share one: it is only to be read.
+
+    :param status: the HTTP status
+    :param version: of HTTP
+    :param fields: its header fields, as they came
+    """
+
+    __slots__ = ("_bare", "fields", "headers", "status", "version")
+
+    def __init__(self, status: int, version: tuple[bytes, int, int], fields: Sequence[tuple[bytes, bytes]]) -> None:
+        self.status = status
+        self.version = version
+        self.fields = fields
+        #: The same fields, but for those about the connection.
+        self.headers = AnswerHeaders(fields)
+        #: The answer that is this head and nothing more, once there was one.
+        self._bare: Answer | None = None
+
+    def with_body(self, body: bytes | None, accepted: int) -> Answer:
+        """Make an answer, or return the one that was made before if it has no body.
+
+        :param body: :data:`None` if it is longer than is accepted
+        :param accepted: bytes of a body that are
+        """
+        if body:
+            return Answer(self.status, self.headers, body)
+        if body is None:
+            return Answer(self.status, self.headers, b"", accepted)
+        bare = self._bare
+        if bare is None:
+            bare = self._bare = Answer(self.status, self.headers, b"")
+        return bare

@@ -12,7 +12,7 @@ from typing import Any
 from httptools import HttpParserError, HttpResponseParser
 from twisted.web._newclient import ParseError  # what Agent fails with; twisted.web.client does not export it
 
-from wsaas.net.http1.headers import AnswerHeaders
+from wsaas.net.http1.messages import AnswerHead
 
 #: Bytes of an answer's head, of everything before the answer, and of its trailers.
 MAX_HEAD = 1 << 16
@@ -109,16 +109,10 @@ class AnswerParser:
         """Whether the body is longer than is accepted: the answer ends there, without a body."""
         return self._size > self._max_body
 
-    @property
-    def headers(self) -> AnswerHeaders:
-        """The answer's header fields, but for those about the connection."""
-        return AnswerHeaders(self.fields)
-
-    @property
-    def version(self) -> tuple[bytes, int, int]:
-        """The version of HTTP that the other side speaks."""
+    def head(self) -> AnswerHead:
+        """:returns: the head of a complete answer"""
         major, minor = self._parser.get_http_version().split(".")
-        return b"HTTP", int(major), int(minor)
+        return AnswerHead(self.status, (b"HTTP", int(major), int(minor)), self.fields)
 
     def _values(self, name: bytes) -> list[bytes]:
         """:returns: the values of a field, of those about the connection, too"""

@@ -30,8 +30,8 @@ from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
 from wsaas.net.host_names import NamedEndpoint
-from wsaas.net.http1.headers import AnswerHeaders
 from wsaas.net.http1.known_heads import KnownAnswers
+from wsaas.net.http1.messages import AnswerHead
 from wsaas.net.http1.parser import AnswerParser, MalformedAnswer
 
 #: Seconds for which an idle connection is kept: shorter than what common servers keep theirs.
@@ -72,9 +72,7 @@ class Call(Protocol):
     def connect(self) -> None:
         """Send it on a fresh connection."""
 
-    def answered(
-        self, status: int, version: tuple[bytes, int, int], headers: AnswerHeaders, body: bytes | None, open_ended: bool
-    ) -> None:
+    def answered(self, head: AnswerHead, body: bytes | None, open_ended: bool) -> None:
         """The answer is complete; the connection may already be idle.
 
         :param body: :data:`None` if it is longer than :attr:`max_body`
@@ -109,7 +107,7 @@ class PooledConnection:
         self.since = 0.0
         self.transport: Any = None
         #: Sends bytes without a way through the reactor; :data:`None` where that is not possible (any more).
-        self.write_now: Callable[[bytes], int | Exception] | None = None
+        self.write_now: Callable[[bytes], int] | None = None
 
     def makeConnection(self, transport: Any) -> None:
         """The connection is made."""
@@ -118,7 +116,7 @@ class PooledConnection:
             transport.setTcpNoDelay(True)
         if type(transport) is Client:
             # Nothing derived from it: ssl.Client, for one, encrypts in write().
-            self.write_now = transport.writeSomeData
+            self.write_now = transport.socket.send
             # Once there is a connection, the endpoint's own protocol in front of this one only passes bytes on.
             transport.protocol = self
 
@@ -134,13 +132,15 @@ class PooledConnection:
         if write_now is not None:
             # Nothing can be waiting to be written, and a request fits into the kernel's buffer: this saves two
             # epoll_ctl() and a turn of the reactor.
-            written = write_now(data)
+            try:
+                written = write_now(data)
+            except OSError:
+                written = 0
             if written == len(data):
                 return
             # It did not fit, or the connection is gone, which the reactor shall find out by itself.
             self.write_now = None
-            if isinstance(written, int):
-                data = data[written:]
+            data = data[written:]
         self.transport.write(data)
 
     def dataReceived(self, data: bytes) -> None:
@@ -153,13 +153,14 @@ class PooledConnection:
         parser, fresh = self.parser, self._fresh
         if fresh:
             known = None if call.head_only else self._pool.known.read(data)
-            if known is not None and len(known[1]) <= call.max_body:
-                self.call = None
-                self._kept = True
-                self._origin.keep(self)
-                (status, version, fields, by_name, _), body = known
-                call.answered(status, version, AnswerHeaders(fields, by_name), body, False)
-                return
+            if known is not None:
+                head, body = known
+                if len(body) <= call.max_body:
+                    self.call = None
+                    self._kept = True
+                    self._origin.keep(self)
+                    call.answered(head, body, False)
+                    return
             self._fresh = False
             parser.expect(call.head_only, call.max_body)
         try:
@@ -171,20 +172,16 @@ class PooledConnection:
         if not complete:
             return
         self.call = None
+        head = parser.head()
         if parser.keep:
             if fresh:
-                self._pool.known.learn(data, parser)
+                self._pool.known.learn(data, parser, head)
             self._kept = True
             self._origin.keep(self)
         else:
             # The rest of a body that was cut is not waited for.
             self._pool.leave(self, at_once=parser.cut)
-        self._give(call)
-
-    def _give(self, call: Call) -> None:
-        parser = self.parser
-        body = None if parser.cut else parser.body()
-        call.answered(parser.status, parser.version, parser.headers, body, parser.open_ended)
+        call.answered(head, None if parser.cut else parser.body(), False)
 
     def connectionLost(self, reason: Failure) -> None:
         """The connection is gone: end the call that it carries."""
@@ -194,7 +191,7 @@ class PooledConnection:
         if call is not None:
             parser = self.parser
             if reason.check(ConnectionDone) is not None and not self._fresh and parser.end():
-                self._give(call)
+                call.answered(parser.head(), None if parser.cut else parser.body(), parser.open_ended)
             else:
                 call.lost(reason, self.heard, self._kept)
         self.parser.close()

@@ -2,10 +2,36 @@
 
 from __future__ import annotations
 
+import re
+
 from twisted.web.http import _ChunkedTransferDecoder, _MalformedChunkedDataError
 
 from wsaas.net.http1.messages import RequestHead
 from wsaas.net.http1.route import Route
+
+#: The size of a chunk without extensions.
+_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
+
+
+def read_chunks(data: bytes, at: int, limit: int) -> tuple[bytes, int] | None:
+    """Read a chunked body that is there as a whole and has neither extensions nor trailers, as most.
+
+    :param at: where in what came it begins
+    :param limit: bytes that it may have
+    :returns: it, and where it ends; :data:`None` if it is to be read as it comes
+    """
+    parts: list[bytes] = []
+    while (size := _SIZE.match(data, at)) is not None:
+        at = size.end()
+        end = at + int(size[1], 16)
+        if data[end : end + 2] != b"\r\n":
+            return None
+        if end == at:
+            content = parts[0] if len(parts) == 1 else b"".join(parts)
+            return (content, end + 2) if len(content) <= limit else None
+        parts.append(data[at:end])
+        at = end + 2
+    return None
 
 
 class RequestBody:

@@ -23,6 +23,14 @@ _MAX_REMEMBERED, _MAX_BLOCK = 512, 4096
 #: Digits of a Content-Length. Python refuses to read thousands of them.
 _MAX_LENGTH_DIGITS = 18
 
+#: The line with a name by which a push is known again, in its two usual spellings: it is another in each request. What
+#: stands in front of it ends where a line ends.
+_NAMED = re.compile(rb"[Ii]dempotency-[Kk]ey: ([\x21-\x7e]{1,64})\r\n")
+_PART_OF_NAMED = b"dempotency-"
+_NAME = b"idempotency-key"
+#: Bytes of a block that cannot have too many lines.
+_MAX_NAMED_BLOCK = 4 * MAX_LINES
+
 #: A request line with its end. httptools takes some that nobody may send: two blanks, ICE/1.0, empty lines before it.
 REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]++) ([\x21-\xb0]++) (HTTP/1\.[01])\r\n")
 
@@ -89,6 +97,21 @@ def read_fields(block: bytes) -> RequestFields | None:
     return fields
 
 
+def _without_name(block: bytes) -> tuple[bytes, bytes] | None:
+    """Take the line with ``Idempotency-Key`` out of header lines.
+
+    The value is what httptools takes as it is, and no line is folded in a block that is known, so that the lines mean
+    the same with and without it. Of two such lines one is left, and no block that is known has one.
+
+    :returns: the others, and its value; :data:`None` without one that is as it usually is
+    """
+    at = block.find(_PART_OF_NAMED) - 1
+    if at < 0 or len(block) > _MAX_NAMED_BLOCK or (at and block[at - 2 : at] != b"\r\n"):
+        return None
+    line = _NAMED.match(block, at)
+    return None if line is None else (block[:at] + block[line.end() :], line[1])
+
+
 class KnownFields:
     """Blocks of header lines that were read before, and are worth remembering (:attr:`.RequestFields.keep`)."""
 
@@ -104,8 +127,20 @@ class KnownFields:
         """:returns: how many there are"""
         return len(self._known)
 
+    def get_named(self, block: bytes) -> RequestFields | None:
+        """:returns: the fields of a block that is known but for its ``Idempotency-Key``, and that with them"""
+        found = _without_name(block)
+        known = None if found is None else self.get(found[0])
+        return None if found is None or known is None else known.plus(_NAME, found[1])
+
     def add(self, block: bytes, fields: RequestFields) -> None:
-        """Remember a block, if it is not too long."""
+        """Remember a block, if it is not too long, without its ``Idempotency-Key``."""
+        names = fields.by_name.get(_NAME)
+        if names is not None:
+            found = _without_name(block)
+            if found is None or len(names) > 1:
+                return
+            block, fields = found[0], fields.minus(_NAME)
         if len(block) <= _MAX_BLOCK:
             if len(self._known) >= _MAX_REMEMBERED:
                 self._known.clear()

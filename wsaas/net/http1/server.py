@@ -38,7 +38,7 @@ from wsaas.net.http1.messages import (
     text_response,
 )
 from wsaas.net.http1.page import PageRequest
-from wsaas.net.http1.request_body import RequestBody
+from wsaas.net.http1.request_body import RequestBody, read_chunks
 from wsaas.net.http1.request_head import REQUEST_LINE, read_block, refuse_part
 from wsaas.net.http1.route import ByValue, HandOver, Page, Route
 
@@ -140,6 +140,8 @@ class Channel(HttpConnection):
         method, target, version = line.groups()
         block = data[line.end() : end + 2]
         fields = known = site.known.get(block)
+        if fields is None:
+            fields = site.known.get_named(block)
         if fields is None or end - at > site.max_head:
             read = read_block(data[at : end + 2], line.end() - at, site.max_head)
             if isinstance(read, Response):
@@ -222,6 +224,12 @@ class Channel(HttpConnection):
         refusal = self._judge(route, head)
         if refusal is not None and refusal is route and route is not FAULT:
             self._tell(refusal, head)
+        if refusal is None and length is None and not head.fields.expects and not site.bodies.exhausted:
+            whole = read_chunks(self._data, self._at, site.max_body)
+            if whole is not None:
+                content, self._at = whole
+                self._carry_out(route, head, content)
+                return True
         body = RequestBody(head, None if refusal else route, site.max_body)
         if refusal is None and length != 0:
             if site.bodies.exhausted:

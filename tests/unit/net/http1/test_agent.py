@@ -9,25 +9,54 @@ from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IConsumer
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import RequestGenerationFailed, ResponseDone, ResponseNeverReceived
 from twisted.web.error import SchemeNotSupported
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IClientRequest, IResponse
+from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IBodyProducer, IClientRequest, IResponse
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from tests.agents import ANSWER, OK, URI, Collected, Network, Peer
 from wsaas.net.http1.agent import PersistentAgent
+from wsaas.net.http1.client import Exchange
 from wsaas.net.http1.headers import EncodedHeaders
+from wsaas.net.http1.messages import AnswerHead
 
 
-class Told:
-    """Takes answers without callbacks."""
+@implementer(IBodyProducer)
+class Claimed(Exchange):
+    """Carries its request itself, and takes the answer without callbacks."""
+
+    content = b"body"
+    length = 4
 
     def __init__(self) -> None:
+        super().__init__()
         self.told: list[Any] = []
-        self.read = self.failed = self.told.append
+
+    def answered(self, head: AnswerHead, body: bytes | None, open_ended: bool) -> None:
+        if self.claimed:
+            self.broke(Failure(ValueError(head.status, body, open_ended)))
+        else:
+            super().answered(head, body, open_ended)
+
+    def broke(self, failure: Failure) -> None:
+        if self.claimed:
+            self.told.append(failure)
+            self.callback(None)  # type: ignore[arg-type]  # nobody waits for a response
+        else:
+            super().broke(failure)
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        raise AssertionError("the content is there")
+
+    def stopProducing(self) -> None:
+        raise AssertionError("the content is there")
+
+    pauseProducing = resumeProducing = stopProducing
 
 
 class Produced:
@@ -143,46 +172,62 @@ class RequestTests(SynchronousTestCase):
             response.headers.setRawHeaders(b"Ws-State", [b"changed"])
             self.assertEqual(response.headers.getRawHeaders("ws-state"), ["changed"])
 
-    def test_told(self) -> None:
-        """Who has asked takes the answer without callbacks; then the Deferred fires with nothing."""
-        answer: Any = self.agent.request(b"PUT", URI)
-        taker = Told()
-        self.assertTrue(answer.tell(taker))
-        self.assertEqual(taker.told, [])
-        self.network.accept().send(ANSWER)
-        self.assertEqual([response.code for response in taker.told], [200])
-        self.assertIsNone(self.successResultOf(answer))
-        answer.cancel()
-        self.assertEqual(len(taker.told), 1)
+    def claimed(self) -> Claimed:
+        """:returns: a request that was sent, and takes its answer itself"""
+        carrier = Claimed()
+        self.assertIs(self.agent.request(b"PUT", URI, None, carrier), carrier)
+        self.assertTrue(carrier.claim())
+        return carrier
 
-    def test_told_of_a_failure(self) -> None:
-        """So is it of a call that fails, is given up before there is a connection, and after."""
+    def test_claimed(self) -> None:
+        """Who brings along what carries the request takes the answer without a response and callbacks."""
+        carrier = self.claimed()
+        peer = self.network.accept()
+        self.assertTrue(peer.received().endswith(b"\r\nContent-Length: 4\r\n\r\nbody"))
+        self.assertEqual(carrier.told, [])
+        peer.send(ANSWER)
+        self.assertEqual([failure.value.args for failure in carrier.told], [(200, b"hello", False)])
+        self.assertIsNone(self.successResultOf(carrier))
+        carrier.cancel()
+        self.assertEqual(len(carrier.told), 1)
+
+    def test_claimed_and_failed(self) -> None:
+        """So it is told of a call that fails, is given up before there is a connection, and after."""
         for end in (
             lambda answer: self.network.accept().end(),
             lambda answer: (self.network.accept(), answer.cancel()),
             lambda answer: answer.cancel(),
         ):
-            answer: Any = self.agent.request(b"PUT", URI)
-            taker = Told()
-            self.assertTrue(answer.tell(taker))
-            end(answer)
-            [failure] = taker.told
+            carrier = self.claimed()
+            end(carrier)
+            [failure] = carrier.told
             self.assertTrue(failure.check(ResponseNeverReceived, ConnectingCancelledError), failure)
-            self.assertIsNone(self.successResultOf(answer))
+            self.assertIsNone(self.successResultOf(carrier))
 
-    def test_not_told(self) -> None:
+    def test_not_claimed(self) -> None:
         """Nobody gets past the callbacks of an Agent in between, or takes an answer that has come."""
-        answer: Any = self.agent.request(b"PUT", URI)
+        carrier = Claimed()
+        answer = self.agent.request(b"PUT", URI, None, carrier)
         answer.addCallback(lambda response: response.code)
-        taker = Told()
-        self.assertFalse(answer.tell(taker))
+        self.assertFalse(carrier.claim())
         peer = self.network.accept()
         peer.send(ANSWER)
-        self.assertEqual((self.successResultOf(answer), taker.told), (200, []))
-        answer = self.agent.request(b"PUT", URI)
+        self.assertEqual((self.successResultOf(answer), carrier.told), (200, []))
+        carrier = Claimed()
+        self.agent.request(b"PUT", URI, None, carrier)
         peer.send(ANSWER)
-        self.assertFalse(answer.tell(taker))
-        self.assertEqual(taker.told, [])
+        self.assertFalse(carrier.claim())
+        self.assertEqual((self.successResultOf(carrier).code, carrier.told), (200, []))
+
+    def test_sent_again(self) -> None:
+        """An Agent in between may send a request twice: what carries the first is only the body of the second."""
+        carrier = Claimed()
+        self.agent.request(b"PUT", URI, None, carrier)
+        again = self.agent.request(b"PUT", URI, None, carrier)
+        self.assertIsNot(again, carrier)
+        for answer in (carrier, again):
+            self.network.accept().send(ANSWER)
+            self.assertEqual(self.successResultOf(answer).code, 200)
 
     def test_a_browser_above(self) -> None:
         """It is an ordinary agent to treq's own client, which wraps, follows and inflates."""

@@ -543,7 +543,7 @@ class BoundedTests(SynchronousTestCase):
 
     def test_written_at_once(self) -> None:
         """Where a transport can send at once it does; what does not fit is written as usual."""
-        for taken, written in ((None, b""), (3, b"rest"), (ConnectionLost(), b"all")):
+        for taken, written in ((None, b""), (3, b"rest"), (BrokenPipeError(), b"all")):
             answer = self.call()
             peer = self.network.accept()
             peer.send(ANSWER)
@@ -554,6 +554,8 @@ class BoundedTests(SynchronousTestCase):
 
             def write_now(data: bytes, taken: Any = taken, sent: list[bytes] = sent) -> Any:
                 sent.append(data)
+                if isinstance(taken, Exception):
+                    raise taken
                 return len(data) if taken is None else taken
 
             connection.write_now = write_now

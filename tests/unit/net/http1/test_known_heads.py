@@ -40,7 +40,7 @@ def parsed(parser: AnswerParser, data: bytes) -> Read | None:
         return None
     if not complete or not parser.keep:
         return None
-    return (parser.status, list(parser.headers.getAllRawHeaders()), parser.body())
+    return (parser.status, list(parser.head().headers.getAllRawHeaders()), parser.body())
 
 
 class KnownAnswersTests(SynchronousTestCase):
@@ -54,7 +54,7 @@ class KnownAnswersTests(SynchronousTestCase):
         parser = AnswerParser()
         read = parsed(parser, data)
         if read is not None:
-            self.known.learn(data, parser)
+            self.known.learn(data, parser, parser.head())
         return read
 
     def read(self, data: bytes) -> Read | None:
@@ -63,7 +63,7 @@ class KnownAnswersTests(SynchronousTestCase):
         return (
             None
             if found is None
-            else (found[0].status, list(AnswerHeaders(found[0].fields, found[0].by_name).getAllRawHeaders()), found[1])
+            else (found[0].status, list(AnswerHeaders(found[0].fields).getAllRawHeaders()), found[1])
         )
 
     def test_the_same_head_again(self) -> None:

@@ -37,7 +37,11 @@ def outcome(pieces: Sequence[bytes], *, head_only: bool = False, max_body: int =
     try:
         for piece in pieces:
             if parser.feed(piece):
-                return "cut" if parser.cut else (parser.status, list(parser.headers.getAllRawHeaders()), parser.body())
+                return (
+                    "cut"
+                    if parser.cut
+                    else (parser.status, list(parser.head().headers.getAllRawHeaders()), parser.body())
+                )
     except MalformedAnswer as error:
         return type(error)
     return "incomplete"
@@ -149,13 +153,13 @@ class AnswersTests(SynchronousTestCase):
         parser.expect(False, 1000)
         self.assertEqual((parser.status, parser.body()), (0, b""))
         self.assertTrue(parser.feed(STREAMS[1]))
-        self.assertEqual((parser.headers.hasHeader(b"Ws-Close"), parser.body()), (False, b"hello"))
+        self.assertEqual((parser.head().headers.hasHeader(b"Ws-Close"), parser.body()), (False, b"hello"))
 
     def test_version(self) -> None:
         """The version is that of the answer."""
         parser = awaiting()
         parser.feed(b"HTTP/1.0 200 OK\r\n\r\n")
-        self.assertEqual(parser.version, (b"HTTP", 1, 0))
+        self.assertEqual(parser.head().version, (b"HTTP", 1, 0))
 
     def test_no_garbage(self) -> None:
         """A parser that was closed goes at once, without the garbage collector."""
@@ -236,7 +240,7 @@ class KeepTests(SynchronousTestCase):
             parser = awaiting()
             self.assertTrue(parser.feed(OK + b"Content-Length: 1\r\n\r\nx" + surplus))
             self.assertEqual((parser.status, parser.body(), parser.keep), (200, b"x", False))
-            self.assertFalse(parser.headers.hasHeader(b"Ws-Close"))
+            self.assertFalse(parser.head().headers.hasHeader(b"Ws-Close"))
 
     def test_surplus_after_close(self) -> None:
         """So, too, behind an answer that closes."""

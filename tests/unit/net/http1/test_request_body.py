@@ -2,8 +2,71 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
 from tests.gate import http_request, read_answers
+from tests.properties import moderately
 from tests.unit.net.http1.test_server import MAX_BODY, ChannelTestCase
+from wsaas.net.http1.messages import FAULT, RequestFields, RequestHead
+from wsaas.net.http1.request_body import RequestBody, read_chunks
+
+#: Of which chunked bodies are made, well or badly.
+PIECES = (
+    b"3\r\nabc\r\n",
+    b"00A\r\n0123456789\r\n",
+    b"0\r\n",
+    b"\r\n",
+    b"1;a\r\n!\r\n",
+    b"f\r\n",
+    b"-1\r\n",
+    b"T: x\r\n",
+    b"\n",
+    b"0",
+)
+
+
+class WholeTests(SynchronousTestCase):
+    """Chunked bodies that have come as a whole."""
+
+    def test_usual(self) -> None:
+        """One chunk or several, and where the next request begins."""
+        for stream, content in (
+            (b"5\r\nhello\r\n0\r\n\r\n", b"hello"),
+            (b"a\r\n0123456789\r\n1\r\n!\r\n0\r\n\r\n", b"0123456789!"),
+            (b"0\r\n\r\n", b""),
+        ):
+            self.assertEqual(read_chunks(b"head" + stream + b"PUT", 4, 11), (content, 4 + len(stream)))
+
+    def test_unusual(self) -> None:
+        """Not whole, too long, with extensions or trailers, or malformed: all of that is read as it comes."""
+        for stream in (
+            b"",
+            b"5\r\nhello\r\n0\r\n\r",
+            b"5\r\nhello\r\n",
+            b"c\r\n0123456789!!\r\n0\r\n\r\n",
+            b"5;a=b\r\nhello\r\n0\r\n\r\n",
+            b"5\r\nhello\r\n0\r\nA: b\r\n\r\n",
+            b"5\nhello\n0\n\n",
+            b"4\r\nhello\r\n0\r\n\r\n",
+            b"+5\r\nhello\r\n0\r\n\r\n",
+            b"0x5\r\nhello\r\n0\r\n\r\n",
+            b"000000005\r\nhello\r\n0\r\n\r\n",
+        ):
+            self.assertIsNone(read_chunks(stream, 0, 11), stream)
+
+    @moderately
+    @given(st.lists(st.sampled_from(PIECES), max_size=8), st.integers(0, 30))
+    def test_as_twisted_reads(self, pieces: list[bytes], limit: int) -> None:
+        """What is read at once is what is read as it comes."""
+        stream = b"".join(pieces)
+        whole = read_chunks(stream, 0, limit)
+        if whole is not None:
+            head = RequestHead(b"PUT", b"/", b"HTTP/1.1", RequestFields([(b"Transfer-Encoding", b"chunked")]))
+            head.fields.length = None
+            body = RequestBody(head, FAULT, limit)
+            self.assertEqual((body.take(stream, 0), body.content, body.is_too_long), (whole[1], whole[0], False))
 
 
 class BodyTests(ChannelTestCase):

@@ -18,6 +18,19 @@ from wsaas.net.http1.request_head import (
     refuse_part,
 )
 
+#: Of which header lines are made, with names of requests among them and what is nearly one.
+PIECES = (
+    b"Idempotency-Key: a\r\n",
+    b"idempotency-key: bc\r\n",
+    b"Idempotency-Key: ",
+    b"\r\nIdempotency-Key: d",
+    b"\r\n",
+    b"Host: a\r\n",
+    b"A: ",
+    b"Content-Length: 1\r\n",
+    b" ",
+)
+
 
 def fields_of(*lines: bytes) -> RequestFields | None:
     """:returns: what header lines say; :data:`None` if they are malformed"""
@@ -283,3 +296,58 @@ class KnownTests(SynchronousTestCase):
             self.assertLessEqual(len(known), 512)
         self.assertIs(known.get(b"999"), fields)
         self.assertIsNone(known.get(b"0"))
+
+    def test_names(self) -> None:
+        """Lines are known again that differ in ``Idempotency-Key`` only, which is the one that came."""
+        known = KnownFields()
+        lines = [b"Host: a\r\n", b"Content-Length: 3\r\n", b"X-Idempotency-Key: b\r\n"]
+        for end in (0, 1, 2):
+            before, after = b"".join(lines[:end]), b"".join(lines[end:2])
+            first = read_fields(before + b"Idempotency-Key: first\r\n" + after)
+            assert first is not None
+            first.note = "note"
+            known.add(before + b"Idempotency-Key: first\r\n" + after, first)
+            self.assertEqual(len(known), 1)
+            for name in (b"Idempotency-Key", b"idempotency-key"):
+                block = before + name + b": second\r\n" + after
+                again, parsed = known.get_named(block), read_fields(block)
+                assert again is not None and parsed is not None
+                self.assertEqual(again.by_name, parsed.by_name)
+                self.assertEqual((again.length, again.is_plain, again.closes, again.expects), (3, True, False, False))
+                self.assertEqual((again.note, again.keep), ("note", False))
+        plain = known.get(lines[0] + lines[1])
+        assert plain is not None
+        self.assertNotIn(b"idempotency-key", plain.by_name)
+        for line in (
+            b"Idempotency-Key: \r\n",
+            b"Idempotency-Key: a b\r\n",
+            b"Idempotency-Key: a \r\n",
+            b"Idempotency-Key: a\rb\r\n",
+            b"Idempotency-Key: a\x00\r\n",
+            b"Idempotency-Key: a\r\n b\r\n",
+            b"Idempotency-Key: a\r\nIdempotency-Key: b\r\n",
+            b"Idempotency-Key:a\r\n",
+            b"Idempotency-Key : a\r\n",
+            b"IDEMPOTENCY-KEY: a\r\n",
+            b"Idempotency-Key: " + b"a" * 65 + b"\r\n",
+            b"A: Idempotency-Key: a\r\n",
+            lines[2],
+            b"",
+        ):
+            self.assertIsNone(known.get_named(lines[0] + line + lines[1]), line)
+
+    @moderately
+    @given(st.lists(st.sampled_from(PIECES), max_size=8), st.lists(st.sampled_from(PIECES), max_size=8))
+    def test_names_anywhere(self, first: list[bytes], second: list[bytes]) -> None:
+        """What is known again means what a parser says of it."""
+        known = KnownFields()
+        blocks = [b"".join(first) + b"\r\n", b"".join(second) + b"\r\n"]
+        fields = read_fields(blocks[0])
+        if fields is not None:
+            known.add(blocks[0], fields)
+        for block in blocks:
+            again = known.get(block) or known.get_named(block)
+            if again is not None:
+                parsed = read_fields(block)
+                assert parsed is not None
+                self.assertEqual((again.by_name, again.length), (parsed.by_name, parsed.length))
