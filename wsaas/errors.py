@@ -13,6 +13,8 @@ code and the ``Ws-Closed-By``.
     ├── NotPresentError                the connection is closing or over
     ├── TooSlowError                   the client does not read
     │   └── TooManyWaitError           … or answers its pings too slowly
+    ├── TooManyGroupsError             the connection is in WS_MAX_GROUPS already
+    ├── OverloadedError                no room for a publish or a membership, now
     ├── ClientLeftError                the client left before the API's grant could be used
     ├── JournalError                   the file in STATE_DIR cannot be used
     └── CallbackFailed                 a callback that brought no usable answer
@@ -166,6 +168,14 @@ class TooSlowError(WsaasError):
 
 class TooManyWaitError(TooSlowError):
     """Too many pushes wait for the client's pong already."""
+
+
+class TooManyGroupsError(WsaasError):
+    """The connection would be in more groups than ``WS_MAX_GROUPS``."""
+
+
+class OverloadedError(WsaasError):
+    """There is no room for another publication, or for another membership: nothing was done."""
 
 
 class ClientLeftError(WsaasError):

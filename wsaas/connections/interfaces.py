@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from wsaas.connections.identity import Identity
-from wsaas.connections.messages import Close, End, Grant, Handshake, Message, Outcome, PendingDisconnect
+from wsaas.connections.messages import (
+    Close,
+    End,
+    Grant,
+    Handshake,
+    Message,
+    Outcome,
+    PendingDisconnect,
+    Publication,
+    Reached,
+)
 from wsaas.connections.retry import Retry
+
+if TYPE_CHECKING:
+    from wsaas.connections.connection import Connection
 
 
 class Peer(Protocol):
@@ -84,6 +98,38 @@ class Calls(Protocol):
         """Send the DELETE, again and again if need be.
 
         :returns: never fails; fires when the connection need not be kept in memory for its DELETE any more
+        """
+
+
+class Groups(Protocol):
+    """Groups and users: who belongs together, and how one message reaches them all."""
+
+    def join(self, connection: Connection, names: Sequence[str]) -> int:
+        """Add a connection to groups; no effect on one that is closing.
+
+        :param names: not encoded
+        :returns: how many of them are new to it
+        :raises TooManyGroupsError: if it would be in too many; it joins none then
+        :raises OverloadedError: if there are too many memberships in all; it joins none then
+        """
+
+    def leave(self, connection: Connection, names: Sequence[str] | None = None) -> int:
+        """Remove a connection from groups, or from all of them.
+
+        :returns: in how many of them it was
+        """
+
+    def set_user(self, connection: Connection, name: str | None) -> None:
+        """Move a connection from its user to another; no effect on one that is closing."""
+
+    def end(self, connection: Connection) -> None:
+        """Remove a connection from everything, as it is closing. What it was in stays in ``connection.groups``."""
+
+    def publish(self, publication: Publication) -> Deferred[Reached]:
+        """Send one message to all members of its targets, behind the publications before it.
+
+        :returns: fires once that is done
+        :raises OverloadedError: if there is no room for it: then nothing is sent
         """
 
 

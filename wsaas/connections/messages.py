@@ -26,6 +26,76 @@ class Message:
     binary: bool
 
 
+class SharedMessage:
+    """One message for many clients: each rendering of it is made once, and shared.
+
+    :param message: what is sent
+    """
+
+    __slots__ = ("binary", "payload", "queued", "renderings")
+
+    def __init__(self, message: Message) -> None:
+        self.payload = message.payload
+        self.binary = message.binary
+        #: Frames, by what was negotiated with the clients that get them: plain ones by :data:`None`.
+        self.renderings: dict[object, bytes] = {}
+        #: In how many clients' queues it waits: it counts once in the memory of all.
+        self.queued = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A message to all members of some targets: a value that can travel between processes.
+
+    :param targets: ``groups/<name>``, ``users/<name>`` or ``all``, names as they are
+    :param message: what each member gets once
+    :param left_out: the tags of connections that do not get it (``Ws-Except``)
+    :param skips_slow: whether a member without room is passed over; else it is closed (``Ws-Slow``)
+    :param key: its ``Idempotency-Key``
+    """
+
+    targets: tuple[str, ...]
+    message: Message
+    left_out: frozenset[str] = frozenset()
+    skips_slow: bool = False
+    key: bytes | None = None
+
+
+@dataclass(slots=True)
+class Reached:
+    """What became of a publication: how many members there were, and how many of them got it. They can be added up.
+
+    :param sent: it is in the socket, or in its bounded buffer
+    :param held: they are in their handshake; it goes out behind the 101
+    :param skipped: they had no room, and were passed over
+    :param closed: they had no room, and were closed
+    :param left_out: they were not to get it
+    """
+
+    sent: int = 0
+    held: int = 0
+    skipped: int = 0
+    closed: int = 0
+    left_out: int = 0
+
+    @property
+    def members(self) -> int:
+        """With how many it was tried."""
+        return self.sent + self.held + self.skipped + self.closed + self.left_out
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What the API set for a connection, and every later callback repeats.
+
+    :param state: ``Ws-State``, not empty
+    :param user: ``Ws-User``: the name, not encoded
+    """
+
+    state: str | None = None
+    user: str | None = None
+
+
 class ClosedBy(StrEnum):
     """Who or what ended a connection: the value of ``Ws-Closed-By``."""
 
