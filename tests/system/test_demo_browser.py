@@ -7,30 +7,17 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
-import tempfile
 from collections.abc import Callable
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
+from tests.browser import start_browser
 from tests.processes import PATIENCE, environment, start, start_gateway, twistd
 
-CHROMIUM, CHROMEDRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-)
 DESKTOP, PHONE = (1280, 800), (390, 844)
 
 
@@ -119,24 +106,9 @@ class Tab:
 
 class DemoBrowserTests(SynchronousTestCase):
     def setUp(self) -> None:
-        try:
-            from selenium import webdriver
-        except ImportError:
-            raise SkipTest("selenium is not installed") from None
-        for program in (CHROMIUM, CHROMEDRIVER):
-            if not Path(program).exists():
-                raise SkipTest(f"{program} is not installed")
+        self.driver = start_browser(self)
         self.gateway = start_gateway(self, "--demo")
         self.url = self.gateway.http_url + "/"
-        profile = tempfile.mkdtemp()
-        self.addCleanup(shutil.rmtree, profile, ignore_errors=True)
-        options = webdriver.ChromeOptions()
-        options.binary_location = CHROMIUM
-        for flag in (*FLAGS, f"--user-data-dir={profile}"):
-            options.add_argument(flag)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(CHROMEDRIVER))
-        self.addCleanup(self.driver.quit)
 
     def tab(self, size: tuple[int, int]) -> Tab:
         return Tab(self.driver, self.url, size)
