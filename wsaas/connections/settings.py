@@ -12,3 +12,4 @@ class ConnectionSettings:
     timeout: float
     max_message: int
     max_buffer: int
+    max_groups: int = 100
