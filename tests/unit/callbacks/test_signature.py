@@ -27,7 +27,7 @@ from tests.properties import moderately
 from tests.signatures import Pairs, sign, signed_text
 from tests.unit.settings.test_read import SECRETS
 from wsaas.callbacks.signature import ConnectionSigner, Signer
-from wsaas.connections.messages import Close, ClosedBy, End, PendingDisconnect
+from wsaas.connections.messages import Close, ClosedBy, End, PendingDisconnect, Remembered
 
 KEY = SECRETS.encode("ascii")
 
@@ -219,7 +219,7 @@ class CallbackTests(SynchronousTestCase):
         """Their DELETEs are signed like any other."""
         gate = self.gate()
         end = End(Close(1006), ClosedBy.CRASH)
-        pending = PendingDisconnect(gate.last_identity, b"/chat", "192.0.2.1", "user=7", end, 3, gate.now())
+        pending = PendingDisconnect(gate.last_identity, b"/chat", "192.0.2.1", Remembered("a", "7"), end, 3, gate.now())
         gate.disconnects.resume([pending])
         gate.clock.advance(2)
         self.assertEqual((gate.agent.last.method, gate.agent.last.header("Ws-Closed-By")), ("DELETE", "crash"))
