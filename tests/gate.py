@@ -555,7 +555,7 @@ class Gate:
             Shared(limits, self.registry, self.totals, self.clock, self.now),
             Admission(self.registry, self.totals, max_connections, self.settings.api.max_requests).check,
         )
-        tokens = PushTokens(self.settings.push_tokens)
+        tokens = PushTokens(self.settings.push_tokens, self.settings.publish_tokens)
         seconds = self.clock.seconds if self.settings.log.debugs else None
         self.pushes = PushResource(self.registry, limits.max_message, tokens, seconds)
         shared = not self.settings.listen.pushes

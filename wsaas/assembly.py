@@ -151,7 +151,7 @@ def _callbacks(settings: Settings, reactor: Any, shared: Shared) -> _Callbacks:
 
 def _pushes(settings: Settings, reactor: Any, shared: Shared, trust: ApiTrust) -> _Pushes:
     registry = shared.registry
-    tokens = PushTokens(settings.push_tokens)
+    tokens = PushTokens(settings.push_tokens, settings.publish_tokens)
     seconds = reactor.seconds if settings.log.debugs else None
     most = settings.connection.max_message
     if settings.api_uri is not None:

@@ -34,7 +34,9 @@ from wsaas.connections.messages import (
     Message,
     Outcome,
     Rejected,
+    Remembered,
     Traffic,
+    remember,
 )
 from wsaas.connections.outbox import Outbox
 from wsaas.errors import (
@@ -88,9 +90,9 @@ class Connection:
         "identity",
         "outbox",
         "protocol",
+        "remembered",
         "state",
         "traffic",
-        "ws_state",
     )
 
     _log = ConnectionLog()
@@ -106,8 +108,8 @@ class Connection:
         self.handshake = handshake
         self.state = State.AUTHORISING
         self.protocol: str | None = None
-        #: What the API last set with ``Ws-State``.
-        self.ws_state: str | None = None
+        #: What the API set, and every callback repeats.
+        self.remembered: Remembered | None = None
         self.traffic = Traffic()
         self._calls = calls
         self._shared = shared
@@ -154,13 +156,16 @@ class Connection:
     def _granted(self, grant: Grant) -> Grant:
         self._shared.totals.asking -= 1
         if grant.state:
-            self.ws_state = grant.state
-            self._shared.journal.remember(self.identity.key, grant.state)
+            self._remember(grant.state)
         self.protocol = grant.protocol
         if self.state is State.OVER or (self._end is not None and self._end.by is not ClosedBy.API):
             self._disconnect()
             raise ClientLeftError
         return grant
+
+    def _remember(self, state: str | None) -> None:
+        self.remembered = remember(self.remembered, state)
+        self._shared.journal.remember(self.identity.key, self.remembered)
 
     def _not_granted(self, failure: Failure) -> Failure:
         self._shared.totals.asking -= 1
@@ -284,8 +289,7 @@ class Connection:
             self._log.refused(self.identity.tag, number, outcome.status)
         else:
             if outcome.state is not None:
-                self.ws_state = outcome.state or None
-                self._shared.journal.remember(self.identity.key, self.ws_state)
+                self._remember(outcome.state)
             if self._peer is not None and self.state is State.OPEN:
                 self._carry_out(outcome)
         self._regulate()
@@ -462,7 +466,7 @@ class Connection:
             seconds = self._shared.clock.seconds() - self.traffic.opened_at
             self._log.closed(self, end, self._inbox.undelivered, seconds)
         self._shared.journal.ended(self.identity.key, end, self._inbox.undelivered)
-        self._calls.disconnect(end, self._inbox.undelivered, self.ws_state).addBoth(self._gone)
+        self._calls.disconnect(end, self._inbox.undelivered, self.remembered).addBoth(self._gone)
         self.outbox.give_up()
 
     def _gone(self, result: object) -> None:

@@ -96,6 +96,20 @@ class Remembered:
     user: str | None = None
 
 
+def remember(known: Remembered | None, state: str | None = None, user: str | None = None) -> Remembered | None:
+    """Change what is remembered of a connection.
+
+    :param known: what was remembered before
+    :param state: the new ``Ws-State``; empty removes it, :data:`None` leaves it
+    :param user: the new ``Ws-User``, in the same way
+    :returns: what is remembered now; :data:`None` if that is nothing
+    """
+    if known is not None:
+        state = known.state if state is None else state
+        user = known.user if user is None else user
+    return Remembered(state or None, user or None) if state or user else None
+
+
 class ClosedBy(StrEnum):
     """Who or what ended a connection: the value of ``Ws-Closed-By``."""
 
@@ -258,7 +272,7 @@ class PendingDisconnect:
     :param identity: its names
     :param target: path and query of its handshake
     :param client: its IP address; :data:`None` if it came through a UNIX socket
-    :param state: the ``Ws-State`` that was recorded last
+    :param remembered: what the API had set, as it was recorded last
     :param end: how it ended; by a crash, if that was not recorded
     :param undelivered: how many of its messages were dropped
     :param ended_at: when it ended, in Unix seconds; 0 if that was not recorded
@@ -267,7 +281,7 @@ class PendingDisconnect:
     identity: Identity
     target: bytes = field(repr=False)  # Its query may hold a token.
     client: str | None
-    state: str | None
+    remembered: Remembered | None
     end: End
     undelivered: int
     ended_at: float

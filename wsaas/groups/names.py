@@ -66,7 +66,7 @@ def decode(text: str) -> str:
         raise ValueError(f"{text[:_SHOWN]!r} is not UTF-8, percent-encoded") from None
 
 
-def _elements(values: Sequence[str]) -> Iterator[str]:
+def elements(values: Sequence[str]) -> Iterator[str]:
     """:returns: the elements of a header's list; empty ones count for nothing (RFC 9110 §5.6.1.2)"""
     for value in values:
         for element in value.split(","):
@@ -81,7 +81,7 @@ def read_names(values: Sequence[str]) -> tuple[str, ...]:
     :returns: each name once, in order
     :raises ValueError: saying what is wrong with one of them
     """
-    return tuple(dict.fromkeys(map(decode, _elements(values))))
+    return tuple(dict.fromkeys(map(decode, elements(values))))
 
 
 def group(name: str) -> str:
@@ -119,7 +119,7 @@ def read_targets(text: str) -> tuple[str, ...]:
     :returns: each once, in order; at least one
     :raises ValueError: saying what is wrong with one of them
     """
-    targets = tuple(dict.fromkeys(map(read_target, _elements((text,)))))
+    targets = tuple(dict.fromkeys(map(read_target, elements((text,)))))
     if not targets:
         raise ValueError("there is no target")
     return targets
