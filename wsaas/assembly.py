@@ -31,7 +31,7 @@ from wsaas.connections.registry import Registry
 from wsaas.connections.retry import Backoff, Retries
 from wsaas.connections.timer_wheel import WIDTH
 from wsaas.connections.totals import Shared, Totals
-from wsaas.demo import MAX_ANSWER, Demo
+from wsaas.demo import Demo
 from wsaas.errors import SettingsError
 from wsaas.limits import Budget, Budgets, total_for
 from wsaas.net.client_tls import ApiTrust
@@ -149,21 +149,20 @@ def _callbacks(settings: Settings, reactor: Any, shared: Shared) -> _Callbacks:
     return _Callbacks(trust, agent, access, Api(access, retries, disconnects))
 
 
-def _pushes(settings: Settings, reactor: Any, shared: Shared, trust: ApiTrust) -> _Pushes:
+def _pushes(settings: Settings, reactor: Any, shared: Shared) -> _Pushes:
     registry = shared.registry
     tokens = PushTokens(settings.push_tokens, settings.publish_tokens)
     seconds = reactor.seconds if settings.log.debugs else None
     most = settings.connection.max_message
     if settings.api_uri is not None:
         return _Pushes(tokens, PushResource(registry, most, tokens, seconds))
-    agent = PersistentAgent(reactor, trust, settings.api.max_requests, settings.api.timeout, MAX_ANSWER)
-    demo = Demo(reactor, agent, shared.now)
+    demo = Demo(reactor, shared.now)
     return _Pushes(
         tokens,
         demo.pushes(registry, most, seconds),
         demo,
         f"{settings.hostname}/",
-        (demo.stop, agent.close),
+        (demo.stop,),
     )
 
 
@@ -347,7 +346,7 @@ def build(
     people = _connections(settings, reactor, now, shares)
     registry, totals = people.shared.registry, people.shared.totals
     calls = _callbacks(settings, reactor, people.shared)
-    pushes = _pushes(settings, reactor, people.shared, calls.trust)
+    pushes = _pushes(settings, reactor, people.shared)
     upgrade = _websocket(settings, reactor, people, calls.api, token_bytes)
     descriptors, readiness = Descriptors(reactor, shares), Readiness()
     routes = _client_routes(settings, upgrade, pushes, readiness)
