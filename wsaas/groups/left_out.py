@@ -10,8 +10,7 @@ from wsaas.groups.names import elements
 #: How many connections one publish may leave out.
 MAX_LEFT_OUT = 64
 
-#: A tag, or what ``Ws-Id`` makes of it: ``<tag>-0``, ``<tag>-end``. A key has no dash behind its 22nd character, or hardly
-#: ever: it is not taken for a tag.
+#: A tag, or what ``Ws-Id`` makes of it: ``<tag>-0``, ``<tag>-end``. A key hardly ever has a dash behind 22 characters.
 _ID = re.compile(r"([A-Za-z0-9_-]{22})(?:-[A-Za-z0-9]*)?")
 
 
