@@ -2,5 +2,5 @@
 
 Nothing here knows HTTP or Autobahn. A publication is a value that can travel between processes.
 
-``names``: names and targets, as they stand in paths and headers.
+``names``: names and targets, as they stand in paths and headers. ``headers``: the other headers of a publish.
 """
