@@ -20,6 +20,7 @@ from wsaas.connections.messages import (
     Publication,
     Reached,
     Remembered,
+    SharedMessage,
 )
 from wsaas.connections.retry import Retry
 
@@ -44,6 +45,16 @@ class Peer(Protocol):
 
     def send(self, message: Message) -> bool:
         """Send one message.
+
+        :returns: whether some of it may still be buffered
+        """
+
+    @property
+    def full(self) -> bool:
+        """Whether too many frames wait, whatever their length."""
+
+    def send_shared(self, message: SharedMessage) -> bool:
+        """Send one message that many clients get: what waits of it is not copied.
 
         :returns: whether some of it may still be buffered
         """
