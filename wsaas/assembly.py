@@ -231,7 +231,7 @@ def _admin(
     readiness: Readiness,
     lag: Lag | None,
     process: Process,
-    parts: tuple[Registry, Totals, UpgradeResource, PushResource, Api, Descriptors],
+    parts: tuple[Registry, Totals, UpgradeResource, PushResource, Api, Home, Descriptors],
     listeners: Sequence[Listener],
 ) -> Listener:
     """:returns: where ``/healthz``, ``/readyz`` and ``/metrics`` are
@@ -356,7 +356,7 @@ def build(
     listeners = _listeners(settings, reactor, shares, routes, pushes, totals.budgets.bodies)
     lag = Lag(reactor) if settings.listen.admin and has_metrics() else None
     if settings.listen.admin:
-        measured = (registry, totals, upgrade, pushes.resource, calls.api, descriptors)
+        measured = (registry, totals, upgrade, pushes.resource, calls.api, people.groups, descriptors)
         listeners.append(_admin(settings, reactor, readiness, lag, Process(now), measured, listeners))
     parts: list[Lag | RefusedPushes] = [RefusedPushes(reactor, pushes.resource), *([] if lag is None else [lag])]
     timing = Timing(_check_every(settings), settings.drain_timeout)
