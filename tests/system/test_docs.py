@@ -57,7 +57,7 @@ NO_DEFAULT = (
     "open files less a reserve",
 )
 #: What names of settings begin with, so that a misspelt or invented one is noticed.
-SETTING_NAME = re.compile(r"(?:ADMIN|API|DRAIN|FORWARD|LOG|PUSH|STATE|TRUST|WS)_[A-Z_]*[A-Z]")
+SETTING_NAME = re.compile(r"(?:ADMIN|API|DRAIN|FORWARD|LOG|PUBLISH|PUSH|STATE|TRUST|WS)_[A-Z_]*[A-Z]")
 
 
 def pages() -> list[Path]:
