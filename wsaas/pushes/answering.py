@@ -88,7 +88,7 @@ class AnsweringResource(Resource):
     isLeaf = True
 
     def __init__(self, methods: Sequence[bytes], seconds: Callable[[], float] | None = None) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # Twisted's
         self._seconds = seconds
         #: How many were answered with which status, by method.
         self.answers = {method: defaultdict[int, int](int) for method in (*methods, b"other")}

@@ -20,6 +20,8 @@ from wsaas.groups import names
 
 _GROUPS, _USERS, _ALL, _MEMBERS, _BATCH = "groups", "users", "all", "members", "batch"
 _NAMED = frozenset({_GROUPS, _USERS})
+#: As a number it is found without an exception that CPython raises and catches.
+_QUERY = ord("?")
 _BEFORE_NAMES = (b"groups", b"users")
 
 
@@ -110,7 +112,7 @@ def is_plain(target: bytes) -> bool:
     return (
         len(target) - cut == KEY_LENGTH + 1
         and (cut == 0 or not target.endswith(_BEFORE_NAMES, 0, cut))
-        and b"?" not in target
+        and _QUERY not in target
     )
 
 
@@ -123,6 +125,18 @@ def _segments(target: bytes) -> list[str]:
             path = "/" + rest.partition("/")[2]
     # So that there are four, whatever came.
     return ["", "", "", *path.split("/")]
+
+
+def read_named(target: bytes) -> Path | None:
+    """Read the path of a request that may be one by name.
+
+    :param target: of the request
+    :returns: :data:`None` if it is about a connection alone, or nothing
+    """
+    if is_plain(target):
+        return None
+    path = read_path(target)
+    return None if path.form in (Form.CONNECTION, Form.NOTHING) else path
 
 
 def read_path(target: bytes) -> Path:

@@ -20,7 +20,7 @@ MONGO = "507f1f77bcf86cd799439011"
 SEGMENTS = ("groups", "users", "all", "members", "batch", KEY, "x", "")
 
 #: As the contract writes them down, by the segments of each.
-FORMS = {
+FORMS: dict[Form, tuple[str, ...]] = {
     form: tuple(form.value.split("/"))
     for form in sorted(Form, key=lambda it: it.value.count("/"))
     if form is not Form.NOTHING
