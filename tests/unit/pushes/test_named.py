@@ -47,7 +47,7 @@ class NamedTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         """Connect them."""
         bounds = {"WS_MAX_MESSAGE": "1000", "WS_MAX_BUFFER": "2000", "PUSH_MAX_BATCH": "4096"}
-        self.gate = Gate(None, **bounds, **self.settings)
+        self.gate = Gate(None, **{**bounds, **self.settings})
         self.wires: list[Wire] = []
         self.keys: list[str] = []
         for groups, user in ((("room",), "ann"), (("room", "a/b"), "ann"), ((), None)):
