@@ -56,5 +56,5 @@ def message():
 
 @app.delete("/websocket")
 def disconnected():
-    user = unquote(request.headers.get("Ws-User", ""))
-    return publish(f"{user} left") if user else {"code": "OK"}
+    left = publish(f"{unquote(request.headers.get('Ws-User', ''))} left")
+    return left if "Ws-User" in request.headers else {"code": "OK"}
