@@ -171,7 +171,10 @@ class DemoBrowserTests(SynchronousTestCase):
         for expected in ("callback POST 200", "callback PUT 200", "push PUT 200", "push DELETE 200"):
             self.assertIn(expected, calls)
         self.assertEqual(calls[0], "callback POST 200", "requests stand in the order in which they were made")
+        self.assertEqual(calls.count("push PUT 200"), 1, "the chat itself needs no request to the gateway")
         first.show("http")
+        said = [card for card in first.all('#http-log > li[data-method="PUT"]') if text in card.text]
+        self.assertIn("Ws-Publish text groups/chat", " ".join(said[0].text.split()))
         cards = first.all('#http-log > li[data-method="DELETE"][data-direction="callback"]')
         first.until(lambda: "Ws-Close-Code 4001" in " ".join(cards[-1].text.split()))
         cards[-1].find_element("css selector", "summary").click()
