@@ -39,7 +39,9 @@ from wsaas.connections.retry import Backoff, Retries
 from wsaas.connections.totals import Shared, Totals
 from wsaas.net.http1.site import ClientSite, SiteLimits
 from wsaas.operations.admin import Health, Readiness
+from wsaas.pushes.named import NamedResource
 from wsaas.pushes.resource import PushResource
+from wsaas.pushes.settings import PushSettings
 from wsaas.pushes.tokens import PushTokens
 from wsaas.routes import ClientRoutes, PushRoutes
 from wsaas.settings.read import read_settings
@@ -558,21 +560,22 @@ class Gate:
             Shared(limits, self.registry, self.totals, self.clock, self.now, self.groups),
             Admission(self.registry, self.totals, max_connections, self.settings.api.max_requests).check,
         )
-        tokens = PushTokens(self.settings.push_tokens)
+        tokens = PushTokens(self.settings.push_tokens, self.settings.publish_tokens)
         seconds = self.clock.seconds if self.settings.log.debugs else None
         self.pushes = PushResource(self.registry, limits.max_message, tokens, seconds)
+        bodies = self.budgets.bodies
+        bounds = PushSettings(limits.max_message, self.settings.max_batch, self.settings.log.debugs)
+        self.named = NamedResource(self.registry, self.groups, tokens, bounds, self.clock, bodies)
+        both = self.pushes, self.named
         shared = not self.settings.listen.pushes
         self.readiness = Readiness()
         path = self.settings.listen.health
         health = None if path is None else (path, Health(self.readiness))
         site_limits = SiteLimits(limits.timeout or 30, limits.max_message, proxies=self.settings.trust_proxy)
-        bodies = self.budgets.bodies
         #: What clients connect to; pushers too, unless PUSH_LISTEN is given.
-        self.site = ClientSite(
-            ClientRoutes(self.upgrade, self.pushes if shared else None, pages, health), self.clock, site_limits, bodies
-        )
+        self.site = ClientSite(ClientRoutes(self.upgrade, both, shared, pages, health), self.clock, site_limits, bodies)
         #: What pushers connect to.
-        self.push_site = self.site if shared else ClientSite(PushRoutes(self.pushes), self.clock, site_limits, bodies)
+        self.push_site = self.site if shared else ClientSite(PushRoutes(both), self.clock, site_limits, bodies)
 
     @staticmethod
     def _random() -> float:
