@@ -188,7 +188,7 @@ def gateway_metrics(measured: Measured) -> list[Metric]:
         *_connection_metrics(measured.registry, measured.totals),
         *_request_metrics(measured),
         *_message_metrics(measured.totals),
-        *_group_metrics(measured.groups),
+        *_group_metrics(measured.groups, measured.api),
         *_callback_metrics(measured.api),
     ]
 
@@ -314,7 +314,7 @@ def _message_metrics(totals: Totals) -> list[Metric]:
     ]
 
 
-def _group_metrics(groups: Home) -> list[Metric]:
+def _group_metrics(groups: Home, api: Api) -> list[Metric]:
     membership, publishing, turns, reached = (
         groups.membership,
         groups.publishing,
@@ -351,6 +351,11 @@ def _group_metrics(groups: Home) -> list[Metric]:
             "wsaas_group_tasks_waiting",
             "Publishes, and closing, joining or leaving by name, that are being worked off.",
             single(lambda: len(turns)),
+        ),
+        Metric(
+            "wsaas_publishes_lost_total",
+            "Publishes of answers (Ws-Publish) that were dropped, as there was no room in all the time.",
+            single(lambda: api.publisher.dropped),
         ),
         Metric("wsaas_group_tasks_waiting_bytes", "Bytes of these publishes.", single(lambda: turns.bytes)),
         Metric(

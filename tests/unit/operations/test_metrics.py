@@ -220,6 +220,7 @@ class GatewayMetricsTests(SynchronousTestCase):
                 'wsaas_publish_members_total{outcome="skipped"}': 0,
                 'wsaas_publish_members_total{outcome="closed"}': 0,
                 'wsaas_publish_members_total{outcome="except"}': 1,
+                "wsaas_publishes_lost_total": 0,
                 "wsaas_group_tasks_waiting": 0,
                 "wsaas_group_tasks_waiting_bytes": 0,
                 "wsaas_group_slice_duration_seconds_count": 3,
