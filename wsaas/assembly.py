@@ -170,10 +170,11 @@ def _pushes(settings: Settings, reactor: Any, people: _Connections) -> _Pushes:
     seconds = reactor.seconds if settings.log.debugs else None
     most = settings.connection.max_message
     bounds = PushSettings(most, settings.max_batch, settings.log.debugs)
-    named = NamedResource(registry, people.groups, tokens, bounds, reactor, shared.totals.budgets.bodies)
-    if settings.api_uri is not None:
+    demo = Demo(reactor, shared.now) if settings.api_uri is None else None
+    make_named = NamedResource if demo is None else demo.named
+    named = make_named(registry, people.groups, tokens, bounds, reactor, shared.totals.budgets.bodies)
+    if demo is None:
         return _Pushes(tokens, PushResource(registry, most, tokens, seconds), named)
-    demo = Demo(reactor, shared.now)
     return _Pushes(
         tokens,
         demo.pushes(registry, most, seconds),

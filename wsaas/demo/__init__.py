@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.endpoints import TCP4ServerEndpoint
-from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamServerEndpoint
 from twisted.web.http import Request
 from twisted.web.resource import IResource
 from twisted.web.server import Site
@@ -16,9 +16,14 @@ from twisted.web.server import Site
 from wsaas.connections.registry import Registry
 from wsaas.demo.chat import ChatApi
 from wsaas.demo.pages import demo_pages
-from wsaas.demo.pushes import RecordedPushes
+from wsaas.demo.pushes import RecordedNamed, RecordedPushes
 from wsaas.demo.traffic import Traffic
+from wsaas.groups.home import Home
+from wsaas.limits import Budget
+from wsaas.pushes.named import NamedResource
 from wsaas.pushes.resource import PushResource
+from wsaas.pushes.settings import PushSettings
+from wsaas.pushes.tokens import PushTokens
 
 __all__ = ["Demo"]
 
@@ -78,6 +83,23 @@ class Demo:
         :returns: a replacement for the gateway's own :class:`~wsaas.pushes.resource.PushResource`
         """
         return RecordedPushes(registry, max_message, self._traffic, seconds)
+
+    def named(
+        self,
+        registry: Registry,
+        home: Home,
+        tokens: PushTokens,
+        settings: PushSettings,
+        clock: IReactorTime,
+        bodies: Budget,
+    ) -> NamedResource:
+        """Make the resource that answers requests by name and records them for the pages.
+
+        :returns: in place of the :class:`~wsaas.pushes.named.NamedResource` whose parameters it has
+        """
+        named = RecordedNamed(registry, home, tokens, settings, clock, bodies)
+        named.traffic = self._traffic
+        return named
 
     def stop(self) -> Deferred[None]:
         """Stop listening, and end the streams of all pages.

@@ -372,7 +372,8 @@ function found(headers, names) {
 function summary(exchange) {
   const push = exchange.direction === "push";
   const [path, query] = exchange.target.split("?");
-  const target = push ? `/${shortKey(path)}${query ? `?${query}` : ""}` : exchange.target;
+  const keyed = push && !/(^|\/)(groups|users)\/|\/(all|batch|members)$/.test(path); // by a key, not by name
+  const target = keyed ? `/${shortKey(path)}${query ? `?${query}` : ""}` : exchange.target;
   const facts = push ? [] : found(exchange.headers, SHOWN_HEADERS);
   const asked = push ? [] : found(exchange.answer_headers, SHOWN_ANSWER_HEADERS);
   const status = exchange.error ? "no answer" : exchange.status === null ? "…" : String(exchange.status);
