@@ -28,6 +28,7 @@ from wsaas.callbacks.breaker import Breaker
 from wsaas.callbacks.calls import Api
 from wsaas.callbacks.client import ApiClient
 from wsaas.callbacks.disconnects import Disconnects
+from wsaas.callbacks.publishing import AnswerPublisher
 from wsaas.callbacks.slots import Slots
 from wsaas.connections.addresses import Addresses
 from wsaas.connections.admission import Admission
@@ -545,8 +546,9 @@ class Gate:
         self.breaker = Breaker(self.clock, self._random)
         retries = Retries(self.clock, self.now, Backoff(self._random), api.retry_for)
         access = ApiAccess(client, self.slots, self.breaker, self.clock, self.now, api)
-        self.disconnects = Disconnects(access, self._random, self.totals.pending)
-        self.api = Api(access, retries, self.disconnects)
+        self.publisher = AnswerPublisher(self.groups, retries)
+        self.disconnects = Disconnects(access, self._random, self.totals.pending, self.publisher)
+        self.api = Api(access, retries, self.disconnects, self.publisher)
         self.factory = ClientFactory(self.clock, limits.max_message, self.settings.handshake.compression, self.budgets)
         max_connections = self.settings.max_connections or 1 << 20
         self._made = 0

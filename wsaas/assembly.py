@@ -21,6 +21,7 @@ from wsaas.callbacks.client import ApiClient
 from wsaas.callbacks.disconnects import Disconnects
 from wsaas.callbacks.journal import DiskJournal, ThreadWriter
 from wsaas.callbacks.journal_file import JournalFile
+from wsaas.callbacks.publishing import AnswerPublisher
 from wsaas.callbacks.slots import Slots
 from wsaas.callbacks.state_dir import StateDir
 from wsaas.connections.addresses import Addresses
@@ -155,9 +156,11 @@ def _callbacks(settings: Settings, reactor: Any, shared: Shared) -> _Callbacks:
     client = ApiClient(agent, reactor, api.timeout, api.max_body, uri, shows=settings.log.debugs)
     random = SystemRandom().random
     access = ApiAccess(client, Slots(api.max_requests), Breaker(reactor, random), reactor, shared.now, api)
-    disconnects = Disconnects(access, random, shared.totals.pending, shared.journal.settle)
-    retries = Retries(reactor, shared.now, Backoff(random), api.retry_for)
-    return _Callbacks(trust, agent, access, Api(access, retries, disconnects))
+    # Two of them, as each counts what it begins.
+    retries, again = (Retries(reactor, shared.now, Backoff(random), api.retry_for) for _ in range(2))
+    publisher = AnswerPublisher(shared.groups, again)
+    disconnects = Disconnects(access, random, shared.totals.pending, publisher, shared.journal.settle)
+    return _Callbacks(trust, agent, access, Api(access, retries, disconnects, publisher))
 
 
 def _pushes(settings: Settings, reactor: Any, people: _Connections, trust: ApiTrust) -> _Pushes:

@@ -23,34 +23,16 @@ from wsaas.connections.close_timeout import CloseTimeout
 from wsaas.connections.inbox import Inbox
 from wsaas.connections.keepalive import Keepalive, check_interval, ping_interval
 from wsaas.connections.log import ConnectionLog
-from wsaas.connections.messages import (
-    TAKEN,
-    Close,
-    ClosedBy,
-    Delivered,
-    End,
-    Grant,
-    Message,
-    Outcome,
-    Rejected,
-    Remembered,
-    Traffic,
-    remember,
-)
+from wsaas.connections.messages import TAKEN, Close, ClosedBy, End, Rejected, Traffic, remember
 from wsaas.connections.outbox import Outbox
 from wsaas.connections.states import LET_IN, STILL_DELIVERED, State
-from wsaas.errors import (
-    CallbackFailed,
-    ClientLeftError,
-    GatewayFault,
-    NotTried,
-    Unusable,
-)
+from wsaas.connections.wishes import regroup
+from wsaas.errors import CallbackFailed, ClientLeftError, NotTried, Unusable
 
 if TYPE_CHECKING:
     from wsaas.connections.identity import Identity
     from wsaas.connections.interfaces import Calls, Peer
-    from wsaas.connections.messages import Handshake
+    from wsaas.connections.messages import Delivered, Grant, Handshake, Message, Outcome, Remembered, Wishes
     from wsaas.connections.totals import Shared
 
 __all__ = ["Connection", "State"]
@@ -131,10 +113,7 @@ class Connection:
         :returns: fires with the grant, and then the caller must call :meth:`open` at once; or fails with
             :class:`~wsaas.errors.CallbackFailed`, or :class:`ClientLeftError` if the grant came too late
         """
-        self._shared.registry.add(self)
-        self._shared.totals.pending.add()
-        self._shared.totals.addresses.enter(self.handshake.client)
-        self._shared.totals.asking += 1
+        self._shared.enter(self)
         try:
             recording = self._shared.journal.begin(self.identity, self.handshake)
             asking = self._calls.connect() if recording is None else recording.addCallback(self._recorded)
@@ -147,45 +126,42 @@ class Connection:
             raise NotTried("the client left, or the gateway is stopping", 1)
         return self._calls.connect()
 
-    def _granted(self, grant: Grant) -> Grant:
-        self._shared.totals.asking -= 1
-        if grant.state:
-            self._remember(grant.state)
+    def _granted(self, grant: Grant) -> Grant | Failure:
+        self._remember(grant.state, grant.wishes)
         self.protocol = grant.protocol
+        try:
+            if grant.wishes is not None:
+                regroup(self._shared.groups, self, grant.wishes)
+        except Exception:  # noqa: BLE001 - whatever it is, the client is not let in
+            return self._not_granted(Failure())
+        self._shared.totals.asking -= 1
         if self.state is State.OVER or (self._end is not None and self._end.by not in LET_IN):
             self._disconnect()
             raise ClientLeftError
         return grant
 
-    def _remember(self, state: str | None) -> None:
-        self.remembered = remember(self.remembered, state)
-        self._shared.journal.remember(self.identity.key, self.remembered)
+    def _remember(self, state: str | None, wishes: Wishes | None) -> None:
+        user = None if wishes is None else wishes.user
+        remembered = remember(self.remembered, state, user)
+        if remembered != self.remembered:
+            self.remembered = remembered
+            self._shared.journal.remember(self.identity.key, remembered)
 
     def _not_granted(self, failure: Failure) -> Failure:
         self._shared.totals.asking -= 1
         self._shared.registry.unlist(self)
         self.outbox.forget()
-        error = self._callback_error(failure)
+        error = self._log.error_of(self.identity.tag, failure)
         if error.needs_disconnect:
             self._set_end(End(Close(error.close_code), ClosedBy(error.closed_by)))
             self._disconnect()
         else:
             self.state = State.OVER
-            self._leave_address()
             self._shut()
             self._inbox.end()
-            self._shared.journal.settle(self.identity.key)
-            self._shared.registry.remove(self)
-            self._shared.totals.pending.settle()
+            self._shared.refused(self)
         self.outbox.give_up()
         return Failure(error)
-
-    def _callback_error(self, failure: Failure) -> CallbackFailed:
-        """:returns: why a callback failed; an unexpected exception is logged and becomes :class:`GatewayFault`"""
-        if isinstance(failure.value, CallbackFailed):
-            return failure.value
-        self._log.fault(self.identity.tag, failure)
-        return GatewayFault("a fault of the gateway")
 
     def left(self) -> None:
         """The client left before the API answered. The answer is awaited all the same: it decides about the DELETE."""
@@ -286,21 +262,49 @@ class Connection:
             self._shared.totals.counts.rejected += 1
             self._log.refused(self.identity.tag, number, outcome.status)
         else:
-            if outcome.state is not None:
-                self._remember(outcome.state)
-            if self._peer is not None and self.state is State.OPEN:
-                self._carry_out(outcome)
+            if outcome.state is not None or outcome.wishes is not None:
+                self._remember(outcome.state, outcome.wishes)
+            if outcome.wishes is None or self._carry_out(number, outcome, outcome.wishes):
+                self._answer_client(outcome)
         self._regulate()
 
-    def _carry_out(self, delivered: Delivered) -> None:
+    def _carry_out(self, number: int, delivered: Delivered, wishes: Wishes) -> bool:
+        """:returns: whether the client gets its part now: there is one, and nothing is published before it"""
+        try:
+            regroup(self._shared.groups, self, wishes)
+        except CallbackFailed:
+            self.unanswered(number, Failure())
+            return False
+        if wishes.publication is None:
+            return True
+        # Everything else waits for it, the next callback too.
+        self._inbox.hold()
+        publishing = self._calls.publish(wishes.publication, self._stall)
+        publishing.addCallback(lambda _: self._answer_client(delivered))
+        publishing.addErrback(self.faulted).addCallback(self._published)
+        return False
+
+    def _answer_client(self, delivered: Delivered) -> None:
+        if self._peer is None or self.state is not State.OPEN:
+            return
         if delivered.reply is not None:
             self.outbox.reply(delivered.reply)
         if delivered.close is not None:
             self.close(delivered.close, ClosedBy.API)
 
+    def _published(self, _: None) -> None:
+        self._inbox.release()
+        self._regulate()
+
+    def _stall(self) -> None:
+        """Stop reading the client until there is room for what the answer to its message publishes."""
+        self._inbox.hold(reading=False)
+        if self._peer is not None and self._end is None and not self._paused:
+            self._pause(self._peer)
+
     def unanswered(self, number: int, failure: Failure) -> None:
         """Close the connection: a message brought no usable answer, and no other may overtake it."""
-        error = self._callback_error(failure)
+        error = self._log.error_of(self.identity.tag, failure)
         self._log.unanswered(self.identity.tag, number, error.reason)
         self._inbox.undelivered += not error.answered
         if self._end is not None and isinstance(error, Unusable):
@@ -426,20 +430,13 @@ class Connection:
         Call it after :meth:`shut_down`, when at most one message can still be on its way.
         """
         if self._end is not None:
-            undelivered = self._inbox.undelivered + (not self._inbox.is_idle)
+            undelivered = self._inbox.undelivered + self._inbox.awaits_answer
             self._shared.journal.ended(self.identity.key, self._end, undelivered)
 
     def abort(self) -> None:
         """End the TCP connection without waiting for the client."""
         if self._peer is not None:
             self._peer.abort()
-
-    def _leave_address(self) -> None:
-        """Stop counting this connection for its client's address.
-
-        Not already when TCP ends: a client that connects and leaves at once, again and again, would get past the limit.
-        """
-        self._shared.totals.addresses.leave(self.handshake.client)
 
     def lost(self) -> None:
         """Clean up after the end of the TCP connection."""
@@ -470,24 +467,17 @@ class Connection:
     def _disconnect(self) -> None:
         end = self._end or End(Close(1006), ClosedBy.CLIENT)
         self.state = State.OVER
-        self._leave_address()
         self._inbox.end()  # No PUT may follow the DELETE.
         self.outbox.forget()
-        self._shared.registry.unlist(self)
-        self._shared.totals.counts.ended(end, self._inbox.undelivered)
-        if self.traffic.connected_at is not None:
-            # Of others, one line says already what became of the handshake.
-            seconds = self._shared.clock.seconds() - self.traffic.opened_at
-            self._log.closed(self, end, self._inbox.undelivered, seconds)
-        self._shared.journal.ended(self.identity.key, end, self._inbox.undelivered)
-        self._calls.disconnect(end, self._inbox.undelivered, self.remembered).addBoth(self._gone)
+        undelivered = self._inbox.undelivered
+        self._shared.ended(self, end, undelivered)
+        self._calls.disconnect(end, undelivered, self.remembered, self.groups).addBoth(self._gone)
         self.outbox.give_up()
 
     def _gone(self, result: object) -> None:
         if isinstance(result, Failure):
             self._log.fault(self.identity.tag, result, " at the DELETE")
-        self._shared.registry.remove(self)
-        self._shared.totals.pending.settle()
+        self._shared.gone(self)
 
     # Keepalive
 
