@@ -11,7 +11,7 @@ from collections.abc import Callable
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -107,7 +107,7 @@ class Tab:
 class DemoBrowserTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.driver = start_browser(self)
-        self.gateway = start_gateway(self, "--demo")
+        self.gateway = start_gateway(self, "--demo", PUBLISH_TOKEN="a-token")
         self.url = self.gateway.http_url + "/"
 
     def tab(self, size: tuple[int, int]) -> Tab:
@@ -235,6 +235,21 @@ class DemoBrowserTests(SynchronousTestCase):
         curl, x, method, ws_uri = shlex.split(tab.text("close-curl"))
         self.assertEqual(self.request(method, ws_uri), 200)
         tab.until(lambda: any("4001 “bye”" in notice for notice in tab.messages("notice")))
+
+    def test_published_by_name(self) -> None:
+        """From anywhere, with a token: to everybody in the chat, to one user; the page shows the requests."""
+        first, second = self.tab(DESKTOP), self.tab(DESKTOP)
+        headers = {"Content-Type": "text/plain", "Authorization": "Bearer a-token"}
+        self.assertEqual(self.request("PUT", self.url + "groups/chat", "hello, all", headers), 200)
+        self.assertEqual(self.request("PUT", f"{self.url}users/{quote(second.name)}", "hello, you", headers), 200)
+        self.assertEqual(self.request("PUT", self.url + "groups/chat", "no token"), 401)
+        second.until(lambda: second.messages("pushed") == ["hello, all", "hello, you"])
+        first.until(lambda: first.messages("pushed") == ["hello, all"])
+        first.until(lambda: "push PUT 401" in first.calls())
+        shown = " ".join(card.text for card in first.all('#http-log > li[data-direction="push"]'))
+        self.assertIn("/groups/chat", shown)
+        self.assertIn(f"/users/{quote(second.name)}", shown)
+        self.assertNotIn("a-token", shown)
 
     def request(self, method: str, uri: str, body: str | None = None, headers: dict[str, str] | None = None) -> int:
         parts = urlsplit(uri)
