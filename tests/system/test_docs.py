@@ -238,6 +238,7 @@ class ProtocolPageTests(ParsedTestCase):
         # The channel answers what is not to be read; a fault is answered wherever it shows.
         modules = (
             "pushes/resource.py",
+            "pushes/answering.py",
             "net/http1/server.py",
             "net/http1/site.py",
             "net/http1/messages.py",
