@@ -3,16 +3,44 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
 
 from wsaas.connections.identity import Identity
 from wsaas.connections.interfaces import Waiter
-from wsaas.connections.messages import Close, End, Grant, Handshake, Message, PendingDisconnect
+from wsaas.connections.messages import (
+    Close,
+    End,
+    Grant,
+    Handshake,
+    Message,
+    PendingDisconnect,
+    Publication,
+    Reached,
+    Remembered,
+    SharedMessage,
+)
+from wsaas.connections.registry import Registry
 from wsaas.connections.retry import Backoff, Retries, Retry
+from wsaas.connections.totals import Totals
+from wsaas.groups.home import Home
+
+
+class Turning(Clock):
+    """A clock whose turns are those of a reactor: what a turn schedules for at once waits for the next one."""
+
+    def turn(self) -> None:
+        """Take one turn, without time passing."""
+        due = [call for call in self.calls if call.getTime() <= self.seconds()]
+        for call in due:
+            if call.active():
+                self.calls.remove(call)
+                call.called = 1
+                call.func(*call.args, **call.kw)
 
 
 class TimeOfDay:
@@ -35,6 +63,11 @@ class TimeOfDay:
         self._ahead += seconds
 
 
+def home(registry: Registry, totals: Totals, clock: IReactorTime, max_groups: int = 100) -> Home:
+    """:returns: groups of connections, as many memberships as one likes"""
+    return Home(registry, totals, clock, max_groups, lambda: 1 << 30)
+
+
 class MemoryPeer:
     """A :class:`~wsaas.connections.interfaces.Peer` that records its calls.
 
@@ -48,6 +81,7 @@ class MemoryPeer:
         self.buffered = 0
         self.sent = 0
         self.crowded = False
+        self.full = False
         self.reading = True
         self.aborted = False
         #: The frames for the client, in order: messages, pings, the Close.
@@ -79,6 +113,13 @@ class MemoryPeer:
             raise fault
         self._frame(message, len(message.payload))
         return self.buffered > 0
+
+    def send_shared(self, message: SharedMessage, room: int) -> bool | None:
+        """Record a message that many get, if there is room."""
+        waited = self.buffered
+        if waited > room or self.full:
+            return None
+        return self.send(Message(message.content, message.binary)) and not waited
 
     def ping(self, payload: bytes = b"") -> None:
         """Record a ping."""
@@ -134,10 +175,16 @@ class PendingCalls:
         self.begun: list[str] = []
         #: The messages of the PUTs.
         self.messages: list[Message] = []
-        #: The ``Ws-State`` of each call.
-        self.states: list[str | None] = []
+        #: What each call repeats.
+        self.remembered: list[Remembered | None] = []
         #: What the DELETEs carried: the end and the number of undelivered messages.
         self.disconnects: list[tuple[End, int]] = []
+        #: The targets that were in the last DELETE.
+        self.groups: Sequence[str] = ()
+        #: What answers published, and what is told when the last of it is done, or has to wait.
+        self.publications: list[Publication] = []
+        self.publishing: Deferred[None] | None = None
+        self.waits: Callable[[], None] = lambda: None
         #: How often a call was started before the previous one was over.
         self.overlaps = 0
         #: The answer that is awaited.
@@ -145,10 +192,15 @@ class PendingCalls:
         #: Answers given at once, instead of waiting for :meth:`answer`.
         self.at_once: deque[object] = deque()
 
-    def _begin(self, name: str, state: str | None) -> Deferred[Any]:
+    @property
+    def states(self) -> list[str | None]:
+        """The ``Ws-State`` of each call."""
+        return [None if each is None else each.state for each in self.remembered]
+
+    def _begin(self, name: str, remembered: Remembered | None) -> Deferred[Any]:
         self.overlaps += self.pending is not None
         self.begun.append(name)
-        self.states.append(state)
+        self.remembered.append(remembered)
         deferred: Deferred[Any] = Deferred()
         self.pending = deferred
         if self.at_once:
@@ -159,23 +211,38 @@ class PendingCalls:
         """POST."""
         return self._begin("POST", None)
 
-    def message(self, number: int, message: Message, state: str | None, waiter: Waiter) -> None:
+    def message(self, number: int, message: Message, remembered: Remembered | None, waiter: Waiter) -> None:
         """PUT."""
         name = f"PUT {number}"
         self._began = self._retries.clock.seconds()
         if name not in self.begun:
             self.messages.append(message)
             self.first_began = self._began
-        self._begin(name, state).addCallbacks(waiter.answered, waiter.unanswered)
+        self._begin(name, remembered).addCallbacks(waiter.answered, waiter.unanswered)
 
     def retry(self) -> Retry:
         """The retry schedule of the message whose first attempt has just failed."""
         return self._retries.begin(self._began)
 
-    def disconnect(self, end: End, undelivered: int, state: str | None) -> Deferred[None]:
+    def publish(self, publication: Publication, waits: Callable[[], None]) -> Deferred[None]:
+        """Record what is published; the test says when that is done."""
+        self.publications.append(publication)
+        self.publishing, self.waits = Deferred(), waits
+        return self.publishing
+
+    def published(self) -> None:
+        """Report that what was published last is done."""
+        done, self.publishing, self.waits = self.publishing, None, lambda: None
+        assert done is not None, "nothing is published"
+        done.callback(None)
+
+    def disconnect(
+        self, end: End, undelivered: int, remembered: Remembered | None, groups: Sequence[str]
+    ) -> Deferred[None]:
         """DELETE."""
         self.disconnects.append((end, undelivered))
-        return self._begin("DELETE", state)
+        self.groups = groups
+        return self._begin("DELETE", remembered)
 
     def answer(self, result: object = None) -> None:
         """End the call that is on its way, with a value or an exception."""
@@ -185,6 +252,35 @@ class PendingCalls:
             deferred.errback(result)
         else:
             deferred.callback(result)
+
+
+class MemoryGroups:
+    """The part of :class:`~wsaas.connections.interfaces.Groups` that publishes, and keeps it for the test to do."""
+
+    def __init__(self) -> None:
+        #: What was published, and what is told when that is done.
+        self.published: list[tuple[Publication, Deferred[Reached]]] = []
+        #: Raised by each call, if given.
+        self.fault: Exception | None = None
+        #: How often it was asked.
+        self.asked = 0
+
+    def publish(self, publication: Publication) -> Deferred[Reached]:
+        """Keep it."""
+        self.asked += 1
+        if self.fault is not None:
+            raise self.fault
+        done: Deferred[Reached] = Deferred()
+        self.published.append((publication, done))
+        return done
+
+    def finish(self, result: object = None) -> None:
+        """Report that the first of them is done, or failed."""
+        done: Deferred[Any] = self.published.pop(0)[1]
+        if isinstance(result, Exception):
+            done.errback(result)
+        else:
+            done.callback(Reached())
 
 
 class PendingJournal:
@@ -216,9 +312,9 @@ class PendingJournal:
         else:
             self._recorded.errback(error)
 
-    def remember(self, key: str, state: str | None) -> None:
+    def remember(self, key: str, remembered: Remembered | None) -> None:
         """Record the call."""
-        self.told.append(("remember", key, state))
+        self.told.append(("remember", key, remembered))
 
     def ended(self, key: str, end: End, undelivered: int) -> None:
         """Record the call."""

@@ -21,6 +21,7 @@ from wsaas.callbacks.client import ApiClient
 from wsaas.callbacks.disconnects import Disconnects
 from wsaas.callbacks.journal import DiskJournal, ThreadWriter
 from wsaas.callbacks.journal_file import JournalFile
+from wsaas.callbacks.publishing import AnswerPublisher
 from wsaas.callbacks.slots import Slots
 from wsaas.callbacks.state_dir import StateDir
 from wsaas.connections.addresses import Addresses
@@ -31,8 +32,10 @@ from wsaas.connections.registry import Registry
 from wsaas.connections.retry import Backoff, Retries
 from wsaas.connections.timer_wheel import WIDTH
 from wsaas.connections.totals import Shared, Totals
-from wsaas.demo import MAX_ANSWER, Demo
+from wsaas.demo import Demo
 from wsaas.errors import SettingsError
+from wsaas.groups.home import Home
+from wsaas.groups.membership import bound
 from wsaas.limits import Budget, Budgets, total_for
 from wsaas.net.client_tls import ApiTrust
 from wsaas.net.descriptors import Descriptors, Shares, share_out
@@ -46,7 +49,9 @@ from wsaas.operations.process import Process
 from wsaas.operations.refused_pushes import RefusedPushes
 from wsaas.operations.service import Clients, Gateway, Hooks, Host, Listener, Step
 from wsaas.operations.systemd import Notifier
+from wsaas.pushes.named import NamedResource
 from wsaas.pushes.resource import PushResource
+from wsaas.pushes.settings import PushSettings
 from wsaas.pushes.tokens import PushTokens
 from wsaas.renewal import renew
 from wsaas.routes import ClientRoutes, PushRoutes
@@ -84,10 +89,11 @@ def api_trust(settings: Settings) -> ApiTrust:
 
 @dataclass(frozen=True, slots=True)
 class _Connections:
-    """What ``connections/`` has for the others."""
+    """What ``connections/`` and ``groups/`` have for the others."""
 
     shared: Shared
     admission: Admission
+    groups: Home
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +112,15 @@ class _Pushes:
 
     tokens: PushTokens
     resource: PushResource
+    named: NamedResource
     demo: Demo | None = None
     #: What to call at the end.
     stop: tuple[Step, ...] = ()
+
+    @property
+    def both(self) -> tuple[PushResource, NamedResource]:
+        """What answers requests to a ``ws_uri``, and those by name."""
+        return self.resource, self.named
 
 
 def make_journal(settings: Settings, reactor: Any, now: Callable[[], float]) -> Journal:
@@ -126,10 +138,10 @@ def _connections(settings: Settings, reactor: Any, now: Callable[[], float], sha
     totals = Totals(width, Budgets(total_for(limits.max_buffer)), Addresses(settings.max_per_address))
     registry = Registry()
     most = settings.max_connections or shares.connections
-    return _Connections(
-        Shared(limits, registry, totals, reactor, now, make_journal(settings, reactor, now)),
-        Admission(registry, totals, most, settings.api.max_requests),
-    )
+    admission = Admission(registry, totals, most, settings.api.max_requests)
+    groups = Home(registry, totals, reactor, limits.max_groups, lambda: bound(admission.max_connections))
+    journal = make_journal(settings, reactor, now)
+    return _Connections(Shared(limits, registry, totals, reactor, now, groups, journal), admission, groups)
 
 
 def _callbacks(settings: Settings, reactor: Any, shared: Shared) -> _Callbacks:
@@ -139,21 +151,26 @@ def _callbacks(settings: Settings, reactor: Any, shared: Shared) -> _Callbacks:
     client = ApiClient(agent, reactor, api.timeout, api.max_body, uri, shows=settings.log.debugs)
     random = SystemRandom().random
     access = ApiAccess(client, Slots(api.max_requests), Breaker(reactor, random), reactor, shared.now, api)
-    disconnects = Disconnects(access, random, shared.totals.pending, shared.journal.settle)
-    retries = Retries(reactor, shared.now, Backoff(random), api.retry_for)
-    return _Callbacks(trust, agent, access, Api(access, retries, disconnects))
+    # Two of them, as each counts what it begins.
+    retries, again = (Retries(reactor, shared.now, Backoff(random), api.retry_for) for _ in range(2))
+    publisher = AnswerPublisher(shared.groups, again)
+    disconnects = Disconnects(access, random, shared.totals.pending, publisher, shared.journal.settle)
+    return _Callbacks(trust, agent, access, Api(access, retries, disconnects, publisher))
 
 
-def _pushes(settings: Settings, reactor: Any, shared: Shared, trust: ApiTrust) -> _Pushes:
+def _pushes(settings: Settings, reactor: Any, people: _Connections) -> _Pushes:
+    shared = people.shared
     registry = shared.registry
-    tokens = PushTokens(settings.push_tokens)
+    tokens = PushTokens(settings.push_tokens, settings.publish_tokens)
     seconds = reactor.seconds if settings.log.debugs else None
     most = settings.connection.max_message
-    if settings.api_uri is not None:
-        return _Pushes(tokens, PushResource(registry, most, tokens, seconds))
-    agent = PersistentAgent(reactor, trust, settings.api.max_requests, settings.api.timeout, MAX_ANSWER)
-    demo = Demo(reactor, agent, shared.now)
-    return _Pushes(tokens, demo.pushes(registry, most, seconds), demo, (demo.stop, agent.close))
+    bounds = PushSettings(most, settings.max_batch, settings.log.debugs)
+    demo = Demo(reactor, shared.now) if settings.api_uri is None else None
+    make_named = NamedResource if demo is None else demo.named
+    named = make_named(registry, people.groups, tokens, bounds, reactor, shared.totals.budgets.bodies)
+    if demo is None:
+        return _Pushes(tokens, PushResource(registry, most, tokens, seconds), named)
+    return _Pushes(tokens, demo.pushes(registry, most, seconds), named, demo, (demo.stop,))
 
 
 def _websocket(
@@ -170,7 +187,8 @@ def _client_routes(settings: Settings, upgrade: UpgradeResource, pushes: _Pushes
     path = settings.listen.health
     return ClientRoutes(
         upgrade,
-        None if settings.listen.pushes else pushes.resource,
+        pushes.both,
+        not settings.listen.pushes,
         None if pushes.demo is None else pushes.demo.pages,
         None if path is None else (path, Health(readiness)),
     )
@@ -200,7 +218,7 @@ def _listeners(
     listeners = [Listener(site(routes), clients, kind, _BUFFERS, pushes=shared, clients=True)]
     if not shared:
         places = endpoints(reactor, "PUSH_LISTEN", settings.listen.pushes)
-        listeners.append(Listener(site(PushRoutes(pushes.resource)), places, "pushes", _BUFFERS, pushes=True))
+        listeners.append(Listener(site(PushRoutes(pushes.both)), places, "pushes", _BUFFERS, pushes=True))
     return listeners
 
 
@@ -210,7 +228,7 @@ def _admin(
     readiness: Readiness,
     lag: Lag | None,
     process: Process,
-    parts: tuple[Registry, Totals, UpgradeResource, PushResource, Api, Descriptors],
+    parts: tuple[Registry, Totals, UpgradeResource, PushResource, NamedResource, Api, Home, Descriptors],
     listeners: Sequence[Listener],
 ) -> Listener:
     """:returns: where ``/healthz``, ``/readyz`` and ``/metrics`` are
@@ -254,7 +272,7 @@ def _hooks(
     if demo is not None:
         before.insert(0, start_demo)
         listening.append(partial(_log.info, "open {page}", page=f"{settings.hostname}/"))
-    after = [disconnects.stop, calls.agent.close, *pushes.stop, *(part.stop for part in parts)]
+    after = [people.groups.stop, disconnects.stop, calls.agent.close, *pushes.stop, *(part.stop for part in parts)]
     return Hooks(before, disconnects.hurry, after, journal.close, reload, listening)
 
 
@@ -306,16 +324,16 @@ def build(
     people = _connections(settings, reactor, now, shares)
     registry, totals = people.shared.registry, people.shared.totals
     calls = _callbacks(settings, reactor, people.shared)
-    pushes = _pushes(settings, reactor, people.shared, calls.trust)
+    pushes = _pushes(settings, reactor, people)
     upgrade = _websocket(settings, reactor, people, calls.api, token_bytes)
     descriptors, readiness = Descriptors(reactor, shares), Readiness()
     routes = _client_routes(settings, upgrade, pushes, readiness)
     listeners = _listeners(settings, reactor, shares, routes, pushes, totals.budgets.bodies)
     lag = Lag(reactor) if settings.listen.admin and find_spec("prometheus_client") is not None else None
     if settings.listen.admin:
-        measured = (registry, totals, upgrade, pushes.resource, calls.api, descriptors)
+        measured = (registry, totals, upgrade, *pushes.both, calls.api, people.groups, descriptors)
         listeners.append(_admin(settings, reactor, readiness, lag, Process(now), measured, listeners))
-    parts: list[Lag | RefusedPushes] = [RefusedPushes(reactor, pushes.resource), *([] if lag is None else [lag])]
+    parts: list[Lag | RefusedPushes] = [RefusedPushes(reactor, pushes.both), *([] if lag is None else [lag])]
     hooks = _hooks(settings, people, calls, pushes, parts, _reload(people, calls, pushes, upgrade, reread))
     host = Host(Notifier(reactor, environ or {}, lambda: f"{registry.addressed} clients"), descriptors)
     gateway = Gateway(reactor, listeners, Clients(registry, totals, upgrade), settings.drain_timeout, hooks, host)

@@ -13,6 +13,8 @@ code and the ``Ws-Closed-By``.
     ├── NotPresentError                the connection is closing or over
     ├── TooSlowError                   the client does not read
     │   └── TooManyWaitError           … or answers its pings too slowly
+    ├── TooManyGroupsError             the connection is in WS_MAX_GROUPS already
+    ├── OverloadedError                no room for a publish or a membership, now
     ├── ClientLeftError                the client left before the API's grant could be used
     ├── JournalError                   the file in STATE_DIR cannot be used
     └── CallbackFailed                 a callback that brought no usable answer
@@ -24,6 +26,7 @@ code and the ``Ws-Closed-By``.
         │   └── TimedOut               … within API_TIMEOUT
         ├── Unsuccessful               a complete answer with a status of failure: 5xx, 429, …
         ├── Unusable                   a complete answer that breaks the contract
+        ├── NoRoom                     a complete answer that asks for what there is no room for now
         ├── GatewayFault               a fault of the gateway itself
         ├── Unauthorized               a complete 401 to a message: the credentials no longer hold
         └── Denied                     a complete answer: the API refused the client
@@ -162,6 +165,14 @@ class TooManyWaitError(TooSlowError):
     """Too many pushes wait for the client's pong already."""
 
 
+class TooManyGroupsError(WsaasError):
+    """The connection would be in more groups than ``WS_MAX_GROUPS``."""
+
+
+class OverloadedError(WsaasError):
+    """There is no room for another publication, or for another membership: nothing was done."""
+
+
 class ClientLeftError(WsaasError):
     """The client left, or the gateway is stopping, before the API's grant could be used."""
 
@@ -271,6 +282,15 @@ class Unusable(CallbackFailed):
     answered = True
     close_code = 1011
     closed_by = "error"
+
+
+class NoRoom(CallbackFailed):
+    """The API's answer asks for memberships in groups, and the process holds as many as it may."""
+
+    kind = "no_room"
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    client_retry_after = 5
+    answered = True
 
 
 class GatewayFault(CallbackFailed):

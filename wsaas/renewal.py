@@ -32,7 +32,7 @@ def renew(
     :param reading: all settings, read again
     :param access: how the API was called so far
     :param api: uses ``API_SECRET`` and ``API_HEADERS``, and so do its DELETEs
-    :param tokens: use ``PUSH_TOKEN``
+    :param tokens: use ``PUSH_TOKEN`` and ``PUBLISH_TOKEN``
     :param upgrade: uses ``WS_ORIGINS``
     :param admission: uses ``WS_MAX_CONNECTIONS``
     """
@@ -45,7 +45,7 @@ def renew(
     access = replace(access, settings=settings.api)
     api.renew(access)
     api.disconnects.renew(access)
-    tokens.renew(settings.push_tokens)
+    tokens.renew(settings.push_tokens, settings.publish_tokens)
     upgrade.renew(settings.handshake)
     if settings.max_connections is not None:
         admission.max_connections = settings.max_connections

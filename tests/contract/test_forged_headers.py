@@ -7,6 +7,7 @@ they are compared here.
 from __future__ import annotations
 
 from typing import ClassVar
+from urllib.parse import quote
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,6 +32,8 @@ OURS = (
     "Ws-Origin",
     "Ws-User-Agent",
     "Ws-State",
+    "Ws-User",
+    "Ws-Groups",
     "Ws-Timestamp",
     "Ws-Signature",
     "Ws-Close-Code",
@@ -160,21 +163,27 @@ class ForgedHeaderTests(SynchronousTestCase):
     def test_as_long_as_may_be(self) -> None:
         """The DELETE of a client that goes to all bounds stays below what the protocol's page tells an API to take.
 
-        WS_MAX_TARGET, WS_MAX_HEADERS and 6 KiB; and more than a kibibyte is left for the request line and ``Host``.
+        WS_MAX_TARGET, WS_MAX_HEADERS and 7 KiB; and more than a kibibyte is left for the request line and ``Host``. The
+        API sets a state, a user and groups, as long as they may be.
         """
         for max_target, max_headers in ((2048, 6144), (256, 1024), (16_384, 32_768)):
             gate = Gate(None, **self.settings, WS_MAX_TARGET=str(max_target), WS_MAX_HEADERS=str(max_headers))
             more = [("X-Tenant", f"{number:0{max_headers // 32 - 8}}") for number in range(32)]
             target = "/" + "x" * (max_target - 1)
-            wire = gate.open(target, *more, ("User-Agent", "u" * 2000), answer=(("Ws-State", "s" * 1024),))
+            # 64 names of 14 characters: with what is between them, 1,022 bytes.
+            groups = ", ".join([f"{number:014}" for number in range(100)])
+            answer = (("Ws-State", "s" * 1024), ("Ws-User", quote("\U0001f600" * 64)), ("Ws-Join", groups))
+            wire = gate.open(target, *more, ("User-Agent", "u" * 2000), answer=answer)
             wire.deliver(close_frame(4999, "\u20ac" * 41))
             gate.turn()
             call = gate.agent.last
             self.assertEqual((call.method, len(call.all("X-Tenant"))), ("DELETE", 32))
+            self.assertEqual(len(call.header("Ws-User") or ""), 768)
+            self.assertEqual((len(call.header("Ws-Groups") or ""), call.header("Ws-Groups-Left-Out")), (1022, "36"))
             lines = [name + b": " + value for name, values in call.headers.getAllRawHeaders() for value in values]
             size = sum(len(line) + 2 for line in lines)
-            self.assertGreater(size, max_target + max_headers + 3072)
-            self.assertLess(size, max_target + max_headers + 6144 - 1024)
+            self.assertGreater(size, max_target + max_headers + 5632)
+            self.assertLess(size, max_target + max_headers + 7168 - 1024)
             self.assertLess(len(lines), 60)
             call.answer()
 

@@ -21,11 +21,12 @@ MAY = {
     "net": _NET,
     "net.http1": {"net.http1", *_NET},
     "connections": {"connections", *_GROUND},
+    "groups": {"groups", "connections", *_GROUND},
     "websocket": _MIDDLE,
-    "callbacks": _MIDDLE,
-    "pushes": _MIDDLE,
+    "callbacks": {"groups", *_MIDDLE},
+    "pushes": {"groups", *_MIDDLE},
 }
-_SIDES = {"websocket", "callbacks", "pushes", *_MIDDLE}
+_SIDES = {"websocket", "callbacks", "pushes", "groups", *_MIDDLE}
 MAY |= dict.fromkeys(("demo", "routes", "settings", "operations"), _SIDES)
 MAY["assembly"] = {"demo", "routes", "settings", "operations", *_SIDES}
 MAY["renewal"] = {"settings", *_SIDES}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from json.encoder import encode_basestring_ascii
 
 from twisted.internet.defer import Deferred, fail
@@ -11,13 +12,15 @@ from twisted.python.failure import Failure
 
 from wsaas.callbacks.access import ApiAccess
 from wsaas.callbacks.answers import read_grant, read_outcome
-from wsaas.callbacks.disconnects import Disconnect, Disconnects, end_lines
+from wsaas.callbacks.disconnects import Disconnect, Disconnects, end_lines, groups_lines, remembered_lines
+from wsaas.callbacks.publishing import AnswerPublisher
 from wsaas.callbacks.signature import ConnectionSigner, make_signer
 from wsaas.connections.identity import Identity
 from wsaas.connections.interfaces import Waiter
-from wsaas.connections.messages import TAKEN, End, Grant, Handshake, Message
+from wsaas.connections.messages import TAKEN, End, Grant, Handshake, Message, Publication, Remembered
 from wsaas.connections.retry import Retries, Retry
 from wsaas.errors import CallbackFailed, NoSlot, NotTried
+from wsaas.groups.names import groups_in
 from wsaas.net.http1.headers import EncodedHeaders
 from wsaas.net.http1.messages import Answer
 
@@ -31,9 +34,12 @@ class Api:
     :param access: how it is called
     :param retries: how messages are tried again
     :param disconnects: makes the DELETEs
+    :param publisher: publishes what answers ask for
     """
 
-    def __init__(self, access: ApiAccess, retries: Retries, disconnects: Disconnects) -> None:
+    def __init__(
+        self, access: ApiAccess, retries: Retries, disconnects: Disconnects, publisher: AnswerPublisher
+    ) -> None:
         self.client = access.client
         self.slots = access.slots
         self.clock = access.clock
@@ -42,6 +48,7 @@ class Api:
         self.breaker = access.breaker
         self.retries = retries
         self.disconnects = disconnects
+        self.publisher = publisher
         #: ``API_HEADERS`` and what else never changes, ready for the wire; and the names of the former, in lower case.
         self.fixed_names = frozenset(name.lower().encode("ascii") for name, _ in settings.headers)
         self.fixed_lines = access.fixed_lines
@@ -109,27 +116,35 @@ class ApiCalls:
         except Exception:  # noqa: BLE001 - the caller tells of it
             return fail()
 
-    def message(self, number: int, message: Message, state: str | None, waiter: Waiter) -> None:
+    def message(self, number: int, message: Message, remembered: Remembered | None, waiter: Waiter) -> None:
         """PUT: the client sent a message. The hot path: no coroutine, and no Deferred but the client's."""
         self._waiter = waiter
         slots = self._api.slots
         if slots.try_acquire("PUT"):
-            self._put(None, number, message, state)
+            self._put(None, number, message, remembered)
         else:
             # One for each client, and no longer than an attempt may take: the client is not read meanwhile.
             waiting = slots.acquire("PUT").addTimeout(self._api.settings.timeout, self._api.clock)
-            waiting.addCallbacks(self._put, self._not_put, (number, message, state)).addErrback(self._put_done)
+            waiting.addCallbacks(self._put, self._not_put, (number, message, remembered)).addErrback(self._put_done)
 
     def retry(self) -> Retry:
         """:returns: how the message is tried again whose first attempt has just failed"""
         return self._api.retries.begin(self._began)
 
-    def disconnect(self, end: End, undelivered: int, state: str | None) -> Deferred[None]:
+    def publish(self, publication: Publication, waits: Callable[[], None]) -> Deferred[None]:
+        """Publish what the answer to a message asks for."""
+        return self._api.publisher.publish(publication, self._identity.tag, waits)
+
+    def disconnect(
+        self, end: End, undelivered: int, remembered: Remembered | None, groups: Sequence[str]
+    ) -> Deferred[None]:
         """DELETE: the connection is over."""
         lines = [self._head, b"end\r\n"]
-        if state:
-            lines.append(b"Ws-State: %b\r\n" % state.encode("ascii"))
+        if remembered is not None:
+            lines.append(remembered_lines(remembered))
         lines += end_lines(end, undelivered)
+        if groups:
+            lines.append(groups_lines(groups_in(groups)))
         identity = self._identity
         return self._api.disconnects.send(Disconnect(identity.key, identity.tag, b"".join(lines)))
 
@@ -168,10 +183,10 @@ class ApiCalls:
             )
         return grant
 
-    def _put(self, _: None, number: int, message: Message, state: str | None) -> None:
+    def _put(self, _: None, number: int, message: Message, remembered: Remembered | None) -> None:
         api = self._api
         payload = message.payload
-        head = self._head_for(b"PUT", b"%d" % number, state, api.content_types[message.binary], payload)
+        head = self._head_for(b"PUT", b"%d" % number, remembered, api.content_types[message.binary], payload)
         self._began = api.clock.seconds()
         client = api.client
         client.put(client.uri, payload, headers=EncodedHeaders(head), done=self._put_done)
@@ -215,10 +230,10 @@ class ApiCalls:
             api.breaker.report(result, self._identity.tag)
         return result if isinstance(result, Failure) else self._granted(result)
 
-    def _head_for(self, method: bytes, call: bytes, state: str | None, more: bytes, body: bytes) -> bytes:
+    def _head_for(self, method: bytes, call: bytes, remembered: Remembered | None, more: bytes, body: bytes) -> bytes:
         """:returns: the header lines of an attempt, dated now: it may have waited for its slot"""
-        if state:
-            more = b"Ws-State: %b\r\n%b" % (state.encode("ascii"), more)
+        if remembered is not None:
+            more = remembered_lines(remembered) + more
         stamp = self._api.stamp()
         if self._signer is not None:
             return b"".join((self._head, call, stamp, more, self._signer.line(method, call, stamp + more, body)))

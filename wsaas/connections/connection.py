@@ -14,7 +14,6 @@ messages to the API, :class:`.Outbox` messages to the client. The client is a :c
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, fail
@@ -24,44 +23,19 @@ from wsaas.connections.close_timeout import CloseTimeout
 from wsaas.connections.inbox import Inbox
 from wsaas.connections.keepalive import Keepalive, check_interval, ping_interval
 from wsaas.connections.log import ConnectionLog
-from wsaas.connections.messages import (
-    TAKEN,
-    Close,
-    ClosedBy,
-    Delivered,
-    End,
-    Grant,
-    Message,
-    Outcome,
-    Rejected,
-    Traffic,
-)
+from wsaas.connections.messages import TAKEN, Close, ClosedBy, End, Rejected, Traffic, remember
 from wsaas.connections.outbox import Outbox
-from wsaas.errors import (
-    CallbackFailed,
-    ClientLeftError,
-    GatewayFault,
-    NotTried,
-    Unusable,
-)
+from wsaas.connections.states import LET_IN, STILL_DELIVERED, State
+from wsaas.connections.wishes import regroup
+from wsaas.errors import CallbackFailed, ClientLeftError, NotTried, Unusable
 
 if TYPE_CHECKING:
     from wsaas.connections.identity import Identity
     from wsaas.connections.interfaces import Calls, Peer
-    from wsaas.connections.messages import Handshake
+    from wsaas.connections.messages import Delivered, Grant, Handshake, Message, Outcome, Remembered, Wishes
     from wsaas.connections.totals import Shared
 
-#: After these ends, messages that had arrived are still delivered: the end came from the client, not from the API.
-_STILL_DELIVERED = frozenset({ClosedBy.CLIENT, ClosedBy.TIMEOUT, ClosedBy.SLOW})
-
-
-class State(Enum):
-    """The states of a connection."""
-
-    AUTHORISING = "authorising"
-    OPEN = "open"
-    CLOSING = "closing"
-    OVER = "over"
+__all__ = ["Connection", "State"]
 
 
 class Connection:
@@ -84,13 +58,14 @@ class Connection:
         "_peer",
         "_shared",
         "bucket",
+        "groups",
         "handshake",
         "identity",
         "outbox",
         "protocol",
+        "remembered",
         "state",
         "traffic",
-        "ws_state",
     )
 
     _log = ConnectionLog()
@@ -106,8 +81,11 @@ class Connection:
         self.handshake = handshake
         self.state = State.AUTHORISING
         self.protocol: str | None = None
-        #: What the API last set with ``Ws-State``.
-        self.ws_state: str | None = None
+        #: What the API set, and every callback repeats.
+        self.remembered: Remembered | None = None
+        #: What it is in, in order of joining: targets such as ``groups/<name>``, and ``users/<name>`` of its user. They
+        #: stay when it has left them all, at its end.
+        self.groups: tuple[str, ...] = ()
         self.traffic = Traffic()
         self._calls = calls
         self._shared = shared
@@ -135,10 +113,7 @@ class Connection:
         :returns: fires with the grant, and then the caller must call :meth:`open` at once; or fails with
             :class:`~wsaas.errors.CallbackFailed`, or :class:`ClientLeftError` if the grant came too late
         """
-        self._shared.registry.add(self)
-        self._shared.totals.pending.add()
-        self._shared.totals.addresses.enter(self.handshake.client)
-        self._shared.totals.asking += 1
+        self._shared.enter(self)
         try:
             recording = self._shared.journal.begin(self.identity, self.handshake)
             asking = self._calls.connect() if recording is None else recording.addCallback(self._recorded)
@@ -151,42 +126,42 @@ class Connection:
             raise NotTried("the client left, or the gateway is stopping", 1)
         return self._calls.connect()
 
-    def _granted(self, grant: Grant) -> Grant:
-        self._shared.totals.asking -= 1
-        if grant.state:
-            self.ws_state = grant.state
-            self._shared.journal.remember(self.identity.key, grant.state)
+    def _granted(self, grant: Grant) -> Grant | Failure:
+        self._remember(grant.state, grant.wishes)
         self.protocol = grant.protocol
-        if self.state is State.OVER or (self._end is not None and self._end.by is not ClosedBy.API):
+        try:
+            if grant.wishes is not None:
+                regroup(self._shared.groups, self, grant.wishes)
+        except Exception:  # noqa: BLE001 - whatever it is, the client is not let in
+            return self._not_granted(Failure())
+        self._shared.totals.asking -= 1
+        if self.state is State.OVER or (self._end is not None and self._end.by not in LET_IN):
             self._disconnect()
             raise ClientLeftError
         return grant
+
+    def _remember(self, state: str | None, wishes: Wishes | None) -> None:
+        user = None if wishes is None else wishes.user
+        remembered = remember(self.remembered, state, user)
+        if remembered != self.remembered:
+            self.remembered = remembered
+            self._shared.journal.remember(self.identity.key, remembered)
 
     def _not_granted(self, failure: Failure) -> Failure:
         self._shared.totals.asking -= 1
         self._shared.registry.unlist(self)
         self.outbox.forget()
-        error = self._callback_error(failure)
+        error = self._log.error_of(self.identity.tag, failure)
         if error.needs_disconnect:
             self._set_end(End(Close(error.close_code), ClosedBy(error.closed_by)))
             self._disconnect()
         else:
             self.state = State.OVER
-            self._leave_address()
-            self.outbox.shut = True
+            self._shut()
             self._inbox.end()
-            self._shared.journal.settle(self.identity.key)
-            self._shared.registry.remove(self)
-            self._shared.totals.pending.settle()
+            self._shared.refused(self)
         self.outbox.give_up()
         return Failure(error)
-
-    def _callback_error(self, failure: Failure) -> CallbackFailed:
-        """:returns: why a callback failed; an unexpected exception is logged and becomes :class:`GatewayFault`"""
-        if isinstance(failure.value, CallbackFailed):
-            return failure.value
-        self._log.fault(self.identity.tag, failure)
-        return GatewayFault("a fault of the gateway")
 
     def left(self) -> None:
         """The client left before the API answered. The answer is awaited all the same: it decides about the DELETE."""
@@ -236,7 +211,7 @@ class Connection:
         traffic.bytes_in += size
         counts.messages_in += 1
         counts.bytes_in += size
-        if self._end is not None and self._end.by not in _STILL_DELIVERED:
+        if self._end is not None and self._end.by not in STILL_DELIVERED:
             # The client sent it before it saw our Close frame.
             self._inbox.undelivered += 1
             return
@@ -246,7 +221,7 @@ class Connection:
 
     def _regulate(self) -> None:
         """Pause or resume reading the client, by the room for its next message."""
-        if self._peer is None or self._end is not None:
+        if self._peer is None or (self._end is not None and self._end.by is not ClosedBy.SLOW):
             return
         if not self._paused and self._inbox.is_full:
             self._pause(self._peer)
@@ -270,6 +245,10 @@ class Connection:
         if self.state is State.OPEN and self.outbox.drained():
             self._inbox.proceed()
 
+    def unblocked(self) -> None:
+        """A reply that waited for room was sent: start the next PUT."""
+        self._inbox.proceed()
+
     @property
     def is_blocked(self) -> bool:
         """Whether the next PUT has to wait, because an earlier reply waits for room."""
@@ -283,22 +262,49 @@ class Connection:
             self._shared.totals.counts.rejected += 1
             self._log.refused(self.identity.tag, number, outcome.status)
         else:
-            if outcome.state is not None:
-                self.ws_state = outcome.state or None
-                self._shared.journal.remember(self.identity.key, self.ws_state)
-            if self._peer is not None and self.state is State.OPEN:
-                self._carry_out(outcome)
+            if outcome.state is not None or outcome.wishes is not None:
+                self._remember(outcome.state, outcome.wishes)
+            if outcome.wishes is None or self._carry_out(number, outcome, outcome.wishes):
+                self._answer_client(outcome)
         self._regulate()
 
-    def _carry_out(self, delivered: Delivered) -> None:
+    def _carry_out(self, number: int, delivered: Delivered, wishes: Wishes) -> bool:
+        """:returns: whether the client gets its part now: there is one, and nothing is published before it"""
+        try:
+            regroup(self._shared.groups, self, wishes)
+        except CallbackFailed:
+            self.unanswered(number, Failure())
+            return False
+        if wishes.publication is None:
+            return True
+        # Everything else waits for it, the next callback too.
+        self._inbox.hold()
+        publishing = self._calls.publish(wishes.publication, self._stall)
+        publishing.addCallback(lambda _: self._answer_client(delivered))
+        publishing.addErrback(self.faulted).addCallback(self._published)
+        return False
+
+    def _answer_client(self, delivered: Delivered) -> None:
+        if self._peer is None or self.state is not State.OPEN:
+            return
         if delivered.reply is not None:
             self.outbox.reply(delivered.reply)
         if delivered.close is not None:
             self.close(delivered.close, ClosedBy.API)
 
+    def _published(self, _: None) -> None:
+        self._inbox.release()
+        self._regulate()
+
+    def _stall(self) -> None:
+        """Stop reading the client until there is room for what the answer to its message publishes."""
+        self._inbox.hold(reading=False)
+        if self._peer is not None and self._end is None and not self._paused:
+            self._pause(self._peer)
+
     def unanswered(self, number: int, failure: Failure) -> None:
         """Close the connection: a message brought no usable answer, and no other may overtake it."""
-        error = self._callback_error(failure)
+        error = self._log.error_of(self.identity.tag, failure)
         self._log.unanswered(self.identity.tag, number, error.reason)
         self._inbox.undelivered += not error.answered
         if self._end is not None and isinstance(error, Unusable):
@@ -320,10 +326,16 @@ class Connection:
         if self._end is not None:
             return False
         self._end = end
-        self.outbox.shut = True
+        self._shut()
         self._shared.totals.counts.open -= self.state is State.OPEN
         self._shared.registry.unlist(self)
         return True
+
+    def _shut(self) -> None:
+        """No push finds it any more, and no publish."""
+        self.outbox.shut = True
+        if self.groups:
+            self._shared.groups.end(self)
 
     def close(self, close: Close, by: ClosedBy) -> bool:
         """Close the connection from this side, after what was sent before.
@@ -348,6 +360,16 @@ class Connection:
         if self._paused and self._peer is not None:
             # The answer to the Close frame must be read.
             self._resume(peer)
+
+    def fall_behind(self) -> None:
+        """Close with 1013: there is no room for a message that it must not miss.
+
+        What the client sent before it sees the Close is still delivered: it did not do anything wrong.
+        """
+        close = Close(1013)
+        if self._set_end(End(close, ClosedBy.SLOW)) and self._peer is not None:
+            self._start_closing(self._peer, close)
+            self._inbox.proceed()  # No reply waits any more.
 
     def closed_by_client(self, close: Close) -> None:
         """Take the client's Close frame. Messages that came before it are still delivered.
@@ -408,20 +430,13 @@ class Connection:
         Call it after :meth:`shut_down`, when at most one message can still be on its way.
         """
         if self._end is not None:
-            undelivered = self._inbox.undelivered + (not self._inbox.is_idle)
+            undelivered = self._inbox.undelivered + self._inbox.awaits_answer
             self._shared.journal.ended(self.identity.key, self._end, undelivered)
 
     def abort(self) -> None:
         """End the TCP connection without waiting for the client."""
         if self._peer is not None:
             self._peer.abort()
-
-    def _leave_address(self) -> None:
-        """Stop counting this connection for its client's address.
-
-        Not already when TCP ends: a client that connects and leaves at once, again and again, would get past the limit.
-        """
-        self._shared.totals.addresses.leave(self.handshake.client)
 
     def lost(self) -> None:
         """Clean up after the end of the TCP connection."""
@@ -452,24 +467,17 @@ class Connection:
     def _disconnect(self) -> None:
         end = self._end or End(Close(1006), ClosedBy.CLIENT)
         self.state = State.OVER
-        self._leave_address()
         self._inbox.end()  # No PUT may follow the DELETE.
         self.outbox.forget()
-        self._shared.registry.unlist(self)
-        self._shared.totals.counts.ended(end, self._inbox.undelivered)
-        if self.traffic.connected_at is not None:
-            # Of others, one line says already what became of the handshake.
-            seconds = self._shared.clock.seconds() - self.traffic.opened_at
-            self._log.closed(self, end, self._inbox.undelivered, seconds)
-        self._shared.journal.ended(self.identity.key, end, self._inbox.undelivered)
-        self._calls.disconnect(end, self._inbox.undelivered, self.ws_state).addBoth(self._gone)
+        undelivered = self._inbox.undelivered
+        self._shared.ended(self, end, undelivered)
+        self._calls.disconnect(end, undelivered, self.remembered, self.groups).addBoth(self._gone)
         self.outbox.give_up()
 
     def _gone(self, result: object) -> None:
         if isinstance(result, Failure):
             self._log.fault(self.identity.tag, result, " at the DELETE")
-        self._shared.registry.remove(self)
-        self._shared.totals.pending.settle()
+        self._shared.gone(self)
 
     # Keepalive
 

@@ -7,7 +7,7 @@ from typing import Protocol
 from twisted.python.failure import Failure
 
 from wsaas.connections.interfaces import Calls
-from wsaas.connections.messages import Message, Outcome
+from wsaas.connections.messages import Message, Outcome, Remembered
 from wsaas.connections.retry import Retry
 from wsaas.errors import CallbackFailed
 from wsaas.limits import Budget
@@ -16,14 +16,17 @@ from wsaas.limits import Budget
 MAX_WAITING = 64
 #: Up to so many bytes of one client are not counted in the budget, which saves the counting for ordinary traffic.
 UNCOUNTED = 4096
+#: Stand for the message on its way while what an answer asked for is carried out, so that no callback begins: the
+#: client may be read meanwhile, or not.
+_HELD, _STALLED = Message(b"", False), Message(b"", False)
 
 
 class Sender(Protocol):
     """The connection whose messages these are: it is told what becomes of them."""
 
     @property
-    def ws_state(self) -> str | None:
-        """What the API last set with ``Ws-State``."""
+    def remembered(self) -> Remembered | None:
+        """What the API set, and every callback repeats."""
 
     @property
     def is_blocked(self) -> bool:
@@ -109,6 +112,7 @@ class Inbox:
         """
         return (
             self._retry is None
+            and self._in_flight is not _STALLED
             and len(self._waiting) <= MAX_WAITING // 2
             and self._bytes <= self._room // 2
             and not (self._counted and self._budget.exhausted)
@@ -118,6 +122,23 @@ class Inbox:
     def is_idle(self) -> bool:
         """Whether no message waits and none is on its way."""
         return self._in_flight is None and not self._waiting
+
+    @property
+    def awaits_answer(self) -> bool:
+        """Whether a message is on its way to the API."""
+        return self._in_flight is not None and self._in_flight is not _HELD and self._in_flight is not _STALLED
+
+    def hold(self, *, reading: bool = True) -> None:
+        """Begin no callback until :meth:`release`. No message may be on its way.
+
+        :param reading: whether the client may be read meanwhile
+        """
+        self._in_flight = _HELD if reading else _STALLED
+
+    def release(self) -> None:
+        """Go on after :meth:`hold`."""
+        self._in_flight = None
+        self.proceed()
 
     def add(self, message: Message) -> None:
         """Queue a message, and start its PUT if it is its turn."""
@@ -174,7 +195,7 @@ class Inbox:
                     self._number += 1
                     message = self._in_flight = waiting.pop(0)
                     try:
-                        self._calls.message(self._number, message, sender.ws_state, self)
+                        self._calls.message(self._number, message, sender.remembered, self)
                     except Exception:  # noqa: BLE001 - otherwise the client's next message would wait for ever
                         self.unanswered(Failure())
             finally:
@@ -227,6 +248,6 @@ class Inbox:
         message, sender = self._in_flight, self._sender
         assert message is not None and sender is not None  # noqa: S101 - for the type checker
         try:
-            self._calls.message(self._number, message, sender.ws_state, self)
+            self._calls.message(self._number, message, sender.remembered, self)
         except Exception:  # noqa: BLE001 - as in proceed()
             self.unanswered(Failure())

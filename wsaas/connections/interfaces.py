@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from wsaas.connections.identity import Identity
-from wsaas.connections.messages import Close, End, Grant, Handshake, Message, Outcome, PendingDisconnect
+from wsaas.connections.messages import (
+    Close,
+    End,
+    Grant,
+    Handshake,
+    Message,
+    Outcome,
+    PendingDisconnect,
+    Publication,
+    Reached,
+    Remembered,
+    SharedMessage,
+)
 from wsaas.connections.retry import Retry
+
+if TYPE_CHECKING:
+    from wsaas.connections.connection import Connection
 
 
 class Peer(Protocol):
@@ -27,10 +43,22 @@ class Peer(Protocol):
     def crowded(self) -> bool:
         """Whether nothing more may be buffered: too many frames wait, or too many bytes for all clients together."""
 
+    @property
+    def full(self) -> bool:
+        """Whether too many frames wait, whatever their length."""
+
     def send(self, message: Message) -> bool:
         """Send one message.
 
         :returns: whether some of it may still be buffered
+        """
+
+    def send_shared(self, message: SharedMessage, room: int) -> bool | None:
+        """Send one message that many clients get: what waits of it is not copied.
+
+        :param room: bytes that may wait before it
+        :returns: whether bytes may begin to wait with it; :data:`None` if it was not sent, as more waits than that, or
+            too many frames
         """
 
     def ping(self, payload: bytes = b"") -> None:
@@ -71,19 +99,63 @@ class Calls(Protocol):
         :returns: fires with the grant, or fails with :class:`~wsaas.errors.CallbackFailed`
         """
 
-    def message(self, number: int, message: Message, state: str | None, waiter: Waiter) -> None:
+    def message(self, number: int, message: Message, remembered: Remembered | None, waiter: Waiter) -> None:
         """Send one message by PUT: one attempt, and only one at a time.
 
+        :param remembered: what the API set before
         :param waiter: gets the outcome, or a failure with :class:`~wsaas.errors.CallbackFailed`
         """
 
     def retry(self) -> Retry:
         """:returns: the schedule of further attempts for the message whose first attempt has just failed"""
 
-    def disconnect(self, end: End, undelivered: int, state: str | None) -> Deferred[None]:
+    def publish(self, publication: Publication, waits: Callable[[], None]) -> Deferred[None]:
+        """Publish what the answer to a message asks for, again and again while there is no room.
+
+        :param waits: called if there is none now
+        :returns: fires once it was published or dropped; never fails
+        """
+
+    def disconnect(
+        self, end: End, undelivered: int, remembered: Remembered | None, groups: Sequence[str]
+    ) -> Deferred[None]:
         """Send the DELETE, again and again if need be.
 
+        :param remembered: what the API set before
+        :param groups: the targets that the connection was in, in order of joining
         :returns: never fails; fires when the connection need not be kept in memory for its DELETE any more
+        """
+
+
+class Groups(Protocol):
+    """Groups and users: who belongs together, and how one message reaches them all."""
+
+    def join(self, connection: Connection, names: Sequence[str]) -> int:
+        """Add a connection to groups; no effect on one that is closing.
+
+        :param names: not encoded
+        :returns: how many of them are new to it
+        :raises TooManyGroupsError: if it would be in too many; it joins none then
+        :raises OverloadedError: if there are too many memberships in all; it joins none then
+        """
+
+    def leave(self, connection: Connection, names: Sequence[str] | None = None) -> int:
+        """Remove a connection from groups, or from all of them.
+
+        :returns: in how many of them it was
+        """
+
+    def set_user(self, connection: Connection, name: str | None) -> None:
+        """Move a connection from its user to another; no effect on one that is closing."""
+
+    def end(self, connection: Connection) -> None:
+        """Remove a connection from everything, as it is closing. What it was in stays in ``connection.groups``."""
+
+    def publish(self, publication: Publication) -> Deferred[Reached]:
+        """Send one message to all members of its targets, behind the publications before it.
+
+        :returns: fires once that is done
+        :raises OverloadedError: if there is no room for it: then nothing is sent
         """
 
 
@@ -108,8 +180,8 @@ class Journal(Protocol):
             there is nothing to wait for
         """
 
-    def remember(self, key: str, state: str | None) -> None:
-        """Record the ``Ws-State`` that the API set."""
+    def remember(self, key: str, remembered: Remembered | None) -> None:
+        """Record what the API set."""
 
     def ended(self, key: str, end: End, undelivered: int) -> None:
         """Record how a connection ended: its DELETE will say so."""
@@ -133,7 +205,7 @@ class NoJournal:
     def begin(self, identity: Identity, handshake: Handshake) -> None:
         """No-op: without ``STATE_DIR`` nothing is persisted."""
 
-    def remember(self, key: str, state: str | None) -> None:
+    def remember(self, key: str, remembered: Remembered | None) -> None:
         """No-op: without ``STATE_DIR`` nothing is persisted."""
 
     def ended(self, key: str, end: End, undelivered: int) -> None:

@@ -5,7 +5,8 @@ metrics are scraped. To add a metric, add an integer in the part that knows it, 
 :func:`gateway_metrics` that reads it. ``docs/metrics.rst`` describes each metric; a test compares it with this table.
 
 Reading must be quick for any number of connections, as it blocks the reactor. No label value may come from outside
-(keys, paths, addresses): it could identify a client, and clients could create time series at will.
+(keys, paths, addresses, names of groups and users): it could identify a client, and clients could create time series at
+will.
 
 This module needs prometheus_client, which is an optional dependency; no other module does.
 """
@@ -41,11 +42,14 @@ if TYPE_CHECKING:
     from wsaas.callbacks.calls import Api
     from wsaas.connections.registry import Registry
     from wsaas.connections.totals import Totals
+    from wsaas.groups.home import Home
     from wsaas.net.descriptors import Descriptors
     from wsaas.net.http1.site import ClientSite
     from wsaas.operations.admin import Readiness
     from wsaas.operations.loop_lag import Lag
     from wsaas.operations.process import Process
+    from wsaas.pushes.answering import AnsweringResource
+    from wsaas.pushes.named import NamedResource
     from wsaas.pushes.resource import PushResource
     from wsaas.websocket.upgrade import UpgradeResource
 
@@ -140,7 +144,9 @@ def gateway_metrics(
     totals: Totals,
     upgrade: UpgradeResource,
     pushes: PushResource,
+    named: NamedResource,
     api: Api,
+    groups: Home,
     descriptors: Descriptors,
     sites: Sequence[ClientSite],
     lag: Lag,
@@ -154,8 +160,9 @@ def gateway_metrics(
         Metric("wsaas_event_loop_lag_seconds", "How late the event loop is.", lambda: lag.seconds),
         Metric("wsaas_ready", "1 if /readyz says so, else 0.", lambda: not readiness.failing()),
         *_connection_metrics(registry, totals),
-        *_request_metrics(upgrade, pushes, sites, descriptors),
+        *_request_metrics(upgrade, (pushes, named), sites, descriptors),
         *_message_metrics(totals),
+        *_group_metrics(groups, api),
         *_callback_metrics(api),
     ]
 
@@ -188,8 +195,12 @@ def _connection_metrics(registry: Registry, totals: Totals) -> list[Metric]:
 
 
 def _request_metrics(
-    upgrade: UpgradeResource, pushes: PushResource, sites: Sequence[ClientSite], descriptors: Descriptors
+    upgrade: UpgradeResource,
+    answering: Sequence[AnsweringResource],
+    sites: Sequence[ClientSite],
+    descriptors: Descriptors,
 ) -> list[Metric]:
+    pushes, named = answering
     return [
         Metric(
             "wsaas_handshakes_total",
@@ -222,14 +233,23 @@ def _request_metrics(
         Metric(
             "wsaas_pushes_total",
             "Requests to a ws_uri, by method and status of the answer.",
-            lambda: [
-                ((method.decode("ascii"), str(status)), count)
-                for method, answers in pushes.answers.items()
-                for status, count in answers.items()
-            ],
+            lambda: _by_method(pushes),
+            ("method", "status"),
+        ),
+        Metric(
+            "wsaas_requests_by_name_total",
+            "Requests by name (groups, users, all, batches), by method and status of the answer.",
+            lambda: _by_method(named),
             ("method", "status"),
         ),
     ]
+
+
+def _by_method(resource: AnsweringResource) -> Values:
+    """:returns: the number of answers by method and status"""
+    for method, answers in resource.answers.items():
+        for status, count in answers.items():
+            yield (method.decode("ascii"), str(status)), count
 
 
 def _message_metrics(totals: Totals) -> list[Metric]:
@@ -269,6 +289,58 @@ def _message_metrics(totals: Totals) -> list[Metric]:
             "wsaas_messages_rejected_total",
             "Messages from clients that the API refused for good.",
             lambda: counts.rejected,
+        ),
+    ]
+
+
+def _group_metrics(groups: Home, api: Api) -> list[Metric]:
+    membership, publishing, turns, reached = (
+        groups.membership,
+        groups.publishing,
+        groups.turns,
+        groups.publishing.reached,
+    )
+    return [
+        Metric("wsaas_groups", "Groups that have a member.", lambda: membership.groups),
+        Metric("wsaas_users", "Users that have a connection.", lambda: membership.users),
+        Metric(
+            "wsaas_group_memberships",
+            "Memberships in groups: a connection in three groups has three.",
+            lambda: membership.memberships,
+        ),
+        Metric(
+            "wsaas_publishes_total",
+            "Publishes, by what became of them; refused: there was no room, and nothing was sent.",
+            lambda: [(("done",), publishing.done), (("refused",), publishing.refused)],
+            ("outcome",),
+        ),
+        Metric(
+            "wsaas_publish_members_total",
+            "Members of what was published to, by what became of the message for each.",
+            lambda: [
+                (("sent",), reached.sent),
+                (("held",), reached.held),
+                (("skipped",), reached.skipped),
+                (("closed",), reached.closed),
+                (("except",), reached.left_out),
+            ],
+            ("outcome",),
+        ),
+        Metric(
+            "wsaas_group_tasks_waiting",
+            "Publishes, and closing, joining or leaving by name, that are being worked off.",
+            lambda: len(turns),
+        ),
+        Metric(
+            "wsaas_publishes_lost_total",
+            "Publishes of answers (Ws-Publish) that were dropped, as there was no room in all the time.",
+            lambda: api.publisher.dropped,
+        ),
+        Metric("wsaas_group_tasks_waiting_bytes", "Bytes of these publishes.", lambda: turns.bytes),
+        Metric(
+            "wsaas_group_slice_duration_seconds",
+            "How long the slices took in which these are worked off, and others wait.",
+            lambda: turns.seconds,
         ),
     ]
 

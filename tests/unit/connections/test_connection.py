@@ -6,13 +6,13 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.fakes import MemoryPeer, PendingCalls, TimeOfDay
+from tests.fakes import MemoryPeer, PendingCalls, TimeOfDay, home
 from wsaas.connections.close_timeout import CLOSE_ROUNDS, CLOSE_TIMEOUT
 from wsaas.connections.connection import Connection, State
 from wsaas.connections.identity import Identity
 from wsaas.connections.inbox import MAX_WAITING
 from wsaas.connections.interfaces import NO_JOURNAL, Journal
-from wsaas.connections.messages import Close, ClosedBy, Delivered, End, Grant, Handshake, Message, Rejected
+from wsaas.connections.messages import Close, ClosedBy, Delivered, End, Grant, Handshake, Message, Rejected, Remembered
 from wsaas.connections.registry import Registry
 from wsaas.connections.retry import LONGEST_PAUSE, Backoff, Retries
 from wsaas.connections.settings import ConnectionSettings
@@ -38,6 +38,8 @@ UPTIME = 5000.0
 TIMEOUT = 30.0
 MAX_MESSAGE = 1000
 MAX_BUFFER = 10_000
+#: Of one connection.
+MAX_GROUPS = 3
 
 IDENTITY = Identity("key", "tag", "http://gateway/key")
 HANDSHAKE = Handshake(
@@ -94,6 +96,7 @@ class ConnectionCase(SynchronousTestCase):
         self.calls = PendingCalls(Retries(self.clock, self.now, Backoff(lambda: 0.5), retry_for))
         self.peer = MemoryPeer(fast=fast)
         self.failures: list[BaseException | None] = []
+        self.groups = home(self.registry, self.totals, self.clock, MAX_GROUPS)
         self.connection = Connection(
             IDENTITY,
             HANDSHAKE,
@@ -104,6 +107,7 @@ class ConnectionCase(SynchronousTestCase):
                 self.totals,
                 self.clock,
                 self.now,
+                self.groups,
                 self.journal,
             ),
         )
@@ -184,14 +188,14 @@ class HandshakeTests(ConnectionCase):
         self.open(Grant("chat.v1", "user=7"))
         self.assertIs(self.connection.state, State.OPEN)
         self.assertEqual(self.connection.protocol, "chat.v1")
-        self.assertEqual(self.connection.ws_state, "user=7")
+        self.assertEqual(self.connection.remembered, Remembered("user=7"))
         self.assertEqual(self.connection.traffic.connected_at, NOW)
         self.assertEqual(self.peer.frames, [])
 
     def test_an_empty_state_is_none(self) -> None:
         """Protocol §2.4: empty removes it."""
         self.open(Grant(state=""))
-        self.assertIsNone(self.connection.ws_state)
+        self.assertIsNone(self.connection.remembered)
 
     def test_no_delete_is_owed_after_a_known_refusal(self) -> None:
         """A complete refusal, or a POST that never reached the API."""
@@ -477,7 +481,7 @@ class EndTests(ConnectionCase):
         self.calls.answer(Delivered(state="kept", reply=text("too late"), close=Close(4444)))
         self.begun("POST", "PUT 1")
         self.assertEqual(self.peer.frames, [Close(4000, "go")])
-        self.assertEqual(self.connection.ws_state, "kept")
+        self.assertEqual(self.connection.remembered, Remembered("kept"))
         self.close_and_finish(ending(4000, ClosedBy.API, "go"), 3)
 
     def test_an_answer_closes_after_its_reply(self) -> None:
