@@ -6,6 +6,7 @@ import json
 from typing import Any
 from unittest.mock import patch
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.gate import (
@@ -378,6 +379,15 @@ class NamesTests(NamedTestCase):
             ):
                 self.assert_refused(self.ask(method, target), 400, "BAD_REQUEST")
 
+    def test_names_that_were_not_encoded(self) -> None:
+        """They lead nowhere else: not to everyone, and not to another's groups."""
+        for typed in ("x/all", "../all", "./room", "a/../../groups/room", "a/users/ann", f"x/{self.keys[0]}/groups/b"):
+            for method in ("PUT", "GET", "DELETE"):
+                answer = self.ask(method, f"/groups/{typed}")
+                self.assertGreaterEqual(answer.status, 400, typed)
+                self.assertEqual(self.payloads(), [[], [], []])
+        self.assert_refused(self.ask("POST", "/groups/x/batch", body=b'{"to": "all", "text": "a"}'), 400, "BAD_REQUEST")
+
     def test_names_with_the_shape_of_a_key(self) -> None:
         """Even of one that is there."""
         key = self.keys[0]
@@ -575,6 +585,20 @@ class MissingTests(SynchronousTestCase):
         for call in log.info.call_args_list:
             self.assertIn("PUBLISH_TOKEN", call.args[0])
             self.assertNotIn("secret-room", str(call))
+
+
+class LeftTests(NamedTestCase):
+    """Whoever asked has left before the answer."""
+
+    def test_a_fault(self) -> None:
+        """The log has it."""
+        doing: Deferred[Any] = Deferred()
+        self.patch(self.gate.groups.publishing, "publish", lambda _: doing)
+        wire = self.gate.connect()
+        wire.deliver(http_request("PUT", "/all", b"a", PUBLISH))
+        wire.end()
+        doing.errback(ValueError("a fault"))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
 
 class ListenersTests(SynchronousTestCase):
