@@ -1,8 +1,8 @@
 """``docs/frameworks.rst``: each recipe is run behind a real gateway; and its traps are stepped into.
 
-What only this page needs is not in the extra ``test``: Django, FastAPI and uvicorn are found by the Python that
-``FRAMEWORKS`` names (see ``.ci/run``), or else by the one that runs the tests; Express by ``NODE_PATH``; Laravel, Rails
-and Go are Debian's.
+What only this page needs is not in the extra ``test``: Django, FastAPI, uvicorn and Flask-WTF are found by the Python
+that ``FRAMEWORKS`` names (see ``.ci/run``), or else by the one that runs the tests; Express by ``NODE_PATH``; Laravel,
+Rails and Go are Debian's.
 """
 
 from __future__ import annotations
@@ -156,21 +156,37 @@ class PythonFrameworkTests(FrameworkTests):
         return python
 
 
-class FlaskTests(PythonFrameworkTests, ParsedTestCase):
-    title, file = "Flask", "app.py"
+class FlaskCase(PythonFrameworkTests):
+    """With Flask's own server."""
+
+    title, file, module = "Flask", "app.py", "flask_wtf"
+    protected = False
 
     def command(self, port: int) -> list[str]:
-        """It is in the extra ``test``."""
-        return [sys.executable, "-m", "flask", "--app", "app", "run", "--port", str(port)]
+        """Flask is in the extra ``test``; what protects it against CSRF is not."""
+        python = self.python() if self.protected else sys.executable
+        return [python, "-m", "flask", "--app", "app", "run", "--port", str(port)]
 
+
+class FlaskTests(FlaskCase, ParsedTestCase):
     def test_json(self) -> None:
         """A message is no JSON by its type."""
         for changed, status in (("get_json()", 415), ("get_json(force=True)", 200)):
             port = self.serve(("get_data()", changed))
             self.assertEqual(self.call(port, "PUT", b'{"a": 1}')[0], status)
 
+    def test_csrf(self) -> None:
+        self.protected = True
+        app = "app = Flask(__name__)\n"
+        extension = "from flask_wtf import CSRFProtect\napp.secret_key = 'of a test'\ncsrf = CSRFProtect(app)\n"
+        status, _, page = self.ask(self.serve((app, app + extension)))
+        self.assertEqual(status, 400)
+        self.assertIn(b"CSRF", page)
+        port = self.serve((app, app + extension), ("\ndef connected", "\n@csrf.exempt\ndef connected"))
+        self.assertEqual(self.ask(port)[0], 200)
 
-class LeavingTests(FlaskTests):
+
+class LeavingTests(FlaskCase, ParsedTestCase):
     """``docs/leaving-api-gateway.rst``: the chat that is left when one has moved."""
 
     def source(self) -> str:
