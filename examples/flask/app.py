@@ -15,6 +15,35 @@ from urllib.parse import parse_qs, quote, unquote
 from flask import Flask, request
 
 app = Flask(__name__)
+
+
+@app.post("/websocket")
+def connected():
+    return {"code": "OK"}, {"Ws-Join": asked("room") or "hall", "Ws-User": asked("name")}
+
+
+@app.put("/websocket")
+def message():
+    return publish(request.get_data(), "binary" if request.mimetype == "application/octet-stream" else "text")
+
+
+@app.delete("/websocket")
+def disconnected():
+    left = publish(f"{unquote(request.headers.get('Ws-User', ''))} left")
+    return left if "Ws-User" in request.headers else {"code": "OK"}
+
+
+def publish(body, kind="text"):
+    return body, {"Ws-Publish": f"{kind} groups/{asked('room') or 'hall'}"}
+
+
+def asked(name):
+    """A parameter of the client's URL, encoded: so it is one name, whatever the client wrote there."""
+    query = parse_qs(request.headers["Ws-Path"].partition("?")[2])
+    return quote(query.get(name, [""])[0], safe="")
+
+
+# What follows is about callers that are no gateway.
 app.register_error_handler(KeyError, lambda _: ({"code": "BAD_REQUEST"}, 400))  # a call without Ws-Path
 secrets = os.environ.get("API_SECRET", "").split()
 
@@ -32,29 +61,3 @@ def is_signed():
 @app.before_request
 def check():
     return ({"code": "FORBIDDEN"}, 403) if secrets and not is_signed() else None
-
-
-def asked(name):
-    """A parameter of the client's URL, encoded: so it is one name, whatever the client wrote there."""
-    query = parse_qs(request.headers["Ws-Path"].partition("?")[2])
-    return quote(query.get(name, [""])[0], safe="")
-
-
-def publish(body, kind="text"):
-    return body, {"Ws-Publish": f"{kind} groups/{asked('room') or 'hall'}"}
-
-
-@app.post("/websocket")
-def connected():
-    return {"code": "OK"}, {"Ws-Join": asked("room") or "hall", "Ws-User": asked("name")}
-
-
-@app.put("/websocket")
-def message():
-    return publish(request.get_data(), "binary" if request.mimetype == "application/octet-stream" else "text")
-
-
-@app.delete("/websocket")
-def disconnected():
-    left = publish(f"{unquote(request.headers.get('Ws-User', ''))} left")
-    return left if "Ws-User" in request.headers else {"code": "OK"}

@@ -4,6 +4,27 @@
 //
 // It keeps no list of clients, and calls nobody. With the gateway's API_SECRET it accepts only signed calls.
 
+$body = file_get_contents('php://input');
+$secrets = preg_split('/\s+/', getenv('API_SECRET') ?: '', -1, PREG_SPLIT_NO_EMPTY);
+if (!isset($_SERVER['HTTP_WS_PATH'])) answer(400, 'BAD_REQUEST');
+if ($secrets && !is_signed($secrets, $body)) answer(403, 'FORBIDDEN');
+
+$room = asked('room', 'hall');
+$user = rawurldecode($_SERVER['HTTP_WS_USER'] ?? '');
+switch ($_SERVER['REQUEST_METHOD']) {
+    case 'POST':
+        header("Ws-Join: $room");
+        header('Ws-User: ' . asked('name', ''));
+        answer(200, 'OK');
+    case 'PUT':
+        $kind = ($_SERVER['CONTENT_TYPE'] ?? '') === 'application/octet-stream' ? 'binary' : 'text';
+        header("Ws-Publish: $kind groups/$room");
+        exit($body);
+    case 'DELETE':
+        if ($user !== '') header("Ws-Publish: text groups/$room");
+        exit("$user left");
+}
+
 function is_signed(array $secrets, string $body): bool {
     $lines = [];
     foreach ($_SERVER as $name => $value) // Ws-Uri is called HTTP_WS_URI there
@@ -29,25 +50,4 @@ function answer(int $status, string $code): never {
     http_response_code($status);
     header('Content-Type: application/json');
     exit(json_encode(['code' => $code]));
-}
-
-$body = file_get_contents('php://input');
-$secrets = preg_split('/\s+/', getenv('API_SECRET') ?: '', -1, PREG_SPLIT_NO_EMPTY);
-if (!isset($_SERVER['HTTP_WS_PATH'])) answer(400, 'BAD_REQUEST');
-if ($secrets && !is_signed($secrets, $body)) answer(403, 'FORBIDDEN');
-
-$room = asked('room', 'hall');
-$user = rawurldecode($_SERVER['HTTP_WS_USER'] ?? '');
-switch ($_SERVER['REQUEST_METHOD']) {
-    case 'POST':
-        header("Ws-Join: $room");
-        header('Ws-User: ' . asked('name', ''));
-        answer(200, 'OK');
-    case 'PUT':
-        $kind = ($_SERVER['CONTENT_TYPE'] ?? '') === 'application/octet-stream' ? 'binary' : 'text';
-        header("Ws-Publish: $kind groups/$room");
-        exit($body);
-    case 'DELETE':
-        if ($user !== '') header("Ws-Publish: text groups/$room");
-        exit("$user left");
 }

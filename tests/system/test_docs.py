@@ -350,7 +350,7 @@ class ReadmeTests(ParsedTestCase):
 
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
-        Path(folder.name, "logo.png").write_bytes(b"\x89PNG")
+        Path(folder.name, "README.rst").write_bytes(b"\x89PNG")
 
         api, port = self.start_api()
         gateway = start_gateway(self, API_URI=f"http://127.0.0.1:{port}/")
