@@ -32,7 +32,7 @@ switch ($_SERVER['REQUEST_METHOD']) {
         header('Ws-User: ' . asked('name', ''));
         answer(200, 'OK');
     case 'PUT':
-        $kind = $_SERVER['CONTENT_TYPE'] === 'application/octet-stream' ? 'binary' : 'text';
+        $kind = ($_SERVER['CONTENT_TYPE'] ?? '') === 'application/octet-stream' ? 'binary' : 'text';
         header("Ws-Publish: $kind groups/$room");
         exit($body);
     case 'DELETE':

@@ -162,6 +162,35 @@ class PythonTests(RecipesCase):
         self.assertEqual([self.hears(ann) for _ in others], [{"left": "bob", "tabs": 1}] * 2)
 
 
+class PHPTests(ParsedTestCase):
+    """The page's API in PHP."""
+
+    def test_all_of_it(self) -> None:
+        if not HAVE_WEBSOCKETS:
+            raise SkipTest("websockets is not installed")
+        php = shutil.which("php")
+        if php is None:
+            raise SkipTest("PHP is not installed")
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        [source] = self.code(self.parse(PAGE), "php")
+        Path(folder.name, "chat.php").write_text(source, encoding="utf-8")
+        port = free_port()
+        command = [php, "-d", "display_errors=1", "-S", f"127.0.0.1:{port}", "chat.php"]
+        start(self, command, environment(), folder.name).wait_for_port(port)
+        room = Room(self, start_gateway(self, API_URI=f"127.0.0.1:{port}"))
+        ann, bob, other = (room.enter(user=user) for user in ("ann", "Böb, jr", "Böb, jr"))
+        room.say(bob, "say", text="hello")
+        said = {"from": "Böb, jr", "type": "say", "text": "hello"}
+        self.assertEqual(room.hears(ann, bob, other), said)
+        room.say(ann, "typing")
+        self.assertEqual(room.hears(bob, other), {"from": "ann", "type": "typing"})
+        room.say(bob, "whisper", to="ann", text="psst")
+        self.assertEqual(room.hears(ann, bob, other)["text"], "psst")
+        bob.close()
+        self.assertEqual(room.hears(ann, other), {"from": "Böb, jr", "left": "Böb, jr"})
+
+
 class RequestTests(RecipesCase):
     """Each block of commands, with Ann in one tab and Bob in two; and the answers that the page shows."""
 

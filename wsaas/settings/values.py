@@ -16,6 +16,7 @@ from twisted.internet.abstract import isIPAddress, isIPv6Address
 
 from wsaas.connections.identity import is_key
 from wsaas.net.host_names import check_name
+from wsaas.pushes.paths import Form, read_path
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
@@ -165,7 +166,7 @@ def health_path(text: str) -> bytes | None:
         return None
     if not _PATH.fullmatch(text):
         raise ValueError("not a path in visible ASCII that begins with /")
-    if is_key(text.rpartition("/")[2]):
+    if read_path(text.encode("ascii")).form is not Form.NOTHING:
         raise ValueError("a request for it would be taken for a push")
     return text.encode("ascii")
 
