@@ -127,6 +127,8 @@ class NamedResource(AnsweringResource):
             self.tell_missing()
             raise self._absent(head)
         self._admit(head, path)
+        if path.strays:
+            raise bad_request("no WS_HOSTNAME has what stands before that; is a name not percent-encoded?")
         try:
             if path.is_of_connection:
                 return self._of_connection(head, path)

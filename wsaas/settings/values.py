@@ -16,7 +16,7 @@ from twisted.internet.abstract import isIPAddress, isIPv6Address
 
 from wsaas.connections.identity import is_key
 from wsaas.net.host_names import check_name
-from wsaas.pushes.paths import Form, read_path
+from wsaas.pushes.paths import RESERVED, Form, read_path
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
@@ -37,9 +37,6 @@ _KINDS = ("tcp", "tcp6", "tls", "ssl", "unix", "systemd")
 
 #: What may stand before a secret of Standard Webhooks, and the fewest bytes of its key.
 _WEBHOOK_PREFIX, _LEAST_WEBHOOK_KEY = b"whsec_", 24
-
-#: Segments by which requests are told apart, behind WS_HOSTNAME (protocol §6).
-_OF_PATHS = frozenset({"groups", "users", "all", "batch", "members"})
 
 #: Headers that FORWARD_HEADERS and API_HEADERS may not name, as they belong to one hop (RFC 9110 §7.6.1) or to this
 #: gateway.
@@ -262,7 +259,7 @@ def hostname(text: str) -> str:
         if odd in text:
             raise ValueError(f"there is {said} in it: {odd}")
     for segment in text.rpartition("://")[2].removesuffix("/").split("/")[1:]:
-        if segment in _OF_PATHS or is_key(segment):
+        if segment in RESERVED or is_key(segment):
             raise ValueError("a segment of its path has a meaning of its own in what is called there")
     return text.removesuffix("/")
 
