@@ -328,9 +328,9 @@ class PHPTests(ExampleTests, SynchronousTestCase):
 
     def test_in_a_browser(self) -> None:
         """Two tabs with ``room.html``, opened as a file."""
+        driver = start_browser(self)  # or there is no selenium, and the test is skipped
         from selenium.webdriver.support.ui import WebDriverWait
 
-        driver = start_browser(self)
         gateway = self.start_gateway()
 
         def read(tab: str) -> list[str]:
