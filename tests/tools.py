@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SkipTest
@@ -31,11 +32,13 @@ def tool(name: str) -> str:
     return str(program)
 
 
-def run(argv: list[str], given: object = None, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def run(
+    argv: list[str], given: object = None, timeout: float = 120, cwd: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
     """:returns: what became of a program, which reads JSON from its standard input"""
     text = json.dumps(given)
     return subprocess.run(
-        argv, input=text, capture_output=True, check=False, encoding="utf-8", timeout=timeout, cwd=ROOT
+        argv, input=text, capture_output=True, check=False, encoding="utf-8", timeout=timeout, cwd=cwd
     )
 
 

@@ -202,7 +202,7 @@ class OpenApiTests(ContractTestCase):
         options += ["--report-har-path", str(report), "--generation-database", "none", "--continue-on-failure"]
         options += ["-H", "Authorization: Bearer for-all", "--checks", checks.replace(" ", ","), *chosen]
         config = ["--config-file", str(folder / "schemathesis.toml"), "run", str(folder / "openapi.json")]
-        ran = await deferToThread(tools.run, [program, *config, *options], None, self.timeout)
+        ran = await deferToThread(tools.run, [program, *config, *options], None, self.timeout, folder)
         self.assertEqual(ran.returncode, 0, ran.stdout + ran.stderr)
         return self.answers_in(report, key)
 
