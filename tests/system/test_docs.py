@@ -47,7 +47,7 @@ PROTOCOL = ROOT / "docs" / "protocol.rst"
 SECRETS_PAGE = ROOT / "docs" / "secrets.rst"
 SETTINGS_PAGE = ROOT / "docs" / "settings.rst"
 
-FOLDERS = ("docs", "examples", "systemd", "bench", "tests", "wsaas")
+FOLDERS = ("clients", "docs", "examples", "systemd", "bench", "tests", "wsaas")
 #: What a page writes, without markup, where a setting has no default text.
 NO_DEFAULT = (
     "none",
