@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from xml.etree import ElementTree as ET
 from twisted.trial.unittest import SynchronousTestCase
 
 from bench import against
+from bench.__main__ import FAMILIES, all_of
 from bench.api import Api, Counts
 from bench.checkout import HERE, PLUGIN, Checkout
 from bench.load import NUMBER, compile_programs, find_compiler
@@ -24,7 +26,7 @@ from bench.plot import write_plots
 from bench.programs import BenchError
 from bench.report import BY_CPU_COUNTS, Result, table
 from bench.rig import Measurement, load_side_limits
-from bench.systems import put_message
+from bench.systems import GROUP, SUBSCRIBE, USER, put_message
 from bench.targets import Outcome, outcome_table, outcomes
 from bench.workloads import all_workloads
 from bench.workloads.pushes import VARIANTS, with_chunks, with_key
@@ -379,6 +381,18 @@ class SinkTests(SynchronousTestCase):
         self.assertEqual(self.api.counts(), Counts(connects=1, messages=1, disconnects=1, requests=3, malformed=0))
         self.assertEqual(self.api.ws_uris(1, 5), ["http://gate/key"])
 
+    def test_groups(self) -> None:
+        """A client that asked for it joins the group, or is one of the user's; others are neither."""
+        fields = [f"Ws-Path: {path}\r\n" for path in (SUBSCRIBE, USER, "/")]
+        answers = [self.call(self.request("POST", "", fields=each)) for each in fields]
+        found = [re.findall(r"^Ws-.*$", answer.replace("\r", ""), re.MULTILINE) for answer in answers]
+        self.assertEqual(found, [[f"Ws-Join: {GROUP}"], [f"Ws-User: {GROUP}"], []])
+
+    def test_group_of_events(self) -> None:
+        """A client of WebSocket-over-HTTP, too."""
+        fields = "Content-Type: application/websocket-events\r\nConnection-Id: c1\r\n"
+        self.assertIn(f'"channel": "{GROUP}"', self.call(self.request("POST", "OPEN\r\n", SUBSCRIBE, fields)))
+
     def test_echo(self) -> None:
         """A message on /echo is answered with itself."""
         answer = self.call(self.request("PUT", "hello!", "/echo"))
@@ -418,6 +432,18 @@ class CommandTests(SynchronousTestCase):
         status, output = self.call("--idle", "10,100000000")
         self.assertEqual(status, 1)
         self.assertRegex(output, r"\Athe limit of open files is \d+: too low for so many clients\n\Z")
+
+    def test_families(self) -> None:
+        """A name for several workloads stands for ones that there are."""
+        known = all_workloads()
+        for names in FAMILIES.values():
+            self.assertLessEqual(set(names), known.keys())
+        self.assertEqual(all_of(["publish-5000", "idle"]), [*FAMILIES["publish-5000"], "idle"])
+
+    def test_inability(self) -> None:
+        """What a system cannot do is not measured, and says nothing about it."""
+        status, output = self.call("--quick", "--system=stock", "--workload=publish-64")
+        self.assertEqual((status, output), (1, "nothing is left to measure\n"))
 
     def test_smoke(self) -> None:
         """Tiny counts: the figures mean nothing, but each is above zero, and the JSON tells all that was asked for."""
@@ -505,6 +531,7 @@ class CommandTests(SynchronousTestCase):
 
     if NEEDS_COMPILER:
         test_smoke.skip = NEEDS_COMPILER  # type: ignore[attr-defined]  # read by trial
+        test_inability.skip = NEEDS_COMPILER  # type: ignore[attr-defined]  # ditto
         test_against.skip = NEEDS_COMPILER  # type: ignore[attr-defined]  # ditto
         test_against_nothing.skip = NEEDS_COMPILER  # type: ignore[attr-defined]  # ditto
         test_settings_that_may_cost.skip = NEEDS_COMPILER  # type: ignore[attr-defined]  # ditto

@@ -1,0 +1,117 @@
+/*
+ * Publishes to a group, and direct pushes between them. Each message begins with its number, or has it near its beginning
+ * where a system wraps what it sends: so it is known when each was due, and whether all subscribers get the same ones in
+ * one order, none of them left out.
+ */
+#include "load.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#define REMEMBERED 65536 /* numbers of which something is known, the last ones */
+#define DIRECT_PUSHERS 64
+
+static struct {
+    double due;
+    bool direct;
+} numbers[REMEMBERED];
+static uint64_t order[REMEMBERED], order_length; /* numbers of publishes as they came to whoever had most of them */
+
+static struct connection *publishers, direct_pushers[DIRECT_PUSHERS];
+static double rate, next_due, direct_rate, next_direct;
+
+static void send_one(struct connection *c, double due)
+{
+    uint64_t number = send_next(c, c->direct ? &direct_requests : &requests);
+    numbers[number % REMEMBERED].due = due;
+    numbers[number % REMEMBERED].direct = c->direct;
+    total.sent += !c->direct;
+    c->asked = true;
+}
+
+static void ready_to_ask(struct connection *c)
+{
+    if (c->state == FREE)
+        dial(c, PUSHER, options.push_port, options.push_tls, 0);
+    else if (c->state == OPEN && !c->asked)
+        publisher_answered(c);
+}
+
+/* at_rate: publishes a second; 0: as many as go. at_direct_rate: direct pushes a second. */
+void begin_publish(struct connection *pushers, double at_rate, double at_direct_rate)
+{
+    publishers = pushers;
+    rate = at_rate;
+    direct_rate = at_direct_rate;
+    next_due = next_direct = now();
+    for (int i = 0; i < options.pushers; i++)
+        ready_to_ask(&publishers[i]);
+    for (int i = 0; direct_rate && i < DIRECT_PUSHERS; i++) {
+        direct_pushers[i].direct = true;
+        ready_to_ask(&direct_pushers[i]);
+    }
+}
+
+/* A pusher is connected, or got its answer. */
+void publisher_answered(struct connection *c)
+{
+    c->asked = false;
+    if (!c->direct && !rate && phase >= WARMING && requests.count && !c->last)
+        send_one(c, now());
+}
+
+/*
+ * Requests at random moments, as from many who know nothing of each other: exponential pauses. Returns the seconds until
+ * the next; while all who could send it wait for an answer, nothing is due but that.
+ */
+static double send_due(double t, double at_rate, double *due, struct connection *pushers, int count)
+{
+    for (int i = 0; t >= *due && i < count; i++)
+        if (pushers[i].state == OPEN && !pushers[i].asked && !pushers[i].last) {
+            send_one(&pushers[i], *due);
+            *due -= log(1 - drand48()) / at_rate;
+        }
+    return t >= *due ? 0.1 : *due - t;
+}
+
+double publish(double t)
+{
+    double pause = 0.1;
+    if (rate && requests.count)
+        pause = fmin(pause, send_due(t, rate, &next_due, publishers, options.pushers));
+    if (direct_rate && direct_requests.count)
+        pause = fmin(pause, send_due(t, direct_rate, &next_direct, direct_pushers, DIRECT_PUSHERS));
+    return pause;
+}
+
+/* The first number in what begins a message; 0: there is none. */
+static uint64_t read_number(const struct connection *c)
+{
+    uint64_t number = 0;
+    int digits = 0;
+    for (unsigned i = 0; i < c->start_length && digits < NUMBER_DIGITS; i++) {
+        bool digit = c->start[i] >= '0' && c->start[i] <= '9';
+        number = digit ? number * 10 + c->start[i] - '0' : 0;
+        digits = digit ? digits + 1 : 0;
+    }
+    return digits == NUMBER_DIGITS ? number : 0;
+}
+
+void publish_received(struct connection *c)
+{
+    uint64_t number = read_number(c);
+    if (!number)
+        return; /* what the system itself has to say */
+    bool direct = numbers[number % REMEMBERED].direct;
+    if (phase == MEASURING && direct == !!direct_rate)
+        latency_record(now() - numbers[number % REMEMBERED].due);
+    if (direct)
+        return;
+    total.received++;
+    if (c->arrived == order_length)
+        order[order_length++ % REMEMBERED] = number;
+    else if (order[c->arrived % REMEMBERED] != number)
+        fault("message %llu where others got %llu", (unsigned long long)number,
+              (unsigned long long)order[c->arrived % REMEMBERED]);
+    c->arrived++;
+}
