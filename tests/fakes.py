@@ -7,12 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
 
 from wsaas.connections.identity import Identity
 from wsaas.connections.interfaces import Waiter
-from wsaas.connections.messages import Close, End, Grant, Handshake, Message, PendingDisconnect
+from wsaas.connections.messages import Close, End, Grant, Handshake, Message, PendingDisconnect, SharedMessage
+from wsaas.connections.registry import Registry
 from wsaas.connections.retry import Backoff, Retries, Retry
+from wsaas.connections.totals import Totals
+from wsaas.groups.home import Home
 
 
 class TimeOfDay:
@@ -35,6 +39,11 @@ class TimeOfDay:
         self._ahead += seconds
 
 
+def home(registry: Registry, totals: Totals, clock: IReactorTime, max_groups: int = 100) -> Home:
+    """:returns: groups of connections, as many memberships as one likes"""
+    return Home(registry, totals, clock, max_groups, lambda: 1 << 30)
+
+
 class MemoryPeer:
     """A :class:`~wsaas.connections.interfaces.Peer` that records its calls.
 
@@ -48,6 +57,7 @@ class MemoryPeer:
         self.buffered = 0
         self.sent = 0
         self.crowded = False
+        self.full = False
         self.reading = True
         self.aborted = False
         #: The frames for the client, in order: messages, pings, the Close.
@@ -79,6 +89,10 @@ class MemoryPeer:
             raise fault
         self._frame(message, len(message.payload))
         return self.buffered > 0
+
+    def send_shared(self, message: SharedMessage) -> bool:
+        """Record a message that many get."""
+        return self.send(Message(message.content, message.binary))
 
     def ping(self, payload: bytes = b"") -> None:
         """Record a ping."""

@@ -22,7 +22,7 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IBodyProducer, IResponse
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
-from tests.fakes import TimeOfDay
+from tests.fakes import TimeOfDay, home
 from wsaas.callbacks.access import ApiAccess
 from wsaas.callbacks.breaker import Breaker
 from wsaas.callbacks.calls import Api
@@ -539,6 +539,7 @@ class Gate:
         self.registry = Registry()
         self.totals = Totals(addresses=Addresses(self.settings.max_per_address))
         self.budgets = self.totals.budgets
+        self.groups = home(self.registry, self.totals, self.clock, limits.max_groups)
         self.breaker = Breaker(self.clock, self._random)
         retries = Retries(self.clock, self.now, Backoff(self._random), api.retry_for)
         access = ApiAccess(client, self.slots, self.breaker, self.clock, self.now, api)
@@ -552,7 +553,7 @@ class Gate:
             self.factory,
             lambda: new_identity(self.settings.hostname, self._token_bytes),
             self.settings.handshake,
-            Shared(limits, self.registry, self.totals, self.clock, self.now),
+            Shared(limits, self.registry, self.totals, self.clock, self.now, self.groups),
             Admission(self.registry, self.totals, max_connections, self.settings.api.max_requests).check,
         )
         tokens = PushTokens(self.settings.push_tokens)

@@ -33,6 +33,8 @@ from wsaas.connections.timer_wheel import WIDTH
 from wsaas.connections.totals import Shared, Totals
 from wsaas.demo import MAX_ANSWER, Demo
 from wsaas.errors import SettingsError
+from wsaas.groups.home import Home
+from wsaas.groups.membership import bound
 from wsaas.limits import Budget, Budgets, total_for
 from wsaas.net.client_tls import ApiTrust
 from wsaas.net.descriptors import Descriptors, Shares, share_out
@@ -89,10 +91,11 @@ def has_metrics() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Connections:
-    """What ``connections/`` has for the others."""
+    """What ``connections/`` and ``groups/`` have for the others."""
 
     shared: Shared
     admission: Admission
+    groups: Home
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +134,10 @@ def _connections(settings: Settings, reactor: Any, now: Callable[[], float], sha
     totals = Totals(_check_every(settings), Budgets(total_for(limits.max_buffer)), Addresses(settings.max_per_address))
     registry = Registry()
     most = settings.max_connections or shares.connections
-    return _Connections(
-        Shared(limits, registry, totals, reactor, now, make_journal(settings, reactor, now)),
-        Admission(registry, totals, most, settings.api.max_requests),
-    )
+    admission = Admission(registry, totals, most, settings.api.max_requests)
+    groups = Home(registry, totals, reactor, limits.max_groups, lambda: bound(admission.max_connections))
+    journal = make_journal(settings, reactor, now)
+    return _Connections(Shared(limits, registry, totals, reactor, now, groups, journal), admission, groups)
 
 
 def _callbacks(settings: Settings, reactor: Any, shared: Shared) -> _Callbacks:
@@ -281,7 +284,7 @@ def _hooks(
         return succeed(None)
 
     before = [resume] if demo is None else [start_demo, resume]
-    after = [stop_disconnects, calls.agent.close, *pushes.stop]
+    after = [people.groups.stop, stop_disconnects, calls.agent.close, *pushes.stop]
     after.extend(part.stop for part in parts)
     listening: list[Step] = [part.start for part in parts]
     if demo is not None:

@@ -39,6 +39,32 @@ class Budget:
         return self.used >= 2 * self.limit
 
 
+class SharedBytes:
+    """Bytes to which many refer: they count once in a budget, as long as anybody keeps them.
+
+    :param content: the bytes
+    """
+
+    __slots__ = ("content", "kept")
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+        #: How many keep them.
+        self.kept = 0
+
+    def keep(self, budget: Budget) -> None:
+        """Somebody more keeps them."""
+        if not self.kept:
+            budget.used += len(self.content) + OVERHEAD
+        self.kept += 1
+
+    def release(self, budget: Budget) -> None:
+        """Somebody keeps them no longer."""
+        self.kept -= 1
+        if not self.kept:
+            budget.used -= len(self.content) + OVERHEAD
+
+
 class Budgets:
     """The budgets of all kinds of bytes; none can use up another's.
 

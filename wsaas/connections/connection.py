@@ -14,7 +14,6 @@ messages to the API, :class:`.Outbox` messages to the client. The client is a :c
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, fail
@@ -37,6 +36,7 @@ from wsaas.connections.messages import (
     Traffic,
 )
 from wsaas.connections.outbox import Outbox
+from wsaas.connections.states import LET_IN, STILL_DELIVERED, State
 from wsaas.errors import (
     CallbackFailed,
     ClientLeftError,
@@ -51,17 +51,7 @@ if TYPE_CHECKING:
     from wsaas.connections.messages import Handshake
     from wsaas.connections.totals import Shared
 
-#: After these ends, messages that had arrived are still delivered: the end came from the client, not from the API.
-_STILL_DELIVERED = frozenset({ClosedBy.CLIENT, ClosedBy.TIMEOUT, ClosedBy.SLOW})
-
-
-class State(Enum):
-    """The states of a connection."""
-
-    AUTHORISING = "authorising"
-    OPEN = "open"
-    CLOSING = "closing"
-    OVER = "over"
+__all__ = ["Connection", "State"]
 
 
 class Connection:
@@ -84,6 +74,7 @@ class Connection:
         "_peer",
         "_shared",
         "bucket",
+        "groups",
         "handshake",
         "identity",
         "outbox",
@@ -108,6 +99,9 @@ class Connection:
         self.protocol: str | None = None
         #: What the API last set with ``Ws-State``.
         self.ws_state: str | None = None
+        #: What it is in, in order of joining: targets such as ``groups/<name>``, and ``users/<name>`` of its user. They
+        #: stay when it has left them all, at its end.
+        self.groups: tuple[str, ...] = ()
         self.traffic = Traffic()
         self._calls = calls
         self._shared = shared
@@ -157,7 +151,7 @@ class Connection:
             self.ws_state = grant.state
             self._shared.journal.remember(self.identity.key, grant.state)
         self.protocol = grant.protocol
-        if self.state is State.OVER or (self._end is not None and self._end.by is not ClosedBy.API):
+        if self.state is State.OVER or (self._end is not None and self._end.by not in LET_IN):
             self._disconnect()
             raise ClientLeftError
         return grant
@@ -173,7 +167,7 @@ class Connection:
         else:
             self.state = State.OVER
             self._leave_address()
-            self.outbox.shut = True
+            self._shut()
             self._inbox.end()
             self._shared.journal.settle(self.identity.key)
             self._shared.registry.remove(self)
@@ -236,7 +230,7 @@ class Connection:
         traffic.bytes_in += size
         counts.messages_in += 1
         counts.bytes_in += size
-        if self._end is not None and self._end.by not in _STILL_DELIVERED:
+        if self._end is not None and self._end.by not in STILL_DELIVERED:
             # The client sent it before it saw our Close frame.
             self._inbox.undelivered += 1
             return
@@ -246,7 +240,7 @@ class Connection:
 
     def _regulate(self) -> None:
         """Pause or resume reading the client, by the room for its next message."""
-        if self._peer is None or self._end is not None:
+        if self._peer is None or (self._end is not None and self._end.by is not ClosedBy.SLOW):
             return
         if not self._paused and self._inbox.is_full:
             self._pause(self._peer)
@@ -269,6 +263,10 @@ class Connection:
         """Go on after the peer's buffer has emptied: send the reply that waits, then start the next PUT."""
         if self.state is State.OPEN and self.outbox.drained():
             self._inbox.proceed()
+
+    def unblocked(self) -> None:
+        """A reply that waited for room was sent: start the next PUT."""
+        self._inbox.proceed()
 
     @property
     def is_blocked(self) -> bool:
@@ -320,10 +318,16 @@ class Connection:
         if self._end is not None:
             return False
         self._end = end
-        self.outbox.shut = True
+        self._shut()
         self._shared.totals.counts.open -= self.state is State.OPEN
         self._shared.registry.unlist(self)
         return True
+
+    def _shut(self) -> None:
+        """No push finds it any more, and no publish."""
+        self.outbox.shut = True
+        if self.groups:
+            self._shared.groups.end(self)
 
     def close(self, close: Close, by: ClosedBy) -> bool:
         """Close the connection from this side, after what was sent before.
@@ -348,6 +352,16 @@ class Connection:
         if self._paused and self._peer is not None:
             # The answer to the Close frame must be read.
             self._resume(peer)
+
+    def fall_behind(self) -> None:
+        """Close with 1013: there is no room for a message that it must not miss.
+
+        What the client sent before it sees the Close is still delivered: it did not do anything wrong.
+        """
+        close = Close(1013)
+        if self._set_end(End(close, ClosedBy.SLOW)) and self._peer is not None:
+            self._start_closing(self._peer, close)
+            self._inbox.proceed()  # No reply waits any more.
 
     def closed_by_client(self, close: Close) -> None:
         """Take the client's Close frame. Messages that came before it are still delivered.

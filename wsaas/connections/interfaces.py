@@ -19,6 +19,7 @@ from wsaas.connections.messages import (
     PendingDisconnect,
     Publication,
     Reached,
+    SharedMessage,
 )
 from wsaas.connections.retry import Retry
 
@@ -43,6 +44,16 @@ class Peer(Protocol):
 
     def send(self, message: Message) -> bool:
         """Send one message.
+
+        :returns: whether some of it may still be buffered
+        """
+
+    @property
+    def full(self) -> bool:
+        """Whether too many frames wait, whatever their length."""
+
+    def send_shared(self, message: SharedMessage) -> bool:
+        """Send one message that many clients get: what waits of it is not copied.
 
         :returns: whether some of it may still be buffered
         """

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from wsaas.connections.identity import Identity
+from wsaas.limits import SharedBytes
 
 #: RFC 6455 §5.5: a control frame carries at most 125 bytes, two of which are the close code.
 MAX_REASON = 123
@@ -26,21 +27,27 @@ class Message:
     binary: bool
 
 
-class SharedMessage:
-    """One message for many clients: each rendering of it is made once, and shared.
+class SharedMessage(SharedBytes):
+    """One message for many clients: its payload, and each rendering of it, exist once, and count once.
 
     :param message: what is sent
     """
 
-    __slots__ = ("binary", "payload", "queued", "renderings")
+    __slots__ = ("binary", "plain", "renderings", "size")
 
     def __init__(self, message: Message) -> None:
-        self.payload = message.payload
+        super().__init__(message.payload)
         self.binary = message.binary
-        #: Frames, by what was negotiated with the clients that get them: plain ones by :data:`None`.
-        self.renderings: dict[object, bytes] = {}
-        #: In how many clients' queues it waits: it counts once in the memory of all.
-        self.queued = 0
+        self.size = len(message.payload)
+        #: Its frame for clients with which no extension was negotiated.
+        self.plain: SharedBytes | None = None
+        #: Its frames for others, by what was negotiated.
+        self.renderings: dict[object, SharedBytes] = {}
+
+    @property
+    def payload(self) -> bytes:
+        """Its bytes; UTF-8 when it is text."""
+        return self.content
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +84,14 @@ class Reached:
     skipped: int = 0
     closed: int = 0
     left_out: int = 0
+
+    def add(self, other: Reached) -> None:
+        """Add what became of another publication, or of this one elsewhere."""
+        self.sent += other.sent
+        self.held += other.held
+        self.skipped += other.skipped
+        self.closed += other.closed
+        self.left_out += other.left_out
 
     @property
     def members(self) -> int:

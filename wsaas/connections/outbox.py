@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from wsaas.connections.confirmations import Confirmations
 from wsaas.connections.idempotency import Answers
-from wsaas.connections.messages import Message, Traffic
+from wsaas.connections.messages import Message, SharedMessage, Traffic
 from wsaas.errors import NotPresentError, TooManyWaitError, TooSlowError
 from wsaas.limits import OVERHEAD
 
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 #: How many pushes may wait for the end of the handshake.
 MAX_HELD = 64
+
+#: What became of a publish to one client: its connection is closing; the message was sent; it is held until the
+#: handshake is done; there is no room for it.
+GONE, SENT, HELD, FULL = range(4)
 
 
 class Receipts:
@@ -48,6 +52,9 @@ class Watcher(Protocol):
 
     def check_soon(self) -> None:
         """Something may be buffered for the client."""
+
+    def unblocked(self) -> None:
+        """A reply that waited for room was sent."""
 
 
 class Outbox:
@@ -94,7 +101,7 @@ class Outbox:
         self._clock = clock
         self._peer: Peer | None = None
         self._watcher: Watcher | None = None
-        self._held: list[Message] | None = None
+        self._held: list[Message | SharedMessage] | None = None
         self._held_bytes = 0
         self._receipts: Receipts | None = None
         #: Whether pushes are refused because the connection is closing.
@@ -115,7 +122,10 @@ class Outbox:
         self._peer = peer
         self._watcher = watcher
         for message in self._take_held():
-            self._send(peer, message, peer.buffered)
+            if isinstance(message, Message):
+                self._send(peer, message, peer.buffered)
+            else:
+                self._send_shared(peer, message, peer.buffered)
         if self._receipts is not None:
             self._ping(peer, self._receipts)
 
@@ -153,11 +163,20 @@ class Outbox:
         self._held_bytes += size
         outgoing.used += size + OVERHEAD
 
-    def _take_held(self) -> list[Message]:
-        """:returns: the messages pushed during the handshake; they are no longer held"""
-        held, self._held = self._held or [], None
-        self._totals.budgets.outgoing.used -= self._held_bytes + OVERHEAD * len(held)
+    def _take_held(self) -> list[Message | SharedMessage]:
+        """:returns: the messages for the client that came during the handshake; they are no longer held"""
+        held = self._held
+        if held is None:
+            return []
+        self._held = None
         self._held_bytes = 0
+        outgoing = self._totals.budgets.outgoing
+        for message in held:
+            outgoing.used -= OVERHEAD
+            if isinstance(message, Message):
+                outgoing.used -= len(message.payload)
+            else:
+                message.release(outgoing)
         return held
 
     def _send(self, peer: Peer, message: Message, waited: int) -> None:
@@ -170,6 +189,61 @@ class Outbox:
         counts.bytes_out += size
         if peer.send(message) and not waited:
             # From now on there may be bytes that have to move.
+            self._keepalive.about_to_send(self._clock.seconds())
+            if self._watcher is not None:
+                self._watcher.check_soon()
+
+    # Publishes
+
+    def publish(self, message: SharedMessage) -> int:
+        """Send one message that many clients get, if the client's own bounds have room for it.
+
+        What waits for all clients together is no concern of this one: whoever publishes looks at that.
+
+        :returns: :data:`GONE`, :data:`SENT`, :data:`HELD` or :data:`FULL`
+        """
+        if self.shut:
+            return GONE
+        peer = self._peer
+        if peer is None:
+            return self._hold_shared(message)
+        waited = peer.buffered
+        reply = self.waiting
+        if waited or reply is not None or message.size > self._room:
+            wanted = message.size if reply is None else message.size + len(reply.payload)
+            if waited + wanted > self._room or peer.full:
+                return FULL
+            if reply is not None:
+                # It waited for the memory of all, not for this client; and nothing may overtake it.
+                self.flush()
+                self._send_shared(peer, message, peer.buffered)
+                if self._watcher is not None:
+                    self._watcher.unblocked()
+                return SENT
+        self._send_shared(peer, message, waited)
+        return SENT
+
+    def _hold_shared(self, message: SharedMessage) -> int:
+        held = self._held
+        if held is None:
+            held = self._held = []
+        if len(held) >= MAX_HELD or self._held_bytes + message.size > self._room:
+            return FULL
+        held.append(message)
+        self._held_bytes += message.size
+        outgoing = self._totals.budgets.outgoing
+        outgoing.used += OVERHEAD
+        message.keep(outgoing)
+        return HELD
+
+    def _send_shared(self, peer: Peer, message: SharedMessage, waited: int) -> None:
+        traffic = self._traffic
+        traffic.messages_out += 1
+        traffic.bytes_out += message.size
+        counts = self._totals.counts
+        counts.messages_out += 1
+        counts.bytes_out += message.size
+        if peer.send_shared(message) and not waited:
             self._keepalive.about_to_send(self._clock.seconds())
             if self._watcher is not None:
                 self._watcher.check_soon()

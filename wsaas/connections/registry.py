@@ -36,6 +36,10 @@ class Registry:
         """How many connections pushes can reach."""
         return len(self._addressed)
 
+    def addressed_now(self) -> list[Connection]:
+        """:returns: a snapshot of the connections that pushes can reach"""
+        return list(self._addressed.values())
+
     def get(self, key: str) -> Connection | None:
         """:returns: the addressed connection with this key"""
         return self._addressed.get(key)

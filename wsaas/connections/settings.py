@@ -12,3 +12,5 @@ class ConnectionSettings:
     timeout: float
     max_message: int
     max_buffer: int
+    #: Groups that one connection may be in (``WS_MAX_GROUPS``).
+    max_groups: int = 100

@@ -18,7 +18,7 @@ from wsaas.limits import Budgets
 
 if TYPE_CHECKING:
     from wsaas.connections.connection import Connection
-    from wsaas.connections.interfaces import Journal
+    from wsaas.connections.interfaces import Groups, Journal
     from wsaas.connections.registry import Registry
     from wsaas.connections.settings import ConnectionSettings
 
@@ -124,6 +124,7 @@ class Shared:
     :param totals: counters and budgets over all of them
     :param clock: for timers and durations
     :param now: tells the time of day, in Unix seconds
+    :param groups: who is in which group
     :param journal: records which DELETEs are pending
     """
 
@@ -132,4 +133,5 @@ class Shared:
     totals: Totals
     clock: IReactorTime
     now: Callable[[], float]
+    groups: Groups
     journal: Journal = NO_JOURNAL

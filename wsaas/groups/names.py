@@ -123,3 +123,13 @@ def read_targets(text: str) -> tuple[str, ...]:
     if not targets:
         raise ValueError("there is no target")
     return targets
+
+
+def is_user(targets: Sequence[str]) -> bool:
+    """:returns: whether the first of some targets is a user"""
+    return bool(targets) and targets[0].startswith(_USERS)
+
+
+def groups_in(targets: Sequence[str]) -> list[str]:
+    """:returns: the names of the groups among what a connection is in (``Connection.groups``), in order of joining"""
+    return [name_of(target) for target in targets if target.startswith(_GROUPS)]

@@ -94,6 +94,25 @@ class WholeMessages:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._extension, name)
 
+    @property
+    def parameters(self) -> object:
+        """What was negotiated that the compressed form of a message depends on."""
+        extension = self._extension
+        return extension.server_max_window_bits, extension.mem_level
+
+    def compress(self, payload: bytes) -> bytes:
+        """Compress one whole message.
+
+        Without context takeover it does not depend on earlier ones, so that all clients with the same
+        :attr:`parameters` can have the same bytes.
+
+        :returns: what a frame carries (RFC 7692 §7.2.1)
+        """
+        extension = self._extension
+        extension.start_compress_message()
+        compressed: bytes = extension.compress_message_data(payload)
+        return compressed + bytes(extension.end_compress_message())
+
     def decompress_message_data(self, data: bytes, max_output_len: int | None = None) -> Any:  # noqa: ARG002 - Autobahn's signature
         """Inflate a part of a message, bounded by the ``max_message_size`` of the extension."""
         return self._extension.decompress_message_data(data)

@@ -14,6 +14,8 @@ from wsaas.connections.messages import Message
 
 #: FIN with the opcodes of text, binary and Close.
 _TEXT, _BINARY, _CLOSE = 0x81, 0x82, 0x88
+#: The bit of a frame whose message is compressed (RSV1).
+_COMPRESSED = 0x40
 
 # A table is the fastest way to a header of two bytes.
 _SHORT_TEXT = tuple(bytes((_TEXT, length)) for length in range(126))
@@ -39,7 +41,22 @@ def message_frame(payload: bytes, binary: bool) -> bytes:
     length = len(payload)
     if length < 126:
         return (_SHORT_BINARY if binary else _SHORT_TEXT)[length] + payload
-    first = _BINARY if binary else _TEXT
+    return _frame(_BINARY if binary else _TEXT, payload)
+
+
+def compressed_frame(payload: bytes, binary: bool) -> bytes:
+    """Encode one message that was compressed, as one frame (RFC 7692 §6).
+
+    :param payload: the message, compressed
+    :param binary: whether it is a binary message
+    """
+    return _frame((_BINARY if binary else _TEXT) | _COMPRESSED, payload)
+
+
+def _frame(first: int, payload: bytes) -> bytes:
+    length = len(payload)
+    if length < 126:
+        return bytes((first, length)) + payload
     if length < 65536:
         return _medium_header(first, 126, length) + payload
     return _long_header(first, 127, length) + payload

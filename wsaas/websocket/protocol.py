@@ -14,10 +14,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from wsaas.connections.connection import Connection
-from wsaas.connections.messages import MAX_REASON, Close, Message
-from wsaas.limits import Budgets, Queue
+from wsaas.connections.messages import MAX_REASON, Close, Message, SharedMessage
+from wsaas.limits import Budgets, Queue, SharedBytes
 from wsaas.websocket.autobahn_base import LeanServerProtocol
-from wsaas.websocket.frames import PING, PONG, PONG_LENGTH, message_frame, read_close, read_message
+from wsaas.websocket.frames import PING, PONG, PONG_LENGTH, compressed_frame, message_frame, read_close, read_message
 from wsaas.websocket.send_queue import Output
 
 #: RFC 6455 §7.4.1: "no status code was present".
@@ -97,6 +97,31 @@ class ClientProtocol(LeanServerProtocol):
             return self._output.write(message_frame(message.payload, message.binary))
         self.sendMessage(message.payload, message.binary)
         return True
+
+    @property
+    def full(self) -> bool:
+        """Whether too many frames wait."""
+        return self._output.full
+
+    def send_shared(self, message: SharedMessage) -> bool:
+        """Send one message that many clients get."""
+        if self.state != self.STATE_OPEN:
+            return False
+        if self._perMessageCompress is not None:
+            return self._output.write_shared(self._rendering(message))
+        frame = message.plain
+        if frame is None:
+            frame = message.plain = SharedBytes(message_frame(message.content, message.binary))
+        return self._output.write_shared(frame)
+
+    def _rendering(self, message: SharedMessage) -> SharedBytes:
+        """:returns: the frame of a message for clients with which the same was negotiated"""
+        parameters = self._perMessageCompress.parameters
+        frame = message.renderings.get(parameters)
+        if frame is None:
+            compressed = self._perMessageCompress.compress(message.content)
+            frame = message.renderings[parameters] = SharedBytes(compressed_frame(compressed, message.binary))
+        return frame
 
     def ping(self, payload: bytes = b"") -> None:
         """Send a ping (RFC 6455 §5.5.2)."""

@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.fakes import MemoryPeer, PendingCalls, TimeOfDay
+from tests.fakes import MemoryPeer, PendingCalls, TimeOfDay, home
 from wsaas.connections.close_timeout import CLOSE_ROUNDS, CLOSE_TIMEOUT
 from wsaas.connections.connection import Connection, State
 from wsaas.connections.identity import Identity
@@ -104,6 +104,7 @@ class ConnectionCase(SynchronousTestCase):
                 self.totals,
                 self.clock,
                 self.now,
+                home(self.registry, self.totals, self.clock),
                 self.journal,
             ),
         )

@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.fakes import MemoryPeer, PendingCalls, TimeOfDay
+from tests.fakes import MemoryPeer, PendingCalls, TimeOfDay, home
 from tests.properties import run_courses
 from tests.unit.connections.test_connection import HANDSHAKE, IDENTITY, NOW, UPTIME
 from wsaas.connections.close_timeout import CLOSE_ROUNDS, CLOSE_TIMEOUT
@@ -112,7 +112,14 @@ class OneConnection(RuleBasedStateMachine):
             IDENTITY,
             HANDSHAKE,
             self.calls,
-            Shared(ConnectionSettings(timeout, MAX_MESSAGE, MAX_BUFFER), self.registry, self.totals, self.clock, now),
+            Shared(
+                ConnectionSettings(timeout, MAX_MESSAGE, MAX_BUFFER),
+                self.registry,
+                self.totals,
+                self.clock,
+                now,
+                home(self.registry, self.totals, self.clock),
+            ),
         )
         self.opened = False
         self.left = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from wsaas.connections.keepalive import MAX_SILENCE, Keepalive
-from wsaas.connections.messages import Close, ClosedBy, Message
+from wsaas.connections.messages import Close, ClosedBy, Message, SharedMessage
 
 
 class QuietPeer:
@@ -23,6 +23,11 @@ class QuietPeer:
     @property
     def crowded(self) -> bool:
         raise AssertionError("what may wait is the connection's decision")
+
+    full = crowded
+
+    def send_shared(self, message: SharedMessage) -> bool:
+        raise AssertionError("looking after a client sends nothing but pings")
 
     def send(self, message: Message) -> bool:
         raise AssertionError("looking after a client sends nothing but pings")

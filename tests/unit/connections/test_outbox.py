@@ -28,11 +28,15 @@ class OutboxTests(SynchronousTestCase):
         self.traffic = Traffic()
         self.outbox = Outbox(IDENTITY, self.traffic, Keepalive(0), MAX_BUFFER, self.totals, self.clock)
         self.peer = MemoryPeer(fast=False)
-        self.checks = 0
+        self.checks = self.unblockings = 0
 
     def check_soon(self) -> None:
         """Count how often a look is asked for."""
         self.checks += 1
+
+    def unblocked(self) -> None:
+        """Count how often the next PUT may start, as a reply no longer waits."""
+        self.unblockings += 1
 
     @property
     def used(self) -> int:
