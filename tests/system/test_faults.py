@@ -392,6 +392,10 @@ class ShortFormTests(SynchronousTestCase):
         """Honest clients are served beside attackers."""
         self.check("fair-")
 
+    def test_groups(self) -> None:
+        """Members that never read, more joins and publishes than may be, and an end while something is published."""
+        self.check("groups-")
+
     def test_soak(self) -> None:
         """Messages and visits side by side."""
         self.check("soak")
