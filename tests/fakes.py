@@ -90,9 +90,12 @@ class MemoryPeer:
         self._frame(message, len(message.payload))
         return self.buffered > 0
 
-    def send_shared(self, message: SharedMessage) -> bool:
-        """Record a message that many get."""
-        return self.send(Message(message.content, message.binary))
+    def send_shared(self, message: SharedMessage, room: int) -> bool | None:
+        """Record a message that many get, if there is room."""
+        waited = self.buffered
+        if waited > room or self.full:
+            return None
+        return self.send(Message(message.content, message.binary)) and not waited
 
     def ping(self, payload: bytes = b"") -> None:
         """Record a ping."""

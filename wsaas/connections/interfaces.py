@@ -42,20 +42,22 @@ class Peer(Protocol):
     def crowded(self) -> bool:
         """Whether nothing more may be buffered: too many frames wait, or too many bytes for all clients together."""
 
+    @property
+    def full(self) -> bool:
+        """Whether too many frames wait, whatever their length."""
+
     def send(self, message: Message) -> bool:
         """Send one message.
 
         :returns: whether some of it may still be buffered
         """
 
-    @property
-    def full(self) -> bool:
-        """Whether too many frames wait, whatever their length."""
-
-    def send_shared(self, message: SharedMessage) -> bool:
+    def send_shared(self, message: SharedMessage, room: int) -> bool | None:
         """Send one message that many clients get: what waits of it is not copied.
 
-        :returns: whether some of it may still be buffered
+        :param room: bytes that may wait before it
+        :returns: whether bytes may begin to wait with it; :data:`None` if it was not sent, as more waits than that, or
+            too many frames
         """
 
     def ping(self, payload: bytes = b"") -> None:

@@ -29,6 +29,8 @@ MAX_HELD = 64
 #: What became of a publish to one client: its connection is closing; the message was sent; it is held until the
 #: handshake is done; there is no room for it.
 GONE, SENT, HELD, FULL = range(4)
+#: For what was taken already.
+_ANY_ROOM = 1 << 62
 
 
 class Receipts:
@@ -125,7 +127,9 @@ class Outbox:
             if isinstance(message, Message):
                 self._send(peer, message, peer.buffered)
             else:
-                self._send_shared(peer, message, peer.buffered)
+                self._totals.counts.messages_out += 1
+                self._totals.counts.bytes_out += message.size
+                self._publish(peer, message, _ANY_ROOM)
         if self._receipts is not None:
             self._ping(peer, self._receipts)
 
@@ -198,7 +202,8 @@ class Outbox:
     def publish(self, message: SharedMessage) -> int:
         """Send one message that many clients get, if the client's own bounds have room for it.
 
-        What waits for all clients together is no concern of this one: whoever publishes looks at that.
+        What waits for all clients together is no concern of this one: whoever publishes looks at that, and counts what
+        was sent.
 
         :returns: :data:`GONE`, :data:`SENT`, :data:`HELD` or :data:`FULL`
         """
@@ -207,21 +212,34 @@ class Outbox:
         peer = self._peer
         if peer is None:
             return self._hold_shared(message)
-        waited = peer.buffered
-        reply = self.waiting
-        if waited or reply is not None or message.size > self._room:
-            wanted = message.size if reply is None else message.size + len(reply.payload)
-            if waited + wanted > self._room or peer.full:
-                return FULL
-            if reply is not None:
-                # It waited for the memory of all, not for this client; and nothing may overtake it.
-                self.flush()
-                self._send_shared(peer, message, peer.buffered)
-                if self._watcher is not None:
-                    self._watcher.unblocked()
-                return SENT
-        self._send_shared(peer, message, waited)
+        if self.waiting is not None:
+            return self._publish_behind(peer, message, self.waiting)
+        return self._publish(peer, message, self._room - message.size)
+
+    def _publish(self, peer: Peer, message: SharedMessage, room: int) -> int:
+        begins = peer.send_shared(message, room)
+        if begins is None:
+            return FULL
+        traffic = self._traffic
+        traffic.messages_out += 1
+        traffic.bytes_out += message.size
+        if begins:
+            # From now on there may be bytes that have to move.
+            self._keepalive.about_to_send(self._clock.seconds())
+            if self._watcher is not None:
+                self._watcher.check_soon()
         return SENT
+
+    def _publish_behind(self, peer: Peer, message: SharedMessage, reply: Message) -> int:
+        """Send a message behind the reply that waits, as nothing may overtake that."""
+        if peer.full or peer.buffered + len(reply.payload) + message.size > self._room:
+            return FULL
+        # The reply waited for the memory of all, not for this client's.
+        self.flush()
+        fate = self._publish(peer, message, _ANY_ROOM)
+        if self._watcher is not None:
+            self._watcher.unblocked()
+        return fate
 
     def _hold_shared(self, message: SharedMessage) -> int:
         held = self._held
@@ -235,18 +253,6 @@ class Outbox:
         outgoing.used += OVERHEAD
         message.keep(outgoing)
         return HELD
-
-    def _send_shared(self, peer: Peer, message: SharedMessage, waited: int) -> None:
-        traffic = self._traffic
-        traffic.messages_out += 1
-        traffic.bytes_out += message.size
-        counts = self._totals.counts
-        counts.messages_out += 1
-        counts.bytes_out += message.size
-        if peer.send_shared(message) and not waited:
-            self._keepalive.about_to_send(self._clock.seconds())
-            if self._watcher is not None:
-                self._watcher.check_soon()
 
     # Pushes with Idempotency-Key or Ws-Confirm
 

@@ -16,7 +16,7 @@ from wsaas.groups.names import EVERYONE, group, is_user, user
 if TYPE_CHECKING:
     from wsaas.connections.connection import Connection
     from wsaas.connections.registry import Registry
-    from wsaas.connections.totals import Totals
+    from wsaas.connections.totals import Counts, Totals
 
 #: How many memberships a process may hold: so many for each connection that it may have, and at least so many.
 PER_CONNECTION, AT_LEAST = 10, 100_000
@@ -159,6 +159,11 @@ class Membership:
 
     # What is asked
 
+    @property
+    def counts(self) -> Counts:
+        """The counters of all connections."""
+        return self._totals.counts
+
     def count(self, target: str) -> int:
         """:returns: how many members a target has"""
         if target == EVERYONE:
@@ -166,7 +171,7 @@ class Membership:
         return len(self._sets.get(target, ()))
 
     def members(self, target: str) -> list[Connection]:
-        """:returns: a snapshot of the members of a target"""
+        """:returns: a snapshot of the members of a target; of everyone, some may not be let in yet"""
         if target == EVERYONE:
             return self._registry.addressed_now()
         return list(self._sets.get(target, ()))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from wsaas.groups.names import EVERYONE
+
 if TYPE_CHECKING:
     from wsaas.connections.connection import Connection
     from wsaas.groups.membership import Membership
@@ -42,7 +44,8 @@ class Sweep:
         :param most: how many to look at
         :returns: members; fewer or none if some have left, or had their turn
         """
-        if self._at >= len(self._left):
+        fresh = self._at >= len(self._left)
+        if fresh:
             if not self._targets:
                 return []
             self._target = self._targets.pop()
@@ -51,7 +54,8 @@ class Sweep:
         self._at += len(part)
         # A target without members takes a little time, too.
         self.visited += len(part) or 1
-        part = self._membership.still(self._target, part)
+        if not fresh or self._target == EVERYONE:
+            part = self._membership.still(self._target, part)
         met = self._met
         if met is not None:
             part = [each for each in part if each not in met]

@@ -99,7 +99,9 @@ class Publish(Task[Reached]):
             tally[fate] += 1
             if fate == FULL and not self._skips_slow:
                 member.fall_behind()
-        result = self.result
+        result, counts = self.result, self._membership.counts
+        counts.messages_out += tally[SENT]
+        counts.bytes_out += tally[SENT] * message.size
         result.sent += tally[SENT]
         result.held += tally[HELD]
         if self._skips_slow:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,6 +27,8 @@ from twisted.protocols.policies import ProtocolWrapper
 
 #: After these errors, the same send may succeed later.
 _TEMPORARY = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.EINTR})
+#: The most frames that the kernel takes in one call: UIO_MAXIOV on Linux, IOV_MAX elsewhere.
+MAX_IOV = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +100,74 @@ class EagerServer(tcp.Server):
         try:
             sent = self.socket.send(data)
         except OSError as error:
-            # The kernel reports an error once. After that, reading would look like an orderly end.
-            self._failed = error.errno not in _TEMPORARY
-            super().write(data)
-            return False
+            if error.errno not in _TEMPORARY:
+                # The kernel reports an error once. After that, reading would look like an orderly end.
+                self._failed = True
+                super().write(data)
+                return False
+            sent = 0
         if sent == len(data):
             return True
+        self._keep(data, sent)
+        return False
+
+    def send_all(self, frames: Sequence[bytes]) -> int:
+        """Send as many of some frames as the kernel takes, without joining them.
+
+        :param frames: at most :data:`MAX_IOV`, none of them empty
+        :returns: how many of them this transport has taken; what the kernel did not take of the last one is buffered
+        """
+        if (
+            self.dataBuffer
+            or self._tempDataBuffer
+            or self._sendmsgQueue
+            or not self.connected
+            or self.disconnecting
+            or self._aborting
+            or self._writeDisconnecting
+            or self.TLS
+            or len(frames) == 1
+        ):
+            self.send(b"".join(frames))
+            return len(frames)
+        try:
+            sent = self.socket.sendmsg(frames)
+        except OSError:
+            # Met again with the first frame alone, or over by then.
+            self.send(frames[0])
+            return 1
+        for taken, frame in enumerate(frames):
+            if sent < len(frame):
+                self._keep(frame, sent)
+                return taken + 1
+            sent -= len(frame)
+        return len(frames)
+
+    def _keep(self, data: bytes, sent: int) -> None:
+        """Buffer bytes, some of which are sent already; nothing else is buffered."""
         self.dataBuffer = data
         self.offset = sent
         self._maybePauseProducer()
         self.startWriting()
-        return False
+
+    def doWrite(self) -> Any:
+        """Send what is buffered.
+
+        Twisted copies it each time, to put together what may have been written since. What many clients get must not
+        become a copy for each of those that read slowly.
+        """
+        if self._tempDataBuffer or self._sendmsgQueue or not self.dataBuffer:
+            return super().doWrite()
+        sent: Any = self.writeSomeData(memoryview(self.dataBuffer)[self.offset :])  # type: ignore[arg-type]  # as Twisted calls it
+        if isinstance(sent, Exception):
+            return sent
+        self.offset += sent
+        if self.offset < len(self.dataBuffer):
+            return None
+        self.dataBuffer = b""
+        self.offset = 0
+        # There is nothing left to send, and Twisted knows what to do then.
+        return super().doWrite()
 
     def _isSendBufferFull(self) -> bool:
         # Twisted would compare with bufferSize, the size for reading, and count bytes that are sent already.

@@ -103,16 +103,14 @@ class ClientProtocol(LeanServerProtocol):
         """Whether too many frames wait."""
         return self._output.full
 
-    def send_shared(self, message: SharedMessage) -> bool:
+    def send_shared(self, message: SharedMessage, room: int) -> bool | None:
         """Send one message that many clients get."""
-        if self.state != self.STATE_OPEN:
-            return False
         if self._perMessageCompress is not None:
-            return self._output.write_shared(self._rendering(message))
+            return self._output.write_shared(self._rendering(message), room)
         frame = message.plain
         if frame is None:
             frame = message.plain = SharedBytes(message_frame(message.content, message.binary))
-        return self._output.write_shared(frame)
+        return self._output.write_shared(frame, room)
 
     def _rendering(self, message: SharedMessage) -> SharedBytes:
         """:returns: the frame of a message for clients with which the same was negotiated"""

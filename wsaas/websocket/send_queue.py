@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.interfaces import IPushProducer
@@ -11,12 +11,20 @@ from twisted.protocols.policies import ProtocolWrapper
 from zope.interface import implementer
 
 from wsaas.limits import OVERHEAD, Budget, SharedBytes
-from wsaas.net.transport import EagerServer
+from wsaas.net.transport import MAX_IOV, EagerServer
 
 #: How many frames may wait. Bytes are bounded too, but even empty frames cost memory.
 MAX_FRAMES = 16384
 #: Bytes that are written to the transport at a time, when it has room again.
 _BATCH = 65536
+
+
+def _sender(transport: Any) -> Any:
+    """:returns: the transport that a wrapper around it hands everything to as it is, such as the one for PROXY"""
+    sender = transport
+    while isinstance(sender, ProtocolWrapper) and type(sender).write is ProtocolWrapper.write:
+        sender = sender.transport
+    return sender if isinstance(sender, EagerServer) else transport
 
 
 def unsent(transport: Any) -> int:
@@ -78,7 +86,7 @@ class Output:
     )
 
     def __init__(self, transport: Any, drained: Callable[[], None], budget: Budget) -> None:
-        self._transport = transport
+        self._transport = _sender(transport)
         self._drained = drained
         self._budget = budget
         #: Bytes that are counted in the budget for this client alone.
@@ -88,7 +96,7 @@ class Output:
         self._written = 0
         self._paused = False
         #: Whether the transport tells if it could send at once.
-        self._eager = isinstance(transport, EagerServer)
+        self._eager = isinstance(self._transport, EagerServer)
         #: Whether anything may be waiting.
         self._waits = True
         transport.registerProducer(self, True)
@@ -141,25 +149,47 @@ class Output:
         self._waits = True
         return True
 
-    def write_shared(self, frame: SharedBytes) -> bool:
-        """Send a frame that many clients get, like :meth:`write`. What waits of it is not copied, and counts once.
+    def write_shared(self, frame: SharedBytes, room: int) -> bool | None:
+        """Send a frame that many clients get. What waits of it is not copied, and counts once.
 
-        :returns: whether anything may be waiting now
+        :param room: bytes that may wait before it
+        :returns: whether anything may begin to wait now; :data:`None` if there is no room for it
         """
+        content = frame.content
+        if self._waits:
+            waited = self.buffered
+            if waited:
+                if waited > room or self.full:
+                    return None
+                self._put_shared(frame)
+                return False
+        if room < 0:
+            return None
+        if not self._eager or self._paused:
+            self._put_shared(frame)
+            return True
+        self._written += len(content)
+        if self._transport.send(content):
+            return False
+        if self._paused:
+            self._lend(frame)
+        self._waits = True
+        return True
+
+    def _put_shared(self, frame: SharedBytes) -> None:
         content = frame.content
         if self._paused:
             self._enqueue(frame, len(content), OVERHEAD)
             frame.keep(self._budget)
-            return True
+            return
         self._written += len(content)
-        if self._eager and self._transport.send(content):
-            return False
+        self._waits = True
         if not self._eager:
             self._transport.write(content)
-        elif self._paused:
+        else:
+            self._transport.send(content)
+        if self._paused:
             self._lend(frame)
-        self._waits = True
-        return True
 
     def _enqueue(self, frame: bytes | SharedBytes, size: int, cost: int) -> None:
         queue = self._queue
@@ -173,6 +203,8 @@ class Output:
 
     def _lend(self, frame: SharedBytes) -> None:
         """The transport has a frame that is shared, and keeps it until all of it is sent: no copy."""
+        if not self._eager or unsent(self._transport) > len(frame.content):
+            return  # TLS makes bytes of its own, and something else may wait in front of it
         queue = self._queue
         if queue is None:
             queue = self._queue = _Waiting()
@@ -188,9 +220,8 @@ class Output:
         self._count(-self._counted)
         if queue is not None:
             self._return(queue)
-            for frame in queue.frames:
-                if isinstance(frame, SharedBytes):
-                    frame.release(self._budget)
+            self._release(queue.frames)
+            queue.frames.clear()
 
     def _return(self, queue: _Waiting) -> None:
         """The transport has no shared frame any more."""
@@ -227,29 +258,47 @@ class Output:
 
     def _write_batch(self, queue: _Waiting) -> None:
         """Write the first frames that wait, as many as make a good size."""
-        frames: list[bytes] = []
-        size = 0
-        shared: SharedBytes | None = None
-        while queue.frames and size < _BATCH:
-            frame = queue.frames.popleft()
-            if isinstance(frame, SharedBytes):
-                content = frame.content
-                queue.cost -= OVERHEAD
-                shared = frame
-                # It may be lent to the transport, which keeps it again.
-                frame.release(self._budget)
-            else:
-                content = frame
-                queue.cost -= OVERHEAD + len(frame)
-            frames.append(content)
+        waiting = queue.frames
+        frames: list[bytes | SharedBytes] = []
+        contents: list[bytes] = []
+        size, most = 0, MAX_IOV if self._eager else MAX_FRAMES
+        while waiting and size < _BATCH and len(frames) < most:
+            frame = waiting.popleft()
+            content = frame if isinstance(frame, bytes) else frame.content
+            frames.append(frame)
+            contents.append(content)
             size += len(content)
-        queue.bytes -= size
+        taken = len(frames)
+        if self._eager:
+            taken = self._transport.send_all(contents)
+        else:
+            self._transport.write(b"".join(contents))
+        if self._queue is not queue:
+            self._release(frames)  # the transport is gone
+            return
+        waiting.extendleft(reversed(frames[taken:]))
+        last = frames[taken - 1]
+        if self._paused and isinstance(last, SharedBytes):
+            self._lend(last)
+        size = sum(map(len, contents[:taken]))
         self._written += size
-        # If the transport pauses again, pauseProducing() counts what it has not sent.
+        queue.bytes -= size
+        queue.cost -= size + OVERHEAD * taken - self._release(frames[:taken])
         self._count(queue.cost - self._counted)
-        self._transport.write(b"".join(frames))
-        if self._eager and self._paused and len(frames) == 1 and shared is not None:
-            self._lend(shared)
+        if self._paused and queue.lent is None:
+            self._count(unsent(self._transport))
+
+    def _release(self, frames: Iterable[bytes | SharedBytes]) -> int:
+        """Frames wait here no longer.
+
+        :returns: how many bytes of them are shared
+        """
+        shared = 0
+        for frame in frames:
+            if not isinstance(frame, bytes):
+                frame.release(self._budget)
+                shared += len(frame.content)
+        return shared
 
     def stopProducing(self) -> None:
         """The transport is gone."""

@@ -26,7 +26,7 @@ class QuietPeer:
 
     full = crowded
 
-    def send_shared(self, message: SharedMessage) -> bool:
+    def send_shared(self, message: SharedMessage, room: int) -> bool | None:
         raise AssertionError("looking after a client sends nothing but pings")
 
     def send(self, message: Message) -> bool:
