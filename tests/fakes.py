@@ -12,7 +12,16 @@ from twisted.internet.task import Clock
 
 from wsaas.connections.identity import Identity
 from wsaas.connections.interfaces import Waiter
-from wsaas.connections.messages import Close, End, Grant, Handshake, Message, PendingDisconnect, SharedMessage
+from wsaas.connections.messages import (
+    Close,
+    End,
+    Grant,
+    Handshake,
+    Message,
+    PendingDisconnect,
+    Remembered,
+    SharedMessage,
+)
 from wsaas.connections.registry import Registry
 from wsaas.connections.retry import Backoff, Retries, Retry
 from wsaas.connections.totals import Totals
@@ -151,8 +160,8 @@ class PendingCalls:
         self.begun: list[str] = []
         #: The messages of the PUTs.
         self.messages: list[Message] = []
-        #: The ``Ws-State`` of each call.
-        self.states: list[str | None] = []
+        #: What each call repeats.
+        self.remembered: list[Remembered | None] = []
         #: What the DELETEs carried: the end and the number of undelivered messages.
         self.disconnects: list[tuple[End, int]] = []
         #: How often a call was started before the previous one was over.
@@ -162,10 +171,15 @@ class PendingCalls:
         #: Answers given at once, instead of waiting for :meth:`answer`.
         self.at_once: deque[object] = deque()
 
-    def _begin(self, name: str, state: str | None) -> Deferred[Any]:
+    @property
+    def states(self) -> list[str | None]:
+        """The ``Ws-State`` of each call."""
+        return [None if each is None else each.state for each in self.remembered]
+
+    def _begin(self, name: str, remembered: Remembered | None) -> Deferred[Any]:
         self.overlaps += self.pending is not None
         self.begun.append(name)
-        self.states.append(state)
+        self.remembered.append(remembered)
         deferred: Deferred[Any] = Deferred()
         self.pending = deferred
         if self.at_once:
@@ -176,23 +190,23 @@ class PendingCalls:
         """POST."""
         return self._begin("POST", None)
 
-    def message(self, number: int, message: Message, state: str | None, waiter: Waiter) -> None:
+    def message(self, number: int, message: Message, remembered: Remembered | None, waiter: Waiter) -> None:
         """PUT."""
         name = f"PUT {number}"
         self._began = self._retries.clock.seconds()
         if name not in self.begun:
             self.messages.append(message)
             self.first_began = self._began
-        self._begin(name, state).addCallbacks(waiter.answered, waiter.unanswered)
+        self._begin(name, remembered).addCallbacks(waiter.answered, waiter.unanswered)
 
     def retry(self) -> Retry:
         """The retry schedule of the message whose first attempt has just failed."""
         return self._retries.begin(self._began)
 
-    def disconnect(self, end: End, undelivered: int, state: str | None) -> Deferred[None]:
+    def disconnect(self, end: End, undelivered: int, remembered: Remembered | None) -> Deferred[None]:
         """DELETE."""
         self.disconnects.append((end, undelivered))
-        return self._begin("DELETE", state)
+        return self._begin("DELETE", remembered)
 
     def answer(self, result: object = None) -> None:
         """End the call that is on its way, with a value or an exception."""
@@ -233,9 +247,9 @@ class PendingJournal:
         else:
             self._recorded.errback(error)
 
-    def remember(self, key: str, state: str | None) -> None:
+    def remember(self, key: str, remembered: Remembered | None) -> None:
         """Record the call."""
-        self.told.append(("remember", key, state))
+        self.told.append(("remember", key, remembered))
 
     def ended(self, key: str, end: End, undelivered: int) -> None:
         """Record the call."""

@@ -8,7 +8,8 @@ from urllib.parse import unquote
 from wsaas.callbacks.journal import Done
 from wsaas.callbacks.journal_file import Batch
 from wsaas.connections.identity import Identity, tag_of
-from wsaas.connections.messages import Close, ClosedBy, End, PendingDisconnect
+from wsaas.connections.messages import Close, ClosedBy, End, PendingDisconnect, remember
+from wsaas.groups.names import decode
 
 CRASH = End(Close(1006), ClosedBy.CRASH)
 
@@ -61,9 +62,9 @@ class MemoryWriter:
             key = ws_uri.rpartition("/")[2]
             identity = Identity(key, tag_of(key), ws_uri)
             self.rows[number] = PendingDisconnect(identity, path.encode(), client, None, CRASH, 0, 0.0)
-        for number, state in batch.states.items():
+        for number, (state, user) in batch.remembered.items():
             if number in self.rows:
-                self.rows[number] = replace(self.rows[number], state=state)
+                self.rows[number] = replace(self.rows[number], remembered=remember(None, state, user and decode(user)))
         for number, (code, reason, by, undelivered, ended_at) in batch.ends.items():
             if number in self.rows:
                 end = End(Close(code, unquote(reason)), ClosedBy(by))

@@ -17,9 +17,10 @@ app.use(express.raw({ type: () => true, limit: '16mb' })); // keep every body as
 app.use((req, res, next) => (!secrets.length || isSigned(req) ? next() : res.status(403).json({ code: 'FORBIDDEN' })));
 
 function isSigned(req) {
-  const signed = Object.keys(req.headers).filter((name) => name.startsWith('ws-') && name !== 'ws-signature').sort();
+  const names = Object.keys(req.headers).filter((name) => name.startsWith('ws-') && name !== 'ws-signature');
+  const signed = names.map((name) => `${name}:${req.headers[name]}`).sort();
   const hash = createHash('sha256').update(Buffer.isBuffer(req.body) ? req.body : '').digest('hex');
-  const text = [req.method, ...signed.map((name) => `${name}:${req.headers[name]}`), hash].join('\n');
+  const text = [req.method, ...signed, hash].join('\n');
   const right = secrets.map((secret) => 'v1=' + createHmac('sha256', secret).update(text, 'latin1').digest('hex'));
   const given = (req.get('Ws-Signature') ?? '').split(' ').filter((one) => one.length === 67);
   const same = (one, other) => timingSafeEqual(Buffer.from(one, 'latin1'), Buffer.from(other, 'latin1'));

@@ -14,13 +14,13 @@ from fuzz.scene import check_rest, numbered, settle
 from fuzz.watch import watch
 from tests.gate import Gate
 from wsaas.callbacks.journal_file import Batch, JournalFile
-from wsaas.connections.messages import Close, ClosedBy, End
+from wsaas.connections.messages import Close, ClosedBy, End, Remembered
 from wsaas.errors import JournalError
 
 _SCRATCH = TemporaryDirectory(prefix="fuzz-")
 _FOLDER = Path(_SCRATCH.name)
 _PATH = _FOLDER / "journal.db"
-_COLUMNS = ("id", "ws_uri", "path", "client", "state", "code", "reason", "closed_by", "undelivered", "ended_at")
+_COLUMNS = ("id", "ws_uri", "path", "client", "state", "code", "reason", "closed_by", "undelivered", "ended_at", "user")
 #: What a row may hold that was never written: each is a SQL expression.
 _ODD = (
     "NULL",
@@ -54,7 +54,7 @@ def _sample() -> bytes:
     for number in range(1, 4):
         uri = numbered("http://gateway.test", number).ws_uri
         batch.opened.append((number, uri, "/chat?a=b", "192.0.2.1"))
-        batch.states[number] = "state"
+        batch.remember(number, Remembered("state", "ünal"))
     batch.end(1, End(Close(4000, "bye ü"), ClosedBy.API), 2, 1_700_000_000.0)
     file.write(batch)
     file.close()

@@ -259,6 +259,8 @@ class ExampleTests(ABC, Base):
             "Ws-Id": "tag-0",
             "Ws-Timestamp": str(int(time.time()) - age),
             "Ws-User-Agent": "\xe9  a, b",
+            # Behind the line before it, though its name comes first: lines are sorted, not names.
+            "Ws-User": "%C3%BCnal",
         }
         pairs = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
         return {**headers, "Ws-Signature": sign(secret.encode(), method, pairs, body or b"")}

@@ -10,6 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 from wsaas.callbacks.hints import describe, encodings
 from wsaas.connections.messages import (
+    SELF,
     TAKEN,
     Close,
     ClosedBy,
@@ -17,10 +18,14 @@ from wsaas.connections.messages import (
     Grant,
     Message,
     Outcome,
+    Publication,
     Rejected,
+    Wishes,
     checked_close,
 )
 from wsaas.errors import Denied, Unauthorized, Unsuccessful, Unusable
+from wsaas.groups.headers import read_left_out, read_slow
+from wsaas.groups.names import BadNameError, read_names, read_targets
 from wsaas.net.http1.headers import has_any
 from wsaas.net.http1.messages import Answer
 
@@ -29,9 +34,13 @@ _NOT_NOW = frozenset({408, 425, 429})
 #: Statuses of a DELETE that say "there is no such route here".
 NO_ROUTE = frozenset({405, 501})
 
-#: What the answer to a PUT may ask for, in lower case.
-_OF_OUTCOMES = frozenset({b"ws-state", b"ws-reply", b"ws-close"})
+#: What an answer may ask for about users and groups, in lower case; in one to a POST only the first two.
+_OF_GROUPS = frozenset({b"ws-user", b"ws-join", b"ws-leave", b"ws-publish"})
+#: What the answer to a PUT may ask for at all.
+_OF_OUTCOMES = frozenset({b"ws-state", b"ws-reply", b"ws-close", *_OF_GROUPS})
 
+#: Of messages, in ``Ws-Reply`` and ``Ws-Publish``.
+_KINDS = ("text", "binary")
 _MAX_STATE = 1024
 _STATE = re.compile(r"[\x20-\x7e]*")
 #: Bodies of a grant as most JSON libraries write it.
@@ -80,15 +89,83 @@ def _reply(answer: Answer) -> Message | None:
     kind = _text(answer, b"Ws-Reply")
     if kind is None:
         return None
-    if kind not in ("text", "binary"):
+    if kind not in _KINDS:
         raise Unusable(f"Ws-Reply: {kind[:40]!r} is neither text nor binary")
+    return _message(answer, kind, "Ws-Reply")
+
+
+def _message(answer: Answer, kind: str, name: str) -> Message:
+    """:returns: the body as a message
+
+    :param kind: text or binary
+    :param name: of the header that wants it
+    """
     _check_body(answer)
     if kind == "text":
         try:
             answer.body.decode("utf-8")
         except UnicodeDecodeError:
-            raise Unusable("Ws-Reply: the body is not UTF-8") from None
+            raise Unusable(f"{name}: the body is not UTF-8") from None
     return Message(answer.body, kind == "binary")
+
+
+def _lines(answer: Answer, name: bytes) -> list[str]:
+    # Bytes that are not ASCII make no name, and no tag.
+    return [value.decode("latin-1") for value in answer.headers.getRawHeaders(name, ())]
+
+
+def _names(answer: Answer, name: bytes) -> tuple[str, ...]:
+    try:
+        return read_names(_lines(answer, name))
+    except BadNameError as error:
+        # The log has no names.
+        raise Unusable(f"{name.decode('ascii')}: {error.unnamed}") from None
+
+
+def _user(answer: Answer) -> str | None:
+    if answer.headers.getRawHeaders(b"Ws-User") is None:
+        return None
+    named = _names(answer, b"Ws-User")
+    if len(named) > 1:
+        raise Unusable(f"Ws-User has {len(named)} names")
+    return named[0] if named else ""
+
+
+def _wishes(answer: Answer, *, replies: bool) -> Wishes | None:
+    """:returns: what the answer to a PUT asks for about users and groups
+
+    :param replies: whether the client that sent the message gets the body as a reply already
+    """
+    if not has_any(answer.headers, _OF_GROUPS):
+        return None
+    leaves_all = _lines(answer, b"Ws-Leave") == ["*"]
+    return Wishes(
+        _user(answer),
+        leaves_all,
+        () if leaves_all else _names(answer, b"Ws-Leave"),
+        _names(answer, b"Ws-Join"),
+        _publication(answer, replies=replies),
+    )
+
+
+def _publication(answer: Answer, *, replies: bool) -> Publication | None:
+    text = _text(answer, b"Ws-Publish")
+    if text is None:
+        return None
+    kind, _, rest = text.partition(" ")
+    if kind not in _KINDS:
+        raise Unusable("Ws-Publish begins with neither text nor binary")
+    try:
+        targets = read_targets(rest)
+        left_out = read_left_out(_lines(answer, b"Ws-Except"), itself=True)
+        skips_slow = read_slow(_lines(answer, b"Ws-Slow"))
+    except BadNameError as error:
+        raise Unusable(f"Ws-Publish: {error.unnamed}") from None
+    except ValueError as error:
+        raise Unusable(str(error)) from None
+    if replies:
+        left_out |= {SELF}
+    return Publication(targets, _message(answer, kind, "Ws-Publish"), left_out, skips_slow)
 
 
 def _check_body(answer: Answer) -> None:
@@ -148,12 +225,14 @@ def read_grant(answer: Answer, offered: Sequence[str], uri: str = "") -> Grant:
     _check_body(answer)
     if answer.body not in _USUAL_GRANTS and not is_grant(answer):
         raise Denied(describe(answer, uri, ' without "code": "OK"'), HTTPStatus.FORBIDDEN)
-    protocol, state = _subprotocol(answer, offered), _state(answer)
+    protocol, state, wishes = _subprotocol(answer, offered), _state(answer), None
+    if has_any(answer.headers, _OF_GROUPS):
+        wishes = Wishes(_user(answer), join=_names(answer, b"Ws-Join"))
     try:
-        return Grant(protocol, state, _close(answer))
+        return Grant(protocol, state, _close(answer), wishes=wishes)
     except Unusable:
         # The client is wanted; only how to close again is not clear.
-        return Grant(protocol, state, Close(1011), ClosedBy.ERROR)
+        return Grant(protocol, state, Close(1011), ClosedBy.ERROR, wishes)
 
 
 def read_outcome(answer: Answer, retry_status: Collection[int]) -> Outcome:
@@ -168,12 +247,22 @@ def read_outcome(answer: Answer, retry_status: Collection[int]) -> Outcome:
     if 200 <= status < 300:
         if not has_any(answer.headers, _OF_OUTCOMES):
             return TAKEN
-        return Delivered(_state(answer), _reply(answer), _close(answer))
+        state, reply, close = _state(answer), _reply(answer), _close(answer)
+        return Delivered(state, reply, close, _wishes(answer, replies=reply is not None))
     if status == HTTPStatus.UNAUTHORIZED:
         raise Unauthorized("the API answered 401: the credentials no longer hold")
     if status in retry_status:
         raise Unsuccessful(f"the API answered {status}", retry_after(answer))
     return Rejected(status)
+
+
+def read_last_words(answer: Answer) -> Publication | None:
+    """Read the answer to a DELETE.
+
+    :returns: what it publishes, if it does
+    :raises Unusable: if it asks for something that cannot be done
+    """
+    return _publication(answer, replies=False) if 200 <= answer.status < 300 else None
 
 
 def retry_after(answer: Answer) -> bytes | None:

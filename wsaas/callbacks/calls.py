@@ -11,11 +11,11 @@ from twisted.python.failure import Failure
 
 from wsaas.callbacks.access import ApiAccess
 from wsaas.callbacks.answers import read_grant, read_outcome
-from wsaas.callbacks.disconnects import Disconnect, Disconnects, end_lines
+from wsaas.callbacks.disconnects import Disconnect, Disconnects, end_lines, remembered_lines
 from wsaas.callbacks.signature import ConnectionSigner, make_signer
 from wsaas.connections.identity import Identity
 from wsaas.connections.interfaces import Waiter
-from wsaas.connections.messages import End, Grant, Handshake, Message
+from wsaas.connections.messages import End, Grant, Handshake, Message, Remembered
 from wsaas.connections.retry import Retries, Retry
 from wsaas.errors import CallbackFailed, NoSlot, NotTried
 from wsaas.net.http1.headers import EncodedHeaders
@@ -108,26 +108,26 @@ class ApiCalls:
             return fail()
         return asking.addCallback(self._granted)
 
-    def message(self, number: int, message: Message, state: str | None, waiter: Waiter) -> None:
+    def message(self, number: int, message: Message, remembered: Remembered | None, waiter: Waiter) -> None:
         """PUT: the client sent a message. The hot path: no coroutine, and no Deferred but the client's."""
         self._waiter = waiter
         slots = self._api.slots
         if slots.try_acquire("PUT"):
-            self._put(None, number, message, state)
+            self._put(None, number, message, remembered)
         else:
             # One for each client, and no longer than an attempt may take: the client is not read meanwhile.
             waiting = slots.acquire("PUT").addTimeout(self._api.settings.timeout, self._api.clock)
-            waiting.addCallbacks(self._put, self._not_put, (number, message, state)).addErrback(self._put_done)
+            waiting.addCallbacks(self._put, self._not_put, (number, message, remembered)).addErrback(self._put_done)
 
     def retry(self) -> Retry:
         """:returns: how the message is tried again whose first attempt has just failed"""
         return self._api.retries.begin(self._began)
 
-    def disconnect(self, end: End, undelivered: int, state: str | None) -> Deferred[None]:
+    def disconnect(self, end: End, undelivered: int, remembered: Remembered | None) -> Deferred[None]:
         """DELETE: the connection is over."""
         lines = [self._head, b"end\r\n"]
-        if state:
-            lines.append(b"Ws-State: %b\r\n" % state.encode("ascii"))
+        if remembered is not None:
+            lines.append(remembered_lines(remembered))
         lines += end_lines(end, undelivered)
         identity = self._identity
         return self._api.disconnects.send(Disconnect(identity.key, identity.tag, b"".join(lines)))
@@ -167,10 +167,10 @@ class ApiCalls:
             )
         return grant
 
-    def _put(self, _: None, number: int, message: Message, state: str | None) -> None:
+    def _put(self, _: None, number: int, message: Message, remembered: Remembered | None) -> None:
         api = self._api
         payload = message.payload
-        head = self._head_for(b"PUT", b"%d" % number, state, api.content_types[message.binary], payload)
+        head = self._head_for(b"PUT", b"%d" % number, remembered, api.content_types[message.binary], payload)
         self._began = api.clock.seconds()
         client = api.client
         client.put(client.uri, payload, headers=EncodedHeaders(head), done=self._put_done)
@@ -209,10 +209,10 @@ class ApiCalls:
             api.breaker.report(result, self._identity.tag)
         return result
 
-    def _head_for(self, method: bytes, call: bytes, state: str | None, more: bytes, body: bytes) -> bytes:
+    def _head_for(self, method: bytes, call: bytes, remembered: Remembered | None, more: bytes, body: bytes) -> bytes:
         """:returns: the header lines of an attempt, dated now: it may have waited for its slot"""
-        if state:
-            more = b"Ws-State: %b\r\n%b" % (state.encode("ascii"), more)
+        if remembered is not None:
+            more = remembered_lines(remembered) + more
         stamp = self._api.stamp()
         if self._signer is not None:
             return b"".join((self._head, call, stamp, more, self._signer.line(method, call, stamp + more, body)))

@@ -21,9 +21,10 @@ from twisted.python.failure import Failure
 from wsaas.callbacks.access import ApiAccess
 from wsaas.callbacks.answers import NO_ROUTE, is_refused, is_settled, retry_after
 from wsaas.callbacks.signature import make_signer
-from wsaas.connections.messages import End, PendingDisconnect
+from wsaas.connections.messages import End, PendingDisconnect, Remembered
 from wsaas.connections.retry import Backoff, asked_pause
 from wsaas.errors import CallbackFailed
+from wsaas.groups.names import encode
 from wsaas.net.http1.headers import EncodedHeaders
 from wsaas.net.http1.messages import Answer
 
@@ -44,6 +45,14 @@ RECORD = 500
 _AT_ONCE = 200
 
 
+def remembered_lines(remembered: Remembered) -> bytes:
+    """:returns: the header lines that repeat what the API set"""
+    lines = b"" if remembered.state is None else b"Ws-State: %b\r\n" % remembered.state.encode("ascii")
+    if remembered.user is not None:
+        lines += b"Ws-User: %b\r\n" % encode(remembered.user).encode("ascii")
+    return lines
+
+
 def end_lines(end: End, undelivered: int) -> list[bytes]:
     """:returns: the header lines that say how a connection ended"""
     lines = [b"Ws-Close-Code: %d\r\n" % end.close.code]
@@ -62,8 +71,8 @@ def _kept_lines(pending: PendingDisconnect) -> bytes:
     if pending.client is not None:
         address = pending.client.encode("ascii")
         lines.append(b"Ws-Client: %b\r\nX-Forwarded-For: %b\r\n" % (address, address))
-    if pending.state:
-        lines.append(b"Ws-State: %b\r\n" % pending.state.encode("ascii"))
+    if pending.remembered is not None:
+        lines.append(remembered_lines(pending.remembered))
     lines += end_lines(pending.end, pending.undelivered)
     lines.append(b"Ws-Id: %b-end\r\n" % identity.tag.encode("ascii"))
     return b"".join(lines)

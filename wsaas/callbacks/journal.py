@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from wsaas.callbacks.journal_file import Batch, JournalFile
 from wsaas.callbacks.state_dir import StateDir
 from wsaas.connections.identity import Identity
-from wsaas.connections.messages import End, Handshake, PendingDisconnect
+from wsaas.connections.messages import End, Handshake, PendingDisconnect, Remembered
 from wsaas.errors import JournalError, NotTried
 
 #: Seconds that changes which are not urgent wait for others. Most DELETEs are done within them, so that the end need
@@ -201,11 +201,11 @@ class DiskJournal:
             self._write()
         return recorded
 
-    def remember(self, key: str, state: str | None) -> None:
-        """Record the ``Ws-State`` that the API set."""
+    def remember(self, key: str, remembered: Remembered | None) -> None:
+        """Record what the API set."""
         number = self._numbers.get(key)
         if number is not None:
-            self._batch.states[number] = state or None
+            self._batch.remember(number, remembered)
             self._soon()
 
     def ended(self, key: str, end: End, undelivered: int) -> None:
@@ -219,7 +219,7 @@ class DiskJournal:
         """Remove the record of a connection: its DELETE is done, or was never needed."""
         number = self._numbers.pop(key, None)
         if number is not None:
-            self._batch.states.pop(number, None)
+            self._batch.remembered.pop(number, None)
             self._batch.ends.pop(number, None)
             self._batch.settled.append(number)
             self._soon()
@@ -276,7 +276,7 @@ class DiskJournal:
 
     def _not_written(self, batch: Batch, error: BaseException) -> None:
         later, self._batch = self._batch, batch
-        batch.states.update(later.states)
+        batch.remembered.update(later.remembered)
         batch.ends.update(later.ends)
         batch.settled += later.settled
         self._refuse(str(error))

@@ -15,14 +15,15 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from wsaas.connections.identity import Identity, tag_of
-from wsaas.connections.messages import Close, ClosedBy, End, PendingDisconnect
+from wsaas.connections.messages import Close, ClosedBy, End, PendingDisconnect, Remembered, remember
 from wsaas.errors import JournalError
+from wsaas.groups.names import decode, encode
 
 _CRASH = End(Close(1006), ClosedBy.CRASH)
 
 #: "WSAA", which marks the file as ours, and the version of its schema.
 _APPLICATION = 0x57534141
-_VERSION = 1
+_VERSION = 2
 
 # One statement writes a whole batch. Each step of sqlite3 releases Python's lock, and getting it back from a busy
 # reactor takes up to 5 ms: with a statement for each row, the journal would write only 200 rows a second under load.
@@ -30,15 +31,17 @@ _VERSION = 1
 _SCHEMA = """
 CREATE TABLE debts (
     id INTEGER PRIMARY KEY, ws_uri TEXT NOT NULL, path TEXT NOT NULL, client TEXT, state TEXT,
-    code INTEGER, reason TEXT, closed_by TEXT, undelivered INTEGER, ended_at REAL
+    code INTEGER, reason TEXT, closed_by TEXT, undelivered INTEGER, ended_at REAL, user TEXT
 );
-CREATE VIEW batches AS SELECT '' AS opened, '' AS states, '' AS ends, '' AS settled;
+"""
+_WRITING = """
+CREATE VIEW batches AS SELECT '' AS opened, '' AS remembered, '' AS ends, '' AS settled;
 CREATE TRIGGER write_batch INSTEAD OF INSERT ON batches BEGIN
     INSERT INTO debts (id, ws_uri, path, client)
         SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
             json_extract(value, '$[3]') FROM json_each(NEW.opened);
-    UPDATE debts SET state = json_extract(item.value, '$[1]')
-        FROM json_each(NEW.states) AS item WHERE debts.id = json_extract(item.value, '$[0]');
+    UPDATE debts SET state = json_extract(item.value, '$[1]'), user = json_extract(item.value, '$[2]')
+        FROM json_each(NEW.remembered) AS item WHERE debts.id = json_extract(item.value, '$[0]');
     UPDATE debts SET code = json_extract(item.value, '$[1]'), reason = json_extract(item.value, '$[2]'),
             closed_by = json_extract(item.value, '$[3]'), undelivered = json_extract(item.value, '$[4]'),
             ended_at = json_extract(item.value, '$[5]')
@@ -46,7 +49,10 @@ CREATE TRIGGER write_batch INSTEAD OF INSERT ON batches BEGIN
     DELETE FROM debts WHERE id IN (SELECT value FROM json_each(NEW.settled));
 END;
 """
+_COLUMNS = 11
 _OURS = f"PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {_VERSION};"
+#: By the version of an older file: what makes it one of this version. Version 1 knew no users.
+_OLDER = {1: "ALTER TABLE debts ADD COLUMN user TEXT; DROP TRIGGER write_batch; DROP VIEW batches;"}
 
 
 @dataclass(slots=True)
@@ -54,19 +60,24 @@ class Batch:
     """Changes that are written in one transaction, in this order.
 
     :param opened: new rows: number, ``ws_uri``, path, client
-    :param states: the new ``Ws-State``, by number
+    :param remembered: by number: the ``Ws-State``, and the ``Ws-User``, encoded
     :param ends: by number: close code, encoded reason, ``Ws-Closed-By``, undelivered messages, Unix seconds
     :param settled: numbers of rows to remove
     """
 
     opened: list[tuple[int, str, str, str | None]] = field(default_factory=list)
-    states: dict[int, str | None] = field(default_factory=dict)
+    remembered: dict[int, tuple[str | None, str | None]] = field(default_factory=dict)
     ends: dict[int, tuple[int, str, str, int, float]] = field(default_factory=dict)
     settled: list[int] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         """:returns: whether there is anything to write"""
-        return bool(self.opened or self.states or self.ends or self.settled)
+        return bool(self.opened or self.remembered or self.ends or self.settled)
+
+    def remember(self, number: int, remembered: Remembered | None) -> None:
+        """Add what the API set."""
+        state, user = (None, None) if remembered is None else (remembered.state, remembered.user)
+        self.remembered[number] = (state, None if user is None else encode(user))
 
     def end(self, number: int, end: End, undelivered: int, ended_at: float) -> None:
         """Add how a connection ended."""
@@ -84,6 +95,8 @@ class JournalFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._database: sqlite3.Connection | None = None
+        #: Of the schema that the file has now: that of an older one is changed with the first write.
+        self._version = _VERSION
 
     def open(self) -> None:
         """Open the file, create it if it does not exist, and check its integrity.
@@ -111,14 +124,15 @@ class JournalFile:
         )
         tables = database.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
         is_new = (application, version, tables) == (0, 0, 0)
-        if not is_new and (application, version) != (_APPLICATION, _VERSION):
-            raise JournalError("it is not a journal of this version")
+        if not is_new and (application != _APPLICATION or version not in {_VERSION, *_OLDER}):
+            raise JournalError("it is not a journal of this version, nor of one before it")
         database.execute("PRAGMA journal_mode = WAL")
         # Each batch is flushed to disk before its POSTs are sent, so that it survives a loss of power too. That takes
         # one flush for the whole batch, during which this thread does not hold Python's lock.
         database.execute("PRAGMA synchronous = FULL")
         if is_new:
-            database.executescript(f"BEGIN; {_SCHEMA} {_OURS} COMMIT;")
+            database.executescript(f"BEGIN; {_SCHEMA} {_WRITING} {_OURS} COMMIT;")
+        self._version = _VERSION if is_new else version
         (said,) = database.execute("PRAGMA quick_check(1)").fetchone()
         if said != "ok":
             raise JournalError(" ".join(str(said).split()))
@@ -140,11 +154,11 @@ class JournalFile:
 
         :raises sqlite3.Error: if it cannot be written now
         """
-        self._opened().execute(
+        self._writable().execute(
             "INSERT INTO batches VALUES (?, ?, ?, ?)",
             (
                 json.dumps(batch.opened),
-                json.dumps(list(batch.states.items())),
+                json.dumps([(number, *each) for number, each in batch.remembered.items()]),
                 json.dumps([(number, *end) for number, end in batch.ends.items()]),
                 json.dumps(batch.settled),
             ),
@@ -155,13 +169,24 @@ class JournalFile:
 
         :raises sqlite3.Error: if it cannot
         """
-        self._opened().execute(f"PRAGMA user_version = {_VERSION}")
+        self._writable().execute(f"PRAGMA user_version = {_VERSION}")
 
     def close(self) -> None:
         """Close the file."""
         database, self._database = self._database, None
         if database is not None:
             database.close()
+
+    def _writable(self) -> sqlite3.Connection:
+        database = self._opened()
+        if self._version != _VERSION:
+            try:
+                database.executescript(f"BEGIN; {_OLDER[self._version]} {_WRITING} {_OURS} COMMIT;")
+            finally:
+                if database.in_transaction:
+                    database.execute("ROLLBACK")
+            self._version = _VERSION
+        return database
 
     def _opened(self) -> sqlite3.Connection:
         assert self._database is not None  # noqa: S101 - for the type checker
@@ -180,11 +205,15 @@ def _pending(row: Sequence[object]) -> PendingDisconnect:
 
     :raises ValueError: if it makes no sense
     """
-    _, ws_uri, path, client, state, code, reason, closed_by, undelivered, ended_at = row
+    # A row of an older file may be shorter.
+    _, ws_uri, path, client, state, code, reason, closed_by, undelivered, ended_at, user = (*row, None)[:_COLUMNS]
     uri = _plain(ws_uri)
     key = uri.rpartition("/")[2]
     if not key:
         raise ValueError("a row holds what was never written")
+    remembered = remember(
+        None, None if state is None else _plain(state), None if user is None else decode(_plain(user))
+    )
     end = _CRASH
     if code is not None:
         if not (isinstance(code, int) and isinstance(undelivered, int) and isinstance(ended_at, float)):
@@ -194,7 +223,7 @@ def _pending(row: Sequence[object]) -> PendingDisconnect:
         Identity(key, tag_of(key), uri),
         _plain(path).encode("ascii"),
         None if client is None else _plain(client),
-        None if state is None else _plain(state),
+        remembered,
         end,
         undelivered if isinstance(undelivered, int) else 0,
         ended_at if isinstance(ended_at, float) else 0.0,

@@ -1,7 +1,7 @@
 """``Ws-Signature``: by which the API knows that a callback comes from its gateway, as it was sent (protocol §2).
 
 Signed are, each a line, joined by LF: the method; every ``Ws-*`` header but the signature as ``lower-case-name:value``,
-sorted; the SHA-256 of the body in hexadecimal. The code is an HMAC-SHA256 (RFC 2104).
+the lines sorted; the SHA-256 of the body in hexadecimal. The code is an HMAC-SHA256 (RFC 2104).
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ from collections.abc import Sequence
 from hashlib import sha256
 
 _OF_NOTHING = sha256().hexdigest().encode("ascii")
-#: How many different blocks of the lines that change are remembered. Without ``Ws-State``, all messages of a second
-#: have the same.
+#: How many different blocks of the lines that change are remembered. Without ``Ws-State`` and ``Ws-User``, all messages
+#: of a second have the same.
 _MAX_REMEMBERED = 64
 
 
 def _signed_lines(lines: bytes) -> list[bytes]:
-    """:returns: those of some header lines that are signed, as they are signed, in order"""
+    """:returns: those of some header lines that are signed, as they are signed, in order: that of the lines, not of
+    the names, so that ``ws-user-agent:`` comes before ``ws-user:``
+    """
     fields = [line.partition(b": ") for line in lines.split(b"\r\n")]
     return sorted(b"%b:%b\n" % (name.lower(), value) for name, _, value in fields if name.startswith(b"Ws-"))
 
@@ -40,7 +42,7 @@ class Signer:
     def __init__(self, secrets: Sequence[bytes]) -> None:
         #: An HMAC begun with each key, which is half of the work; each signature continues a copy.
         self._begun = list(map(_begin, secrets))
-        self._remembered: dict[bytes, bytes] = {}
+        self._remembered: dict[bytes, tuple[bytes, bytes]] = {}
 
     def renew(self, secrets: Sequence[bytes]) -> None:
         """Sign with these secrets instead, from the next attempt on.
@@ -69,14 +71,18 @@ class Signer:
         hashed = sha256(body).hexdigest().encode("ascii") if body else _OF_NOTHING
         return self.sign(b"".join((method, b"\n", *_signed_lines(lines), hashed)))
 
-    def changing(self, lines: bytes) -> bytes:
-        """:returns: what is signed of header lines that many callbacks have in common, ``Ws-State`` and such"""
+    def changing(self, lines: bytes) -> tuple[bytes, bytes]:
+        """:returns: what is signed of header lines that many callbacks have in common: ``Ws-State`` and
+        ``Ws-Timestamp``; and what comes behind all others: ``Ws-User``
+        """
         try:
             return self._remembered[lines]
         except KeyError:
             if len(self._remembered) >= _MAX_REMEMBERED:
                 self._remembered.clear()
-            signed = self._remembered[lines] = b"".join(_signed_lines(lines))
+            ours = _signed_lines(lines)
+            last = [line for line in ours if line.startswith(b"ws-user:")]
+            signed = self._remembered[lines] = (b"".join(ours[: len(ours) - len(last)]), b"".join(last))
             return signed
 
 
@@ -92,7 +98,7 @@ class ConnectionSigner:
 
     def __init__(self, signer: Signer, head: bytes) -> None:
         self._signer = signer
-        # Between these stand, in the order of the alphabet: the call's number; Ws-State and Ws-Timestamp.
+        # Between these stand, in the order of bytes: the call's number; Ws-State and Ws-Timestamp; at the end Ws-User.
         lines = _signed_lines(head)
         self._before = b"".join([line for line in lines if line < b"ws-ie"])[:-1]
         self._between = b"\n" + b"".join([line for line in lines if b"ws-ie" < line < b"ws-state"])
@@ -103,12 +109,13 @@ class ConnectionSigner:
 
         :param method: of the callback
         :param call: the call's number
-        :param lines: its header lines that are not in common: ``Ws-State``, ``Ws-Timestamp`` and what is not signed
+        :param lines: its header lines that are not in common: ``Ws-State``, ``Ws-User``, ``Ws-Timestamp`` and what is
+            not signed
         :param body: its body
         :returns: one more header line
         """
         signer = self._signer
-        changing = signer.changing(lines)
+        changing, last = signer.changing(lines)
         hashed = sha256(body).hexdigest().encode("ascii") if body else _OF_NOTHING
-        text = b"".join((method, b"\n", self._before, call, self._between, changing, self._after, hashed))
+        text = b"".join((method, b"\n", self._before, call, self._between, changing, self._after, last, hashed))
         return signer.sign(text)

@@ -23,32 +23,15 @@ from wsaas.connections.close_timeout import CloseTimeout
 from wsaas.connections.inbox import Inbox
 from wsaas.connections.keepalive import Keepalive, check_interval, ping_interval
 from wsaas.connections.log import ConnectionLog
-from wsaas.connections.messages import (
-    TAKEN,
-    Close,
-    ClosedBy,
-    Delivered,
-    End,
-    Grant,
-    Message,
-    Outcome,
-    Rejected,
-    Traffic,
-)
+from wsaas.connections.messages import TAKEN, Close, ClosedBy, End, Rejected, Traffic, remember
 from wsaas.connections.outbox import Outbox
 from wsaas.connections.states import LET_IN, STILL_DELIVERED, State
-from wsaas.errors import (
-    CallbackFailed,
-    ClientLeftError,
-    GatewayFault,
-    NotTried,
-    Unusable,
-)
+from wsaas.errors import CallbackFailed, ClientLeftError, NotTried, Unusable
 
 if TYPE_CHECKING:
     from wsaas.connections.identity import Identity
     from wsaas.connections.interfaces import Calls, Peer
-    from wsaas.connections.messages import Handshake
+    from wsaas.connections.messages import Delivered, Grant, Handshake, Message, Outcome, Remembered
     from wsaas.connections.totals import Shared
 
 __all__ = ["Connection", "State"]
@@ -79,9 +62,9 @@ class Connection:
         "identity",
         "outbox",
         "protocol",
+        "remembered",
         "state",
         "traffic",
-        "ws_state",
     )
 
     _log = ConnectionLog()
@@ -97,8 +80,8 @@ class Connection:
         self.handshake = handshake
         self.state = State.AUTHORISING
         self.protocol: str | None = None
-        #: What the API last set with ``Ws-State``.
-        self.ws_state: str | None = None
+        #: What the API set, and every callback repeats.
+        self.remembered: Remembered | None = None
         #: What it is in, in order of joining: targets such as ``groups/<name>``, and ``users/<name>`` of its user. They
         #: stay when it has left them all, at its end.
         self.groups: tuple[str, ...] = ()
@@ -129,10 +112,7 @@ class Connection:
         :returns: fires with the grant, and then the caller must call :meth:`open` at once; or fails with
             :class:`~wsaas.errors.CallbackFailed`, or :class:`ClientLeftError` if the grant came too late
         """
-        self._shared.registry.add(self)
-        self._shared.totals.pending.add()
-        self._shared.totals.addresses.enter(self.handshake.client)
-        self._shared.totals.asking += 1
+        self._shared.enter(self)
         try:
             recording = self._shared.journal.begin(self.identity, self.handshake)
             asking = self._calls.connect() if recording is None else recording.addCallback(self._recorded)
@@ -148,39 +128,32 @@ class Connection:
     def _granted(self, grant: Grant) -> Grant:
         self._shared.totals.asking -= 1
         if grant.state:
-            self.ws_state = grant.state
-            self._shared.journal.remember(self.identity.key, grant.state)
+            self._remember(grant.state)
         self.protocol = grant.protocol
         if self.state is State.OVER or (self._end is not None and self._end.by not in LET_IN):
             self._disconnect()
             raise ClientLeftError
         return grant
 
+    def _remember(self, state: str | None) -> None:
+        self.remembered = remember(self.remembered, state)
+        self._shared.journal.remember(self.identity.key, self.remembered)
+
     def _not_granted(self, failure: Failure) -> Failure:
         self._shared.totals.asking -= 1
         self._shared.registry.unlist(self)
         self.outbox.forget()
-        error = self._callback_error(failure)
+        error = self._log.error_of(self.identity.tag, failure)
         if error.needs_disconnect:
             self._set_end(End(Close(error.close_code), ClosedBy(error.closed_by)))
             self._disconnect()
         else:
             self.state = State.OVER
-            self._leave_address()
             self._shut()
             self._inbox.end()
-            self._shared.journal.settle(self.identity.key)
-            self._shared.registry.remove(self)
-            self._shared.totals.pending.settle()
+            self._shared.refused(self)
         self.outbox.give_up()
         return Failure(error)
-
-    def _callback_error(self, failure: Failure) -> CallbackFailed:
-        """:returns: why a callback failed; an unexpected exception is logged and becomes :class:`GatewayFault`"""
-        if isinstance(failure.value, CallbackFailed):
-            return failure.value
-        self._log.fault(self.identity.tag, failure)
-        return GatewayFault("a fault of the gateway")
 
     def left(self) -> None:
         """The client left before the API answered. The answer is awaited all the same: it decides about the DELETE."""
@@ -282,8 +255,7 @@ class Connection:
             self._log.refused(self.identity.tag, number, outcome.status)
         else:
             if outcome.state is not None:
-                self.ws_state = outcome.state or None
-                self._shared.journal.remember(self.identity.key, self.ws_state)
+                self._remember(outcome.state)
             if self._peer is not None and self.state is State.OPEN:
                 self._carry_out(outcome)
         self._regulate()
@@ -296,7 +268,7 @@ class Connection:
 
     def unanswered(self, number: int, failure: Failure) -> None:
         """Close the connection: a message brought no usable answer, and no other may overtake it."""
-        error = self._callback_error(failure)
+        error = self._log.error_of(self.identity.tag, failure)
         self._log.unanswered(self.identity.tag, number, error.reason)
         self._inbox.undelivered += not error.answered
         if self._end is not None and isinstance(error, Unusable):
@@ -430,13 +402,6 @@ class Connection:
         if self._peer is not None:
             self._peer.abort()
 
-    def _leave_address(self) -> None:
-        """Stop counting this connection for its client's address.
-
-        Not already when TCP ends: a client that connects and leaves at once, again and again, would get past the limit.
-        """
-        self._shared.totals.addresses.leave(self.handshake.client)
-
     def lost(self) -> None:
         """Clean up after the end of the TCP connection."""
         self._set_end(End(Close(1006), ClosedBy.CLIENT))
@@ -466,24 +431,17 @@ class Connection:
     def _disconnect(self) -> None:
         end = self._end or End(Close(1006), ClosedBy.CLIENT)
         self.state = State.OVER
-        self._leave_address()
         self._inbox.end()  # No PUT may follow the DELETE.
         self.outbox.forget()
-        self._shared.registry.unlist(self)
-        self._shared.totals.counts.ended(end, self._inbox.undelivered)
-        if self.traffic.connected_at is not None:
-            # Of others, one line says already what became of the handshake.
-            seconds = self._shared.clock.seconds() - self.traffic.opened_at
-            self._log.closed(self, end, self._inbox.undelivered, seconds)
-        self._shared.journal.ended(self.identity.key, end, self._inbox.undelivered)
-        self._calls.disconnect(end, self._inbox.undelivered, self.ws_state).addBoth(self._gone)
+        undelivered = self._inbox.undelivered
+        self._shared.ended(self, end, undelivered)
+        self._calls.disconnect(end, undelivered, self.remembered).addBoth(self._gone)
         self.outbox.give_up()
 
     def _gone(self, result: object) -> None:
         if isinstance(result, Failure):
             self._log.fault(self.identity.tag, result, " at the DELETE")
-        self._shared.registry.remove(self)
-        self._shared.totals.pending.settle()
+        self._shared.gone(self)
 
     # Keepalive
 

@@ -7,7 +7,7 @@ from typing import Protocol
 from twisted.python.failure import Failure
 
 from wsaas.connections.interfaces import Calls
-from wsaas.connections.messages import Message, Outcome
+from wsaas.connections.messages import Message, Outcome, Remembered
 from wsaas.connections.retry import Retry
 from wsaas.errors import CallbackFailed
 from wsaas.limits import Budget
@@ -22,8 +22,8 @@ class Sender(Protocol):
     """The connection whose messages these are: it is told what becomes of them."""
 
     @property
-    def ws_state(self) -> str | None:
-        """What the API last set with ``Ws-State``."""
+    def remembered(self) -> Remembered | None:
+        """What the API set, and every callback repeats."""
 
     @property
     def is_blocked(self) -> bool:
@@ -174,7 +174,7 @@ class Inbox:
                     self._number += 1
                     message = self._in_flight = waiting.pop(0)
                     try:
-                        self._calls.message(self._number, message, sender.ws_state, self)
+                        self._calls.message(self._number, message, sender.remembered, self)
                     except Exception:  # noqa: BLE001 - otherwise the client's next message would wait for ever
                         self.unanswered(Failure())
             finally:
@@ -227,6 +227,6 @@ class Inbox:
         message, sender = self._in_flight, self._sender
         assert message is not None and sender is not None  # noqa: S101 - for the type checker
         try:
-            self._calls.message(self._number, message, sender.ws_state, self)
+            self._calls.message(self._number, message, sender.remembered, self)
         except Exception:  # noqa: BLE001 - as in proceed()
             self.unanswered(Failure())

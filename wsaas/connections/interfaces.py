@@ -19,6 +19,7 @@ from wsaas.connections.messages import (
     PendingDisconnect,
     Publication,
     Reached,
+    Remembered,
     SharedMessage,
 )
 from wsaas.connections.retry import Retry
@@ -98,18 +99,20 @@ class Calls(Protocol):
         :returns: fires with the grant, or fails with :class:`~wsaas.errors.CallbackFailed`
         """
 
-    def message(self, number: int, message: Message, state: str | None, waiter: Waiter) -> None:
+    def message(self, number: int, message: Message, remembered: Remembered | None, waiter: Waiter) -> None:
         """Send one message by PUT: one attempt, and only one at a time.
 
+        :param remembered: what the API set before
         :param waiter: gets the outcome, or a failure with :class:`~wsaas.errors.CallbackFailed`
         """
 
     def retry(self) -> Retry:
         """:returns: the schedule of further attempts for the message whose first attempt has just failed"""
 
-    def disconnect(self, end: End, undelivered: int, state: str | None) -> Deferred[None]:
+    def disconnect(self, end: End, undelivered: int, remembered: Remembered | None) -> Deferred[None]:
         """Send the DELETE, again and again if need be.
 
+        :param remembered: what the API set before
         :returns: never fails; fires when the connection need not be kept in memory for its DELETE any more
         """
 
@@ -167,8 +170,8 @@ class Journal(Protocol):
             there is nothing to wait for
         """
 
-    def remember(self, key: str, state: str | None) -> None:
-        """Record the ``Ws-State`` that the API set."""
+    def remember(self, key: str, remembered: Remembered | None) -> None:
+        """Record what the API set."""
 
     def ended(self, key: str, end: End, undelivered: int) -> None:
         """Record how a connection ended: its DELETE will say so."""
@@ -192,7 +195,7 @@ class NoJournal:
     def begin(self, identity: Identity, handshake: Handshake) -> None:
         """No-op: without ``STATE_DIR`` nothing is persisted."""
 
-    def remember(self, key: str, state: str | None) -> None:
+    def remember(self, key: str, remembered: Remembered | None) -> None:
         """No-op: without ``STATE_DIR`` nothing is persisted."""
 
     def ended(self, key: str, end: End, undelivered: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wsaas.errors import CallbackFailed, GatewayFault
 from wsaas.logs import LeanLogger, shown_path
 
 if TYPE_CHECKING:
@@ -67,6 +68,13 @@ class ConnectionLog:
             bytes_in=traffic.bytes_in,
             bytes_out=traffic.bytes_out,
         )
+
+    def error_of(self, tag: str, failure: Failure) -> CallbackFailed:
+        """:returns: why a callback failed; an unexpected exception is logged and becomes :class:`GatewayFault`"""
+        if isinstance(failure.value, CallbackFailed):
+            return failure.value
+        self.fault(tag, failure)
+        return GatewayFault("a fault of the gateway")
 
     def fault(self, tag: str, failure: Failure, where: str = "") -> None:
         """A fault of the gateway itself.

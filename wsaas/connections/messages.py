@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from wsaas.connections.identity import Identity
@@ -10,6 +10,9 @@ from wsaas.limits import SharedBytes
 
 #: RFC 6455 §5.5: a control frame carries at most 125 bytes, two of which are the close code.
 MAX_REASON = 123
+
+#: Stands for the sender among those who do not get what an answer publishes, until its tag takes the place.
+SELF = "self"
 
 #: Close codes that an API may ask for: those of the IANA registry that an endpoint may send, and the free ranges.
 _SENDABLE = frozenset({1000, 1001, 1003, 1007, 1008, 1009, 1011, 1012, 1013, 1014})
@@ -67,6 +70,13 @@ class Publication:
     skips_slow: bool = False
     key: bytes | None = None
 
+    def by(self, tag: str) -> Publication:
+        """:returns: the same, with the sender's tag in place of :data:`SELF`
+
+        :param tag: of the connection whose callback was answered
+        """
+        return replace(self, left_out=self.left_out - {SELF} | {tag}) if SELF in self.left_out else self
+
 
 @dataclass(slots=True)
 class Reached:
@@ -111,6 +121,20 @@ class Remembered:
     user: str | None = None
 
 
+def remember(known: Remembered | None, state: str | None = None, user: str | None = None) -> Remembered | None:
+    """Change what is remembered of a connection.
+
+    :param known: what was remembered before
+    :param state: the new ``Ws-State``; empty removes it, :data:`None` leaves it
+    :param user: the new ``Ws-User``, in the same way
+    :returns: what is remembered now; :data:`None` if that is nothing
+    """
+    if known is not None:
+        state = known.state if state is None else state
+        user = known.user if user is None else user
+    return Remembered(state or None, user or None) if state or user else None
+
+
 class ClosedBy(StrEnum):
     """Who or what ended a connection: the value of ``Ws-Closed-By``."""
 
@@ -150,6 +174,24 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
+class Wishes:
+    """What an answer asks for about users and groups, carried out in this order. Names are not encoded.
+
+    :param user: the new ``Ws-User``; empty removes it, :data:`None` leaves it
+    :param leaves_all: whether to leave all groups
+    :param leave: groups to leave
+    :param join: groups to join
+    :param publication: what to publish; ``self`` stands for the connection
+    """
+
+    user: str | None = None
+    leaves_all: bool = False
+    leave: tuple[str, ...] = ()
+    join: tuple[str, ...] = ()
+    publication: Publication | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Grant:
     """The API accepts a client.
 
@@ -157,12 +199,14 @@ class Grant:
     :param state: the first ``Ws-State``
     :param close: accept the client, then close with this
     :param closed_by: who asked for that close: the gateway itself if the API's answer could not be read
+    :param wishes: what it asks for about users and groups; :data:`None` if that is nothing, as it mostly is
     """
 
     protocol: str | None = None
     state: str | None = None
     close: Close | None = None
     closed_by: ClosedBy = ClosedBy.API
+    wishes: Wishes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +216,13 @@ class Delivered:
     :param state: the new ``Ws-State``; empty removes it, :data:`None` leaves it
     :param reply: a message for the client
     :param close: close the connection with this, after the reply
+    :param wishes: what it asks for about users and groups, before the reply; :data:`None` if that is nothing
     """
 
     state: str | None = None
     reply: Message | None = None
     close: Close | None = None
+    wishes: Wishes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +319,7 @@ class PendingDisconnect:
     :param identity: its names
     :param target: path and query of its handshake
     :param client: its IP address; :data:`None` if it came through a UNIX socket
-    :param state: the ``Ws-State`` that was recorded last
+    :param remembered: what the API had set, as it was recorded last
     :param end: how it ended; by a crash, if that was not recorded
     :param undelivered: how many of its messages were dropped
     :param ended_at: when it ended, in Unix seconds; 0 if that was not recorded
@@ -282,7 +328,7 @@ class PendingDisconnect:
     identity: Identity
     target: bytes = field(repr=False)  # Its query may hold a token.
     client: str | None
-    state: str | None
+    remembered: Remembered | None
     end: End
     undelivered: int
     ended_at: float

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from wsaas.connections.addresses import Addresses
 from wsaas.connections.interfaces import NO_JOURNAL
+from wsaas.connections.log import ConnectionLog
 from wsaas.connections.messages import End
 from wsaas.connections.timer_wheel import WIDTH, TimerWheel
 from wsaas.limits import Budgets
@@ -117,7 +118,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What a connection has in common with all others.
+    """What a connection has in common with all others, and what is done there when one comes and goes.
 
     :param settings: the bounds of each connection
     :param registry: finds connections by key
@@ -135,3 +136,40 @@ class Shared:
     now: Callable[[], float]
     groups: Groups
     journal: Journal = NO_JOURNAL
+
+    _log: ClassVar[ConnectionLog] = ConnectionLog()
+
+    def enter(self, connection: Connection) -> None:
+        """The API is about to be asked: pushes find the connection, and its DELETE is pending."""
+        self.registry.add(connection)
+        self.totals.pending.add()
+        self.totals.addresses.enter(connection.handshake.client)
+        self.totals.asking += 1
+
+    def refused(self, connection: Connection) -> None:
+        """The API did not let the client in: it needs no DELETE."""
+        self.totals.addresses.leave(connection.handshake.client)
+        self.journal.settle(connection.identity.key)
+        self.gone(connection)
+
+    def ended(self, connection: Connection, end: End, undelivered: int) -> None:
+        """The connection is over, and its DELETE follows.
+
+        Only now its address has one less, not when TCP ends: a client that connects and leaves at once, again and
+        again, would get past the limit.
+
+        :param undelivered: how many of its messages were dropped
+        """
+        self.totals.addresses.leave(connection.handshake.client)
+        self.registry.unlist(connection)
+        self.totals.counts.ended(end, undelivered)
+        if connection.traffic.connected_at is not None:
+            # Of others, one line says already what became of the handshake.
+            seconds = self.clock.seconds() - connection.traffic.opened_at
+            self._log.closed(connection, end, undelivered, seconds)
+        self.journal.ended(connection.identity.key, end, undelivered)
+
+    def gone(self, connection: Connection) -> None:
+        """Nothing but a small record of its DELETE is needed of the connection any more, or not even that."""
+        self.registry.remove(connection)
+        self.totals.pending.settle()

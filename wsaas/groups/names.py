@@ -25,24 +25,38 @@ _SHOWN = 40
 _ENCODED = re.compile(r"(?:[A-Za-z0-9\-._~:@!'()]|%[0-9A-Fa-f]{2})+")
 
 
+class BadNameError(ValueError):
+    """A text that is no name, or no target.
+
+    :param wrong: what is wrong with it, as the rest of a sentence
+    :param text: the text, if it helps to see it
+    :param kind: what it should have been
+    """
+
+    def __init__(self, wrong: str, text: str = "", kind: str = "a name") -> None:
+        #: The same without the text: names are not logged.
+        self.unnamed = f"{kind} {wrong}"
+        super().__init__(f"{text[:_SHOWN]!r} {wrong}" if text else self.unnamed)
+
+
 def check_name(name: str) -> str:
     """Check the name of a group or a user, not encoded.
 
     :returns: the name
-    :raises ValueError: saying what is wrong with it
+    :raises BadNameError: saying what is wrong with it
     """
     try:
         size = len(name.encode("utf-8"))
     except UnicodeEncodeError:
-        raise ValueError("a name is not UTF-8") from None
+        raise BadNameError("is not UTF-8") from None
     if not name:
-        raise ValueError("a name is empty")
+        raise BadNameError("is empty")
     if len(name) > MAX_CHARACTERS or size > MAX_BYTES:
-        raise ValueError(f"a name has at most {MAX_CHARACTERS} characters, and {MAX_BYTES} bytes of UTF-8")
+        raise BadNameError(f"has at most {MAX_CHARACTERS} characters, and {MAX_BYTES} bytes of UTF-8")
     if name in (".", ".."):
-        raise ValueError(f"{name!r} is no name")
+        raise BadNameError("is no name", name)
     if any(unicodedata.category(each) == "Cc" for each in name):
-        raise ValueError("a name has no control characters")
+        raise BadNameError("has no control characters")
     return name
 
 
@@ -54,19 +68,19 @@ def encode(name: str) -> str:
 def decode(text: str) -> str:
     """Read a name as it stands in paths and headers.
 
-    :raises ValueError: saying what is wrong with it
+    :raises BadNameError: saying what is wrong with it
     """
     if not text:
-        raise ValueError("a name is empty")
+        raise BadNameError("is empty")
     if not _ENCODED.fullmatch(text):
-        raise ValueError(f"{text[:_SHOWN]!r} is not percent-encoded")
+        raise BadNameError("is not percent-encoded", text)
     try:
         return check_name(unquote_to_bytes(text).decode("utf-8"))
     except UnicodeDecodeError:
-        raise ValueError(f"{text[:_SHOWN]!r} is not UTF-8, percent-encoded") from None
+        raise BadNameError("is not UTF-8, percent-encoded", text) from None
 
 
-def _elements(values: Sequence[str]) -> Iterator[str]:
+def elements(values: Sequence[str]) -> Iterator[str]:
     """:returns: the elements of a header's list; empty ones count for nothing (RFC 9110 §5.6.1.2)"""
     for value in values:
         for element in value.split(","):
@@ -79,9 +93,9 @@ def read_names(values: Sequence[str]) -> tuple[str, ...]:
 
     :param values: of the header, one for each line it stands in
     :returns: each name once, in order
-    :raises ValueError: saying what is wrong with one of them
+    :raises BadNameError: saying what is wrong with one of them
     """
-    return tuple(dict.fromkeys(map(decode, _elements(values))))
+    return tuple(dict.fromkeys(map(decode, elements(values))))
 
 
 def group(name: str) -> str:
@@ -103,25 +117,25 @@ def read_target(text: str) -> str:
     """Read one target: ``groups/<encoded name>``, ``users/<encoded name>`` or ``all``.
 
     :returns: the target, its name decoded
-    :raises ValueError: saying what is wrong with it
+    :raises BadNameError: saying what is wrong with it
     """
     if text == EVERYONE:
         return EVERYONE
     for kind in (_GROUPS, _USERS):
         if text.startswith(kind):
             return kind + decode(text.removeprefix(kind))
-    raise ValueError(f"{text[:_SHOWN]!r} is no target: groups/<name>, users/<name> or all")
+    raise BadNameError("is no target: groups/<name>, users/<name> or all", text, "what is named")
 
 
 def read_targets(text: str) -> tuple[str, ...]:
     """Read a list of targets.
 
     :returns: each once, in order; at least one
-    :raises ValueError: saying what is wrong with one of them
+    :raises BadNameError: saying what is wrong with one of them
     """
-    targets = tuple(dict.fromkeys(map(read_target, _elements((text,)))))
+    targets = tuple(dict.fromkeys(map(read_target, elements((text,)))))
     if not targets:
-        raise ValueError("there is no target")
+        raise BadNameError("is missing", kind="the target")
     return targets
 
 

@@ -348,7 +348,7 @@ def _sentence(error: ValueError) -> str:
 
 def _describe(connection: Connection) -> Response:
     """:returns: what is known of a connection"""
-    traffic, handshake = connection.traffic, connection.handshake
+    traffic, handshake, remembered = connection.traffic, connection.handshake, connection.remembered
     return json_response(
         200,
         "OK",
@@ -358,7 +358,7 @@ def _describe(connection: Connection) -> Response:
         protocol=connection.protocol,
         connected_at=None if traffic.connected_at is None else _rfc3339(traffic.connected_at),
         last_seen_at=_rfc3339(connection.last_seen_at),
-        state=connection.ws_state,
+        state=None if remembered is None else remembered.state,
         messages_in=traffic.messages_in,
         messages_out=traffic.messages_out,
         bytes_in=traffic.bytes_in,

@@ -13,9 +13,28 @@ from twisted.web.http_headers import Headers
 
 from tests.properties import moderately
 from wsaas.callbacks import answers
-from wsaas.callbacks.answers import NO_ROUTE, is_grant, is_refused, is_settled, read_grant, retry_after
-from wsaas.connections.messages import Close, ClosedBy, Delivered, Grant, Message, Outcome, Rejected
+from wsaas.callbacks.answers import (
+    NO_ROUTE,
+    is_grant,
+    is_refused,
+    is_settled,
+    read_grant,
+    read_last_words,
+    retry_after,
+)
+from wsaas.connections.messages import (
+    Close,
+    ClosedBy,
+    Delivered,
+    Grant,
+    Message,
+    Outcome,
+    Publication,
+    Rejected,
+    Wishes,
+)
 from wsaas.errors import CallbackFailed, Denied, Unauthorized, Unsuccessful, Unusable
+from wsaas.groups.names import check_name, encode, read_target
 from wsaas.net.http1.messages import Answer
 from wsaas.settings.read import read_settings
 
@@ -38,12 +57,14 @@ def answer(status: int = 200, body: bytes = OK, *headers: tuple[str, str | bytes
     return Answer(status, fields, body)
 
 
-_VALUES = st.binary(max_size=30) | st.sampled_from(
-    [b"text", b"binary", b"1000", b"4000 %C3%A9", b"1006 x", b"chat", b"gzip", b"identity", b"", b"4000 " + b"a" * 200]
+_VALUES = (
+    st.binary(max_size=30)
+    | st.sampled_from([b"text", b"binary", b"1000", b"4000 %C3%A9", b"1006 x", b"chat", b"gzip", b"identity", b""])
+    | st.sampled_from([b"4000 " + b"a" * 200, b"a, b", b"*", b"skip", b"self", b"text all", b"text groups/..", b"%00"])
 )
 _NAMES = st.sampled_from(
     ["Ws-State", "Ws-Reply", "Ws-Close", "Sec-WebSocket-Protocol", "Content-Encoding", "Retry-After", "X-Other"]
-)
+) | st.sampled_from(["Ws-User", "Ws-Leave", "Ws-Join", "Ws-Publish", "Ws-Except", "Ws-Slow"])
 _JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(max_size=5) | st.just("OK"),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["code", "x"]), inner, max_size=2),
@@ -413,3 +434,200 @@ class SettledTests(SynchronousTestCase):
         """The first of several."""
         self.assertIsNone(retry_after(answer(503)))
         self.assertEqual(retry_after(answer(503, b"", ("Retry-After", "1"), ("Retry-After", "2"))), b"1")
+
+
+def is_name(text: str) -> bool:
+    """:returns: whether this may be the name of a group"""
+    try:
+        check_name(text)
+    except ValueError:
+        return False
+    return True
+
+
+NAMES = st.text(min_size=1, max_size=20).filter(is_name)
+TAG = "XRCeV4OdVF7LQ7d004BRLy"
+#: Texts that are no name, and would become another one, two, or none if somebody decoded them generously.
+NO_NAMES = (
+    "a b",
+    "%",
+    "%4",
+    "%zz",
+    "é",
+    "%E9",
+    "%00",
+    "%0A",
+    ".",
+    "..",
+    "%2E%2E",
+    "a/b",
+    "*",
+    "a*",
+    "a;b",
+    "x" * 65,
+    "a%",
+)
+
+
+class WishTests(SynchronousTestCase):
+    """What answers ask for about users and groups (protocol §2.4)."""
+
+    def wishes(self, *headers: tuple[str, str | bytes], body: bytes = b"") -> Wishes | None:
+        """:returns: what an answer to a PUT asks for"""
+        outcome = read_outcome(answer(200, body, *headers))
+        assert isinstance(outcome, Delivered)
+        return outcome.wishes
+
+    def refused(self, *headers: tuple[str, str | bytes], body: bytes = b"") -> str:
+        """:returns: why such an answer to a PUT closes with 1011"""
+        error: Unusable = self.assertRaises(Unusable, read_outcome, answer(200, body, *headers))
+        self.assertEqual((error.close_code, error.closed_by, error.answered), (1011, "error", True))
+        return error.reason
+
+    def test_nothing(self) -> None:
+        """Most answers ask for nothing of it; what belongs to a publish means nothing without one."""
+        self.assertIsNone(self.wishes())
+        self.assertIsNone(self.wishes(("Ws-Reply", "text"), ("Ws-Except", "nonsense"), ("Ws-Slow", "nonsense")))
+
+    def test_a_user(self) -> None:
+        """One name; empty removes it; it may stand there twice."""
+        for values, user in ((["bob"], "bob"), (["%C3%BCnal%2C%20x"], "ünal, x"), ([""], ""), (["a", "a", ""], "a")):
+            self.assertEqual(self.wishes(*[("Ws-User", value) for value in values]), Wishes(user))
+        self.assertIn("2 names", self.refused(("Ws-User", "a, b")))
+        self.assertIn("2 names", self.refused(("Ws-User", "a"), ("Ws-User", "b")))
+
+    @moderately
+    @given(st.lists(st.lists(NAMES, max_size=4), max_size=3), st.sampled_from(["Ws-Join", "Ws-Leave"]))
+    def test_groups(self, lines: list[list[str]], header: str) -> None:
+        """Lists on any number of lines, in their order, each name once, whatever is in it."""
+        headers = [(header, ", ".join(map(encode, line))) for line in lines]
+        names = tuple(dict.fromkeys(name for line in lines for name in line))
+        expected = Wishes(join=names) if header == "Ws-Join" else Wishes(leave=names)
+        self.assertEqual(self.wishes(*headers), expected if lines else None)
+
+    def test_leave_all(self) -> None:
+        """``*`` by itself; a group of this name is written with percent."""
+        self.assertEqual(self.wishes(("Ws-Leave", "*")), Wishes(leaves_all=True))
+        self.assertEqual(self.wishes(("Ws-Leave", "%2A")), Wishes(leave=("*",)))
+        for values in (["*, a"], ["*", "a"], ["*", "*"]):
+            self.refused(*[("Ws-Leave", value) for value in values])
+
+    def test_no_names(self) -> None:
+        """Each is an error, and the log does not repeat it."""
+        for text in NO_NAMES:
+            for header, before in (
+                ("Ws-User", ""),
+                ("Ws-Join", "ok, "),
+                ("Ws-Leave", "ok, "),
+                ("Ws-Publish", "text groups/"),
+                ("Ws-Publish", "text all, users/"),
+            ):
+                reason = self.refused((header, before + text))
+                self.assertIn(header, reason)
+                self.assertFalse(len(text) > 2 and text in reason, reason)
+        for text in ("", "all/", "group/a", "a", "groups", "groups/", "users/", "ALL", "http://h/key", ","):
+            self.refused(("Ws-Publish", f"text {text}"))
+
+    @moderately
+    @given(st.lists(NAMES, min_size=1, max_size=4), st.lists(NAMES, max_size=2), st.booleans(), st.booleans())
+    def test_a_publication(self, groups: list[str], users: list[str], everyone: bool, binary: bool) -> None:
+        """The body to all targets, each once."""
+        targets = [f"groups/{encode(name)}" for name in groups] + [f"users/{encode(name)}" for name in users]
+        targets += ["all"] * everyone
+        value = f"{'binary' if binary else 'text'} {', '.join(targets)}"
+        decoded = tuple(dict.fromkeys(map(read_target, targets)))
+        expected = Wishes(publication=Publication(decoded, Message(b"hello", binary)))
+        self.assertEqual(self.wishes(("Ws-Publish", value), body=b"hello"), expected)
+
+    def test_left_out(self) -> None:
+        """By tag or ``Ws-Id``, or the sender itself; beside a reply it is left out in any case."""
+        publish = ("Ws-Publish", "text all")
+        for headers, left_out in (
+            ([], set()),
+            ([("Ws-Except", "self")], {"self"}),
+            ([("Ws-Except", f"{TAG}-17, self"), ("Ws-Except", "A" * 22)], {TAG, "self", "A" * 22}),
+            ([("Ws-Reply", "binary")], {"self"}),
+            ([("Ws-Reply", "text"), ("Ws-Except", TAG)], {"self", TAG}),
+        ):
+            wishes = self.wishes(publish, *headers)
+            assert wishes is not None and wishes.publication is not None
+            self.assertEqual(wishes.publication.left_out, left_out)
+            self.assertEqual(wishes.publication.by(TAG).left_out, {TAG if tag == "self" else tag for tag in left_out})
+        for value in ("me", TAG[1:], "é", ", ".join([TAG] * 65)):
+            self.assertIn("Ws-Except", self.refused(publish, ("Ws-Except", value)))
+
+    def test_slow(self) -> None:
+        """Close or skip, once."""
+        publish = ("Ws-Publish", "text all")
+        for headers, skips in (([], False), ([("Ws-Slow", "close")], False), ([("Ws-Slow", "skip")], True)):
+            wishes = self.wishes(publish, *headers)
+            assert wishes is not None and wishes.publication is not None
+            self.assertEqual(wishes.publication.skips_slow, skips)
+        for values in ([""], ["SKIP"], ["skip", "skip"]):
+            self.assertIn("Ws-Slow", self.refused(publish, *[("Ws-Slow", value) for value in values]))
+
+    def test_no_publication(self) -> None:
+        """One line; text is UTF-8; nothing encoded."""
+        for headers, body in (
+            ([("Ws-Publish", "text all"), ("Ws-Publish", "text all")], b""),
+            ([("Ws-Publish", "")], b""),
+            ([("Ws-Publish", "all")], b""),
+            ([("Ws-Publish", "Text all")], b""),
+            ([("Ws-Publish", "textall")], b""),
+            ([("Ws-Publish", b"text groups/\xe9")], b""),
+            ([("Ws-Publish", "text all")], b"\xff"),
+            ([("Ws-Publish", "binary all"), ("Content-Encoding", "br")], b""),
+        ):
+            self.refused(*headers, body=body)
+        cut = replace(answer(200, b"", ("Ws-Publish", "binary all")), cut=9)
+        self.assertIn("9 bytes", self.assertRaises(Unusable, read_outcome, cut).reason)
+
+    def test_all_at_once(self) -> None:
+        """Beside state, reply and close."""
+        headers = [
+            ("Ws-State", "s"),
+            ("Ws-User", "u"),
+            ("Ws-Leave", "*"),
+            ("Ws-Join", "a, b"),
+            ("Ws-Join", "c"),
+            ("Ws-Publish", "binary groups/a"),
+            ("Ws-Reply", "text"),
+            ("Ws-Close", "4000"),
+        ]
+        publication = Publication(("groups/a",), Message(b"x", True), frozenset({"self"}))
+        wishes = Wishes("u", True, (), ("a", "b", "c"), publication)
+        expected = Delivered("s", Message(b"x", False), Close(4000), wishes)
+        self.assertEqual(read_outcome(answer(200, b"x", *headers)), expected)
+
+    def test_grants(self) -> None:
+        """A user and groups; what only an answer to a PUT may ask for means nothing."""
+        headers = [("Ws-User", "%c3%bc"), ("Ws-Join", "a"), ("Ws-Join", "b")]
+        others = [("Ws-Leave", "a b"), ("Ws-Publish", "nonsense"), ("Ws-Except", "x")]
+        self.assertEqual(read_grant(answer(200, OK, *headers, *others), ()), Grant(wishes=Wishes("ü", join=("a", "b"))))
+        grant = read_grant(answer(200, OK, *headers, ("Ws-Close", "x")), ())
+        self.assertEqual(grant, Grant(None, None, Close(1011), ClosedBy.ERROR, Wishes("ü", join=("a", "b"))))
+        for text in NO_NAMES:
+            for header in ("Ws-User", "Ws-Join"):
+                error = self.assertRaises(Unusable, read_grant, answer(200, OK, (header, text)), ())
+                self.assertEqual((error.status, error.needs_disconnect, error.closed_by), (502, True, "error"))
+
+    def test_last_words(self) -> None:
+        """What the answer to a DELETE publishes; nothing else of it counts, and only with a 2xx."""
+        headers = [("Ws-Publish", "text all"), ("Ws-Except", "self"), ("Ws-Slow", "skip"), ("Ws-Join", "a b")]
+        publication = Publication(("all",), Message(b"Bob left", False), frozenset({"self"}), True)
+        self.assertEqual(read_last_words(answer(204, b"Bob left", *headers)), publication)
+        self.assertIsNone(read_last_words(answer(410, b"Bob left", *headers)))
+        self.assertIsNone(read_last_words(answer(200, b"", ("Ws-User", "a b"))))
+        self.assertRaises(Unusable, read_last_words, answer(200, b"\xff", *headers))
+
+    @moderately
+    @given(_ANSWERS)
+    def test_any_answer_to_a_delete(self, drawn: Answer) -> None:
+        """It publishes something that can be sent, or nothing, or fails in a known way."""
+        try:
+            publication = read_last_words(drawn)
+        except Unusable:
+            return
+        if publication is not None:
+            self.assertTrue(publication.targets)
+            self.assertLessEqual(len(publication.left_out), 64)

@@ -27,7 +27,7 @@ from wsaas.callbacks.disconnects import MAX_BYTES, PAUSES, RECORD, Disconnect, D
 from wsaas.callbacks.settings import ApiSettings
 from wsaas.callbacks.slots import Slots
 from wsaas.connections.identity import Identity, tag_of
-from wsaas.connections.messages import Close, ClosedBy, End, PendingDisconnect
+from wsaas.connections.messages import Close, ClosedBy, End, PendingDisconnect, Remembered
 from wsaas.connections.retry import Backoff
 from wsaas.connections.totals import Pending
 from wsaas.counts import attempts
@@ -495,7 +495,9 @@ class CrashTests(DisconnectsTestCase):
     def test_what_it_says(self) -> None:
         """Who it was, what is known of it, and that it was a crash."""
         identity = Identity("some-key", tag_of("some-key"), "http://h/some-key")
-        self.disconnects.resume([PendingDisconnect(identity, b"/chat?a=b", "192.0.2.1", "s 1", CRASH, 0, NOW)])
+        self.disconnects.resume(
+            [PendingDisconnect(identity, b"/chat?a=b", "192.0.2.1", Remembered("s 1", "ü"), CRASH, 0, NOW)]
+        )
         self.assertEqual((self.disconnects.waiting, self.pending.number, self.calls.heads), (1, 1, []))
         self.clock.advance(1)
         tag = tag_of("some-key").encode()
@@ -510,6 +512,7 @@ class CrashTests(DisconnectsTestCase):
                 b"Ws-Client: 192.0.2.1",
                 b"X-Forwarded-For: 192.0.2.1",
                 b"Ws-State: s 1",
+                b"Ws-User: %C3%BC",
                 b"Ws-Close-Code: 1006",
                 b"Ws-Closed-By: crash",
                 b"Ws-Id: " + tag + b"-end",

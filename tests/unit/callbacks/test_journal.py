@@ -26,12 +26,13 @@ from wsaas.callbacks.journal_file import Batch, JournalFile
 from wsaas.callbacks.state_dir import StateDir
 from wsaas.connections.identity import Identity, tag_of
 from wsaas.connections.interfaces import NO_JOURNAL, Journal
-from wsaas.connections.messages import Close, ClosedBy, End, Handshake, PendingDisconnect
+from wsaas.connections.messages import Close, ClosedBy, End, Handshake, PendingDisconnect, Remembered
 from wsaas.errors import NotTried, SettingsError
 
 NOW = 1_700_000_000.0
 UPTIME = 5000.0
 BYE = End(Close(4001, "bye"), ClosedBy.API)
+S = Remembered("s")
 FULL = sqlite3.OperationalError("database or disk is full")
 
 
@@ -47,10 +48,10 @@ def handshake(target: bytes = b"/chat", client: str | None = "192.0.2.1") -> Han
 
 
 def pending(
-    key: str, state: str | None = None, end: End = CRASH, undelivered: int = 0, ended_at: float = NOW
+    key: str, remembered: Remembered | None = None, end: End = CRASH, undelivered: int = 0, ended_at: float = NOW
 ) -> PendingDisconnect:
     """:returns: what the next life finds"""
-    return PendingDisconnect(identity(key), b"/chat", "192.0.2.1", state, end, undelivered, ended_at)
+    return PendingDisconnect(identity(key), b"/chat", "192.0.2.1", remembered, end, undelivered, ended_at)
 
 
 class JournalCase(SynchronousTestCase):
@@ -147,18 +148,18 @@ class WritingTests(JournalCase):
         """One batch for many; what is settled meanwhile needs nothing else."""
         self.recorded("a", "b", "c")
         before = len(self.writer.batches)
-        self.journal.remember("a", "s1")
-        self.journal.remember("b", "s")
-        self.journal.remember("a", "s2")
+        self.journal.remember("a", Remembered("s1"))
+        self.journal.remember("b", S)
+        self.journal.remember("a", Remembered("s2", "ünal"))
         self.journal.ended("b", BYE, 3)
         self.journal.ended("c", BYE, 0)
         self.journal.settle("c")
         self.assertEqual(len(self.writer.batches), before)
         self.flush()
         (batch,) = self.writer.batches[before:]
-        self.assertEqual((batch.states, batch.settled), ({1: "s2", 2: "s"}, [3]))
+        self.assertEqual((batch.remembered, batch.settled), ({1: ("s2", "%C3%BCnal"), 2: ("s", None)}, [3]))
         self.assertEqual(list(batch.ends), [2])
-        self.assertEqual(self.next_process(), [pending("a", "s2"), pending("b", "s", BYE, 3)])
+        self.assertEqual(self.next_process(), [pending("a", Remembered("s2", "ünal")), pending("b", S, BYE, 3)])
 
     def test_what_is_not_urgent_goes_with_what_is(self) -> None:
         """There is no batch of its own for it then."""
@@ -170,10 +171,10 @@ class WritingTests(JournalCase):
         self.assertIsNone(self.writer.batch)
 
     def test_a_state_that_is_removed(self) -> None:
-        """By an empty one."""
+        """Nothing is remembered then."""
         self.recorded("a")
-        for state in ("s", ""):
-            self.journal.remember("a", state)
+        for remembered in (S, None):
+            self.journal.remember("a", remembered)
             self.flush()
         self.assertEqual(self.next_process(), [pending("a")])
 
@@ -182,7 +183,7 @@ class WritingTests(JournalCase):
         self.recorded("a")
         self.journal.settle("a")
         for key in ("a", "b"):
-            self.journal.remember(key, "s")
+            self.journal.remember(key, S)
             self.journal.ended(key, BYE, 0)
             self.journal.settle(key)
         self.flush()
@@ -204,9 +205,9 @@ class EarlierLifeTests(JournalCase):
         """They crashed, unless more was known."""
         self.recorded("a", "b")
         self.journal.ended("b", BYE, 2)
-        self.journal.remember("a", "s")
+        self.journal.remember("a", S)
         self.flush()
-        self.assertEqual(self.next_process(), [pending("a", "s"), pending("b", None, BYE, 2)])
+        self.assertEqual(self.next_process(), [pending("a", S), pending("b", None, BYE, 2)])
 
     def test_the_time_of_day_is_set(self) -> None:
         """Ends are dated by it, as the next process has another monotonic clock."""
@@ -284,11 +285,11 @@ class FailureTests(JournalCase):
     def test_what_is_settled_meanwhile_is_remembered(self) -> None:
         """As are states and ends."""
         self.recorded("a", "b", "c")
-        self.journal.remember("b", "early")
-        self.journal.remember("c", "s")
+        self.journal.remember("b", Remembered("early"))
+        self.journal.remember("c", S)
         self.clock.advance(0.1)
         self.journal.settle("a")
-        self.journal.remember("b", "late")
+        self.journal.remember("b", Remembered("late"))
         self.writer.finish(FULL)
         self.journal.ended("c", BYE, 1)
         self.assertEqual([one.identity.key for one in self.next_process()], ["a", "b", "c"])
@@ -296,7 +297,7 @@ class FailureTests(JournalCase):
         self.writer.finish()
         found = self.next_process()
         self.assertEqual([one.identity.key for one in found], ["b", "c"])
-        self.assertEqual([(one.state, one.end) for one in found], [("late", CRASH), ("s", BYE)])
+        self.assertEqual([(one.remembered, one.end) for one in found], [(Remembered("late"), CRASH), (S, BYE)])
         self.assertEqual(self.clock.getDelayedCalls()[1:], [])
 
     def test_a_write_that_failed_but_did_not(self) -> None:
@@ -365,13 +366,13 @@ class EndTests(JournalCase):
     def test_what_is_being_written_is_waited_for(self) -> None:
         """And what came meanwhile is written then."""
         [deferred] = self.begin("a")
-        self.journal.remember("a", "s")
+        self.journal.remember("a", S)
         closed = self.journal.close()
         self.writer.finish()
         self.successResultOf(deferred)
         self.journal.settle("a")
         self.writer.finish()
-        self.assertEqual([one.state for one in self.next_process()], ["s"])
+        self.assertEqual([one.remembered for one in self.next_process()], [S])
         self.assertFalse(self.writer.closed)
         self.writer.finish()
         self.successResultOf(closed)
@@ -408,7 +409,7 @@ class NoJournalTests(SynchronousTestCase):
         self.assertEqual(NO_JOURNAL.open(), [])
         journal: Journal = NO_JOURNAL
         self.assertIsNone(journal.begin(identity("a"), handshake()))
-        NO_JOURNAL.remember("a", "s")
+        NO_JOURNAL.remember("a", S)
         NO_JOURNAL.ended("a", BYE, 0)
         NO_JOURNAL.settle("a")
         self.successResultOf(NO_JOURNAL.close())
@@ -580,11 +581,11 @@ class Processes(RuleBasedStateMachine):
         return key
 
     @precondition(lambda self: self.pending)
-    @rule(data=st.data(), state=st.sampled_from(["", "s", 'a "b"']))
-    def remember(self, data: Any, state: str) -> None:
+    @rule(data=st.data(), remembered=st.sampled_from([None, S, Remembered('a "b"', "a/b"), Remembered(None, "ü")]))
+    def remember(self, data: Any, remembered: Remembered | None) -> None:
         key = self.some(data)
-        self.pending[key] = (state or None, self.pending[key][1])
-        self.journal.remember(key, state)
+        self.pending[key] = (remembered, self.pending[key][1])
+        self.journal.remember(key, remembered)
 
     @precondition(lambda self: self.pending)
     @rule(data=st.data(), end=st.sampled_from([BYE, CRASH]))
@@ -627,7 +628,7 @@ class Processes(RuleBasedStateMachine):
         assert not unknown, f"never recorded: {unknown}"
         self.waiting.clear()
         self.maybe.clear()
-        self.pending = {key: (one.state, one.end) for key, one in found.items()}
+        self.pending = {key: (one.remembered, one.end) for key, one in found.items()}
 
     @rule()
     def come_to_rest(self) -> None:
@@ -638,10 +639,10 @@ class Processes(RuleBasedStateMachine):
                 self.writer.finish(None, True)
         assert self.journal.healthy
         assert not self.waiting
-        found = {each.identity.key: (each.state, each.end) for _, each in self.writer._file.load()}
+        found = {each.identity.key: (each.remembered, each.end) for _, each in self.writer._file.load()}
         assert set(found) == set(self.pending)
-        for key, (state, end) in self.pending.items():
-            assert found[key] == (state, end), key
+        for key, expected in self.pending.items():
+            assert found[key] == expected, key
         self.maybe.clear()
 
     @invariant()

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.properties import examples
 from wsaas.callbacks.journal_file import Batch, JournalFile
 from wsaas.connections.identity import Identity, tag_of
-from wsaas.connections.messages import Close, ClosedBy, End, PendingDisconnect
+from wsaas.connections.messages import Close, ClosedBy, End, PendingDisconnect, Remembered, remember
 from wsaas.errors import JournalError
 
 CRASH = End(Close(1006), ClosedBy.CRASH)
@@ -34,11 +34,14 @@ def pending(
     undelivered: int = 0,
     ended_at: float = 0.0,
     client: str | None = "192.0.2.1",
+    user: str | None = None,
 ) -> PendingDisconnect:
     """:returns: what is read of it"""
     key = f"key{number}"
     identity = Identity(key, tag_of(key), f"http://gateway.test/{key}")
-    return PendingDisconnect(identity, b"/chat?room=%d" % number, client, state, end, undelivered, ended_at)
+    return PendingDisconnect(
+        identity, b"/chat?room=%d" % number, client, remember(None, state, user), end, undelivered, ended_at
+    )
 
 
 class FileCase(SynchronousTestCase):
@@ -95,12 +98,23 @@ class RowsTests(FileCase):
 
     def test_states(self) -> None:
         """Set, changed, removed; that of a row which is gone has no effect."""
-        self.write(opened=[row(1), row(2)], states={1: 'a "b" \\ c'})
+        self.write(opened=[row(1), row(2)], remembered={1: ('a "b" \\ c', None)})
         self.assertEqual(self.file.load(), [(1, pending(1, 'a "b" \\ c')), (2, pending(2))])
-        self.write(states={1: "d", 2: "e", 9: "f"})
+        self.write(remembered={1: ("d", None), 2: ("e", None), 9: ("f", "g")})
         self.assertEqual(self.file.load(), [(1, pending(1, "d")), (2, pending(2, "e"))])
-        self.write(states={1: None})
+        self.write(remembered={1: (None, None)})
         self.assertEqual(self.file.load(), [(1, pending(1)), (2, pending(2, "e"))])
+
+    def test_users(self) -> None:
+        """Any name, beside a state or without one."""
+        names = ["bob", "ünal, 1/2%", "\u2603" * 64]
+        batch = Batch(opened=[row(number) for number in range(4)])
+        for number, name in enumerate(names):
+            batch.remember(number, Remembered(None if number else "s", name))
+        batch.remember(3, None)
+        self.file.write(batch)
+        expected = [pending(number, None if number else "s", user=name) for number, name in enumerate(names)]
+        self.assertEqual([each for _, each in self.after_a_crash()], [*expected, pending(3)])
 
     def test_ends(self) -> None:
         """Any reason that a Close frame can hold, even NUL."""
@@ -119,13 +133,13 @@ class RowsTests(FileCase):
     def test_settled(self) -> None:
         """Gone, even if they came in the same batch; a number that is not there is nothing."""
         self.write(opened=[row(1), row(2), row(3)], settled=[2])
-        self.write(states={3: "s"}, settled=[3, 7, 7])
+        self.write(remembered={3: ("s", None)}, settled=[3, 7, 7])
         self.assertEqual(self.after_a_crash(), [(1, pending(1))])
 
     def test_all_or_nothing(self) -> None:
         """A number that is taken lets the whole batch fail."""
         self.write(opened=[row(1)])
-        self.assertRaises(sqlite3.Error, self.write, opened=[row(2), row(1)], states={1: "s"})
+        self.assertRaises(sqlite3.Error, self.write, opened=[row(2), row(1)], remembered={1: ("s", None)})
         self.assertEqual(self.file.load(), [(1, pending(1))])
 
     def test_closed_and_opened(self) -> None:
@@ -186,6 +200,87 @@ class RowsTests(FileCase):
             self.assertEqual(found, [rows for size, rows in moments if size <= cut][-1])
 
 
+#: The schema of version 1, as its gateways wrote it.
+VERSION_1 = """
+CREATE TABLE debts (
+    id INTEGER PRIMARY KEY, ws_uri TEXT NOT NULL, path TEXT NOT NULL, client TEXT, state TEXT,
+    code INTEGER, reason TEXT, closed_by TEXT, undelivered INTEGER, ended_at REAL
+);
+CREATE VIEW batches AS SELECT '' AS opened, '' AS states, '' AS ends, '' AS settled;
+CREATE TRIGGER write_batch INSTEAD OF INSERT ON batches BEGIN
+    INSERT INTO debts (id, ws_uri, path, client)
+        SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+            json_extract(value, '$[3]') FROM json_each(NEW.opened);
+END;
+PRAGMA application_id = 1465073985; PRAGMA user_version = 1;
+INSERT INTO debts (id, ws_uri, path, client, state)
+    VALUES (1, 'http://gateway.test/key1', '/chat?room=1', '192.0.2.1', 's');
+INSERT INTO debts VALUES (2, 'http://gateway.test/key2', '/chat?room=2', null, null, 1001, '', 'shutdown', 3, 1.5);
+"""
+
+
+class OlderTests(SynchronousTestCase):
+    """A file of version 1, which knew no users."""
+
+    FOUND = (
+        (1, pending(1, "s")),
+        (2, pending(2, None, End(Close(1001), ClosedBy.SHUTDOWN), 3, 1.5, None)),
+    )
+
+    def setUp(self) -> None:
+        """Make one."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        self.path = folder / FILES[0]
+        database = sqlite3.connect(self.path)
+        database.executescript(VERSION_1)
+        database.close()
+
+    def open(self) -> JournalFile:
+        """:returns: the file, which is closed with the test at the latest"""
+        file = JournalFile(self.path)
+        file.open()
+        self.addCleanup(file.close)
+        return file
+
+    def version(self) -> int:
+        """:returns: what the file says of its schema"""
+        database = sqlite3.connect(self.path)
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        database.close()
+        return int(version)
+
+    def test_reading_changes_nothing(self) -> None:
+        """``--check`` reads it, too, and the gateway that runs may be the older one."""
+        file = self.open()
+        self.assertEqual(tuple(file.load()), self.FOUND)
+        file.close()
+        self.assertEqual(self.version(), 1)
+        self.assertEqual(tuple(self.open().load()), self.FOUND)
+
+    def test_the_first_write(self) -> None:
+        """It makes the file one of this version, with what was in it."""
+        for write in (JournalFile.prove, lambda file: file.write(Batch(remembered={1: ("s", "bob")}))):
+            file = self.open()
+            write(file)
+            self.assertEqual(len(file.load()), 2)
+            file.close()
+            self.assertEqual(self.version(), 2)
+        self.assertEqual(self.open().load(), [(1, pending(1, "s", user="bob")), self.FOUND[1]])
+
+    def test_a_write_that_fails(self) -> None:
+        """The file stays as it was, and the next write tries again."""
+        file = self.open()
+        database = sqlite3.connect(":memory:", isolation_level=None)
+        self.addCleanup(database.close)
+        ours, file._database = file._database, database  # a disk on which nothing can be changed
+        self.assertRaises(sqlite3.Error, file.prove)
+        self.assertFalse(database.in_transaction)
+        file._database = ours
+        file.write(Batch(opened=[row(3)]))
+        self.assertEqual([number for number, _ in file.load()], [1, 2, 3])
+
+
 class UnusableTests(FileCase):
     """Files that are not opened: each says why, in one line, and stays as it is."""
 
@@ -217,7 +312,7 @@ class UnusableTests(FileCase):
     def test_damage(self) -> None:
         """Of any page but the first: SQLite's own check finds it."""
         content = bytearray(self.path.read_bytes())
-        for place in (4096 * 2, len(content) - 2048):
+        for place in (4096 * 2, len(content) - 4096):
             damaged = bytearray(content)
             damaged[place : place + 512] = b"\xa5" * 512
             self.path.write_bytes(damaged)
@@ -245,7 +340,7 @@ class UnusableTests(FileCase):
 
     def test_another_version(self) -> None:
         """Of a gateway to come."""
-        self.alter("PRAGMA user_version = 2")
+        self.alter("PRAGMA user_version = 3")
         self.assertIn("this version", self.refused())
 
     def test_in_use(self) -> None:
@@ -272,6 +367,9 @@ class UnusableTests(FileCase):
             "path = char(228)",
             "client = 'a' || char(10)",
             "state = x'00'",
+            "user = 'a b'",
+            "user = '%00'",
+            "user = ''",
             "code = 1000, closed_by = 'nobody', reason = '', undelivered = 0, ended_at = 1.0",
             "code = 1000, closed_by = 'client', reason = '', undelivered = 0",
             "code = 'x', closed_by = 'client', reason = '', undelivered = 0, ended_at = 1.0",

@@ -27,7 +27,7 @@ from tests.properties import moderately
 from tests.signatures import Pairs, sign, signed_text
 from tests.unit.settings.test_read import SECRETS
 from wsaas.callbacks.signature import ConnectionSigner, Signer
-from wsaas.connections.messages import Close, ClosedBy, End, PendingDisconnect
+from wsaas.connections.messages import Close, ClosedBy, End, PendingDisconnect, Remembered
 
 KEY = SECRETS.encode("ascii")
 
@@ -76,7 +76,7 @@ class SignerTests(SynchronousTestCase):
 
 VALUE = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=20).map(str.encode)
 COMMON = (b"Ws-Uri", b"Ws-Path", b"Ws-Host", b"Ws-Scheme", b"Ws-Client", b"Ws-Origin", b"Ws-User-Agent")
-CHANGING = (b"Ws-Timestamp", b"Ws-State")
+CHANGING = (b"Ws-Timestamp", b"Ws-State", b"Ws-User")
 LAST = (b"Ws-Close-Code", b"Ws-Close-Reason", b"Ws-Closed-By", b"Ws-Undelivered")
 
 
@@ -111,6 +111,14 @@ class ConnectionSignerTests(SynchronousTestCase):
             sent = [(name, b"v") for name in (*LAST, *COMMON) if name not in LAST or mask[LAST.index(name)]]
             line = self.signer.line(b"DELETE", lines_of(sent), b"")
             self.assertEqual(line.decode("ascii"), f"Ws-Signature: {sign(KEY, 'DELETE', sent, b'')}\r\n")
+
+    def test_a_user_and_a_user_agent(self) -> None:
+        """Lines are sorted, not names: the agent's comes first, as ``-`` comes before ``:`` (protocol §2.5)."""
+        common = [(b"Ws-User-Agent", b"Browser/1.0"), (b"Ws-Uri", b"http://h/key")]
+        changing = [(b"Ws-Timestamp", b"1767225600"), (b"Ws-User", b"%C3%BCnal")]
+        self.check(common, changing, b"hello")
+        text = signed_text("PUT", [*common, *changing], b"").split(b"\n")
+        self.assertEqual(text[-3:-1], [b"ws-user-agent:Browser/1.0", b"ws-user:%C3%BCnal"])
 
     @moderately
     @given(st.data(), st.binary(max_size=50))
@@ -219,7 +227,7 @@ class CallbackTests(SynchronousTestCase):
         """Their DELETEs are signed like any other."""
         gate = self.gate()
         end = End(Close(1006), ClosedBy.CRASH)
-        pending = PendingDisconnect(gate.last_identity, b"/chat", "192.0.2.1", "user=7", end, 3, gate.now())
+        pending = PendingDisconnect(gate.last_identity, b"/chat", "192.0.2.1", Remembered("a", "7"), end, 3, gate.now())
         gate.disconnects.resume([pending])
         gate.clock.advance(2)
         self.assertEqual((gate.agent.last.method, gate.agent.last.header("Ws-Closed-By")), ("DELETE", "crash"))

@@ -12,7 +12,7 @@ from wsaas.connections.connection import Connection, State
 from wsaas.connections.identity import Identity
 from wsaas.connections.inbox import MAX_WAITING
 from wsaas.connections.interfaces import NO_JOURNAL, Journal
-from wsaas.connections.messages import Close, ClosedBy, Delivered, End, Grant, Handshake, Message, Rejected
+from wsaas.connections.messages import Close, ClosedBy, Delivered, End, Grant, Handshake, Message, Rejected, Remembered
 from wsaas.connections.registry import Registry
 from wsaas.connections.retry import LONGEST_PAUSE, Backoff, Retries
 from wsaas.connections.settings import ConnectionSettings
@@ -185,14 +185,14 @@ class HandshakeTests(ConnectionCase):
         self.open(Grant("chat.v1", "user=7"))
         self.assertIs(self.connection.state, State.OPEN)
         self.assertEqual(self.connection.protocol, "chat.v1")
-        self.assertEqual(self.connection.ws_state, "user=7")
+        self.assertEqual(self.connection.remembered, Remembered("user=7"))
         self.assertEqual(self.connection.traffic.connected_at, NOW)
         self.assertEqual(self.peer.frames, [])
 
     def test_an_empty_state_is_none(self) -> None:
         """Protocol §2.4: empty removes it."""
         self.open(Grant(state=""))
-        self.assertIsNone(self.connection.ws_state)
+        self.assertIsNone(self.connection.remembered)
 
     def test_no_delete_is_owed_after_a_known_refusal(self) -> None:
         """A complete refusal, or a POST that never reached the API."""
@@ -478,7 +478,7 @@ class EndTests(ConnectionCase):
         self.calls.answer(Delivered(state="kept", reply=text("too late"), close=Close(4444)))
         self.begun("POST", "PUT 1")
         self.assertEqual(self.peer.frames, [Close(4000, "go")])
-        self.assertEqual(self.connection.ws_state, "kept")
+        self.assertEqual(self.connection.remembered, Remembered("kept"))
         self.close_and_finish(ending(4000, ClosedBy.API, "go"), 3)
 
     def test_an_answer_closes_after_its_reply(self) -> None:

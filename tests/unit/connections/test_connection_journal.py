@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.fakes import PendingJournal
 from tests.unit.connections.test_connection import ConnectionCase, ending, text
 from wsaas.connections.connection import State
-from wsaas.connections.messages import Close, ClosedBy, Delivered, Grant
+from wsaas.connections.messages import Close, ClosedBy, Delivered, Grant, Remembered
 from wsaas.errors import Denied, NoAnswer, NotTried
 
 
@@ -87,11 +87,11 @@ class JournaledTests(ConnectionCase):
         """Each state, if there is one; the end, with what was dropped."""
         self.recorded()
         self.calls.answer(Grant(state="a"))
-        self.told(("remember", "key", "a"))
+        self.told(("remember", "key", Remembered("a")))
         for state, kept in ((None, None), ("b", "b"), ("", None)):
             self.connection.received(text("hello"))
             self.calls.answer(Delivered(state=state))
-            self.told(*[("remember", "key", kept)] * (state is not None))
+            self.told(*[("remember", "key", Remembered(kept) if kept else None)] * (state is not None))
         self.connection.received(text("1"))
         self.connection.received(text("2"))
         self.connection.close(Close(4001, "bye"), ClosedBy.API)

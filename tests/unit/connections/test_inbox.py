@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import PendingCalls
 from wsaas.connections.inbox import MAX_WAITING, Inbox
-from wsaas.connections.messages import Delivered, Message, Outcome, Rejected
+from wsaas.connections.messages import Delivered, Message, Outcome, Rejected, Remembered
 from wsaas.connections.retry import Backoff, Retries
 from wsaas.errors import (
     CallbackFailed,
@@ -37,7 +37,7 @@ class RecordingSender:
     """A :class:`~wsaas.connections.inbox.Sender` that keeps what it is told."""
 
     def __init__(self) -> None:
-        self.ws_state: str | None = None
+        self.remembered: Remembered | None = None
         self.is_blocked = False
         self.outcomes: list[tuple[int, object]] = []
         self.retried: list[tuple[int, CallbackFailed]] = []
@@ -157,9 +157,9 @@ class DeliveryTests(SynchronousTestCase):
 
     def test_a_put_carries_the_state_of_the_moment_it_begins(self) -> None:
         """Not of that in which its message came."""
-        self.sender.ws_state = "one"
+        self.sender.remembered = Remembered("one")
         self.add(1, 1)
-        self.sender.ws_state = "two"
+        self.sender.remembered = Remembered("two")
         self.calls.answer(Delivered())
         self.assertEqual(self.calls.states, ["one", "two"])
 

@@ -7,7 +7,18 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.properties import moderately
-from wsaas.connections.messages import MAX_REASON, Close, ClosedBy, Delivered, Grant, Message, Traffic, checked_close
+from wsaas.connections.messages import (
+    MAX_REASON,
+    Close,
+    ClosedBy,
+    Delivered,
+    Grant,
+    Message,
+    Remembered,
+    Traffic,
+    checked_close,
+    remember,
+)
 
 #: Protocol §3: "allowed 1000, 1001, 1003, 1007-1009, 1011-1014, 3000-4999".
 ALLOWED = {1000, 1001, 1003, 1007, 1008, 1009, 1011, 1012, 1013, 1014, *range(3000, 5000)}
@@ -109,3 +120,22 @@ class ValuesTests(SynchronousTestCase):
     def test_a_message_keeps_its_kind(self) -> None:
         """The same bytes as text and as binary are two messages."""
         self.assertNotEqual(Message(b"a", True), Message(b"a", False))
+
+
+class RememberTests(SynchronousTestCase):
+    """What the API set is kept until it sets something else."""
+
+    def test_changes(self) -> None:
+        """Nothing said leaves it, empty removes it; who has neither has nothing at all."""
+        known = None
+        for change, expected in (
+            ((None, None), None),
+            (("", ""), None),
+            (("s", None), Remembered("s")),
+            ((None, "bob"), Remembered("s", "bob")),
+            (("", None), Remembered(None, "bob")),
+            (("t", ""), Remembered("t")),
+            (("", None), None),
+        ):
+            known = remember(known, *change)
+            self.assertEqual(known, expected)

@@ -153,8 +153,15 @@ class AnswerHeaders(_LateHeaders):
 def has_any(headers: Headers, names: frozenset[bytes]) -> bool:
     """:returns: whether a field has one of these names, given in lower case"""
     known = getattr(headers, "known_names", None)
-    if known is not None:
-        # A third of what to ask for three names takes.
-        return not names.isdisjoint(known)
-    # Not hasHeader(), for which an answer's fields would become ordinary ones.
-    return any(headers.getRawHeaders(name) is not None for name in names)
+    if known is None:
+        # Not hasHeader(), for which an answer's fields would become ordinary ones. By the first of these questions an
+        # answer gets to know its names.
+        for name in names:
+            if headers.getRawHeaders(name) is not None:
+                return True
+            if (known := getattr(headers, "known_names", None)) is not None:
+                break
+        else:
+            return False
+    # However many names are asked for.
+    return not names.isdisjoint(known)
