@@ -28,6 +28,19 @@ from wsaas.connections.totals import Totals
 from wsaas.groups.home import Home
 
 
+class Turning(Clock):
+    """A clock whose turns are those of a reactor: what a turn schedules for at once waits for the next one."""
+
+    def turn(self) -> None:
+        """Take one turn, without time passing."""
+        due = [call for call in self.calls if call.getTime() <= self.seconds()]
+        for call in due:
+            if call.active():
+                self.calls.remove(call)
+                call.called = 1
+                call.func(*call.args, **call.kw)
+
+
 class TimeOfDay:
     """The wall clock of a test: goes on with a monotonic one, shows something else, and may be set.
 

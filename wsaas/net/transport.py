@@ -132,9 +132,12 @@ class EagerServer(tcp.Server):
             return len(frames)
         try:
             sent = self.socket.sendmsg(frames)
-        except OSError:
-            # Met again with the first frame alone, or over by then.
-            self.send(frames[0])
+        except OSError as error:
+            if error.errno in _TEMPORARY:
+                self._keep(frames[0], 0)
+            else:
+                self._failed = True
+                super().write(frames[0])
             return 1
         for taken, frame in enumerate(frames):
             if sent < len(frame):

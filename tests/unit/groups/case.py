@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.fakes import MemoryPeer, PendingCalls, TimeOfDay
+from tests.fakes import MemoryPeer, PendingCalls, TimeOfDay, Turning
 from wsaas.connections.connection import Connection
 from wsaas.connections.identity import Identity, tag_of
 from wsaas.connections.messages import Close, Grant, Handshake, Message, Publication, Reached
@@ -78,7 +77,7 @@ class GroupsCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Start without clients."""
-        self.clock = Clock()
+        self.clock = Turning()
         self.clock.advance(1000)
         self.registry, self.totals = Registry(), Totals()
         self.home = Home(self.registry, self.totals, self.clock, self.max_groups, lambda: self.most)
@@ -115,7 +114,7 @@ class GroupsCase(SynchronousTestCase):
     def turn(self, count: int = 1) -> None:
         """Let the reactor take some turns, without time passing."""
         for _ in range(count):
-            self.clock.advance(0)
+            self.clock.turn()
 
 
 def got(clients: Sequence[Client]) -> set[tuple[str, ...]]:

@@ -195,6 +195,10 @@ class Scripted:
             raise OSError(*step.args)
         return self._inner.send(memoryview(data)[:step])
 
+    def sendmsg(self, frames: Sequence[bytes]) -> int:
+        """Send several, as the script says."""
+        return self.send(b"".join(frames))
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
@@ -490,6 +494,74 @@ class WriteTests(Sockets):
         self.assertEqual(type(eager.transport.getPeer()), type(stock.transport.getPeer()))
         self.assertEqual(eager.transport.getHost(), eager.port.getHost())
         self.assertEqual(eager.transport.logPrefix().split(",")[0], stock.transport.logPrefix().split(",")[0])
+
+
+class CopiesTests(Sockets):
+    """What waits for many clients must not become a copy for each."""
+
+    def test_the_rest_is_the_same_object(self) -> None:
+        """Whether the kernel takes some of it, nothing, or some later."""
+        for first in (3, OSError(errno.EAGAIN, "full")):
+            line = self.line()
+            line.script(first, 1, 2)
+            data = b"0123456789"
+            self.assertFalse(line.transport.send(data))
+            line.loop.turn()
+            self.assertIs(line.transport.dataBuffer, data)
+            self.assertEqual(line.drain(), data)
+
+    def test_frames_of_a_batch_stay_what_they_are(self) -> None:
+        """All of them in one call; those that the kernel does not take at all are left to the caller."""
+        frames = [b"abc", b"defg", b"hi"]
+        for step, taken, waiting in ((9, 3, None), (3, 2, frames[1]), (4, 2, frames[1]), (0, 1, frames[0])):
+            line = self.line()
+            scripted = line.script(step)
+            self.assertEqual(line.transport.send_all(frames), taken)
+            self.assertEqual(scripted.sends, 1)
+            if waiting is not None:
+                self.assertIs(line.transport.dataBuffer, waiting)
+            self.assertEqual(line.drain(), b"".join(frames[:taken]))
+
+    def test_a_batch_that_cannot_be_sent(self) -> None:
+        """Now, or not at all; or while something waits."""
+        for number in (errno.EAGAIN, errno.ENOBUFS):
+            line = self.line()
+            line.script(OSError(number, "not now"))
+            self.assertEqual(line.transport.send_all([b"abc", b"def"]), 1)
+            self.assertEqual(line.drain(), b"abc")
+        line = self.line()
+        line.script(1)
+        line.transport.write(b"abc")
+        self.assertEqual(line.transport.send_all([b"d", b"e"]), 2)
+        self.assertEqual(line.drain(), b"abcde")
+        line = self.line()
+        line.script(OSError(errno.ECONNRESET, "gone"), OSError(errno.EPIPE, "gone"))
+        line.transport.send_all([b"abc", b"def"])
+        line.over()
+        self.assertEqual(line.protocol.events, ["made", "ConnectionLost"])
+
+    @moderately
+    @given(
+        st.lists(st.binary(min_size=1, max_size=9), min_size=1, max_size=9), st.lists(st.integers(0, 20), max_size=9)
+    )
+    def test_any_batch(self, frames: list[bytes], script: list[int]) -> None:
+        """However little the kernel takes each time."""
+        line = self.line()
+        line.script(*script)
+        left = list(frames)
+        while left:
+            del left[: line.transport.send_all(left)]
+            self.loop.until(lambda: not unsent(line.transport))
+        self.assertEqual(line.read_until(sum(map(len, frames))), b"".join(frames))
+        line.port.stopListening()
+        line.client.close()
+
+
+class UnixCopiesTests(CopiesTests):
+    """The same over a UNIX socket."""
+
+    kind = "unix"
+    server = EagerUnixServer
 
 
 class UnixWriteTests(WriteTests):
