@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -19,6 +19,8 @@ from wsaas.connections.messages import (
     Handshake,
     Message,
     PendingDisconnect,
+    Publication,
+    Reached,
     Remembered,
     SharedMessage,
 )
@@ -177,6 +179,12 @@ class PendingCalls:
         self.remembered: list[Remembered | None] = []
         #: What the DELETEs carried: the end and the number of undelivered messages.
         self.disconnects: list[tuple[End, int]] = []
+        #: The targets that were in the last DELETE.
+        self.groups: Sequence[str] = ()
+        #: What answers published, and what is told when the last of it is done, or has to wait.
+        self.publications: list[Publication] = []
+        self.publishing: Deferred[None] | None = None
+        self.waits: Callable[[], None] = lambda: None
         #: How often a call was started before the previous one was over.
         self.overlaps = 0
         #: The answer that is awaited.
@@ -216,9 +224,24 @@ class PendingCalls:
         """The retry schedule of the message whose first attempt has just failed."""
         return self._retries.begin(self._began)
 
-    def disconnect(self, end: End, undelivered: int, remembered: Remembered | None) -> Deferred[None]:
+    def publish(self, publication: Publication, waits: Callable[[], None]) -> Deferred[None]:
+        """Record what is published; the test says when that is done."""
+        self.publications.append(publication)
+        self.publishing, self.waits = Deferred(), waits
+        return self.publishing
+
+    def published(self) -> None:
+        """Report that what was published last is done."""
+        done, self.publishing, self.waits = self.publishing, None, lambda: None
+        assert done is not None, "nothing is published"
+        done.callback(None)
+
+    def disconnect(
+        self, end: End, undelivered: int, remembered: Remembered | None, groups: Sequence[str]
+    ) -> Deferred[None]:
         """DELETE."""
         self.disconnects.append((end, undelivered))
+        self.groups = groups
         return self._begin("DELETE", remembered)
 
     def answer(self, result: object = None) -> None:
@@ -229,6 +252,35 @@ class PendingCalls:
             deferred.errback(result)
         else:
             deferred.callback(result)
+
+
+class MemoryGroups:
+    """The part of :class:`~wsaas.connections.interfaces.Groups` that publishes, and keeps it for the test to do."""
+
+    def __init__(self) -> None:
+        #: What was published, and what is told when that is done.
+        self.published: list[tuple[Publication, Deferred[Reached]]] = []
+        #: Raised by each call, if given.
+        self.fault: Exception | None = None
+        #: How often it was asked.
+        self.asked = 0
+
+    def publish(self, publication: Publication) -> Deferred[Reached]:
+        """Keep it."""
+        self.asked += 1
+        if self.fault is not None:
+            raise self.fault
+        done: Deferred[Reached] = Deferred()
+        self.published.append((publication, done))
+        return done
+
+    def finish(self, result: object = None) -> None:
+        """Report that the first of them is done, or failed."""
+        done: Deferred[Any] = self.published.pop(0)[1]
+        if isinstance(result, Exception):
+            done.errback(result)
+        else:
+            done.callback(Reached())
 
 
 class PendingJournal:

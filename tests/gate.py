@@ -28,6 +28,7 @@ from wsaas.callbacks.breaker import Breaker
 from wsaas.callbacks.calls import Api
 from wsaas.callbacks.client import ApiClient
 from wsaas.callbacks.disconnects import Disconnects
+from wsaas.callbacks.publishing import AnswerPublisher
 from wsaas.callbacks.slots import Slots
 from wsaas.connections.addresses import Addresses
 from wsaas.connections.admission import Admission
@@ -38,7 +39,9 @@ from wsaas.connections.retry import Backoff, Retries
 from wsaas.connections.totals import Shared, Totals
 from wsaas.net.http1.site import ClientSite, SiteLimits
 from wsaas.operations.admin import Health, Readiness
+from wsaas.pushes.named import NamedResource
 from wsaas.pushes.resource import PushResource
+from wsaas.pushes.settings import PushSettings
 from wsaas.pushes.tokens import PushTokens
 from wsaas.routes import ClientRoutes, PushRoutes
 from wsaas.settings.read import read_settings
@@ -543,8 +546,9 @@ class Gate:
         self.breaker = Breaker(self.clock, self._random)
         retries = Retries(self.clock, self.now, Backoff(self._random), api.retry_for)
         access = ApiAccess(client, self.slots, self.breaker, self.clock, self.now, api)
-        self.disconnects = Disconnects(access, self._random, self.totals.pending)
-        self.api = Api(access, retries, self.disconnects)
+        self.publisher = AnswerPublisher(self.groups, retries)
+        self.disconnects = Disconnects(access, self._random, self.totals.pending, self.publisher)
+        self.api = Api(access, retries, self.disconnects, self.publisher)
         self.factory = ClientFactory(self.clock, limits.max_message, self.settings.handshake.compression, self.budgets)
         max_connections = self.settings.max_connections or 1 << 20
         self._made = 0
@@ -556,21 +560,22 @@ class Gate:
             Shared(limits, self.registry, self.totals, self.clock, self.now, self.groups),
             Admission(self.registry, self.totals, max_connections, self.settings.api.max_requests).check,
         )
-        tokens = PushTokens(self.settings.push_tokens)
+        tokens = PushTokens(self.settings.push_tokens, self.settings.publish_tokens)
         seconds = self.clock.seconds if self.settings.log.debugs else None
         self.pushes = PushResource(self.registry, limits.max_message, tokens, seconds)
+        bodies = self.budgets.bodies
+        bounds = PushSettings(limits.max_message, self.settings.max_batch, self.settings.log.debugs)
+        self.named = NamedResource(self.registry, self.groups, tokens, bounds, self.clock, bodies)
+        both = self.pushes, self.named
         shared = not self.settings.listen.pushes
         self.readiness = Readiness()
         path = self.settings.listen.health
         health = None if path is None else (path, Health(self.readiness))
         site_limits = SiteLimits(limits.timeout or 30, limits.max_message, proxies=self.settings.trust_proxy)
-        bodies = self.budgets.bodies
         #: What clients connect to; pushers too, unless PUSH_LISTEN is given.
-        self.site = ClientSite(
-            ClientRoutes(self.upgrade, self.pushes if shared else None, pages, health), self.clock, site_limits, bodies
-        )
+        self.site = ClientSite(ClientRoutes(self.upgrade, both, shared, pages, health), self.clock, site_limits, bodies)
         #: What pushers connect to.
-        self.push_site = self.site if shared else ClientSite(PushRoutes(self.pushes), self.clock, site_limits, bodies)
+        self.push_site = self.site if shared else ClientSite(PushRoutes(both), self.clock, site_limits, bodies)
 
     @staticmethod
     def _random() -> float:

@@ -21,6 +21,7 @@ from wsaas.callbacks.client import ApiClient
 from wsaas.callbacks.disconnects import Disconnects
 from wsaas.callbacks.journal import DiskJournal, ThreadWriter
 from wsaas.callbacks.journal_file import JournalFile
+from wsaas.callbacks.publishing import AnswerPublisher
 from wsaas.callbacks.slots import Slots
 from wsaas.callbacks.state_dir import StateDir
 from wsaas.connections.addresses import Addresses
@@ -48,7 +49,9 @@ from wsaas.operations.process import Process
 from wsaas.operations.refused_pushes import RefusedPushes
 from wsaas.operations.service import Clients, Gateway, Hooks, Host, Listener, Step, Timing
 from wsaas.operations.systemd import Notifier
+from wsaas.pushes.named import NamedResource
 from wsaas.pushes.resource import PushResource
+from wsaas.pushes.settings import PushSettings
 from wsaas.pushes.tokens import PushTokens
 from wsaas.renewal import Renewal, Users
 from wsaas.routes import ClientRoutes, PushRoutes
@@ -114,11 +117,17 @@ class _Pushes:
 
     tokens: PushTokens
     resource: PushResource
+    named: NamedResource
     demo: Demo | None = None
     #: Where its page is.
     page: str = ""
     #: What to call at the end.
     stop: tuple[Callable[[], Deferred[None]], ...] = ()
+
+    @property
+    def both(self) -> tuple[PushResource, NamedResource]:
+        """What answers requests to a ``ws_uri``, and those by name."""
+        return self.resource, self.named
 
 
 def make_journal(settings: Settings, reactor: Any, now: Callable[[], float]) -> Journal:
@@ -147,23 +156,29 @@ def _callbacks(settings: Settings, reactor: Any, shared: Shared) -> _Callbacks:
     client = ApiClient(agent, reactor, api.timeout, api.max_body, uri, shows=settings.log.debugs)
     random = SystemRandom().random
     access = ApiAccess(client, Slots(api.max_requests), Breaker(reactor, random), reactor, shared.now, api)
-    disconnects = Disconnects(access, random, shared.totals.pending, shared.journal.settle)
-    retries = Retries(reactor, shared.now, Backoff(random), api.retry_for)
-    return _Callbacks(trust, agent, access, Api(access, retries, disconnects))
+    # Two of them, as each counts what it begins.
+    retries, again = (Retries(reactor, shared.now, Backoff(random), api.retry_for) for _ in range(2))
+    publisher = AnswerPublisher(shared.groups, again)
+    disconnects = Disconnects(access, random, shared.totals.pending, publisher, shared.journal.settle)
+    return _Callbacks(trust, agent, access, Api(access, retries, disconnects, publisher))
 
 
-def _pushes(settings: Settings, reactor: Any, shared: Shared, trust: ApiTrust) -> _Pushes:
+def _pushes(settings: Settings, reactor: Any, people: _Connections, trust: ApiTrust) -> _Pushes:
+    shared = people.shared
     registry = shared.registry
-    tokens = PushTokens(settings.push_tokens)
+    tokens = PushTokens(settings.push_tokens, settings.publish_tokens)
     seconds = reactor.seconds if settings.log.debugs else None
     most = settings.connection.max_message
+    bounds = PushSettings(most, settings.max_batch, settings.log.debugs)
+    named = NamedResource(registry, people.groups, tokens, bounds, reactor, shared.totals.budgets.bodies)
     if settings.api_uri is not None:
-        return _Pushes(tokens, PushResource(registry, most, tokens, seconds))
+        return _Pushes(tokens, PushResource(registry, most, tokens, seconds), named)
     agent = PersistentAgent(reactor, trust, settings.api.max_requests, settings.api.timeout, MAX_ANSWER)
     demo = Demo(reactor, agent, shared.now)
     return _Pushes(
         tokens,
         demo.pushes(registry, most, seconds),
+        named,
         demo,
         f"{settings.hostname}/",
         (demo.stop, agent.close),
@@ -193,7 +208,8 @@ def _client_routes(settings: Settings, upgrade: UpgradeResource, pushes: _Pushes
     path = settings.listen.health
     return ClientRoutes(
         upgrade,
-        None if settings.listen.pushes else pushes.resource,
+        pushes.both,
+        not settings.listen.pushes,
         None if pushes.demo is None else pushes.demo.pages,
         None if path is None else (path, Health(readiness)),
     )
@@ -222,7 +238,7 @@ def _listeners(
     listeners = [Listener(site(routes), clients, kind, _BUFFERS, pushes=shared, clients=True)]
     if not shared:
         places = endpoints(reactor, "PUSH_LISTEN", settings.listen.pushes)
-        listeners.append(Listener(site(PushRoutes(pushes.resource)), places, "pushes", _BUFFERS, pushes=True))
+        listeners.append(Listener(site(PushRoutes(pushes.both)), places, "pushes", _BUFFERS, pushes=True))
     return listeners
 
 
@@ -232,7 +248,7 @@ def _admin(
     readiness: Readiness,
     lag: Lag | None,
     process: Process,
-    parts: tuple[Registry, Totals, UpgradeResource, PushResource, Api, Descriptors],
+    parts: tuple[Registry, Totals, UpgradeResource, PushResource, NamedResource, Api, Descriptors],
     listeners: Sequence[Listener],
 ) -> Listener:
     """:returns: where ``/healthz``, ``/readyz`` and ``/metrics`` are
@@ -350,16 +366,16 @@ def build(
     people = _connections(settings, reactor, now, shares)
     registry, totals = people.shared.registry, people.shared.totals
     calls = _callbacks(settings, reactor, people.shared)
-    pushes = _pushes(settings, reactor, people.shared, calls.trust)
+    pushes = _pushes(settings, reactor, people, calls.trust)
     upgrade = _websocket(settings, reactor, people, calls.api, token_bytes)
     descriptors, readiness = Descriptors(reactor, shares), Readiness()
     routes = _client_routes(settings, upgrade, pushes, readiness)
     listeners = _listeners(settings, reactor, shares, routes, pushes, totals.budgets.bodies)
     lag = Lag(reactor) if settings.listen.admin and has_metrics() else None
     if settings.listen.admin:
-        measured = (registry, totals, upgrade, pushes.resource, calls.api, descriptors)
+        measured = (registry, totals, upgrade, *pushes.both, calls.api, descriptors)
         listeners.append(_admin(settings, reactor, readiness, lag, Process(now), measured, listeners))
-    parts: list[Lag | RefusedPushes] = [RefusedPushes(reactor, pushes.resource), *([] if lag is None else [lag])]
+    parts: list[Lag | RefusedPushes] = [RefusedPushes(reactor, pushes.both), *([] if lag is None else [lag])]
     timing = Timing(_check_every(settings), settings.drain_timeout)
     hooks = _hooks(people, calls, pushes, parts, _reload(people, calls, pushes, upgrade, reread))
     host = Host(Notifier(reactor, environ or {}, lambda: f"{registry.addressed} clients"), descriptors)

@@ -26,6 +26,7 @@ code and the ``Ws-Closed-By``.
         │   └── TimedOut               … within API_TIMEOUT
         ├── Unsuccessful               a complete answer with a status of failure: 5xx, 429, …
         ├── Unusable                   a complete answer that breaks the contract
+        ├── NoRoom                     a complete answer that asks for what there is no room for now
         ├── GatewayFault               a fault of the gateway itself
         ├── Unauthorized               a complete 401 to a message: the credentials no longer hold
         └── Denied                     a complete answer: the API refused the client
@@ -287,6 +288,15 @@ class Unusable(CallbackFailed):
     answered = True
     close_code = 1011
     closed_by = "error"
+
+
+class NoRoom(CallbackFailed):
+    """The API's answer asks for memberships in groups, and the process holds as many as it may."""
+
+    kind = "no_room"
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    client_retry_after = 5
+    answered = True
 
 
 class GatewayFault(CallbackFailed):

@@ -26,7 +26,7 @@ class Users:
     :param access: how the API is called
     :param api: ``API_SECRET``, ``API_HEADERS``
     :param disconnects: the same, for the DELETEs
-    :param tokens: ``PUSH_TOKEN``
+    :param tokens: ``PUSH_TOKEN``, ``PUBLISH_TOKEN``
     :param upgrade: ``WS_ORIGINS``
     :param admission: ``WS_MAX_CONNECTIONS``
     """
@@ -67,7 +67,7 @@ class Renewal:
         access = replace(users.access, settings=settings.api)
         users.api.renew(access)
         users.disconnects.renew(access)
-        users.tokens.renew(settings.push_tokens)
+        users.tokens.renew(settings.push_tokens, settings.publish_tokens)
         users.upgrade.renew(settings.handshake)
         if settings.max_connections is not None:
             users.admission.max_connections = settings.max_connections

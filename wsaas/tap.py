@@ -51,8 +51,9 @@ class Options(usage.Options):
     synopsis = "[options]"
     longdesc = (
         "Every option is also an environment variable: --api-uri is API_URI. The option wins. "
-        "Secrets are none: API_SECRET and PUSH_TOKEN come from the environment, or from files that API_SECRET_FILE and "
-        "PUSH_TOKEN_FILE name. Times are in milliseconds unless they have a unit (30s), sizes in bytes. "
+        "Secrets are none: API_SECRET, PUSH_TOKEN and PUBLISH_TOKEN come from the environment, or from files that "
+        "API_SECRET_FILE, PUSH_TOKEN_FILE and PUBLISH_TOKEN_FILE name. Times are in milliseconds unless they have a "
+        "unit (30s), sizes in bytes. "
         "docs/settings.rst explains each."
     )
     optFlags = [

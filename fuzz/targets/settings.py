@@ -97,6 +97,7 @@ _VALUES: dict[str, tuple[str, ...]] = {
     "API_TEXT_TYPE": ("application/json", "text/plain; charset=utf-8", "text", "a/b;\n", "ü/b", "a/b, c/d"),
     "FORWARD_HEADERS": ("Authorization", "Cookie", "A,a", "A b", "X_Forwarded_For", "X-Forwarded-User", "*", "", ",,"),
     "PUSH_TOKEN": (_SECRET, "a b", "\xfc"),
+    "PUBLISH_TOKEN": (_SECRET, "a b", "\xfc"),
     "WS_ORIGINS": ("*", "https://a.test", "https://*.a.test same null", "* a", "https://a*.test", "https://a.test:99999"),
     "STATE_DIR": ("/nowhere/at/all", "relative", "/a\x00b", "~"),
     "LOG_LEVEL": ("debug", "INFO", "loud"),
@@ -133,6 +134,7 @@ _SYSTEMD = (
 _OTHER = (
     "API_SECRET_FILE",
     "PUSH_TOKEN_FILE",
+    "PUBLISH_TOKEN_FILE",
     "API_HEADERS_FILE",
     "WS_ORIGINS_FILE",
     "API_URL",

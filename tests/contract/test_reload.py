@@ -18,6 +18,7 @@ OLD = {
     "API_SECRET": "an-old-secret-of-the-tests",
     "API_HEADERS": "X-Api-Key: old",
     "PUSH_TOKEN": "old-token",
+    "PUBLISH_TOKEN": "old-publisher",
     "WS_ORIGINS": "https://old.example",
     "WS_MAX_CONNECTIONS": "10",
 }
@@ -25,6 +26,7 @@ NEW = {
     "API_SECRET": "a-new-secret-of-the-tests\nan-old-secret-of-the-tests",
     "API_HEADERS": "X-Api-Key: new\nX-More: 1",
     "PUSH_TOKEN": "new-token",
+    "PUBLISH_TOKEN": "new-publisher",
     "WS_ORIGINS": "https://new.example same",
     "WS_MAX_CONNECTIONS": "11",
 }
@@ -86,10 +88,12 @@ class ReloadTests(ProcessTestCase):
         self.assertEqual(self.push("old-token"), 200)
         self.assertEqual(
             self.reload().partition("reloaded: ")[2],
-            "API_SECRET_FILE and API_HEADERS_FILE and PUSH_TOKEN_FILE and WS_ORIGINS_FILE and WS_MAX_CONNECTIONS_FILE",
+            "API_SECRET_FILE and API_HEADERS_FILE and PUSH_TOKEN_FILE and PUBLISH_TOKEN_FILE and WS_ORIGINS_FILE and "
+            "WS_MAX_CONNECTIONS_FILE",
         )
         # A short way remembers what it let through.
         self.assertEqual([self.push("old-token"), self.push("new-token")], [401, 200])
+        self.assertEqual([self.push("old-publisher"), self.push("new-publisher")], [401, 200])
         self.first.send(frame(TEXT, b"hello"))
         self.hooked.wait_for("PUT")
         self.check_signed(self.hooked, "PUT", NEW["API_SECRET"])

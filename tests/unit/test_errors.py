@@ -17,6 +17,7 @@ from wsaas.errors import (
     GatewayFault,
     HandshakeRefused,
     NoAnswer,
+    NoRoom,
     NoSlot,
     NotPresentError,
     NotSent,
@@ -112,6 +113,7 @@ class CallbackFailedTests(SynchronousTestCase):
         TimedOut: (504, True, 1013, "unreachable"),
         Unsuccessful: (502, True, 1013, "unreachable"),
         Unusable: (502, True, 1011, "error"),
+        NoRoom: (503, True, 1013, "unreachable"),
         GatewayFault: (500, True, 1011, "error"),
         Unauthorized: (502, True, 1008, "api"),
     }
@@ -151,4 +153,4 @@ class CallbackFailedTests(SynchronousTestCase):
 
     def test_a_message_that_was_answered_is_not_lost(self) -> None:
         """Only what the API never answered counts as undelivered."""
-        self.assertEqual({cls for cls in self.CONTRACT if cls.answered}, {Unusable, Unauthorized})
+        self.assertEqual({cls for cls in self.CONTRACT if cls.answered}, {Unusable, NoRoom, Unauthorized})

@@ -59,8 +59,10 @@ class OptionsTests(SynchronousTestCase):
 
     def test_secrets_are_no_options(self) -> None:
         """All users of the machine see those; the environment and the names of files pass through."""
-        self.assertEqual([setting.name for setting in SETTINGS if setting.secret], ["API_SECRET", "PUSH_TOKEN"])
-        for name in ("api-secret", "push-token", "api-secret-file", "api-headers-file"):
+        self.assertEqual(
+            [setting.name for setting in SETTINGS if setting.secret], ["API_SECRET", "PUSH_TOKEN", "PUBLISH_TOKEN"]
+        )
+        for name in ("api-secret", "push-token", "publish-token", "publish-token-file", "api-headers-file"):
             code, _ = self.stopped(f"--{name}=hunter2")
             assert isinstance(code, str)
             self.assertIn(name, code)

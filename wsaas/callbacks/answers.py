@@ -24,8 +24,8 @@ from wsaas.connections.messages import (
     checked_close,
 )
 from wsaas.errors import Denied, Unauthorized, Unsuccessful, Unusable
-from wsaas.groups.headers import read_left_out, read_slow
-from wsaas.groups.names import BadNameError, read_names, read_targets
+from wsaas.groups.left_out import MAX_LEFT_OUT, check_left_out
+from wsaas.groups.names import BadNameError, elements, read_names, read_targets
 from wsaas.net.http1.headers import has_any
 from wsaas.net.http1.messages import Answer
 
@@ -157,15 +157,30 @@ def _publication(answer: Answer, *, replies: bool) -> Publication | None:
         raise Unusable("Ws-Publish begins with neither text nor binary")
     try:
         targets = read_targets(rest)
-        left_out = read_left_out(_lines(answer, b"Ws-Except"), itself=True)
-        skips_slow = read_slow(_lines(answer, b"Ws-Slow"))
     except BadNameError as error:
         raise Unusable(f"Ws-Publish: {error.unnamed}") from None
+    return Publication(
+        targets, _message(answer, kind, "Ws-Publish"), _left_out(answer, replies=replies), _skips_slow(answer)
+    )
+
+
+def _left_out(answer: Answer, *, replies: bool) -> frozenset[str]:
+    named = list(elements(_lines(answer, b"Ws-Except")))
+    tags = [each for each in named if each != SELF]
+    if len(named) > MAX_LEFT_OUT:
+        raise Unusable(f"Ws-Except names more than {MAX_LEFT_OUT} connections")
+    try:
+        left_out = check_left_out(tags)
     except ValueError as error:
-        raise Unusable(str(error)) from None
-    if replies:
-        left_out |= {SELF}
-    return Publication(targets, _message(answer, kind, "Ws-Publish"), left_out, skips_slow)
+        raise Unusable(f"Ws-Except: {error}") from None
+    return left_out | {SELF} if replies or len(tags) < len(named) else left_out
+
+
+def _skips_slow(answer: Answer) -> bool:
+    word = _text(answer, b"Ws-Slow")
+    if word not in (None, "close", "skip"):
+        raise Unusable("Ws-Slow is neither close nor skip")
+    return word == "skip"
 
 
 def _check_body(answer: Answer) -> None:

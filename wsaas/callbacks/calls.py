@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from json.encoder import encode_basestring_ascii
 
 from twisted.internet.defer import Deferred, fail
@@ -11,13 +12,15 @@ from twisted.python.failure import Failure
 
 from wsaas.callbacks.access import ApiAccess
 from wsaas.callbacks.answers import read_grant, read_outcome
-from wsaas.callbacks.disconnects import Disconnect, Disconnects, end_lines, remembered_lines
+from wsaas.callbacks.disconnects import Disconnect, Disconnects, end_lines, groups_lines, remembered_lines
+from wsaas.callbacks.publishing import AnswerPublisher
 from wsaas.callbacks.signature import ConnectionSigner, make_signer
 from wsaas.connections.identity import Identity
 from wsaas.connections.interfaces import Waiter
-from wsaas.connections.messages import End, Grant, Handshake, Message, Remembered
+from wsaas.connections.messages import End, Grant, Handshake, Message, Publication, Remembered
 from wsaas.connections.retry import Retries, Retry
 from wsaas.errors import CallbackFailed, NoSlot, NotTried
+from wsaas.groups.names import groups_in
 from wsaas.net.http1.headers import EncodedHeaders
 from wsaas.net.http1.messages import Answer
 
@@ -31,9 +34,12 @@ class Api:
     :param access: how it is called
     :param retries: how messages are tried again
     :param disconnects: makes the DELETEs
+    :param publisher: publishes what answers ask for
     """
 
-    def __init__(self, access: ApiAccess, retries: Retries, disconnects: Disconnects) -> None:
+    def __init__(
+        self, access: ApiAccess, retries: Retries, disconnects: Disconnects, publisher: AnswerPublisher
+    ) -> None:
         self.client = access.client
         self.slots = access.slots
         self.clock = access.clock
@@ -42,6 +48,7 @@ class Api:
         self.breaker = access.breaker
         self.retries = retries
         self.disconnects = disconnects
+        self.publisher = publisher
         #: ``API_HEADERS`` and what else never changes, ready for the wire; and the names of the former, in lower case.
         self.fixed_names = frozenset(name.lower().encode("ascii") for name, _ in settings.headers)
         self.fixed_lines = access.fixed_lines
@@ -123,12 +130,20 @@ class ApiCalls:
         """:returns: how the message is tried again whose first attempt has just failed"""
         return self._api.retries.begin(self._began)
 
-    def disconnect(self, end: End, undelivered: int, remembered: Remembered | None) -> Deferred[None]:
+    def publish(self, publication: Publication, waits: Callable[[], None]) -> Deferred[None]:
+        """Publish what the answer to a message asks for."""
+        return self._api.publisher.publish(publication, self._identity.tag, waits)
+
+    def disconnect(
+        self, end: End, undelivered: int, remembered: Remembered | None, groups: Sequence[str]
+    ) -> Deferred[None]:
         """DELETE: the connection is over."""
         lines = [self._head, b"end\r\n"]
         if remembered is not None:
             lines.append(remembered_lines(remembered))
         lines += end_lines(end, undelivered)
+        if groups:
+            lines.append(groups_lines(groups_in(groups)))
         identity = self._identity
         return self._api.disconnects.send(Disconnect(identity.key, identity.tag, b"".join(lines)))
 

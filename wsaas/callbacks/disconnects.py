@@ -19,7 +19,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from wsaas.callbacks.access import ApiAccess
-from wsaas.callbacks.answers import NO_ROUTE, is_refused, is_settled, retry_after
+from wsaas.callbacks.answers import NO_ROUTE, is_refused, is_settled, read_last_words, retry_after
+from wsaas.callbacks.publishing import AnswerPublisher
 from wsaas.callbacks.signature import make_signer
 from wsaas.connections.messages import End, PendingDisconnect, Remembered
 from wsaas.connections.retry import Backoff, asked_pause
@@ -41,6 +42,9 @@ RESUME_OVER = 1.0
 MAX_BYTES = 64 << 20
 #: What a record takes besides its head, in bytes.
 RECORD = 500
+#: Bytes of a ``Ws-Groups``.
+MAX_GROUPS = 1024
+_BETWEEN = ", "
 #: How many records one turn of the timer looks at, so that the reactor's other work has its turn too.
 _AT_ONCE = 200
 
@@ -62,6 +66,24 @@ def end_lines(end: End, undelivered: int) -> list[bytes]:
     if undelivered:
         lines.append(b"Ws-Undelivered: %d\r\n" % undelivered)
     return lines
+
+
+def groups_lines(names: Sequence[str]) -> bytes:
+    """:returns: the header lines that say in which groups a connection was, at most :data:`MAX_GROUPS` bytes of names
+
+    :param names: in order of joining, not encoded
+    """
+    listed: list[str] = []
+    size = -len(_BETWEEN)
+    for name in map(encode, names):
+        size += len(_BETWEEN) + len(name)
+        if size > MAX_GROUPS:
+            break
+        listed.append(name)
+    lines = f"Ws-Groups: {_BETWEEN.join(listed)}\r\n" if listed else ""
+    if len(listed) < len(names):
+        lines += f"Ws-Groups-Left-Out: {len(names) - len(listed)}\r\n"
+    return lines.encode("ascii")
 
 
 def _kept_lines(pending: PendingDisconnect) -> bytes:
@@ -105,6 +127,7 @@ class Disconnects:
     :param access: how the API is called; late attempts hold a quarter of the slots at most
     :param random: a number from 0 to 1
     :param pending: counts them, for the drain
+    :param publisher: publishes what answers ask for
     :param settled: called with the key of each connection whose DELETE was taken or dropped
     """
 
@@ -115,6 +138,7 @@ class Disconnects:
         access: ApiAccess,
         random: Callable[[], float],
         pending: Pending,
+        publisher: AnswerPublisher,
         settled: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._client = access.client
@@ -126,6 +150,7 @@ class Disconnects:
         self._fixed_lines = access.fixed_lines
         self._random = random
         self._pending = pending
+        self._publisher = publisher
         self._settled = settled
         self._signer = make_signer(access.settings.secrets)
         self._backoff = Backoff(random, *PAUSES)
@@ -205,6 +230,7 @@ class Disconnects:
         if isinstance(result, Answer):
             if is_settled(result):
                 self._look_at_route(result.status)
+                self._publish(result, disconnect.tag)
                 return True
             if not is_refused(result):
                 disconnect.refused_at = None
@@ -225,6 +251,16 @@ class Disconnects:
         if disconnect.refused_at is not None:
             return disconnect.refused_at + self._settings.retry_for
         return (disconnect.began or 0.0) + self._settings.delete_for
+
+    def _publish(self, answer: Answer, tag: str) -> None:
+        """Publish what the answer to a DELETE asks for. Nothing waits for it: no other callback follows."""
+        try:
+            publication = read_last_words(answer)
+        except CallbackFailed as error:
+            self._log.error("{tag} the answer to the DELETE: {reason}", tag=tag, reason=error.reason)
+        else:
+            if publication is not None:
+                self._publisher.publish(publication, tag)
 
     def _look_at_route(self, status: int) -> None:
         if status in NO_ROUTE and not self._warned_of_route:
@@ -371,6 +407,7 @@ class Disconnects:
     def stop(self) -> None:
         """Begin no further attempt."""
         self._stopped = True
+        self._publisher.stop()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -26,12 +26,13 @@ from wsaas.connections.log import ConnectionLog
 from wsaas.connections.messages import TAKEN, Close, ClosedBy, End, Rejected, Traffic, remember
 from wsaas.connections.outbox import Outbox
 from wsaas.connections.states import LET_IN, STILL_DELIVERED, State
+from wsaas.connections.wishes import regroup
 from wsaas.errors import CallbackFailed, ClientLeftError, NotTried, Unusable
 
 if TYPE_CHECKING:
     from wsaas.connections.identity import Identity
     from wsaas.connections.interfaces import Calls, Peer
-    from wsaas.connections.messages import Delivered, Grant, Handshake, Message, Outcome, Remembered
+    from wsaas.connections.messages import Delivered, Grant, Handshake, Message, Outcome, Remembered, Wishes
     from wsaas.connections.totals import Shared
 
 __all__ = ["Connection", "State"]
@@ -125,19 +126,26 @@ class Connection:
             raise NotTried("the client left, or the gateway is stopping", 1)
         return self._calls.connect()
 
-    def _granted(self, grant: Grant) -> Grant:
-        self._shared.totals.asking -= 1
-        if grant.state:
-            self._remember(grant.state)
+    def _granted(self, grant: Grant) -> Grant | Failure:
+        self._remember(grant.state, grant.wishes)
         self.protocol = grant.protocol
+        try:
+            if grant.wishes is not None:
+                regroup(self._shared.groups, self, grant.wishes)
+        except Exception:  # noqa: BLE001 - whatever it is, the client is not let in
+            return self._not_granted(Failure())
+        self._shared.totals.asking -= 1
         if self.state is State.OVER or (self._end is not None and self._end.by not in LET_IN):
             self._disconnect()
             raise ClientLeftError
         return grant
 
-    def _remember(self, state: str | None) -> None:
-        self.remembered = remember(self.remembered, state)
-        self._shared.journal.remember(self.identity.key, self.remembered)
+    def _remember(self, state: str | None, wishes: Wishes | None) -> None:
+        user = None if wishes is None else wishes.user
+        remembered = remember(self.remembered, state, user)
+        if remembered != self.remembered:
+            self.remembered = remembered
+            self._shared.journal.remember(self.identity.key, remembered)
 
     def _not_granted(self, failure: Failure) -> Failure:
         self._shared.totals.asking -= 1
@@ -254,17 +262,45 @@ class Connection:
             self._shared.totals.counts.rejected += 1
             self._log.refused(self.identity.tag, number, outcome.status)
         else:
-            if outcome.state is not None:
-                self._remember(outcome.state)
-            if self._peer is not None and self.state is State.OPEN:
-                self._carry_out(outcome)
+            if outcome.state is not None or outcome.wishes is not None:
+                self._remember(outcome.state, outcome.wishes)
+            if outcome.wishes is None or self._carry_out(number, outcome, outcome.wishes):
+                self._answer_client(outcome)
         self._regulate()
 
-    def _carry_out(self, delivered: Delivered) -> None:
+    def _carry_out(self, number: int, delivered: Delivered, wishes: Wishes) -> bool:
+        """:returns: whether the client gets its part now: there is one, and nothing is published before it"""
+        try:
+            regroup(self._shared.groups, self, wishes)
+        except CallbackFailed:
+            self.unanswered(number, Failure())
+            return False
+        if wishes.publication is None:
+            return True
+        # Everything else waits for it, the next callback too.
+        self._inbox.hold()
+        publishing = self._calls.publish(wishes.publication, self._stall)
+        publishing.addCallback(lambda _: self._answer_client(delivered))
+        publishing.addErrback(self.faulted).addCallback(self._published)
+        return False
+
+    def _answer_client(self, delivered: Delivered) -> None:
+        if self._peer is None or self.state is not State.OPEN:
+            return
         if delivered.reply is not None:
             self.outbox.reply(delivered.reply)
         if delivered.close is not None:
             self.close(delivered.close, ClosedBy.API)
+
+    def _published(self, _: None) -> None:
+        self._inbox.release()
+        self._regulate()
+
+    def _stall(self) -> None:
+        """Stop reading the client until there is room for what the answer to its message publishes."""
+        self._inbox.hold(reading=False)
+        if self._peer is not None and self._end is None and not self._paused:
+            self._pause(self._peer)
 
     def unanswered(self, number: int, failure: Failure) -> None:
         """Close the connection: a message brought no usable answer, and no other may overtake it."""
@@ -394,7 +430,7 @@ class Connection:
         Call it after :meth:`shut_down`, when at most one message can still be on its way.
         """
         if self._end is not None:
-            undelivered = self._inbox.undelivered + (not self._inbox.is_idle)
+            undelivered = self._inbox.undelivered + self._inbox.awaits_answer
             self._shared.journal.ended(self.identity.key, self._end, undelivered)
 
     def abort(self) -> None:
@@ -435,7 +471,7 @@ class Connection:
         self.outbox.forget()
         undelivered = self._inbox.undelivered
         self._shared.ended(self, end, undelivered)
-        self._calls.disconnect(end, undelivered, self.remembered).addBoth(self._gone)
+        self._calls.disconnect(end, undelivered, self.remembered, self.groups).addBoth(self._gone)
         self.outbox.give_up()
 
     def _gone(self, result: object) -> None:

@@ -16,6 +16,9 @@ from wsaas.limits import Budget
 MAX_WAITING = 64
 #: Up to so many bytes of one client are not counted in the budget, which saves the counting for ordinary traffic.
 UNCOUNTED = 4096
+#: Stand for the message on its way while what an answer asked for is carried out, so that no callback begins: the
+#: client may be read meanwhile, or not.
+_HELD, _STALLED = Message(b"", False), Message(b"", False)
 
 
 class Sender(Protocol):
@@ -109,6 +112,7 @@ class Inbox:
         """
         return (
             self._retry is None
+            and self._in_flight is not _STALLED
             and len(self._waiting) <= MAX_WAITING // 2
             and self._bytes <= self._room // 2
             and not (self._counted and self._budget.exhausted)
@@ -118,6 +122,23 @@ class Inbox:
     def is_idle(self) -> bool:
         """Whether no message waits and none is on its way."""
         return self._in_flight is None and not self._waiting
+
+    @property
+    def awaits_answer(self) -> bool:
+        """Whether a message is on its way to the API."""
+        return self._in_flight is not None and self._in_flight is not _HELD and self._in_flight is not _STALLED
+
+    def hold(self, *, reading: bool = True) -> None:
+        """Begin no callback until :meth:`release`. No message may be on its way.
+
+        :param reading: whether the client may be read meanwhile
+        """
+        self._in_flight = _HELD if reading else _STALLED
+
+    def release(self) -> None:
+        """Go on after :meth:`hold`."""
+        self._in_flight = None
+        self.proceed()
 
     def add(self, message: Message) -> None:
         """Queue a message, and start its PUT if it is its turn."""

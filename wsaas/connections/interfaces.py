@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from twisted.internet.defer import Deferred, succeed
@@ -109,10 +109,20 @@ class Calls(Protocol):
     def retry(self) -> Retry:
         """:returns: the schedule of further attempts for the message whose first attempt has just failed"""
 
-    def disconnect(self, end: End, undelivered: int, remembered: Remembered | None) -> Deferred[None]:
+    def publish(self, publication: Publication, waits: Callable[[], None]) -> Deferred[None]:
+        """Publish what the answer to a message asks for, again and again while there is no room.
+
+        :param waits: called if there is none now
+        :returns: fires once it was published or dropped; never fails
+        """
+
+    def disconnect(
+        self, end: End, undelivered: int, remembered: Remembered | None, groups: Sequence[str]
+    ) -> Deferred[None]:
         """Send the DELETE, again and again if need be.
 
         :param remembered: what the API set before
+        :param groups: the targets that the connection was in, in order of joining
         :returns: never fails; fires when the connection need not be kept in memory for its DELETE any more
         """
 

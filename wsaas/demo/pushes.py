@@ -9,7 +9,8 @@ from twisted.python.failure import Failure
 from wsaas.connections.registry import Registry
 from wsaas.demo.traffic import Exchange, HeaderList, Traffic
 from wsaas.net.http1.messages import RequestHead, Response
-from wsaas.pushes.resource import Answer, PushResource
+from wsaas.pushes.answering import Answer
+from wsaas.pushes.resource import PushResource
 
 
 class RecordedPushes(PushResource):

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from wsaas.operations.admin import Readiness
     from wsaas.operations.loop_lag import Lag
     from wsaas.operations.process import Process
+    from wsaas.pushes.answering import AnsweringResource
+    from wsaas.pushes.named import NamedResource
     from wsaas.pushes.resource import PushResource
     from wsaas.websocket.upgrade import UpgradeResource
 
@@ -149,6 +151,7 @@ class Measured:
     :param totals: their counters and budgets
     :param upgrade: answers handshakes
     :param pushes: answers pushes
+    :param named: answers requests by name
     :param api: calls the API
     :param descriptors: counts shortages of file descriptors
     :param sites: where clients and pushers connect
@@ -161,6 +164,7 @@ class Measured:
     totals: Totals
     upgrade: UpgradeResource
     pushes: PushResource
+    named: NamedResource
     api: Api
     descriptors: Descriptors
     sites: Sequence[ClientSite]
@@ -245,14 +249,23 @@ def _request_metrics(measured: Measured) -> list[Metric]:
         Metric(
             "wsaas_pushes_total",
             "Requests to a ws_uri, by method and status of the answer.",
-            lambda: [
-                ((method.decode("ascii"), str(status)), count)
-                for method, answers in pushes.answers.items()
-                for status, count in answers.items()
-            ],
+            lambda: _by_method(pushes),
+            ("method", "status"),
+        ),
+        Metric(
+            "wsaas_requests_by_name_total",
+            "Requests by name (groups, users, all, batches), by method and status of the answer.",
+            lambda: _by_method(measured.named),
             ("method", "status"),
         ),
     ]
+
+
+def _by_method(resource: AnsweringResource) -> Values:
+    """:returns: the number of answers by method and status"""
+    for method, answers in resource.answers.items():
+        for status, count in answers.items():
+            yield (method.decode("ascii"), str(status)), count
 
 
 def _message_metrics(totals: Totals) -> list[Metric]:

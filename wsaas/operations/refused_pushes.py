@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from wsaas.pushes.resource import PushResource
+from wsaas.pushes.answering import AnsweringResource
 
 #: Seconds between two lines.
 EVERY = 60.0
@@ -21,12 +22,12 @@ class RefusedPushes:
     A back end that pushes to clients that have gone would fill the log with a line for each.
 
     :param clock: for the time between two lines
-    :param pushes: counts them
+    :param pushes: count them
     """
 
     _log = Logger()
 
-    def __init__(self, clock: IReactorTime, pushes: PushResource) -> None:
+    def __init__(self, clock: IReactorTime, pushes: Sequence[AnsweringResource]) -> None:
         self._clock = clock
         self._pushes = pushes
         self._call: IDelayedCall | None = None
@@ -59,8 +60,9 @@ class RefusedPushes:
 
     def _tell(self) -> None:
         refused: Counter[int] = Counter()
-        for answers in (*self._pushes.answers.values(), self._pushes.unheard):
-            refused.update({status: count for status, count in answers.items() if status >= _REFUSED})
+        for resource in self._pushes:
+            for answers in (*resource.answers.values(), resource.unheard):
+                refused.update({status: count for status, count in answers.items() if status >= _REFUSED})
         new = refused - self._told
         if new:
             self._told = refused

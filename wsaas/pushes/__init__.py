@@ -1,6 +1,8 @@
-"""What a back end calls: requests to a ``ws_uri``.
+"""What a back end calls: requests to a ``ws_uri``, and by name.
 
 Nothing here knows frames or callbacks.
 
-``resource``: every request, and the text of every answer. ``tokens``: ``PUSH_TOKEN``.
+``paths``: what a request is about. ``resource``: requests to one connection. ``named``: requests by name. ``publish``:
+one message to many. ``members``: counts, listings, closing. ``batch``: the lines of a batch. ``batches``: carries them
+out. ``pace``: long work in parts. ``answering``: what all resources have in common. ``tokens``: who may what.
 """

@@ -53,6 +53,11 @@ def warnings(settings: Settings, open_files: int = sys.maxsize) -> list[str]:
             "pushes are accepted from other machines, and only the secrecy of each ws_uri protects them; "
             "PUSH_TOKEN, client certificates (caCerts=), or PUSH_LISTEN on a private address keep others out"
         )
+    if set(settings.push_tokens) & set(settings.publish_tokens):
+        found.append(
+            "PUSH_TOKEN and PUBLISH_TOKEN have a token in common: whoever may push to one ws_uri may then publish to "
+            "everyone; PUBLISH_TOKEN opens pushes too"
+        )
     elsewhere = settings.api_uri is not None and not _is_loopback(settings.api_uri.host)
     if elsewhere and not settings.api.secrets:
         found.append(

@@ -46,6 +46,8 @@ class Settings:
     listen: ListenSettings
     log: LogSettings
     push_tokens: tuple[bytes, ...] = field(default=(), repr=False)
+    publish_tokens: tuple[bytes, ...] = field(default=(), repr=False)
+    max_batch: int = 1 << 20
     hostname_given: bool = True
 
 
@@ -253,7 +255,9 @@ class Reading:
                 certificate=parsed["API_CERT"],
                 secrets=parsed["API_SECRET"] or (),
             ),
-            connection=ConnectionSettings(parsed["WS_TIMEOUT"], parsed["WS_MAX_MESSAGE"], parsed["WS_MAX_BUFFER"]),
+            connection=ConnectionSettings(
+                parsed["WS_TIMEOUT"], parsed["WS_MAX_MESSAGE"], parsed["WS_MAX_BUFFER"], parsed["WS_MAX_GROUPS"]
+            ),
             handshake=HandshakeSettings(
                 parsed["WS_ORIGINS"],
                 parsed["FORWARD_HEADERS"],
@@ -268,6 +272,8 @@ class Reading:
             ),
             log=LogSettings(parsed["LOG_LEVEL"], parsed["LOG_FORMAT"]),
             push_tokens=parsed["PUSH_TOKEN"] or (),
+            publish_tokens=parsed["PUBLISH_TOKEN"] or (),
+            max_batch=parsed["PUSH_MAX_BATCH"],
         )
 
 

@@ -99,7 +99,8 @@ SETTINGS: tuple[Setting, ...] = (
         "WS_HOSTNAME",
         None,
         hostname,
-        "host, port and perhaps a path, without query, http:// or https:// before it or not",
+        "host, port and perhaps a path, http:// or https:// before it or not, without query; no segment of the path is "
+        "groups, users, all, batch or members, or has the shape of a key",
         "first part of every ws_uri; must lead to this very process [default: localhost, and scheme and port of the "
         "first endpoint for pushes]",
     ),
@@ -222,6 +223,15 @@ SETTINGS: tuple[Setting, ...] = (
         secret=True,
         in_file=True,
     ),
+    Setting(
+        "PUBLISH_TOKEN",
+        None,
+        words(1),
+        "tokens of visible ASCII characters, separated by blanks",
+        "tokens that open what is by name (groups, users, all, batches), and pushes too",
+        secret=True,
+        in_file=True,
+    ),
     Setting("WS_ORIGINS", "*", parse_origins, origins.ALLOWED, "web pages that may connect", in_file=True),
     Setting(
         "WS_MAX_MESSAGE",
@@ -251,6 +261,20 @@ SETTINGS: tuple[Setting, ...] = (
         number(0, 1 << 24),
         "a number from 0 to 16777216; 0 is no limit",
         "clients connected at once from one IPv4 address, or one IPv6 network of 64 bits",
+    ),
+    Setting(
+        "WS_MAX_GROUPS",
+        "100",
+        number(1, 1000),
+        "a number from 1 to 1000",
+        "groups that one client may be in at once",
+    ),
+    Setting(
+        "PUSH_MAX_BATCH",
+        "1048576",
+        number(1024, 1 << 24),
+        "bytes, 1024 to 16777216",
+        "the longest batch, in bytes",
     ),
     Setting("WS_COMPRESSION", "off", choice("off", "on"), "off, on", "permessage-deflate (RFC 7692)"),
     Setting(

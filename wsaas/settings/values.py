@@ -33,6 +33,9 @@ _DURATION = re.compile(r"([0-9]{1,12})(ms|s|m|h|d)?")
 #: What a description begins with: text that was meant for another setting.
 _KINDS = ("tcp", "tcp6", "tls", "ssl", "unix", "systemd")
 
+#: Segments by which requests are told apart, behind WS_HOSTNAME (protocol §6).
+_OF_PATHS = frozenset({"groups", "users", "all", "batch", "members"})
+
 #: Headers that FORWARD_HEADERS and API_HEADERS may not name, as they belong to one hop (RFC 9110 §7.6.1) or to this
 #: gateway.
 _RESERVED = frozenset(
@@ -253,6 +256,9 @@ def hostname(text: str) -> str:
     for odd, said in (("?", "a query"), ("#", "a fragment"), ('"', "a quotation mark"), ("\\", "a backslash")):
         if odd in text:
             raise ValueError(f"there is {said} in it: {odd}")
+    for segment in text.rpartition("://")[2].removesuffix("/").split("/")[1:]:
+        if segment in _OF_PATHS or is_key(segment):
+            raise ValueError("a segment of its path has a meaning of its own in what is called there")
     return text.removesuffix("/")
 
 

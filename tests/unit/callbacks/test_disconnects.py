@@ -17,21 +17,22 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
-from tests.fakes import TimeOfDay
+from tests.fakes import MemoryGroups, TimeOfDay
 from tests.properties import run_courses
 from wsaas import __version__
 from wsaas.callbacks import disconnects as module
 from wsaas.callbacks.access import ApiAccess
 from wsaas.callbacks.breaker import MIN_FAILURES, Breaker
-from wsaas.callbacks.disconnects import MAX_BYTES, PAUSES, RECORD, Disconnect, Disconnects
+from wsaas.callbacks.disconnects import MAX_BYTES, MAX_GROUPS, PAUSES, RECORD, Disconnect, Disconnects, groups_lines
+from wsaas.callbacks.publishing import AnswerPublisher
 from wsaas.callbacks.settings import ApiSettings
 from wsaas.callbacks.slots import Slots
 from wsaas.connections.identity import Identity, tag_of
-from wsaas.connections.messages import Close, ClosedBy, End, PendingDisconnect, Remembered
-from wsaas.connections.retry import Backoff
+from wsaas.connections.messages import Close, ClosedBy, End, Message, PendingDisconnect, Publication, Remembered
+from wsaas.connections.retry import Backoff, Retries
 from wsaas.connections.totals import Pending
 from wsaas.counts import attempts
-from wsaas.errors import CallbackFailed, NoAnswer, NotSent, TimedOut, Unusable
+from wsaas.errors import CallbackFailed, NoAnswer, NotSent, OverloadedError, TimedOut, Unusable
 from wsaas.net.http1.messages import Answer
 from wsaas.settings.read import read_settings
 
@@ -68,14 +69,14 @@ class Calls:
             self.answer(self.at_once)
         return deferred
 
-    def answer(self, result: object = 200, *headers: tuple[str, str]) -> None:
+    def answer(self, result: object = 200, *headers: tuple[str, str], body: bytes = b"") -> None:
         """Answer the first that waits, with a status or an exception."""
         deferred = self.pending.pop(0)[1]
         if isinstance(result, int):
             fields = Headers()
             for name, value in headers:
                 fields.addRawHeader(name, value)
-            deferred.callback(Answer(result, fields, b""))
+            deferred.callback(Answer(result, fields, body))
         else:
             deferred.errback(Failure(result))
 
@@ -111,7 +112,10 @@ class DisconnectsTestCase(SynchronousTestCase):
         given.setdefault("API_HEADERS", "X-Fixed: 1")
         client: Any = self.calls
         access = ApiAccess(client, self.slots, self.breaker, self.clock, self.now, api_settings(**given))
-        self.disconnects = Disconnects(access, lambda: self.drawn, self.pending, self.settled.append)
+        self.groups = MemoryGroups()
+        groups: Any = self.groups
+        self.publisher = AnswerPublisher(groups, Retries(self.clock, self.now, Backoff(lambda: self.drawn), 60.0))
+        self.disconnects = Disconnects(access, lambda: self.drawn, self.pending, self.publisher, self.settled.append)
 
     def say(self, size: int = 0) -> Deferred[None]:
         """Send the DELETE of a connection."""
@@ -487,6 +491,120 @@ class BoundTests(DisconnectsTestCase):
     def test_the_bound(self) -> None:
         """That of the documentation."""
         self.assertEqual(MAX_BYTES, 64 * 1024 * 1024)
+
+
+class LastWordsTests(DisconnectsTestCase):
+    """What the answer to a DELETE publishes."""
+
+    PUBLISH = (("Ws-Publish", "text groups/a, users/b%20c"), ("Ws-Except", "self"), ("Ws-Slow", "skip"))
+
+    def published(self, tag: str = "tag1") -> None:
+        """One publication is under way."""
+        ((publication, _),) = self.groups.published
+        targets = ("groups/a", "users/b c")
+        self.assertEqual(publication, Publication(targets, Message(b"Bob left", False), frozenset({tag}), True))
+
+    def test_of_the_first_attempt(self) -> None:
+        """It is done at once, and the DELETE does not wait for it."""
+        done = self.say()
+        self.calls.answer(200, *self.PUBLISH, body=b"Bob left")
+        self.successResultOf(done)
+        self.assertEqual(self.settled, ["key1"])
+        self.published()
+        self.groups.finish()
+        self.nothing_left()
+
+    def test_of_a_late_attempt(self) -> None:
+        """Long after the connection was forgotten."""
+        self.late()
+        self.clock.advance(1)
+        self.calls.answer(204, *self.PUBLISH, body=b"Bob left")
+        self.published()
+        self.nothing_left()
+
+    def test_of_an_earlier_process(self) -> None:
+        """Its members are those of this one."""
+        self.disconnects.resume([debt("some-key")])
+        self.clock.advance(1)
+        self.calls.answer(204, *self.PUBLISH, body=b"Bob left")
+        self.published(tag_of("some-key"))
+
+    def test_nothing_is_asked_for(self) -> None:
+        """By most answers; no other header counts, and only a 2xx does."""
+        for status, headers in ((200, ()), (200, (("Ws-Join", "a b"), ("Ws-User", "%"))), (410, self.PUBLISH)):
+            self.say()
+            self.calls.answer(status, *headers)
+        self.assertEqual((self.groups.asked, self.logged(LogLevel.error)), (0, []))
+        self.nothing_left()
+
+    def test_what_cannot_be_done(self) -> None:
+        """It is an error in the log, which does not name anybody; the DELETE is done."""
+        for headers, body in (
+            ([("Ws-Publish", "text groups/an%2")], b""),
+            ([("Ws-Publish", "text all"), ("Ws-Except", "somebody")], b""),
+            ([("Ws-Publish", "text all")], b"\xff"),
+            ([("Ws-Publish", "text all"), ("Content-Encoding", "gzip")], b""),
+        ):
+            self.say()
+            self.calls.answer(200, *headers, body=body)
+            (line,) = self.logged(LogLevel.error)
+            self.assertIn(f"tag{self.made} the answer to the DELETE: ", line)
+            self.assertNotIn("an%2", line)
+            self.events.clear()
+        self.assertEqual((self.groups.asked, self.settled), (0, ["key1", "key2", "key3", "key4"]))
+        self.nothing_left()
+
+    def test_no_room(self) -> None:
+        """It is tried again, whatever becomes of others, and dropped when the time is over."""
+        self.groups.fault = OverloadedError()
+        self.say()
+        self.calls.answer(200, *self.PUBLISH, body=b"Bob left")
+        self.assertEqual((self.groups.asked, self.settled), (1, ["key1"]))
+        self.clock.advance(1)
+        self.assertEqual(self.groups.asked, 2)
+        self.groups.fault = None
+        self.clock.pump([1] * 60)
+        self.published()
+        self.assertEqual((self.publisher.dropped, self.logged(LogLevel.error)), (0, []))
+        self.nothing_left()
+
+    def test_the_end_of_the_process(self) -> None:
+        """What still waits is dropped, and so is what comes too late."""
+        self.groups.fault = OverloadedError()
+        for _ in range(2):
+            self.say()
+        self.calls.answer(200, *self.PUBLISH, body=b"Bob left")
+        self.disconnects.stop()
+        self.calls.answer(200, *self.PUBLISH, body=b"Bob left")
+        self.assertEqual((self.publisher.dropped, len(self.logged(LogLevel.error))), (2, 2))
+        self.nothing_left()
+
+
+class GroupsTests(SynchronousTestCase):
+    """In which groups a connection was."""
+
+    def test_lines(self) -> None:
+        """In order, encoded; none for nobody."""
+        self.assertEqual(groups_lines(["a", "b c", "ü,"]), b"Ws-Groups: a, b%20c, %C3%BC%2C\r\n")
+        self.assertEqual(groups_lines([]), b"")
+
+    def test_bound(self) -> None:
+        """Whole names, as many as there is room for; the number of the others."""
+        names = [f"{number:064}" for number in range(100)]
+        for count in (15, 16, 100):
+            lines = groups_lines(names[:count]).decode("ascii")
+            listed = lines.split("\r\n")[0].removeprefix("Ws-Groups: ")
+            self.assertLessEqual(len(listed), MAX_GROUPS)
+            kept = listed.split(", ")
+            self.assertEqual(kept, names[: len(kept)])
+            self.assertEqual(len(kept), min(count, 15))
+            left_out = f"Ws-Groups-Left-Out: {count - 15}\r\n" if count > 15 else ""
+            self.assertEqual(lines, f"Ws-Groups: {listed}\r\n{left_out}")
+
+    def test_the_longest_name(self) -> None:
+        """It fits."""
+        self.assertIn(b"Ws-Groups: %F0", groups_lines(["\U0001f600" * 64]))
+        self.assertIn(b"Left-Out: 1\r\n", groups_lines(["\U0001f600" * 64, "\U0001f601" * 64]))
 
 
 class CrashTests(DisconnectsTestCase):

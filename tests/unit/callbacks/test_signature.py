@@ -145,7 +145,9 @@ class CallbackTests(SynchronousTestCase):
 
     def live(self, gate: Gate, wire: Wire, handshake: bytes) -> list[ApiCall]:
         """:returns: POST, PUT, PUT and DELETE of a connection, checked"""
-        gate.agent.react = lambda call: call.answer(200, b'{"code": "OK"}', ("Ws-State", f"after {call.method}"))
+        gate.agent.react = lambda call: call.answer(
+            200, b'{"code": "OK"}', ("Ws-State", f"after {call.method}"), ("Ws-User", "%C3%BCnal"), ("Ws-Join", "a, b")
+        )
         wire.deliver(handshake)
         wire.deliver(frame(TEXT, "grün".encode()) + frame(BINARY, bytes(1000)) + close_frame(4001, "späte Gründe"))
         gate.turn()
@@ -161,7 +163,7 @@ class CallbackTests(SynchronousTestCase):
         handshake = handshake_request("/chat?room=7", *page)
         calls = self.live(gate, gate.connect(), handshake)
         names = {name.lower() for name, _ in pairs(calls[-1]) if name.lower().startswith(b"ws-")}
-        expected = {name.lower() for name in (*COMMON, *CHANGING, *LAST)} - {b"ws-undelivered"}
+        expected = {name.lower() for name in (*COMMON, *CHANGING, *LAST, b"Ws-Groups")} - {b"ws-undelivered"}
         self.assertEqual(names, expected | {b"ws-id", b"ws-signature"})
 
     def test_few(self) -> None:

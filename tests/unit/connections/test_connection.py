@@ -38,6 +38,8 @@ UPTIME = 5000.0
 TIMEOUT = 30.0
 MAX_MESSAGE = 1000
 MAX_BUFFER = 10_000
+#: Of one connection.
+MAX_GROUPS = 3
 
 IDENTITY = Identity("key", "tag", "http://gateway/key")
 HANDSHAKE = Handshake(
@@ -94,6 +96,7 @@ class ConnectionCase(SynchronousTestCase):
         self.calls = PendingCalls(Retries(self.clock, self.now, Backoff(lambda: 0.5), retry_for))
         self.peer = MemoryPeer(fast=fast)
         self.failures: list[BaseException | None] = []
+        self.groups = home(self.registry, self.totals, self.clock, MAX_GROUPS)
         self.connection = Connection(
             IDENTITY,
             HANDSHAKE,
@@ -104,7 +107,7 @@ class ConnectionCase(SynchronousTestCase):
                 self.totals,
                 self.clock,
                 self.now,
-                home(self.registry, self.totals, self.clock),
+                self.groups,
                 self.journal,
             ),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.fakes import PendingJournal
 from tests.unit.connections.test_connection import ConnectionCase, ending, text
 from wsaas.connections.connection import State
-from wsaas.connections.messages import Close, ClosedBy, Delivered, Grant, Remembered
+from wsaas.connections.messages import Close, ClosedBy, Delivered, Grant, Publication, Remembered, Wishes
 from wsaas.errors import Denied, NoAnswer, NotTried
 
 
@@ -114,6 +114,19 @@ class JournaledTests(ConnectionCase):
         self.connection.shut_down()
         self.connection.record_end()
         self.told(("ended", "key", ending(1001, ClosedBy.SHUTDOWN), 3))
+
+    def test_the_process_ends_while_an_answer_is_carried_out(self) -> None:
+        """Its message was delivered: only those behind it were not. The user is kept, too."""
+        self.recorded()
+        self.calls.answer(Grant())
+        for payload in ("1", "2"):
+            self.connection.received(text(payload))
+        publication = Publication(("all",), text("m"))
+        self.calls.answer(Delivered(wishes=Wishes("bob", publication=publication)))
+        self.told(("remember", "key", Remembered(None, "bob")))
+        self.connection.shut_down()
+        self.connection.record_end()
+        self.told(("ended", "key", ending(1001, ClosedBy.SHUTDOWN), 1))
 
     def test_a_grant_without_a_state(self) -> None:
         """There is nothing to remember."""

@@ -19,7 +19,7 @@ from wsaas.connections.close_timeout import CLOSE_ROUNDS, CLOSE_TIMEOUT
 from wsaas.connections.confirmations import MAX_WAITING as MAX_CONFIRMING
 from wsaas.connections.connection import Connection, State
 from wsaas.connections.inbox import MAX_WAITING
-from wsaas.connections.messages import Close, ClosedBy, Delivered, Grant, Message, Rejected
+from wsaas.connections.messages import Close, ClosedBy, Delivered, Grant, Message, Publication, Rejected, Wishes
 from wsaas.connections.outbox import MAX_HELD
 from wsaas.connections.registry import Registry
 from wsaas.connections.retry import LONGEST_PAUSE, Backoff, Retries
@@ -68,8 +68,18 @@ failures: dict[type[CallbackFailed], bool] = {
     Unusable: False,
     Unauthorized: False,
 }
+publishes = st.builds(
+    Wishes,
+    st.sampled_from([None, "", "bob"]),
+    join=st.sampled_from([(), ("a",)]),
+    publication=st.none() | st.just(Publication(("groups/b",), Message(b"", False))),
+)
 outcomes = st.builds(
-    Delivered, st.sampled_from([None, "", "state"]), st.none() | messages, st.none() | st.none() | closes
+    Delivered,
+    st.sampled_from([None, "", "state"]),
+    st.none() | messages,
+    st.none() | st.none() | closes,
+    st.none() | st.none() | publishes,
 ) | st.builds(Rejected, st.sampled_from([400, 404, 500]))
 
 
@@ -133,6 +143,9 @@ class OneConnection(RuleBasedStateMachine):
         self.first_cause: ClosedBy | None = None
         self.received = 0
         self.settled = 0
+        #: The answer that publishes something, until that is done; and whether there is no room for it.
+        self.publishing: Delivered | None = None
+        self.stalled = False
         #: Pushes that wait for a pong: the first ping that proves each, and what it is told.
         self.confirming: list[tuple[int, list[bool]]] = []
         #: The last ping that was answered.
@@ -296,7 +309,15 @@ class OneConnection(RuleBasedStateMachine):
         """A PUT is answered."""
         self.settled += 1
         if not self.ending and isinstance(outcome, Delivered):
-            outcome = Delivered(outcome.state, outcome.reply)
+            outcome = Delivered(outcome.state, outcome.reply, wishes=outcome.wishes)
+        if isinstance(outcome, Delivered) and outcome.wishes is not None and outcome.wishes.publication is not None:
+            self.publishing = outcome
+        else:
+            self.have_its_part(outcome)
+        self.calls.answer(outcome)
+
+    def have_its_part(self, outcome: Delivered | Rejected) -> None:
+        """The client is about to get what is for it."""
         if isinstance(outcome, Delivered):
             # A reply goes to a client that is open, also to one that has to go because it broke the protocol.
             if outcome.reply is not None and self.connection.state is State.OPEN:
@@ -304,7 +325,24 @@ class OneConnection(RuleBasedStateMachine):
             if outcome.close is not None and self.connected:
                 self.dropping = self.dropping or self.first_cause is None
                 self.cause(ClosedBy.API)
-        self.calls.answer(outcome)
+
+    @precondition(lambda self: self.publishing is not None)
+    @rule()
+    def publish_later(self) -> None:
+        """There is no room for what the last answer publishes."""
+        self.stalled = True
+        self.calls.waits()
+
+    @precondition(lambda self: self.publishing is not None)
+    @rule()
+    def publish(self) -> None:
+        """What the last answer publishes is done: now the client gets its part, and the next callback may begin."""
+        outcome, self.publishing, self.stalled = self.publishing, None, False
+        assert outcome is not None
+        if not self.ending:
+            assert outcome.close is None
+        self.have_its_part(outcome)
+        self.calls.published()
 
     @precondition(lambda self: self.ending and self.putting)
     @rule(kind=st.sampled_from(sorted(failures, key=lambda kind: kind.__name__)))
@@ -459,7 +497,7 @@ class OneConnection(RuleBasedStateMachine):
     def every_message_is_accounted_for(self) -> None:
         """Delivered, undelivered, waiting or on its way."""
         inbox = self.connection._inbox
-        on_its_way = inbox._in_flight is not None
+        on_its_way = inbox.awaits_answer
         assert on_its_way == (self.putting or self.retrying)
         assert not (self.putting and self.retrying)
         assert self.received == self.settled + inbox.undelivered + len(inbox._waiting) + on_its_way
@@ -496,7 +534,7 @@ class OneConnection(RuleBasedStateMachine):
         """Addressed while nothing ended it; unfinished until its DELETE is done."""
         over = self.connection.state is State.OVER
         assert (self.registry.get("key") is not None) == (self.first_cause is None and not self.refused)
-        assert len(self.registry) == (not over or self.calls.pending is not None or self.retrying)
+        assert len(self.registry) == (not over or self.calls.pending is not None or self.retrying or self.busy)
 
     @invariant()
     def an_open_connection_is_looked_at(self) -> None:
@@ -537,6 +575,18 @@ class OneConnection(RuleBasedStateMachine):
         if self.connected and self.first_cause is None and self.connection._inbox._retry is not None:
             assert not self.peer.reading
 
+    @property
+    def busy(self) -> bool:
+        """Whether what an answer publishes is not done yet."""
+        return self.publishing is not None
+
+    @invariant()
+    def no_callback_overtakes_what_an_answer_publishes(self) -> None:
+        """None is on its way meanwhile, not even the DELETE; nobody is read while there is no room for it."""
+        assert not (self.busy and (self.calls.pending is not None or self.retrying))
+        if self.stalled and self.connected and self.first_cause is None:
+            assert not self.peer.reading
+
     @invariant()
     def nothing_is_tried_again_for_too_long(self) -> None:
         """Nor after an end that gives messages up."""
@@ -551,7 +601,7 @@ class OneConnection(RuleBasedStateMachine):
         timers = len(self.clock.getDelayedCalls()) - len(self.pending) - self.retrying
         assert timers in (0, 1)
         if self.connected and self.first_cause is not None:
-            assert timers or self.peer.aborted or self.putting
+            assert timers or self.peer.aborted or self.putting or self.busy
         else:
             assert not timers
 
@@ -569,11 +619,16 @@ class OneConnection(RuleBasedStateMachine):
             if self.putting:
                 self.settled += 1
                 self.calls.answer(Delivered())
+            if self.busy:
+                self.publish()
             self.clock.pump([CLOSE_TIMEOUT] * CLOSE_ROUNDS)
             assert self.peer.aborted
             self.lost = True
             self.connection.lost()
-        while self.putting or self.retrying:
+        while self.putting or self.retrying or self.busy:
+            if self.busy:
+                self.publish()
+                continue
             if self.retrying:
                 self.clock.advance(LONGEST_PAUSE)
             self.settled += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Callable
 
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -46,10 +47,14 @@ class RecordingSender:
         self.faults: list[object] = []
         #: Raised by the next call of :meth:`answered` or :meth:`unanswered`.
         self.fault: Exception | None = None
+        #: Called with each answer, to let the next callback wait.
+        self.held_by: Callable[[], None] | None = None
 
     def answered(self, number: int, outcome: Outcome) -> None:
         """Keep the answer."""
         self._keep(number, outcome)
+        if self.held_by is not None:
+            self.held_by()
 
     def unanswered(self, number: int, failure: Failure) -> None:
         """Keep why there is none."""
@@ -246,6 +251,34 @@ class DeliveryTests(SynchronousTestCase):
             self.calls.answer(answer)
             self.assertEqual(self.sender.faults, [fault])
             self.assertEqual(self.calls.begun, ["PUT 1", "PUT 2"])
+
+    def test_held(self) -> None:
+        """Nothing begins, and nobody is told that nothing waits, until it goes on."""
+        for reading in (True, False):
+            self.setUp()
+            self.sender.held_by = lambda reading=reading: self.inbox.hold(reading=reading)
+            self.add(1, 2)
+            self.assertTrue(self.inbox.awaits_answer)
+            self.calls.answer(Delivered())
+            self.assertEqual((self.calls.begun, self.sender.idles), (["PUT 1"], 0))
+            self.assertEqual(
+                (self.inbox.is_idle, self.inbox.awaits_answer, self.inbox.is_roomy), (False, False, reading)
+            )
+            self.sender.held_by = None
+            self.inbox.release()
+            self.assertEqual(self.calls.begun, ["PUT 1", "PUT 2"])
+            self.calls.answer(Delivered())
+            self.assertEqual((self.inbox.is_idle, self.inbox.is_roomy, self.sender.idles), (True, True, 1))
+
+    def test_dropped_while_it_is_held(self) -> None:
+        """What waits is; what was answered is no part of that."""
+        self.sender.held_by = self.inbox.hold
+        self.add(1, 2, 3)
+        self.calls.answer(Delivered())
+        self.assertFalse(self.inbox.drop())
+        self.assertEqual(self.inbox.undelivered, 2)
+        self.inbox.release()
+        self.assertEqual((self.calls.begun, self.sender.idles, self.inbox._bytes), (["PUT 1"], 1, 0))
 
     def test_after_the_end_nothing_begins(self) -> None:
         """The sender is forgotten."""

@@ -40,7 +40,7 @@ _OF_HISTOGRAMS = ("_bucket", "_sum", "_count")
 def table(gate: Gate, readiness: Readiness | None = None) -> list[Metric]:
     """:returns: every metric of a gateway in memory"""
     descriptors = Descriptors(gate.clock, Shares(1, 1, 1, 1))
-    parts = (gate.registry, gate.totals, gate.upgrade, gate.pushes, gate.api, descriptors)
+    parts = (gate.registry, gate.totals, gate.upgrade, gate.pushes, gate.named, gate.api, descriptors)
     return gateway_metrics(Measured(*parts, [gate.site], Lag(gate.clock), readiness or Readiness(), Process(gate.now)))
 
 

@@ -25,7 +25,7 @@ class RefusedPushesTests(SynchronousTestCase):
         self.addCleanup(globalLogPublisher.removeObserver, observer)
         self.clock = Clock()
         self.pushes = PushResource(Registry(), 100)
-        self.refused = RefusedPushes(self.clock, self.pushes)
+        self.refused = RefusedPushes(self.clock, [self.pushes])
 
     def push(self, method: bytes = b"PUT") -> None:
         """Push to nobody."""

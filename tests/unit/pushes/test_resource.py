@@ -954,6 +954,8 @@ class GetTests(PushTestCase):
                 "connected_at": "2023-11-14T22:13:20.000Z",
                 "last_seen_at": "2023-11-14T22:13:21.500Z",
                 "state": "user=7",
+                "user": None,
+                "groups": [],
                 "messages_in": 1,
                 "messages_out": 2,
                 "bytes_in": 5,

@@ -93,4 +93,72 @@ class PushTokensTests(SynchronousTestCase):
 
     def test_tokens_are_not_kept(self) -> None:
         """Only their hashes."""
-        self.assertNotIn("token", repr(vars(self.tokens)))
+        kept = [getattr(self.tokens, name) for name in PushTokens.__slots__]
+        self.assertNotIn("token", repr(kept))
+
+
+class ScopesTests(SynchronousTestCase):
+    """``PUBLISH_TOKEN`` opens everything, ``PUSH_TOKEN`` pushes only."""
+
+    def test_both(self) -> None:
+        """Whose token opens what."""
+        both = PushTokens((b"push", b"push-too"), (b"publish", b"publish-too"))
+        self.assertTrue(both.asked_for)
+        self.assertTrue(both.can_publish)
+        for token, pushes, publishes in (
+            (b"push", True, False),
+            (b"push-too", True, False),
+            (b"publish", True, True),
+            (b"publish-too", True, True),
+            (b"", False, False),
+            (b"pub", False, False),
+            (b"push publish", False, False),
+        ):
+            values = [b"Bearer " + token]
+            self.assertEqual((both.allow(values), both.allow_by_name(values)), (pushes, publishes), token)
+        self.assertFalse(both.allow_by_name([]))
+        self.assertFalse(both.allow_by_name([b"Bearer publish"] * 2))
+
+    def test_without_push_token(self) -> None:
+        """A push needs none; what is by name does."""
+        only = PushTokens((), (b"publish",))
+        self.assertFalse(only.asked_for)
+        for values in ([], [b"Bearer wrong"], [b"Bearer publish"]):
+            self.assertTrue(only.allow(values))
+            self.assertEqual(only.allow_by_name(values), values == [b"Bearer publish"])
+
+    def test_without_publish_token(self) -> None:
+        """Nothing opens what is not there; not even nothing."""
+        for only in (PushTokens((b"push",)), PushTokens()):
+            self.assertFalse(only.can_publish)
+            for values in ([], [b"Bearer push"], [b"Bearer"], [b"Bearer "], [b""]):
+                self.assertFalse(only.allow_by_name(values))
+
+    def test_all_are_compared(self) -> None:
+        """Those of the scope that is asked for, whichever of them is right, and whatever another scope has."""
+        both = PushTokens((b"push", b"push-too"), (b"publish", b"publish-too", b"third"))
+        compared: list[tuple[int, int]] = []
+
+        def compare(one: bytes, other: bytes) -> bool:
+            compared.append((len(one), len(other)))
+            return one == other
+
+        self.patch(tokens, "compare_digest", compare)
+        for value in (b"publish", b"third", b"push", b"push-too", b"x"):
+            both.allow_by_name([b"Bearer " + value])
+            self.assertEqual(compared, [(32, 32)] * 3, value)
+            compared.clear()
+            both.allow([b"Bearer " + value])
+            self.assertEqual(compared, [(32, 32)] * 5, value)
+            compared.clear()
+
+    def test_renewed(self) -> None:
+        """Both scopes at once."""
+        both = PushTokens((b"push",), (b"publish",))
+        before = both.hashes
+        both.renew((b"push",), (b"other",))
+        self.assertIsNot(both.hashes, before)
+        self.assertFalse(both.allow([b"Bearer publish"]))
+        self.assertTrue(both.allow_by_name([b"Bearer other"]))
+        both.renew((b"push",))
+        self.assertFalse(both.can_publish)

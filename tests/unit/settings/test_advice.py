@@ -152,6 +152,13 @@ class WarningsTests(SynchronousTestCase):
         self.assertIn("PUSH_TOKEN", found)
         self.assertEqual(warnings(self.settings(WS_LISTEN="tcp:8080", PUSH_TOKEN="token")), [])
 
+    def test_a_token_with_two_scopes(self) -> None:
+        """Whoever may push to one client may publish to all."""
+        (found,) = warnings(self.settings(PUSH_TOKEN="one hunter2", PUBLISH_TOKEN="hunter2 two"))
+        self.assertIn("PUSH_TOKEN and PUBLISH_TOKEN have a token in common", found)
+        self.assertNotIn("hunter2", found)
+        self.assertEqual(warnings(self.settings(PUSH_TOKEN="one hunter2", PUBLISH_TOKEN="two")), [])
+
 
 class UnitTests(SynchronousTestCase):
     """Durations without a unit."""

@@ -28,11 +28,13 @@ class SecretsTests(SynchronousTestCase):
                     **API,
                     "API_SECRET_FILE": self.file(SECRETS.encode() + end),
                     "PUSH_TOKEN_FILE": self.file(b"new\nold" + end),
+                    "PUBLISH_TOKEN_FILE": self.file(b"newer older" + end),
                     "API_HEADERS_FILE": self.file(b"X-A: 1" + end + b"\nX-B: 2" + end),
                 }
             )
             self.assertEqual(settings.api.secrets, tuple(SECRETS.encode().split()))
             self.assertEqual(settings.push_tokens, (b"new", b"old"))
+            self.assertEqual(settings.publish_tokens, (b"newer", b"older"))
             self.assertEqual(settings.api.headers, (("X-A", "1"), ("X-B", "2")))
 
     def test_nothing_of_a_file_is_shown(self) -> None:
@@ -47,7 +49,7 @@ class SecretsTests(SynchronousTestCase):
 
     def test_one_of_both(self) -> None:
         """A value and a file: which of the two is meant?"""
-        for name, value in (("API_SECRET", SECRETS), ("PUSH_TOKEN", "hunter2"), ("API_HEADERS", "X-A: 1")):
+        for name, value in (("API_SECRET", SECRETS), ("PUSH_TOKEN", "hunter2"), ("PUBLISH_TOKEN", "hunter2")):
             path = self.file(value.encode())
             error = self.assertRaises(SettingsError, read_settings, {**API, name: value, f"{name}_FILE": path})
             self.assertEqual((error.name, error.given), (f"{name}_FILE", path))
@@ -60,7 +62,7 @@ class SecretsTests(SynchronousTestCase):
     def test_files_that_cannot_be_used(self) -> None:
         """The path is said, and why; nothing of what is in it."""
         short = b"hunter2 hunter3"
-        for name in ("API_SECRET", "PUSH_TOKEN", "API_HEADERS"):
+        for name in ("API_SECRET", "PUSH_TOKEN", "PUBLISH_TOKEN", "API_HEADERS"):
             for path, why in (
                 ("/nowhere/secret", "No such file"),
                 ("/", "directory"),
@@ -84,11 +86,13 @@ class SecretsTests(SynchronousTestCase):
             ("API_SECRET", "hunter2"),
             ("API_SECRET", f"{SECRETS} hunter2"),
             ("PUSH_TOKEN", "hunter2é"),
+            ("PUBLISH_TOKEN", "hunter2é"),
         ):
             error = self.assertRaises(SettingsError, read_settings, {**API, name: value})
             self.assertEqual((error.name, error.given), (name, "…"))
             self.assertNotIn("hunter2", str(error))
         given = {**API, "API_SECRET": SECRETS, "PUSH_TOKEN": "hunter2", "API_HEADERS": "X-A: hunter2"}
+        given["PUBLISH_TOKEN"] = "hunter2"
         shown = repr(read_settings(given))
         for secret in ("hunter2", *SECRETS.split()):
             self.assertNotIn(secret, shown)
@@ -106,3 +110,4 @@ class SecretsTests(SynchronousTestCase):
         self.assertEqual(error.name, "PUSH_TOKEN")
         self.assertNotIn("hunter2", str(error))
         self.assertEqual(len(read_settings({"API_SECRET": SECRETS}, demo=True).api.secrets), 2)
+        self.assertEqual(read_settings({"PUBLISH_TOKEN": "x"}, demo=True).publish_tokens, (b"x",))

@@ -36,11 +36,14 @@ UNUSABLE = {
     "API_TEXT_TYPE": "json",
     "FORWARD_HEADERS": "Host",
     "PUSH_TOKEN": "not-ascii-\N{SNOWMAN}",
+    "PUBLISH_TOKEN": "not-ascii-\N{SNOWMAN}",
     "WS_ORIGINS": "example.com",
     "WS_MAX_MESSAGE": "0",
     "WS_MAX_BUFFER": "1",
     "WS_MAX_CONNECTIONS": "0",
     "WS_MAX_PER_ADDRESS": "-1",
+    "WS_MAX_GROUPS": "1001",
+    "PUSH_MAX_BATCH": "1023",
     "WS_COMPRESSION": "yes",
     "WS_HEALTH_PATH": "healthz",
     "TRUST_PROXY": "yes",
@@ -76,7 +79,8 @@ class DefaultsTests(SynchronousTestCase):
         self.assertEqual((settings.listen.clients, settings.listen.pushes, settings.listen.admin), ((), (), ()))
         self.assertEqual((settings.api.timeout, settings.api.max_requests), (30, 256))
         self.assertEqual((settings.api.headers, settings.api.ca, settings.api.certificate), ((), None, None))
-        self.assertEqual((settings.api.secrets, settings.push_tokens), ((), ()))
+        self.assertEqual((settings.api.secrets, settings.push_tokens, settings.publish_tokens), ((), (), ()))
+        self.assertEqual((settings.connection.max_groups, settings.max_batch), (100, 1048576))
         self.assertEqual(settings.api.text_type, "text/plain; charset=utf-8")
         self.assertEqual(settings.connection.timeout, 30)
         self.assertEqual((settings.connection.max_message, settings.connection.max_buffer), (131072, 1048576))
@@ -145,9 +149,14 @@ class DefaultsTests(SynchronousTestCase):
             ("http://h/?x", "a query"),
             ("http://h/#x", "a fragment"),
             ("h\\", "a backslash"),
+            *((f"http://h/{segment}/x", "a meaning of its own") for segment in ("groups", "users", "all", "members")),
+            ("h/a/batch/", "a meaning of its own"),
+            ("h/AAAAAAAAAAAAAAAAAAAAAAAA", "a meaning of its own"),
         ):
             error = self.assertRaises(SettingsError, read_settings, {**API, "WS_HOSTNAME": text})
             self.assertIn(why, error.why, text)
+        for text in ("http://groups", "users:80", "http://h/group/Users/all-of-it", "h/AAAAAAAAAAAAAAAAAAAAAAA"):
+            self.assertEqual(read_settings({**API, "WS_HOSTNAME": text}).hostname, text)
 
     def test_which_rule_a_value_breaks(self) -> None:
         """Of every setting that has a rule of its own: what is said, and nothing of a secret."""
@@ -251,6 +260,9 @@ class GivenTests(SynchronousTestCase):
                 "API_TEXT_TYPE": "application/json",
                 "FORWARD_HEADERS": "Cookie",
                 "PUSH_TOKEN": "new old",
+                "PUBLISH_TOKEN": "newer older",
+                "WS_MAX_GROUPS": "7",
+                "PUSH_MAX_BATCH": "2000",
                 "WS_ORIGINS": "same",
                 "WS_MAX_MESSAGE": "10",
                 "WS_MAX_BUFFER": "20",
@@ -276,6 +288,8 @@ class GivenTests(SynchronousTestCase):
         self.assertEqual((settings.api.ca, settings.api.certificate), (ca.absolute(), cert.absolute()))
         self.assertEqual(settings.api.secrets, (b"0123456789abcdef", b"an-older-secret-that-goes-soon"))
         self.assertEqual(settings.push_tokens, (b"new", b"old"))
+        self.assertEqual(settings.publish_tokens, (b"newer", b"older"))
+        self.assertEqual((settings.connection.max_groups, settings.max_batch), (7, 2000))
         self.assertEqual(settings.api.text_type, "application/json")
         self.assertEqual(settings.handshake.forward_headers, ("Cookie",))
         self.assertTrue(settings.handshake.origins.same)

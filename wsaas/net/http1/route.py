@@ -64,9 +64,16 @@ class Handshakes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ByValue:
-    """The request is answered by value, once its body is there."""
+    """The request is answered by value, once its body is there.
+
+    :param answers: who answers
+    :param max_body: bytes of its body that are read, if not as many as of all others on the site
+    :param too_long: the answer to a chunked body that outgrows them
+    """
 
     answers: Answers
+    max_body: int | None = None
+    too_long: Response | None = None
 
 
 @dataclass(frozen=True, slots=True)

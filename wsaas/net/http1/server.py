@@ -217,14 +217,17 @@ class Channel(HttpConnection):
         refusal = self._judge(route, head)
         if refusal is not None and refusal is route and route is not FAULT:
             self._tell(refusal, head)
-        body = RequestBody(head, None if refusal else route, site.max_body)
+        limit = site.max_body
+        if isinstance(route, ByValue) and route.max_body is not None:
+            limit = route.max_body
+        body = RequestBody(head, None if refusal else route, limit)
         if refusal is None and length != 0:
             if site.bodies.exhausted:
                 refusal = _OVERLOADED
                 body.route = None
                 self._tell(refusal, head, route)
             else:
-                body.reserved = (site.max_body if length is None else length) + OVERHEAD
+                body.reserved = (limit if length is None else length) + OVERHEAD
                 site.bodies.used += body.reserved
         if refusal is not None:
             return self._refuse(head, refusal, body)
@@ -271,7 +274,8 @@ class Channel(HttpConnection):
                     self._turn_away(_MALFORMED, body.head, body.route)
                 return False
         if body.is_too_long:
-            self._turn_away(self.site.too_long(), body.head, body.route)
+            refusal = body.route.too_long if isinstance(body.route, ByValue) else None
+            self._turn_away(refusal or self.site.too_long(), body.head, body.route)
             return False
         self._at = len(self._data) if end < 0 else end
         if end < 0:

@@ -1,0 +1,128 @@
+"""What answers publish: at once if there is room, else again and again (protocol §2.4)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.logger import LogLevel, formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.fakes import MemoryGroups
+from wsaas.callbacks.publishing import AnswerPublisher
+from wsaas.connections.messages import SELF, Message, Publication
+from wsaas.connections.retry import Backoff, Retries
+from wsaas.errors import OverloadedError
+
+TAG = "XRCeV4OdVF7LQ7d004BRLy"
+MESSAGE = Message(b"hello", False)
+PUBLICATION = Publication(("groups/a",), MESSAGE, frozenset({SELF, "A" * 22}))
+
+
+class PublishingTests(SynchronousTestCase):
+    """One publisher between groups and a clock that a test holds in its hands."""
+
+    def setUp(self) -> None:
+        """With a minute for each publication."""
+        self.events: list[Any] = []
+        observer: Any = self.events.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        self.begin()
+
+    def begin(self, retry_for: float = 60.0) -> None:
+        """Begin anew."""
+        self.clock = Clock()
+        self.groups = MemoryGroups()
+        groups: Any = self.groups
+        self.publisher = AnswerPublisher(groups, Retries(self.clock, lambda: 0.0, Backoff(lambda: 1.0), retry_for))
+        self.waits = 0
+
+    def wait(self) -> None:
+        """It has to wait."""
+        self.waits += 1
+
+    def publish(self) -> Deferred[None]:
+        """Publish something."""
+        return self.publisher.publish(PUBLICATION, TAG, self.wait)
+
+    def errors(self) -> list[str]:
+        """:returns: what was logged as an error"""
+        return [formatEvent(event) for event in self.events if event["log_level"] is LogLevel.error]
+
+    def test_room(self) -> None:
+        """It is published once; the sender's tag stands where it was meant."""
+        done = self.publish()
+        ((publication, _),) = self.groups.published
+        self.assertEqual(publication, Publication(("groups/a",), MESSAGE, frozenset({TAG, "A" * 22})))
+        self.assertNoResult(done)
+        self.groups.finish()
+        self.assertIsNone(self.successResultOf(done))
+        self.assertEqual((self.waits, self.clock.getDelayedCalls(), self.publisher.dropped), (0, [], 0))
+
+    def test_no_room_for_a_while(self) -> None:
+        """It is tried again after pauses, in order; whoever waits is told once."""
+        self.groups.fault = OverloadedError()
+        done = self.publish()
+        self.assertEqual(self.waits, 1)
+        for _ in range(3):
+            self.clock.advance(10)
+        self.assertEqual((self.groups.asked, self.waits), (4, 1))
+        self.groups.fault = None
+        self.clock.advance(10)
+        self.assertNoResult(done)
+        self.groups.finish()
+        self.successResultOf(done)
+        self.assertEqual((self.errors(), self.clock.getDelayedCalls()), ([], []))
+
+    def test_no_room_behind_others(self) -> None:
+        """Groups may say so later, too: a home elsewhere does."""
+        done = self.publish()
+        self.groups.finish(OverloadedError())
+        self.assertEqual(self.waits, 1)
+        self.clock.advance(1)
+        self.groups.finish()
+        self.successResultOf(done)
+
+    def test_no_room_for_too_long(self) -> None:
+        """As long as a message is tried; then it is dropped, counted, and an error in the log, which names nobody."""
+        self.groups.fault = OverloadedError()
+        done = self.publish()
+        self.clock.pump([1] * 59)
+        self.assertNoResult(done)
+        self.clock.pump([1] * 2)
+        self.successResultOf(done)
+        self.assertEqual((self.publisher.dropped, self.clock.getDelayedCalls()), (1, []))
+        (line,) = self.errors()
+        self.assertIn(TAG, line)
+        self.assertNotIn("groups/a", line)
+
+    def test_without_a_second_attempt(self) -> None:
+        """``API_RETRY_FOR=0``: nobody waits."""
+        self.begin(0.0)
+        self.groups.fault = OverloadedError()
+        self.successResultOf(self.publish())
+        self.assertEqual((self.publisher.dropped, self.waits, self.groups.asked), (1, 0, 1))
+
+    def test_a_fault(self) -> None:
+        """It is told, and not tried again; the connection goes on."""
+        self.groups.fault = RuntimeError("broken")
+        self.successResultOf(self.publish())
+        self.groups.fault = None
+        done = self.publish()
+        self.groups.finish(RuntimeError("broken"))
+        self.successResultOf(done)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
+        self.assertEqual((self.publisher.dropped, self.clock.getDelayedCalls()), (0, []))
+
+    def test_the_end(self) -> None:
+        """What waits is dropped at once; what is under way is left to the groups."""
+        under_way = self.publish()
+        self.groups.fault = OverloadedError()
+        waiting = self.publish()
+        self.publisher.stop()
+        self.successResultOf(waiting)
+        self.assertNoResult(under_way)
+        self.successResultOf(self.publish())
+        self.assertEqual((self.publisher.dropped, len(self.errors()), self.clock.getDelayedCalls()), (2, 2, []))
