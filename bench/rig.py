@@ -42,7 +42,8 @@ class Plan:
     :param lag_subscribers: members while the lag of direct pushes is measured.
     :param direct: direct pushes a second meanwhile.
     :param lag_seconds: for how long, with publishes and without.
-    :param member_groups: groups that each of the subscribers is in while the memory of a membership is measured.
+    :param member_groups: groups that each of these joins while the memory of a membership is measured; in all, with one
+        group more, at most as many memberships as any process may hold.
     """
 
     rounds: int = 3
@@ -63,7 +64,7 @@ class Plan:
     lag_subscribers: int = 10000
     direct: float = 100.0
     lag_seconds: float = 10.0
-    member_groups: int = 20
+    member_groups: int = 8
 
 
 @dataclass(frozen=True)

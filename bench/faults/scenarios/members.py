@@ -18,7 +18,7 @@ from bench.faults.scenarios.memory import BASE, KIB, UNSENT
 
 SLOW = 1013
 PUBLISHED = 8192  #: bytes of a publish
-BUFFER = 131072  #: WS_MAX_BUFFER: the least, so that a client that does not read is soon without room
+BUFFER = 131072  #: WS_MAX_BUFFER: so that a client that does not read is soon without room
 #: What one that never reads may take beside what the kernel holds: its place in queues, and the rest of one frame.
 QUEUED = 2 * PUBLISHED
 READ_LIMIT = 60.0  #: seconds for the honest to have what was published
@@ -31,7 +31,7 @@ async def deaf(plan: Plan) -> Outcome:
     outcome = Outcome()
     count, slow = plan.members, plan.deaf_members
     # Nobody is given up while the buffers fill.
-    settings = {**SETTINGS, "WS_TIMEOUT": "120000", "WS_MAX_BUFFER": str(BUFFER)}
+    settings = {**SETTINGS, "WS_TIMEOUT": "120000", "WS_MAX_BUFFER": str(BUFFER), "WS_MAX_MESSAGE": str(BUFFER // 2)}
     async with set_up(settings) as rig, attacked(rig, "member", slow, 600) as attackers:
         await rig.api.until(lambda counts: counts.granted >= slow, READ_LIMIT)
         clients = await connect_all(rig.port, [f"/group/{GROUP}/reader-{number}" for number in range(count)])
