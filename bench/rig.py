@@ -239,6 +239,7 @@ def set_up(
                     "counters": api.counters,
                     "at_once": instance.at_once,
                     **({} if instance.origin is None else {"origin": instance.origin}),
+                    **({} if instance.greeting is None else {"greeting": instance.greeting}),
                     **options,
                 }
                 with Load(

@@ -32,12 +32,12 @@ static void control_frame(struct connection *c, int opcode)
     char out[256];
     if (opcode == 9) {
         total.pings++;
-        transmit(c, out, frame(out, 10, c->start, c->start_length));
+        transmit(c, out, frame(out, 10, c->control, c->control_length));
     } else if (opcode == 8) {
         if (c->state == OPEN) {
             fault("closed by the server with %d",
-                  c->start_length >= 2 ? c->start[0] << 8 | c->start[1] : 1005);
-            transmit(c, out, frame(out, 8, c->start, c->start_length));
+                  c->control_length >= 2 ? c->control[0] << 8 | c->control[1] : 1005);
+            transmit(c, out, frame(out, 8, c->control, c->control_length));
         }
         c->state = CLOSING;
         c->close_received = true;
@@ -65,14 +65,16 @@ void frames(struct connection *c, const unsigned char *data, size_t length)
                     c->payload_left = c->payload_left << 8 | c->frame_head[i];
             }
             c->in_payload = true;
-            c->start_length = 0;
+            c->control_length = 0;
+            c->digits = 0;
         }
         size_t n = length < c->payload_left ? length : c->payload_left;
-        if (opcode >= 8 || options.mode == PUBLISH) {
-            size_t room = sizeof c->start - c->start_length, kept = n < room ? n : room;
-            memcpy(c->start + c->start_length, data, kept);
-            c->start_length += kept;
+        if (opcode >= 8 && c->control_length + n <= sizeof c->control) {
+            memcpy(c->control + c->control_length, data, n);
+            c->control_length += n;
         }
+        if (opcode < 8 && options.mode == PUBLISH)
+            publish_payload(c, data, n);
         data += n;
         length -= n;
         c->payload_left -= n;

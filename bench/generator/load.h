@@ -37,6 +37,8 @@ struct connection {
     bool direct; /* a client that gets direct pushes in "publish", or a pusher of such: looked at before others */
     bool asked;  /* a pusher whose last request has no answer yet; kept in "publish" only */
     uint64_t arrived; /* publishes that came to a client */
+    uint64_t number;  /* of the message that arrives, in "publish", as far as its digits are there */
+    unsigned digits;
     /* An HTTP head while it arrives. */
     char *head;
     size_t head_length;
@@ -46,8 +48,8 @@ struct connection {
     unsigned frame_head_length;
     uint64_t payload_left;
     bool in_payload;
-    unsigned char start[125]; /* of the payload: all of a control frame; of others only in "publish" */
-    unsigned start_length;
+    unsigned char control[125];
+    unsigned control_length;
     bool close_received;
     /* What the socket did not take yet. */
     char *unsent;
@@ -73,7 +75,7 @@ struct options {
     enum mode mode;
     int port, push_port, sources, pushers, parallel, waiting, limit;
     bool tls, push_tls;
-    const char *path, *direct_path, *origin, *probe, *counters;
+    const char *path, *direct_path, *origin, *greeting, *probe, *counters;
     size_t size, active, room, at_once, direct;
 };
 extern struct options options;
@@ -135,7 +137,7 @@ uint64_t send_next(struct connection *c, struct requests *r);
 void begin_publish(struct connection *pushers, double rate, double direct_rate);
 double publish(double t);
 void publisher_answered(struct connection *c);
-void publish_received(struct connection *c);
+void publish_payload(struct connection *c, const unsigned char *data, size_t length);
 
 /* work.c: what is done in a run, and what follows from something that happened on a connection */
 void prepare_work(void);

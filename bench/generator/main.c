@@ -3,7 +3,7 @@
  *
  *     load MODE --port P [--path /x] [--origin O] [--tls 1] [--push-port P] [--push-tls 1] [--size BYTES] [--pushers N]
  *               [--parallel N] [--waiting N] [--active N] [--probe /x] [--counters FILE] [--sources N] [--room N]
- *               [--at-once N] [--direct N] [--direct-path /x] [--limit SECONDS]
+ *               [--at-once N] [--direct N] [--direct-path /x] [--greeting TEXT] [--limit SECONDS]
  *
  * MODE is idle, messages, pushes, handshakes, echo or publish. It obeys lines on standard input and answers with one JSON object
  * a line:
@@ -197,6 +197,7 @@ static bool set_option(const char *name, char *value)
     else if (!strcmp(name, "--push-tls")) options.push_tls = atoi(value);
     else if (!strcmp(name, "--path")) options.path = value;
     else if (!strcmp(name, "--origin")) options.origin = value;
+    else if (!strcmp(name, "--greeting")) options.greeting = value;
     else if (!strcmp(name, "--probe")) options.probe = value;
     else if (!strcmp(name, "--counters")) options.counters = value;
     else if (!strcmp(name, "--size")) options.size = strtoul(value, NULL, 10);

@@ -1,12 +1,12 @@
 /*
- * Publishes to a group, and direct pushes between them. Each message begins with its number, or has it near its beginning
- * where a system wraps what it sends: so it is known when each was due, and whether all subscribers get the same ones in
- * one order, none of them left out.
+ * Publishes to a group, and direct pushes between them. Each message has a number: so it is known when each was due, and
+ * whether all subscribers get the same ones in one order, none of them left out.
  */
 #include "load.h"
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #define REMEMBERED 65536 /* numbers of which something is known, the last ones */
 #define DIRECT_PUSHERS 64
@@ -84,24 +84,8 @@ double publish(double t)
     return pause;
 }
 
-/* The first number in what begins a message; 0: there is none. */
-static uint64_t read_number(const struct connection *c)
+static void arrived(struct connection *c, uint64_t number)
 {
-    uint64_t number = 0;
-    int digits = 0;
-    for (unsigned i = 0; i < c->start_length && digits < NUMBER_DIGITS; i++) {
-        bool digit = c->start[i] >= '0' && c->start[i] <= '9';
-        number = digit ? number * 10 + c->start[i] - '0' : 0;
-        digits = digit ? digits + 1 : 0;
-    }
-    return digits == NUMBER_DIGITS ? number : 0;
-}
-
-void publish_received(struct connection *c)
-{
-    uint64_t number = read_number(c);
-    if (!number)
-        return; /* what the system itself has to say */
     bool direct = numbers[number % REMEMBERED].direct;
     if (phase == MEASURING && direct == !!direct_rate)
         latency_record(now() - numbers[number % REMEMBERED].due);
@@ -114,4 +98,27 @@ void publish_received(struct connection *c)
         fault("message %llu where others got %llu", (unsigned long long)number,
               (unsigned long long)order[c->arrived % REMEMBERED]);
     c->arrived++;
+}
+
+/*
+ * A part of a payload. The first sixteen digits of a line are a number; most systems have one line in a message, but some
+ * collect what they have for a client. Lines without a number are what a system itself has to say.
+ */
+void publish_payload(struct connection *c, const unsigned char *data, size_t length)
+{
+    const unsigned char *end = data + length;
+    while (data < end) {
+        if (c->digits == NUMBER_DIGITS) { /* the rest of the line */
+            data = memchr(data, '\n', end - data);
+            if (!data++)
+                return;
+            c->digits = 0;
+            continue;
+        }
+        unsigned digit = *data++ - '0';
+        c->number = c->digits && digit < 10 ? c->number * 10 + digit : digit;
+        c->digits = digit < 10 ? c->digits + 1 : 0;
+        if (c->digits == NUMBER_DIGITS)
+            arrived(c, c->number);
+    }
 }

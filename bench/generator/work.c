@@ -216,7 +216,9 @@ void renew(struct connection *c)
 void client_opened(struct connection *c)
 {
     static const unsigned char normal[2] = {0x03, 0xe8}; /* 1000 */
-    char out[2 + FRAME_OVERHEAD];
+    char out[256 + FRAME_OVERHEAD];
+    if (options.greeting)
+        transmit(c, out, frame(out, 1, (const unsigned char *)options.greeting, strnlen(options.greeting, 256)));
     if (!c->leaves)
         return;
     transmit(c, out, frame(out, 8, normal, sizeof normal));
@@ -226,10 +228,8 @@ void client_opened(struct connection *c)
 void client_received(struct connection *c)
 {
     double due;
-    if (options.mode == PUBLISH) {
-        publish_received(c);
-        return;
-    }
+    if (options.mode == PUBLISH)
+        return; /* counted by the numbers in it */
     total.received++;
     if (!pending_take(&c->pending, &due))
         return;

@@ -5,6 +5,7 @@
  *
  * POST         a client asks to connect: {"code": "OK"}; the ws_uri of the body is a line of --uris. One that asked for
  *              /subscribe (Ws-Path) joins the group "bench", one that asked for /user is a connection of the user "bench"
+ *              On the path /centrifugo the answer is one for Centrifugo: the client gets what is published to "bench"
  * PUT          a client's message. On the path /echo it is answered with the message and Ws-Reply, on paths that end
  *              in /204 with 204 (by which Nchan is told to publish nothing), on all others with 200 and no body
  * DELETE       a client's connection is over
@@ -181,6 +182,10 @@ static void answer_request(struct peer *p, struct request *r)
     counts->requests++;
     if (r->is_events) {
         answer_events(p, r, echo);
+    } else if (path_length == 11 && !memcmp(path, "/centrifugo", 11)) {
+        static const char result[] = "{\"result\": {\"user\": \"bench\", \"channels\": [\"bench\"]}}";
+        counts->connects++;
+        answer(p, "200 OK", r->fields, result, sizeof result - 1);
     } else if (!strncmp(r->head, "POST ", 5)) {
         char *uri = memmem(r->body, r->body_length, "\"ws_uri\":", 9);
         counts->connects++;

@@ -31,6 +31,7 @@ def put_message(address: str, body: bytes, token: str | None = None) -> bytes:
 class Ability(Enum):
     """What not every system can do."""
 
+    API = auto()  #: hand to an API what clients send, and push to one client
     TOKENS = auto()  #: let only those push who show a token
     GROUPS = auto()  #: have one request reach many of its clients
     USERS = auto()  #: have one request let all clients of a user join a group
@@ -90,6 +91,7 @@ class Instance:
     :param at_once: clients that may connect at a time while many are opened; below its listen backlog.
     :param probe: a path on ``push_port`` whose answer tells how late the system is.
     :param origin: what clients say in ``Origin``, if they say anything.
+    :param greeting: the message with which a client begins, if it has to.
     """
 
     programs: list[Program]
@@ -103,6 +105,7 @@ class Instance:
     probe: str = "/probe"
     at_once: int = 64
     origin: str | None = None
+    greeting: str | None = None
 
 
 class System(Protocol):
@@ -132,11 +135,12 @@ class System(Protocol):
 
 def all_systems() -> dict[str, System]:
     """Every system by its name."""
+    from bench.systems.centrifugo import Centrifugo
     from bench.systems.nchan import Nchan
     from bench.systems.pushpin import Pushpin
     from bench.systems.stock import Stock
     from bench.systems.wsaas import Wsaas, with_journal, with_limits, with_signatures
 
     ours: list[System] = [Wsaas(), with_journal(), with_limits(), with_signatures()]
-    systems: list[System] = [*ours, Stock(), Pushpin(), Nchan()]
+    systems: list[System] = [*ours, Stock(), Pushpin(), Nchan(), Centrifugo()]
     return {system.name: system for system in systems}

@@ -28,7 +28,7 @@ class Nchan:
     """One worker process; a channel for each client, or one for all who subscribe."""
 
     name = "nchan"
-    abilities = frozenset({Ability.GROUPS})
+    abilities = frozenset({Ability.API, Ability.GROUPS})
 
     def _nginx(self) -> str | None:
         return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")

@@ -27,7 +27,7 @@ class Pushpin:
     """Its processes share the one core; a channel for each client."""
 
     name = "pushpin"
-    abilities = frozenset({Ability.GROUPS})
+    abilities = frozenset({Ability.API, Ability.GROUPS})
 
     def missing(self) -> str | None:
         """Whether its programs are here."""

@@ -16,7 +16,7 @@ class Stock:
     """Stock Autobahn, twisted.web and treq under this very Python."""
 
     name = "stock"
-    abilities: frozenset[Ability] = frozenset()
+    abilities = frozenset({Ability.API})
 
     def missing(self) -> str | None:
         """Nothing: WSAAS needs the same packages."""

@@ -21,7 +21,7 @@ class Echo:
 
     name = "echo-64"
     metrics = {"highest": "1/s", "p50": "ms", "p99": "ms", "p99.9": "ms"}
-    needs: frozenset[Ability] = frozenset()
+    needs = frozenset({Ability.API})
     saturates = False  # the second window is what it is about
     tls = False
 

@@ -11,7 +11,7 @@ class Handshakes:
 
     name = "handshakes"
     metrics = {"handshakes": "1/s", "disconnects": "1/s"}
-    needs: frozenset[Ability] = frozenset()
+    needs = frozenset({Ability.API})
     saturates = True
     tls = False
 

@@ -43,7 +43,7 @@ class Idle:
         "lag p99": "ms",
         "lag p99.9": "ms",
     }
-    needs: frozenset[Ability] = frozenset()
+    needs = frozenset({Ability.API})
     saturates = False
     tls = False
 
@@ -85,7 +85,7 @@ class Memory:
     """
 
     metrics = {"memory": "KiB/client", "base": "MiB"}
-    needs: frozenset[Ability] = frozenset()
+    needs = frozenset({Ability.API})
     saturates = False
 
     def __init__(self, tls: bool = False) -> None:

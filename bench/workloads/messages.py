@@ -17,7 +17,7 @@ class Messages:
     """
 
     metrics = {"messages": "1/s"}
-    needs: frozenset[Ability] = frozenset()
+    needs = frozenset({Ability.API})
     saturates = True
 
     def __init__(self, tls: bool = False, crowd: bool = False) -> None:

@@ -6,7 +6,7 @@ import socket
 import time
 
 from bench.load import NUMBER
-from bench.programs import BenchError, resident_bytes
+from bench.programs import BenchError, resident_bytes, wait_until
 from bench.rig import Measurement, Rig, Setting, Window, set_up
 from bench.systems import SUBSCRIBE, USER, Ability, System
 
@@ -33,6 +33,17 @@ def prepare_publishes(rig: Rig, size: int) -> None:
     rig.load.prepare([rig.instance.publish_request(numbered(size))])
 
 
+def wait_for_subscribers(rig: Rig, number: int) -> None:
+    """
+    Wait until the API was asked for all of them: where they have to ask after their handshake, that takes a while.
+
+    :raises BenchError: it was not.
+    """
+    if not wait_until(lambda: rig.api.counts().connects >= number, ADDRESS_LIMIT):
+        raise BenchError(f"{rig.api.counts().connects} of {number} subscribers came to the API")
+    time.sleep(REST)
+
+
 class Publish:
     """
     Publishes by a few connections to a group of thousands, as many as go; counted where they arrive, at the members.
@@ -56,6 +67,7 @@ class Publish:
         plan = setting.plan
         with set_up(system, setting, "publish", ask=SUBSCRIBE, pushers=plan.publishers) as rig:
             rig.load.open(plan.subscribers)
+            wait_for_subscribers(rig, plan.subscribers)
             prepare_publishes(rig, self._size)
             window = rig.run(plan.warm, plan.seconds)
         work = window.work
@@ -81,7 +93,7 @@ class Lag:
         "push p99": "ms",
         "push p99 more": "ms",
     }
-    needs = frozenset({Ability.GROUPS})
+    needs = frozenset({Ability.API, Ability.GROUPS})
     saturates = False
     tls = False
 

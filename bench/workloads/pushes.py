@@ -64,7 +64,7 @@ class Pushes:
     def __init__(self, size: int, tls: bool = False, variant: Variant = PLAIN) -> None:
         self.name = "-".join(filter(None, (f"pushes-{size}", variant.name, "tls" if tls else "")))
         self.tls = tls
-        self.needs = frozenset({Ability.TOKENS} if variant.token else ())
+        self.needs = frozenset({Ability.API, Ability.TOKENS} if variant.token else {Ability.API})
         self._size = size
         self._variant = variant
 

@@ -76,7 +76,7 @@ async def joins(plan: Plan) -> Outcome:
 
 class Tries:
     """
-    Clients that join in turn, each group under a name of its own.
+    Clients that join one after the other, each group under a name of its own.
 
     :param paths: of their ws_uri.
     :param each: groups that each of them tries.
@@ -85,7 +85,7 @@ class Tries:
 
     def __init__(self, paths: list[str], each: int, first: int) -> None:
         names = count(first)
-        self._requests = iter([request("PUT", f"{path}/groups/g{next(names)}") for _ in range(each) for path in paths])
+        self._requests = iter([request("PUT", f"{path}/groups/g{next(names)}") for path in paths for _ in range(each)])
         self.statuses: Counter[int] = Counter()
 
     async def work_off(self, pusher: Pusher) -> None:
