@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-#: How many bytes a slice sends at most, whatever the number of members: the kernel copies them, and TLS encrypts them.
-_SLICE_BYTES = 1 << 22
+#: Beyond so many bytes a member counts as several: the kernel copies them, and TLS encrypts them.
+_WEIGHT = 20_000
 
 
 class Task(Generic[R]):
@@ -36,6 +36,8 @@ class Task(Generic[R]):
 
     #: Bytes that are kept for it.
     size = 0
+    #: As how many members each counts in a slice.
+    weight = 1
 
     def __init__(self, membership: Membership, targets: Sequence[str], result: R) -> None:
         self._membership = membership
@@ -77,10 +79,7 @@ class Publish(Task[Reached]):
         self._left_out = publication.left_out
         self._skips_slow = publication.skips_slow
         self.size = self._message.size + OVERHEAD
-
-    def step(self, most: int) -> int:
-        """Send to the next members; to fewer, if the message is long."""
-        return super().step(max(1, min(most, _SLICE_BYTES // self.size)))
+        self.weight = 1 + self._message.size // _WEIGHT
 
     def act(self, members: list[Connection]) -> None:
         """Send to some members."""

@@ -103,7 +103,8 @@ class Turns:
 
     def _step(self, task: Task[Any]) -> None:
         try:
-            self._spent += task.step(self._slice - self._spent) or 1
+            most = (self._slice - self._spent) // task.weight
+            self._spent += (task.step(max(1, most)) or 1) * task.weight
         except Exception:  # noqa: BLE001 - whatever it is, those behind it must have their turn
             _log.failure("a fault of the gateway in reaching many")
             self._leave().done.errback(Failure())
