@@ -571,7 +571,12 @@ class Gate:
         self.readiness = Readiness()
         path = self.settings.listen.health
         health = None if path is None else (path, Health(self.readiness))
-        site_limits = SiteLimits(limits.timeout or 30, limits.max_message, proxies=self.settings.trust_proxy)
+        site_limits = SiteLimits(
+            limits.timeout or 30,
+            limits.max_message,
+            proxies=self.settings.trust_proxy,
+            max_head=self.settings.handshake.max_head,
+        )
         #: What clients connect to; pushers too, unless PUSH_LISTEN is given.
         self.site = ClientSite(ClientRoutes(self.upgrade, both, shared, pages, health), self.clock, site_limits, bodies)
         #: What pushers connect to.

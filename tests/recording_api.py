@@ -94,6 +94,9 @@ Script = Answer | Callable[[Call], object] | None
 
 
 class _ApiChannel(HTTPChannel):
+    # As much as WS_MAX_TARGET and WS_MAX_HEADERS can ask of an API.
+    MAX_LENGTH = totalHeadersSize = 1 << 16
+
     factory: Any
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

@@ -227,6 +227,7 @@ def _listeners(
         settings.connection.max_message,
         shares.awaited,
         settings.trust_proxy,
+        settings.handshake.max_head,
     )
     site = partial(ClientSite, clock=reactor, limits=limits, bodies=bodies)
     clients: list[Endpoint | DefaultEndpoint] = list(endpoints(reactor, "WS_LISTEN", settings.listen.clients))

@@ -100,17 +100,13 @@ def raise_all(errors: Sequence[SettingsError]) -> None:
         raise errors[0]
 
 
-#: The kind of a refusal for the metrics, by status, if none is given.
-_REFUSAL_KINDS = {400: "malformed", 403: "origin", 414: "too_long", 426: "version", 431: "too_long", 503: "draining"}
-
-
 class HandshakeRefused(WsaasError):
     """The client's request is no handshake that can be granted.
 
     :param status: the HTTP status of the answer
     :param reason: one sentence, for the client, and for the log unless that has more to say
+    :param kind: one word for the metrics
     :param headers: further headers of the answer
-    :param kind: one word for the metrics, if the status does not say it
     :param retry_after: seconds after which another try makes sense
     :param detail: what the log says instead of the reason, as it is none of the client's business
     """
@@ -119,8 +115,8 @@ class HandshakeRefused(WsaasError):
         self,
         status: int,
         reason: str,
+        kind: str,
         headers: Sequence[tuple[bytes, bytes]] = (),
-        kind: str | None = None,
         retry_after: int | None = None,
         detail: str | None = None,
     ) -> None:
@@ -129,7 +125,7 @@ class HandshakeRefused(WsaasError):
         self.reason = reason
         self.detail = detail or reason
         self.headers = tuple(headers)
-        self.kind = kind or _REFUSAL_KINDS.get(status, "other")
+        self.kind = kind
         self.retry_after = retry_after
 
 

@@ -134,18 +134,28 @@ class LoggedService(MultiService):
     :param observer: gets all events, those buffered since the start included; :data:`None` leaves it to twistd
     :param stream: where the observer writes
     :param settle: called after the start; concerns the whole process
+    :param catch: called before the start, when the process is known to be a gateway: before twistd writes its pid file
     """
 
-    def __init__(self, observer: ILogObserver | None, stream: LogStream | None, settle: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        observer: ILogObserver | None,
+        stream: LogStream | None,
+        settle: Callable[[], None],
+        catch: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__()
         self._observer = observer
         self._stream = stream
         self._settle = settle
+        self._catch = catch
 
     def setServiceParent(self, parent: IServiceCollection) -> None:
         """Become part of an application, which twistd asks for its observer."""
-        if self._observer is not None and isinstance(parent, Componentized):
-            parent.setComponent(ILogObserver, self._observer)
+        if isinstance(parent, Componentized):
+            self._catch()
+            if self._observer is not None:
+                parent.setComponent(ILogObserver, self._observer)
         super().setServiceParent(parent)
 
     def startService(self) -> None:
@@ -271,7 +281,7 @@ def makeService(options: Options, environ: Mapping[str, str] | None = None, reac
         reactor, lambda: gateway.stopping, gateway.hurry, gateway.reload, reopen, ends_with_terminal=ends_with_terminal
     )
     observer = None if stream is None else make_observer(log, stream)
-    service = LoggedService(observer, stream, partial(_settle, reactor, signals))
+    service = LoggedService(observer, stream, partial(_settle, reactor, signals), signals.install_first)
     gateway.setServiceParent(service)
     _log.info("{line}", line=first_line(settings))
     for warning in _warnings(settings, open_files, given):

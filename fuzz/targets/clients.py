@@ -27,6 +27,8 @@ def _settings(variant: int) -> dict[str, str]:
         "WS_ORIGINS": "https://good.test same" if variant & 8 else "*",
         "TRUST_PROXY": "2" if variant & 16 else "0",
         "WS_MAX_PER_ADDRESS": "3" if variant & 32 else "0",
+        # With proxies, as long heads as can be.
+        **({"WS_MAX_TARGET": "16384", "WS_MAX_HEADERS": "32768"} if variant & 16 else {}),
         **({"PUSH_LISTEN": "tcp:1"} if variant & 64 else {}),
         **({"PUSH_TOKEN": "right"} if variant & 128 else {}),
         "API_HEADERS": "A: b",

@@ -1,4 +1,4 @@
-"""What the API's answers ask for: grants, refusals, states, replies, closes, pauses."""
+"""What the API's answers ask for: grants, refusals, states, replies, closes, pauses, groups."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any
 
 from fuzz.inputs import ODD, Draw
 from tests.gate import NOW
-from wsaas.callbacks.answers import is_refused, is_settled, read_grant, read_outcome, retry_after
-from wsaas.connections.messages import Close, Delivered, Message
+from wsaas.callbacks.answers import is_refused, is_settled, read_grant, read_last_words, read_outcome, retry_after
+from wsaas.connections.messages import SELF, Close, Delivered, Message, Publication, Wishes
 from wsaas.connections.retry import asked_pause
 from wsaas.errors import CallbackFailed, Denied
+from wsaas.groups.names import check_name, decode, encode, name_of
 from wsaas.net.http1.headers import AnswerHeaders
 from wsaas.net.http1.messages import Answer, phrase, text_response
 
@@ -45,6 +46,12 @@ _FIELDS = (
     (b"Content-Encoding", (b"gzip", b"identity", b"", b"IDENTITY")),
     (b"WWW-Authenticate", (b"Basic", b"\xff", b'Basic realm="\\"')),
     (b"Content-Type", (b"application/json", b"text/html")),
+    (b"Ws-User", (b"bob", b"", b"%C3%BC", b"a, b", b"%", b"%00", b"%2C", b"..", b"%F0%9F%98%80" * 64, b"a b")),
+    (b"Ws-Join", (b"a, b", b"", b"%2A", b"*", b"a%2Fb", b"%ff", b",".join(b"%d" % n for n in range(200)))),
+    (b"Ws-Leave", (b"*", b"a", b"*, a", b"%2A", b";")),
+    (b"Ws-Publish", (b"text all", b"binary groups/a, users/%C3%BC", b"text", b"text groups/", b"all", b"text x/y")),
+    (b"Ws-Except", (b"self", b"A" * 22, b"A" * 22 + b"-end", b"x", b"self, " * 65)),
+    (b"Ws-Slow", (b"skip", b"close", b"Skip", b"")),
 )  # fmt: skip
 
 
@@ -61,6 +68,24 @@ def _check_state(state: str | None) -> None:
 def _check_reply(reply: Message | None) -> None:
     if reply is not None and not reply.binary:
         reply.payload.decode("utf-8")
+
+
+def _check_wishes(wishes: Wishes | None) -> None:
+    if wishes is not None:
+        for name in (*wishes.join, *wishes.leave, *([wishes.user] if wishes.user else ())):
+            assert decode(encode(check_name(name))) == name
+        assert not (wishes.leaves_all and wishes.leave)
+        _check_publication(wishes.publication)
+
+
+def _check_publication(publication: Publication | None) -> None:
+    if publication is not None:
+        assert publication.targets
+        for target in publication.targets:
+            assert target == "all" or (target.startswith(("groups/", "users/")) and check_name(name_of(target)))
+        assert len(publication.left_out) <= 65
+        assert all(tag == SELF or len(tag) == 22 for tag in publication.left_out)
+        _check_reply(publication.message)
 
 
 def run(data: bytes) -> Hashable:
@@ -82,6 +107,7 @@ def run(data: bytes) -> Hashable:
             assert grant.protocol is None or grant.protocol in offered
             _check_close(grant.close)
             _check_state(grant.state)
+            _check_wishes(grant.wishes)
             seen.append((grant.protocol, grant.close is not None, grant.state is not None))
     try:
         outcome = read_outcome(answer, _RETRY)
@@ -94,7 +120,17 @@ def run(data: bytes) -> Hashable:
             _check_close(outcome.close)
             _check_state(outcome.state)
             _check_reply(outcome.reply)
+            _check_wishes(outcome.wishes)
+            seen.append(outcome.wishes is None)
         seen.append(type(outcome))
+    try:
+        last_words = read_last_words(answer)
+    except CallbackFailed as error:
+        assert len(error.reason) < 200, error.reason
+        seen.append(type(error))
+    else:
+        _check_publication(last_words)
+        seen.append(last_words is None)
     assert not (is_settled(answer) and 500 <= status < 600 and status != 501)
     assert 0 <= asked_pause(retry_after(answer), NOW) < 1e12
     return (*seen, is_settled(answer), is_refused(answer))

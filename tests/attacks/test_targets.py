@@ -106,6 +106,24 @@ class TargetTests(ForgeryTestCase):
         )
 
     @attack(
+        "Endless heads, with the bounds as high as they go",
+        sent="``WS_MAX_TARGET=16384``, ``WS_MAX_HEADERS=32768``: a target of 16,385 bytes and of 1 MB, forwarded "
+        "headers of one byte too many, a head of 57,345 bytes, 490 lines of 120 bytes, 4,000 short ones",
+        answer="414 or 431",
+    )
+    async def test_highest_sizes(self) -> str:
+        await self.begin(WS_MAX_TARGET="16384", WS_MAX_HEADERS="32768")
+        line = len("GET / HTTP/1.1")
+        return await self.forge(
+            handshake("/" + "x" * 16_384),
+            handshake("/" + "x" * 1_000_000),
+            handshake(headers=[("Authorization", "x" * (32_769 - len("Authorization")))]),
+            f"GET / HTTP/1.1\r\nX: {'x' * (57_345 - line - 3)}\r\n\r\n".encode("ascii"),
+            handshake(headers=[(f"X-{number:03}", "x" * 120) for number in range(490)]),
+            handshake(headers=[(f"X-{number}", "") for number in range(4000)]),
+        )
+
+    @attack(
         "Handshakes with other methods",
         sent="``POST``, ``HEAD``, ``OPTIONS``, ``TRACE``, ``CONNECT``, ``PATCH``, ``get``, ``GETT``, ``PUT`` and "
         "``DELETE``",

@@ -6,6 +6,9 @@ they are compared here.
 
 from __future__ import annotations
 
+from typing import ClassVar
+from urllib.parse import quote
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -29,6 +32,8 @@ OURS = (
     "Ws-Origin",
     "Ws-User-Agent",
     "Ws-State",
+    "Ws-User",
+    "Ws-Groups",
     "Ws-Timestamp",
     "Ws-Signature",
     "Ws-Close-Code",
@@ -52,9 +57,15 @@ def looked_up(call: ApiCall) -> dict[bytes, list[bytes]]:
 class ForgedHeaderTests(SynchronousTestCase):
     """Protocol §2: none of the gateway's headers can be added, replaced, repeated or removed."""
 
+    settings: ClassVar[dict[str, str]] = {
+        "FORWARD_HEADERS": FORWARDED,
+        "API_SECRET": SECRETS,
+        "API_HEADERS": "X-Api-Key: 1",
+    }
+
     def setUp(self) -> None:
         """Make a gateway that forwards and signs."""
-        self.gate = Gate(None, FORWARD_HEADERS=FORWARDED, API_SECRET=SECRETS, API_HEADERS="X-Api-Key: 1")
+        self.gate = Gate(None, **self.settings)
 
     def send(self, lines: bytes) -> int:
         """Send a handshake with more header lines.
@@ -150,18 +161,31 @@ class ForgedHeaderTests(SynchronousTestCase):
         self.assertEqual(self.send(b"X-Tenant: %b\r\n" % (b"x" * 6000)), 0)
 
     def test_as_long_as_may_be(self) -> None:
-        """The DELETE of a client that goes to all bounds stays below what the protocol's page tells an API to take."""
-        more = [("X-Tenant", f"{number:0183}") for number in range(32)]
-        wire = self.gate.open("/" + "x" * 2047, *more, ("User-Agent", "u" * 2000), answer=(("Ws-State", "s" * 1024),))
-        wire.deliver(close_frame(4999, "\u20ac" * 41))
-        self.gate.turn()
-        call = self.gate.agent.last
-        self.assertEqual((call.method, len(call.all("X-Tenant"))), ("DELETE", 32))
-        lines = [name + b": " + value for name, values in call.headers.getAllRawHeaders() for value in values]
-        self.assertGreater(sum(len(line) + 2 for line in lines), 11_000)
-        self.assertLess(sum(len(line) + 2 for line in lines), 13_000)
-        self.assertLess(len(lines), 60)
-        call.answer()
+        """The DELETE of a client that goes to all bounds stays below what the protocol's page tells an API to take.
+
+        WS_MAX_TARGET, WS_MAX_HEADERS and 7 KiB; and more than a kibibyte is left for the request line and ``Host``. The
+        API sets a state, a user and groups, as long as they may be.
+        """
+        for max_target, max_headers in ((2048, 6144), (256, 1024), (16_384, 32_768)):
+            gate = Gate(None, **self.settings, WS_MAX_TARGET=str(max_target), WS_MAX_HEADERS=str(max_headers))
+            more = [("X-Tenant", f"{number:0{max_headers // 32 - 8}}") for number in range(32)]
+            target = "/" + "x" * (max_target - 1)
+            # 64 names of 14 characters: with what is between them, 1,022 bytes.
+            groups = ", ".join([f"{number:014}" for number in range(100)])
+            answer = (("Ws-State", "s" * 1024), ("Ws-User", quote("\U0001f600" * 64)), ("Ws-Join", groups))
+            wire = gate.open(target, *more, ("User-Agent", "u" * 2000), answer=answer)
+            wire.deliver(close_frame(4999, "\u20ac" * 41))
+            gate.turn()
+            call = gate.agent.last
+            self.assertEqual((call.method, len(call.all("X-Tenant"))), ("DELETE", 32))
+            self.assertEqual(len(call.header("Ws-User") or ""), 768)
+            self.assertEqual((len(call.header("Ws-Groups") or ""), call.header("Ws-Groups-Left-Out")), (1022, "36"))
+            lines = [name + b": " + value for name, values in call.headers.getAllRawHeaders() for value in values]
+            size = sum(len(line) + 2 for line in lines)
+            self.assertGreater(size, max_target + max_headers + 5632)
+            self.assertLess(size, max_target + max_headers + 7168 - 1024)
+            self.assertLess(len(lines), 60)
+            call.answer()
 
     def tearDown(self) -> None:
         """Let no call wait for its answer."""
@@ -173,15 +197,11 @@ class ForgedHeaderTests(SynchronousTestCase):
 class ProxyHeaderTests(ForgedHeaderTests):
     """The same with a header that a trusted proxy sets."""
 
-    def setUp(self) -> None:
-        """Make a gateway that trusts one proxy."""
-        self.gate = Gate(
-            None,
-            FORWARD_HEADERS=f"{FORWARDED}, X-Forwarded-User",
-            API_SECRET=SECRETS,
-            API_HEADERS="X-Api-Key: 1",
-            TRUST_PROXY="1",
-        )
+    settings: ClassVar[dict[str, str]] = {
+        **ForgedHeaderTests.settings,
+        "FORWARD_HEADERS": f"{FORWARDED}, X-Forwarded-User",
+        "TRUST_PROXY": "1",
+    }
 
     def check(self, call: ApiCall) -> None:
         """That header goes on as it came; client and scheme are those that the proxy names."""

@@ -169,6 +169,19 @@ class RotationTests(LogCase):
         self.end(pidfile)
         self.assertIn("Server Shut Down.", self.log.read_text())
 
+    def test_renamed_during_the_start(self) -> None:
+        """SIGUSR1 comes as soon as there is a pid file, before the reactor runs: it ends nothing, and is not lost."""
+        program, *options = [each for each in twistd() if each != "--pidfile="]
+        pidfile = self.folder / "wsaas.pid"
+        gateway = start(self, [program, f"--logfile={self.log}", f"--pidfile={pidfile}", *options], self.environ)
+        deadline = time.monotonic() + PATIENCE
+        while not pidfile.exists() and time.monotonic() < deadline:
+            time.sleep(0.0001)
+        self.log.rename(self.old)
+        os.kill(gateway.pid, signal.SIGUSR1)
+        self.visit("/after")
+        self.wait_for(self.log, "/after, ")
+
     def end(self, pidfile: Path) -> None:
         """End a daemon, which removes the file."""
         if pidfile.exists():

@@ -133,14 +133,16 @@ class ProxyTestCase(TlsTestCase):
             self.skipTest(f"{name} (Debian package {package}) is not installed")
         return found
 
-    def haproxy(self, text: str, more: str = "") -> Program:
+    def haproxy(self, text: str, more: str = "", limits: str = "") -> Program:
         """Start HAProxy.
 
         :param text: as on the page, with a test's own addresses
         :param more: for its defaults
+        :param limits: for all of it
         """
         program = self.program("haproxy", "haproxy")
-        head = f"global\n    log stdout format raw local0 info\n    maxconn 100\ndefaults\n    log global\n    {more}\n"
+        head = f"global\n    log stdout format raw local0 info\n    maxconn 100\n    {limits}\n"
+        head += f"defaults\n    log global\n    {more}\n"
         return start(self, [program, "-db", "-f", self.write("haproxy.cfg", f"{head}{text}".encode())])
 
     def nginx(self, text: str, modules: str = "") -> Program:
@@ -155,11 +157,11 @@ class ProxyTestCase(TlsTestCase):
         config = self.write("nginx.conf", f"{head}events {{}}\n{text}".encode())
         return start(self, [program, "-p", self.folder.absolute(), "-e", "stderr", "-c", config])
 
-    def haproxy_http(self, back: int, *pairs: tuple[str, object], more: str = "") -> Program:
+    def haproxy_http(self, back: int, *pairs: tuple[str, object], more: str = "", limits: str = "") -> Program:
         """Start HAProxy as it ends TLS."""
         mine = [("bind :443", f"bind {self.at(self.front)}"), ("/etc/haproxy/certs", f'"{self.folder.absolute()}/tls"')]
         text = replaced(documented("frontend clients"), *mine, ("127.0.0.1:8080", f"127.0.0.1:{back}"), *pairs)
-        return self.haproxy(text, more)
+        return self.haproxy(text, more, limits)
 
     def haproxy_tcp(self, back: int, *pairs: tuple[str, object], more: str = "") -> Program:
         """Start HAProxy as it passes TLS on."""
@@ -185,14 +187,16 @@ class ProxyTestCase(TlsTestCase):
 
     # Clients
 
-    async def come(self, address: str = CLIENT, headers: Fields = FORGED) -> tuple[Wire, Reply]:
+    async def come(
+        self, address: str = CLIENT, headers: Fields = FORGED, path: str = "/chat?room=7"
+    ) -> tuple[Wire, Reply]:
         """:returns: a client that connects through the proxy, and the answer to its handshake"""
         kind: Any = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
         endpoint: Any = kind(reactor, self.host, self.front, bindAddress=(address, 0))
         endpoint = wrapClientTLS(self.trusting(), endpoint)
         wire: Wire = await within(connectProtocol(endpoint, Wire()), "a connection through the proxy")
         self.addCleanup(self._drop, wire)
-        wire.send(handshake("/chat?room=7", headers, host="ws.example.com"))
+        wire.send(handshake(path, headers, host="ws.example.com"))
         return wire, await wire.reply()
 
     async def enter(self, address: str = CLIENT) -> tuple[Wire, str]:
@@ -226,6 +230,14 @@ class ProxyTestCase(TlsTestCase):
         self.assertEqual((delete.header("Ws-Close-Code"), delete.header("Ws-Closed-By")), ("4002", "client"))
         self.assertEqual((await client.frame()).code, 4002)
         await client.end()
+
+    async def check_long_heads(self) -> None:
+        """A handshake with the longest target and forwarded headers that can be set gets through."""
+        path, value = "/" + "x" * 16_383, "x" * (32_768 - len("Authorization"))
+        _, reply = await self.come(headers=[("Authorization", value)], path=path)
+        self.assertEqual(reply.status, 101)
+        post = await self.api.call("POST")
+        self.assertEqual((post.header("Ws-Path"), post.header("Authorization")), (path, value))
 
     async def check_per_address(self) -> None:
         """With one connection for each address: a client's own is counted."""
@@ -278,6 +290,14 @@ class HaproxyTests(ProxyTestCase):
         await self.check_lives()
         await self.check_per_address()
 
+    async def test_long_heads(self) -> None:
+        """With what the page says to set."""
+        (limit,) = re.findall(r"``(tune\.bufsize \d+)``", PAGE)
+        back = free_port()
+        self.behind_http(back=back, WS_MAX_TARGET="16384", WS_MAX_HEADERS="32768")
+        self.haproxy_http(back, limits=limit).wait_for_port(self.front)
+        await self.check_long_heads()
+
     async def check_proxy_protocol(self, version: str) -> None:
         """It passes TLS on, with a header in front; pushes come the same way."""
         back = free_port()
@@ -309,6 +329,15 @@ class NginxTests(ProxyTestCase):
         )
         await self.check_lives()
         await self.check_per_address()
+
+    async def test_long_heads(self) -> None:
+        """With what the page says to set."""
+        (limit,) = re.findall(r"``(large_client_header_buffers [^`]*;)``", PAGE)
+        back = free_port()
+        place = "server_name ws.example.com;"
+        self.nginx_http(self.front, back, (place, f"{place} {limit}")).wait_for_port(self.front)
+        self.behind_http(back=back, WS_MAX_TARGET="16384", WS_MAX_HEADERS="32768")
+        await self.check_long_heads()
 
     async def test_proxy_protocol(self) -> None:
         """It passes TLS on, with a header of version 1."""

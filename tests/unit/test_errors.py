@@ -80,13 +80,15 @@ class CarriedTests(SynchronousTestCase):
 
     def test_refusals_carry_their_answer(self) -> None:
         """Status, words and headers; the headers cannot be changed later."""
-        refused = HandshakeRefused(426, "why", [(b"A", b"1")])
+        refused = HandshakeRefused(426, "why", "version", [(b"A", b"1")])
         self.assertEqual((refused.status, refused.reason, refused.headers), (426, "why", ((b"A", b"1"),)))
-        self.assertEqual(str(refused), "why")
+        self.assertEqual((str(refused), refused.kind), ("why", "version"))
         push = PushRefused(405, "METHOD_NOT_ALLOWED", "why", [(b"Allow", b"PUT")])
         self.assertEqual((push.status, push.code, push.message), (405, "METHOD_NOT_ALLOWED", "why"))
         self.assertEqual((push.headers, str(push)), (((b"Allow", b"PUT"),), "why"))
-        self.assertEqual((HandshakeRefused(400, "x").headers, PushRefused(400, "X", "x").headers), ((), ()))
+        self.assertEqual(
+            (HandshakeRefused(400, "x", "malformed").headers, PushRefused(400, "X", "x").headers), ((), ())
+        )
 
     def test_a_denial_carries_what_the_client_is_answered(self) -> None:
         """The API's status, and those of its headers that pass through."""

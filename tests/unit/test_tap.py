@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import sys
 from collections.abc import Mapping
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from time import monotonic
@@ -332,6 +334,7 @@ class MakeServiceTests(TestCase):
 
     def setUp(self) -> None:
         self.patch(sys, "excepthook", sys.excepthook)
+        self.addCleanup(signal.signal, signal.SIGUSR1, signal.getsignal(signal.SIGUSR1))
         self.addCleanup(cast(Any, real_reactor).installNameResolver, cast(Any, real_reactor).nameResolver)
         # Trial has scheduled things by the clock that it has, so it keeps it, as one of its own.
         self.patch(real_reactor, "seconds", cast(Any, real_reactor).seconds.__call__)
@@ -368,6 +371,21 @@ class MakeServiceTests(TestCase):
 
     async def _stopped(self, service: LoggedService) -> None:
         await service.stopService()
+
+    def test_a_log_that_is_rotated_during_the_start(self) -> None:
+        """SIGUSR1 does not end the process any more once twistd knows what it is to run, and is not lost."""
+        machine = Machine()
+        vars(machine)["callFromThread"] = partial(machine.callLater, 0)
+        path = Path(self.mktemp())
+        service = self.make({**API, "WS_LISTEN": "tcp:1"}, twistd={"logfile": str(path)}, reactor=machine)
+        self.assertEqual(signal.getsignal(signal.SIGUSR1), signal.SIG_DFL)
+        service.setServiceParent(cast(Any, Application("wsaas")))
+        self.assertNotEqual(signal.getsignal(signal.SIGUSR1), signal.SIG_DFL)
+        path.unlink()
+        signal.raise_signal(signal.SIGUSR1)
+        self.assertFalse(path.exists())
+        machine.advance(0)
+        self.assertTrue(path.exists())
 
     def test_names_are_looked_up_by_our_resolver(self) -> None:
         """From the start on, when DELETEs of an earlier life are sent."""

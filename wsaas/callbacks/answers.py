@@ -131,13 +131,11 @@ def _user(answer: Answer) -> str | None:
     return named[0] if named else ""
 
 
-def _wishes(answer: Answer, *, replies: bool) -> Wishes | None:
+def _wishes(answer: Answer, *, replies: bool) -> Wishes:
     """:returns: what the answer to a PUT asks for about users and groups
 
     :param replies: whether the client that sent the message gets the body as a reply already
     """
-    if not has_any(answer.headers, _OF_GROUPS):
-        return None
     leaves_all = _lines(answer, b"Ws-Leave") == ["*"]
     return Wishes(
         _user(answer),
@@ -263,6 +261,8 @@ def read_outcome(answer: Answer, retry_status: Collection[int]) -> Outcome:
         if not has_any(answer.headers, _OF_OUTCOMES):
             return TAKEN
         state, reply, close = _state(answer), _reply(answer), _close(answer)
+        if not has_any(answer.headers, _OF_GROUPS):
+            return Delivered(state, reply, close)
         return Delivered(state, reply, close, _wishes(answer, replies=reply is not None))
     if status == HTTPStatus.UNAUTHORIZED:
         raise Unauthorized("the API answered 401: the credentials no longer hold")

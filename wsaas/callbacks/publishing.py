@@ -57,7 +57,7 @@ class AnswerPublisher:
         :param publication: what; :data:`.SELF` in it stands for the connection
         :param tag: of the connection whose callback was answered
         :param waits: called if there is no room now, so that it is tried again
-        :returns: fires once all members had their turn, or it was dropped; never fails
+        :returns: fires once all members had their turn, or it was dropped before the process ends; never fails
         """
         attempt = _Attempt(publication.by(tag), tag, waits)
         self._try(attempt)
@@ -102,11 +102,10 @@ class AnswerPublisher:
             attempt.done.callback(None)
 
     def stop(self) -> None:
-        """The process ends: drop what still waits."""
+        """The process ends: drop what still waits. Nobody is told, so that no callback follows."""
         self._stopped = True
         waiting, self._waiting = self._waiting, set()
         for attempt in waiting:
             assert attempt.retry is not None  # noqa: S101 - for the type checker
             attempt.retry.stop()
             self._drop(attempt)
-            attempt.done.callback(None)

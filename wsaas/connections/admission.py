@@ -45,7 +45,7 @@ class Admission:
         if not addresses.has_room(client):
             detail = f"{addresses.most} clients of this address are connected (WS_MAX_PER_ADDRESS)"
             reason = "too many clients of this address are connected (WS_MAX_PER_ADDRESS)"
-            raise HandshakeRefused(HTTPStatus.TOO_MANY_REQUESTS, reason, kind="address", detail=detail)
+            raise HandshakeRefused(HTTPStatus.TOO_MANY_REQUESTS, reason, "address", detail=detail)
         if registry.addressed >= self.max_connections:
             raise _later(f"{self.max_connections} clients are connected (WS_MAX_CONNECTIONS)", 5, "connections")
         if totals.asking >= self._max_asking:
@@ -59,4 +59,4 @@ class Admission:
 
 def _later(detail: str, seconds: int, kind: str) -> HandshakeRefused:
     """:returns: a refusal for now. How many clients there are, and what is wrong inside, is not for strangers."""
-    return HandshakeRefused(HTTPStatus.SERVICE_UNAVAILABLE, _FULL, kind=kind, retry_after=seconds, detail=detail)
+    return HandshakeRefused(HTTPStatus.SERVICE_UNAVAILABLE, _FULL, kind, retry_after=seconds, detail=detail)

@@ -192,7 +192,7 @@ class LogStream:
     def _reopen(self) -> None:
         try:
             self._place.reopen()
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the thread goes on, or nothing would be logged any more
             self._emit(self._line("the log file is not opened again: {error}", error=error))
 
     def _line(self, text: str, **values: object) -> bytes:
@@ -203,18 +203,23 @@ class LogStream:
             "log_time": time(),
             **values,
         }
-        return self._form(event).encode("utf-8", "backslashreplace")
+        try:
+            line = self._form(event)
+        except Exception:  # noqa: BLE001 - as above
+            line = f"{text.format_map(values)}\n"
+        return line.encode("utf-8", "backslashreplace")
 
     def _emit(self, line: bytes) -> bool:
         """:returns: whether it was written. A log that cannot be written must not end the service."""
-        while line:
-            try:
-                line = line[os.write(self._place.descriptor, line) :]
-            except BlockingIOError:
-                # Somebody who shares the descriptor has set its flag.
-                ready = select.poll()
-                ready.register(self._place.descriptor, select.POLLOUT)
-                ready.poll()
-            except OSError:
-                return False
+        try:
+            while line:
+                try:
+                    line = line[os.write(self._place.descriptor, line) :]
+                except BlockingIOError:
+                    # Somebody who shares the descriptor has set its flag.
+                    ready = select.poll()
+                    ready.register(self._place.descriptor, select.POLLOUT)
+                    ready.poll()
+        except Exception:  # noqa: BLE001 - as above
+            return False
         return True

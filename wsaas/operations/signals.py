@@ -20,7 +20,7 @@ _ENDING = (signal.SIGTERM, signal.SIGINT)
 class Signals:
     """Handles the signals of the process.
 
-    :param reactor: must run when the handlers are installed
+    :param reactor: must run when all of the handlers are installed
     :param is_stopping: tells whether the process is stopping, because of a signal or otherwise
     :param hurry: called in the reactor's thread for each further SIGTERM or SIGINT
     :param reload: called in the reactor's thread for each SIGHUP
@@ -57,11 +57,18 @@ class Signals:
         if not (self._ends_with_terminal and os.isatty(0)):
             # Even if SIGHUP is ignored, as under nohup: that, too, is about terminals.
             self._install(signal.SIGHUP, self._hung_up)
-        # Also without a log file: otherwise the signal would end the process.
+        self.install_first()
+
+    def install_first(self) -> None:
+        """Install what does not need a reactor that runs: SIGUSR1 would end the process, with a log file or without.
+
+        What it asks for is done in the reactor's first turn.
+        """
         self._install(signal.SIGUSR1, self._rotated)
 
     def _install(self, number: int, catch: Callable[[int, FrameType | None], None]) -> None:
-        self._first[number] = signal.signal(number, catch) or signal.SIG_DFL
+        if number not in self._first:
+            self._first[number] = signal.signal(number, catch) or signal.SIG_DFL
 
     def uninstall(self) -> None:
         """Restore the previous handlers."""

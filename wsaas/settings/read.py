@@ -263,6 +263,8 @@ class Reading:
                 parsed["FORWARD_HEADERS"],
                 parsed["WS_COMPRESSION"] == "on",
                 tuple(name for name in parsed["FORWARD_HEADERS"] if is_of_proxies(name)),
+                parsed["WS_MAX_TARGET"],
+                parsed["WS_MAX_HEADERS"],
             ),
             listen=ListenSettings(
                 parsed["WS_LISTEN"] or (),

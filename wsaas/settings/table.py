@@ -236,16 +236,30 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "WS_MAX_MESSAGE",
         "131072",
-        number(1, 1 << 30),
-        "bytes, 1 to 1073741824",
+        number(64, 1 << 30),
+        'bytes, 64 to 1073741824; an answer such as {"code": "OK"} has to fit',
         "the longest message, in bytes",
     ),
     Setting(
         "WS_MAX_BUFFER",
         "1048576",
-        number(2, 1 << 31),
+        number(128, 1 << 31),
         "bytes, at least twice WS_MAX_MESSAGE, at most 2147483648",
         "what waits for a client, and for the API, at most, in bytes",
+    ),
+    Setting(
+        "WS_MAX_TARGET",
+        "2048",
+        number(256, 1 << 14),
+        "bytes, 256 to 16384",
+        "the longest path and query of a handshake, in bytes",
+    ),
+    Setting(
+        "WS_MAX_HEADERS",
+        "6144",
+        number(1024, 1 << 15),
+        "bytes, 1024 to 32768",
+        "forwarded headers of a handshake at most, in bytes",
     ),
     Setting(
         "WS_MAX_CONNECTIONS",

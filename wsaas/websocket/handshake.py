@@ -14,8 +14,6 @@ from wsaas.net.http1.messages import RequestHead
 from wsaas.websocket.origins import shown_origin
 from wsaas.websocket.settings import HandshakeSettings
 
-MAX_TARGET = 2048
-MAX_FORWARDED = 6 * 1024
 #: Lines of forwarded headers, and bytes of ``Host``, ``Origin`` and ``User-Agent`` together. Servers of HTTP bound
 #: heads (16 KiB and 100 lines, often), and every callback carries all of this: a client that could make its POST just
 #: short enough would have the DELETE refused, which is longer.
@@ -42,7 +40,11 @@ def is_handshake(head: RequestHead) -> bool:
 
 
 def _bad(reason: str) -> HandshakeRefused:
-    return HandshakeRefused(HTTPStatus.BAD_REQUEST, reason)
+    return HandshakeRefused(HTTPStatus.BAD_REQUEST, reason, "malformed")
+
+
+def _too_long(reason: str, status: int = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE) -> HandshakeRefused:
+    return HandshakeRefused(status, reason, "too_long")
 
 
 def _one(head: RequestHead, name: str) -> bytes | None:
@@ -85,9 +87,8 @@ def _check_version(head: RequestHead) -> None:
     if version is None:
         raise _bad("no Sec-WebSocket-Version")
     if version != _VERSION:
-        raise HandshakeRefused(
-            HTTPStatus.UPGRADE_REQUIRED, "only WebSocket version 13 is spoken", [(b"Sec-WebSocket-Version", _VERSION)]
-        )
+        reason, spoken = "only WebSocket version 13 is spoken", [(b"Sec-WebSocket-Version", _VERSION)]
+        raise HandshakeRefused(HTTPStatus.UPGRADE_REQUIRED, reason, "version", spoken)
 
 
 @lru_cache(maxsize=4)
@@ -95,16 +96,12 @@ def _encoded(names: tuple[str, ...]) -> tuple[bytes, ...]:
     return tuple(name.encode("ascii") for name in names)
 
 
-def _forwarded(head: RequestHead, names: tuple[str, ...]) -> tuple[tuple[bytes, bytes], ...]:
-    fields = tuple([(name, value) for name in _encoded(names) for value in head.all(name)])
-    if fields and sum(len(name) + len(value) for name, value in fields) > MAX_FORWARDED:
-        raise HandshakeRefused(
-            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the forwarded headers are over {MAX_FORWARDED} bytes"
-        )
+def _forwarded(head: RequestHead, settings: HandshakeSettings) -> tuple[tuple[bytes, bytes], ...]:
+    fields = tuple([(name, value) for name in _encoded(settings.forward_headers) for value in head.all(name)])
+    if fields and sum(len(name) + len(value) for name, value in fields) > settings.max_headers:
+        raise _too_long(f"the forwarded headers are over {settings.max_headers} bytes (WS_MAX_HEADERS)")
     if len(fields) > MAX_LINES:
-        raise HandshakeRefused(
-            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the forwarded headers are over {MAX_LINES} lines"
-        )
+        raise _too_long(f"the forwarded headers are over {MAX_LINES} lines")
     return fields
 
 
@@ -113,8 +110,9 @@ def check_handshake(head: RequestHead, settings: HandshakeSettings) -> Handshake
 
     :raises HandshakeRefused: with the status of the answer
     """
-    if len(head.target) > MAX_TARGET:
-        raise HandshakeRefused(HTTPStatus.REQUEST_URI_TOO_LONG, f"the target is over {MAX_TARGET} bytes")
+    if len(head.target) > settings.max_target:
+        reason = f"the target is over {settings.max_target} bytes (WS_MAX_TARGET)"
+        raise _too_long(reason, HTTPStatus.REQUEST_URI_TOO_LONG)
     if not _VISIBLE.fullmatch(head.target) or not head.target.startswith(b"/"):
         raise _bad("the target is no path in visible ASCII")
     if head.version != b"HTTP/1.1":
@@ -132,18 +130,16 @@ def check_handshake(head: RequestHead, settings: HandshakeSettings) -> Handshake
         raise _bad("no Connection: Upgrade")
     user_agent = b", ".join(filter(None, head.all(b"User-Agent"))) or None
     if len(host) + len(origin or b"") + len(user_agent or b"") > MAX_NAMED:
-        raise HandshakeRefused(
-            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-            f"Host, Origin and User-Agent are over {MAX_NAMED} bytes together",
-        )
+        raise _too_long(f"Host, Origin and User-Agent are over {MAX_NAMED} bytes together")
     _check_version(head)
     key = _key(head)
     protocols = _protocols(head)
     if origin is not None and not _VISIBLE.fullmatch(origin):
         raise _bad("Origin: not visible ASCII")
     if not settings.origins.allows(None if origin is None else origin.decode("ascii"), host.decode("ascii")):
+        reason = "this Origin may not connect (WS_ORIGINS)"
         detail = f"the Origin {shown_origin(origin)} may not connect (WS_ORIGINS)"
-        raise HandshakeRefused(HTTPStatus.FORBIDDEN, "this Origin may not connect (WS_ORIGINS)", detail=detail)
+        raise HandshakeRefused(HTTPStatus.FORBIDDEN, reason, "origin", detail=detail)
     return Handshake(
         target=head.target,
         host=host,
@@ -151,7 +147,7 @@ def check_handshake(head: RequestHead, settings: HandshakeSettings) -> Handshake
         client=head.client,
         origin=origin,
         user_agent=user_agent,
-        forwarded=_forwarded(head, settings.forward_headers),
+        forwarded=_forwarded(head, settings),
         key=key,
         protocols=protocols,
         extensions=b", ".join(head.all(b"Sec-WebSocket-Extensions")).decode("latin-1") if settings.compression else "",

@@ -89,7 +89,7 @@ class UpgradeResource:
         """
         if self.draining:
             reason = "the gateway is shutting down"
-            raise HandshakeRefused(HTTPStatus.SERVICE_UNAVAILABLE, reason, retry_after=_RETRY_AFTER)
+            raise HandshakeRefused(HTTPStatus.SERVICE_UNAVAILABLE, reason, "draining", retry_after=_RETRY_AFTER)
         handshake = check_handshake(head, self._handshakes)
         self._admit(handshake.client)
         return handshake

@@ -117,12 +117,12 @@ class PublishingTests(SynchronousTestCase):
         self.assertEqual((self.publisher.dropped, self.clock.getDelayedCalls()), (0, []))
 
     def test_the_end(self) -> None:
-        """What waits is dropped at once; what is under way is left to the groups."""
+        """What waits is dropped at once, and no callback follows; what is under way is left to the groups."""
         under_way = self.publish()
         self.groups.fault = OverloadedError()
         waiting = self.publish()
         self.publisher.stop()
-        self.successResultOf(waiting)
+        self.assertNoResult(waiting)
         self.assertNoResult(under_way)
         self.successResultOf(self.publish())
         self.assertEqual((self.publisher.dropped, len(self.errors()), self.clock.getDelayedCalls()), (2, 2, []))

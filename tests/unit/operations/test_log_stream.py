@@ -181,6 +181,48 @@ class LogStreamTests(StreamCase):
         told = "4 lines are left out here: they could not be written"
         self.assertEqual(self.read(reads, 3), [told, "again", "and again"])
 
+    def test_whatever_fails_the_thread_goes_on(self) -> None:
+        """Else nothing would be logged any more, in silence: a form that fails, a place that does."""
+        reads, writes = self.pipe()
+
+        class Odd(StandardStream):
+            fails = True
+
+            @property
+            def descriptor(self) -> int:
+                """Somewhere, sometimes."""
+                if self.fails:
+                    raise RuntimeError("no descriptor")
+                return writes
+
+            @descriptor.setter
+            def descriptor(self, _: int) -> None:
+                """It is what it is."""
+
+            def reopen(self) -> None:
+                raise ValueError("embedded null byte")
+
+        def fails(_: Any) -> str:
+            raise RuntimeError("no form")
+
+        place = Odd(writes)
+        stream = LogStream(place, fails)
+        stream.start()
+        self.streams.append(stream)
+        stream.write("lost\n")
+        self.eventually(lambda: not stream._waiting, "room for the next")
+        place.fails = False
+        stream.reopen()
+        stream.write("as ever\n")
+        self.assertEqual(
+            self.read(reads, 3),
+            [
+                "the log file is not opened again: embedded null byte",
+                "1 lines are left out here: they could not be written",
+                "as ever",
+            ],
+        )
+
     def test_somebody_elses_flag(self) -> None:
         """``O_NONBLOCK`` is of all who share a descriptor: the thread waits by other means."""
         reads, writes = self.pipe()
@@ -191,6 +233,35 @@ class LogStreamTests(StreamCase):
             stream.write(f"{line}\n")
         self.assertEqual(self.read(reads, 30), lines)
         self.assertFalse(os.get_blocking(writes))
+
+    def test_a_place_that_fails_while_it_has_no_room(self) -> None:
+        """The line is lost, and told of later."""
+        reads, writes = self.pipe(os.O_NONBLOCK)
+        os.write(writes, bytes(PAGE))
+
+        class Odd(StandardStream):
+            asked = 0
+
+            @property
+            def descriptor(self) -> int:
+                """There, then gone, then there again."""
+                self.asked += 1
+                if self.asked == 2:
+                    raise RuntimeError("no descriptor")
+                return writes
+
+            @descriptor.setter
+            def descriptor(self, _: int) -> None:
+                """It is what it is."""
+
+        stream = self.stream(Odd(writes))
+        stream.write("lost\n")
+        self.eventually(lambda: not stream._waiting, "room for the next")
+        os.read(reads, PAGE)
+        stream.write("as ever\n")
+        told = "1 lines are left out here: they could not be written"
+        self.eventually(lambda: not stream._waiting, "the next is written")
+        self.assertEqual(self.read(reads, 2), [told, "as ever"])
 
     def test_a_signal_in_the_midst_of_it(self) -> None:
         """Twisted logs that SIGTERM came while a line of the same thread is on its way."""

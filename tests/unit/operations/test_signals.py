@@ -142,6 +142,18 @@ class SignalsTests(SynchronousTestCase):
             self.signals.uninstall()
             self.assertEqual(signal.getsignal(signal.SIGUSR1), before)
 
+    def test_reopen_before_the_reactor_runs(self) -> None:
+        """What came so early is done in its first turn; what was there before is restored in the end all the same."""
+        self.signals.install_first()
+        self.assertEqual(signal.getsignal(signal.SIGHUP), self.first)
+        signal.raise_signal(signal.SIGUSR1)
+        self.signals.install()
+        self.assertEqual(self.reopened, 0)
+        self.turn()
+        self.assertEqual((self.reopened, self.first.numbers), (1, []))
+        self.signals.uninstall()
+        self.assertEqual(signal.getsignal(signal.SIGUSR1), self.first)
+
     def test_a_terminal_that_is_closed(self) -> None:
         """Ends what has nothing to reload, as it does by itself."""
         for self.terminal, ends, installed in ((True, True, False), (True, False, True), (False, True, True)):

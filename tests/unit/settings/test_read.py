@@ -38,8 +38,10 @@ UNUSABLE = {
     "PUSH_TOKEN": "not-ascii-\N{SNOWMAN}",
     "PUBLISH_TOKEN": "not-ascii-\N{SNOWMAN}",
     "WS_ORIGINS": "example.com",
-    "WS_MAX_MESSAGE": "0",
+    "WS_MAX_MESSAGE": "63",
     "WS_MAX_BUFFER": "1",
+    "WS_MAX_TARGET": "16385",
+    "WS_MAX_HEADERS": "32769",
     "WS_MAX_CONNECTIONS": "0",
     "WS_MAX_PER_ADDRESS": "-1",
     "WS_MAX_GROUPS": "1001",
@@ -87,6 +89,8 @@ class DefaultsTests(SynchronousTestCase):
         self.assertEqual(settings.handshake.forward_headers, ("Authorization", "Sec-WebSocket-Protocol"))
         self.assertTrue(settings.handshake.origins.everyone)
         self.assertFalse(settings.handshake.compression)
+        bounds = (settings.handshake.max_target, settings.handshake.max_headers, settings.handshake.max_head)
+        self.assertEqual(bounds, (2048, 6144, 16_384))
         self.assertEqual(settings.listen.health, b"/healthz")
         self.assertEqual((settings.log.level, settings.log.format), ("INFO", "text"))
 
@@ -264,8 +268,10 @@ class GivenTests(SynchronousTestCase):
                 "WS_MAX_GROUPS": "7",
                 "PUSH_MAX_BATCH": "2000",
                 "WS_ORIGINS": "same",
-                "WS_MAX_MESSAGE": "10",
-                "WS_MAX_BUFFER": "20",
+                "WS_MAX_MESSAGE": "64",
+                "WS_MAX_BUFFER": "128",
+                "WS_MAX_TARGET": "8192",
+                "WS_MAX_HEADERS": "10000",
                 "WS_MAX_CONNECTIONS": "30",
                 "WS_MAX_PER_ADDRESS": "4",
                 "WS_COMPRESSION": "ON",
@@ -294,10 +300,12 @@ class GivenTests(SynchronousTestCase):
         self.assertEqual(settings.handshake.forward_headers, ("Cookie",))
         self.assertTrue(settings.handshake.origins.same)
         self.assertTrue(settings.handshake.compression)
+        self.assertEqual((settings.handshake.max_target, settings.handshake.max_headers), (8192, 10_000))
+        self.assertEqual(settings.handshake.max_head, 8192 + 10_000 + 8192)
         self.assertEqual(settings.listen.health, b"/up")
         self.assertEqual((settings.max_connections, settings.max_per_address, settings.trust_proxy), (30, 4, 2))
-        self.assertEqual((settings.connection.max_message, settings.connection.max_buffer), (10, 20))
-        self.assertEqual(settings.api.max_body, 10)
+        self.assertEqual((settings.connection.max_message, settings.connection.max_buffer), (64, 128))
+        self.assertEqual(settings.api.max_body, 64)
         self.assertEqual(settings.drain_timeout, 0.25)
         self.assertEqual(settings.state_dir, Path("/var/lib/wsaas"))
         self.assertEqual((settings.log.level, settings.log.format), ("DEBUG", "json"))
@@ -398,6 +406,25 @@ class ErrorsTests(SynchronousTestCase):
             self.assertEqual(settings.hostname, hostname, (listen, pushes))
             given = read_settings({**API, "WS_LISTEN": listen, "PUSH_LISTEN": pushes, "WS_HOSTNAME": "https://x/y/"})
             self.assertEqual(given.hostname, "https://x/y")
+
+    def test_bounds_of_heads(self) -> None:
+        """The lowest and the highest, and what is beyond."""
+        for name, low, high in (("WS_MAX_TARGET", 256, 16_384), ("WS_MAX_HEADERS", 1024, 32_768)):
+            for value in (low, high):
+                handshakes = read_settings({**API, name: str(value)}).handshake
+                self.assertIn(value, (handshakes.max_target, handshakes.max_headers))
+            for value, why in ((low - 1, f"below {low}"), (high + 1, f"over {high}")):
+                error = self.assertRaises(SettingsError, read_settings, {**API, name: str(value)})
+                self.assertEqual((error.name, why in error.why, str(high) in error.allowed), (name, True, True))
+
+    def test_messages_have_room_for_an_answer(self) -> None:
+        """``{"code": "OK"}`` has 14 bytes: with a lower bound no client could ever be let in."""
+        for text in ("13", "63"):
+            error = self.assertRaises(SettingsError, read_settings, {**API, "WS_MAX_MESSAGE": text})
+            self.assertEqual((error.name, error.given), ("WS_MAX_MESSAGE", text))
+            self.assertIn('{"code": "OK"}', error.allowed)
+        settings = read_settings({**API, "WS_MAX_MESSAGE": "64", "WS_MAX_BUFFER": "128"})
+        self.assertGreaterEqual(settings.api.max_body, len('{"code": "OK"}'))
 
     def test_the_buffer_holds_two_messages(self) -> None:
         """Exactly twice is enough."""

@@ -13,7 +13,7 @@ from tests.properties import moderately
 from wsaas.connections.messages import Handshake
 from wsaas.errors import HandshakeRefused
 from wsaas.net.http1.messages import RequestFields, RequestHead
-from wsaas.websocket.handshake import MAX_FORWARDED, MAX_LINES, MAX_NAMED, MAX_TARGET, check_handshake, is_handshake
+from wsaas.websocket.handshake import MAX_LINES, MAX_NAMED, check_handshake, is_handshake
 from wsaas.websocket.origins import parse_origins
 from wsaas.websocket.settings import HandshakeSettings
 
@@ -121,10 +121,10 @@ class CheckTests(SynchronousTestCase):
 
     def test_the_target(self) -> None:
         """At most 2048 bytes (414), visible ASCII, a path (400)."""
-        longest = b"/" + b"a" * (MAX_TARGET - 1)
-        self.assertEqual(MAX_TARGET, 2048)
+        longest = b"/" + b"a" * 2047
         self.assertEqual(check_handshake(head(target=longest), SETTINGS).target, longest)
-        self.assertEqual(self.refused(head(target=longest + b"a")).status, 414)
+        refusal = self.refused(head(target=longest + b"a"))
+        self.assertEqual((refusal.status, refusal.reason), (414, "the target is over 2048 bytes (WS_MAX_TARGET)"))
         for target in (b"", b"*", b"chat", b"http://gateway.example/", b"/\xe9", b"/\x7f", b"/a b", b"/\x00"):
             self.assertEqual(self.refused(head(target=target)).status, 400, target)
 
@@ -231,6 +231,20 @@ class CheckTests(SynchronousTestCase):
             self.assertEqual(refusal.status, 403)
             self.assertIn("WS_ORIGINS", refusal.reason)
 
+    def test_each_refusal_has_its_kind(self) -> None:
+        """For the metrics; it does not hang on the status."""
+        listed = replace(SETTINGS, origins=parse_origins("same"))
+        for kind, given_head, settings in (
+            ("origin", head(("Origin", "https://evil.example")), listed),
+            ("malformed", head(without="Sec-WebSocket-Key"), SETTINGS),
+            ("version", head(("Sec-WebSocket-Version", "8"), without="Sec-WebSocket-Version"), SETTINGS),
+            ("too_long", head(target=b"/" + b"a" * 2048), SETTINGS),
+            ("too_long", head(("Authorization", "a" * 6144)), SETTINGS),
+            ("too_long", head(*[("Sec-WebSocket-Protocol", "")] * 33), SETTINGS),
+            ("too_long", head(("User-Agent", "a" * 2048)), SETTINGS),
+        ):
+            self.assertEqual(self.refused(given_head, settings).kind, kind)
+
     def test_an_origin_in_no_ascii(self) -> None:
         """Not even if everyone may connect: it goes into a header of every callback."""
         for origin in (b"https://\xe9.example", "a b", ""):
@@ -247,13 +261,29 @@ class CheckTests(SynchronousTestCase):
 
     def test_too_many_bytes_of_them(self) -> None:
         """431 over 6 KiB, names and all lines together."""
-        self.assertEqual(MAX_FORWARDED, 6 * 1024)
         name = "Authorization"
-        fits = MAX_FORWARDED - len(name)
+        fits = 6 * 1024 - len(name)
         check_handshake(head((name, "a" * fits), ("Cookie", "a" * 9000)), SETTINGS)
-        self.assertEqual(self.refused(head((name, "a" * (fits + 1)))).status, 431)
+        refusal = self.refused(head((name, "a" * (fits + 1))))
+        self.assertEqual(refusal.status, 431)
+        self.assertEqual(refusal.reason, "the forwarded headers are over 6144 bytes (WS_MAX_HEADERS)")
         lines = [("X-A", "a" * 1000)] * 7
         self.assertEqual(self.refused(head(*lines), replace(SETTINGS, forward_headers=("X-A",))).status, 431)
+
+    def test_other_bounds(self) -> None:
+        """Shorter and longer ones, each by itself; the head has room for both and for 8 KiB of others."""
+        name = "Authorization"
+        for max_target, max_headers in ((256, 1024), (8192, 6144), (2048, 16_384), (16_384, 32_768)):
+            settings = replace(SETTINGS, max_target=max_target, max_headers=max_headers)
+            self.assertEqual(settings.max_head, max_target + max_headers + 8192)
+            target, value = b"/" + b"a" * (max_target - 1), "a" * (max_headers - len(name))
+            handshake = check_handshake(head((name, value), target=target), settings)
+            self.assertEqual((handshake.target, handshake.forwarded), (target, ((name.encode(), value.encode()),)))
+            refusal = self.refused(head(target=target + b"a"), settings)
+            self.assertEqual((refusal.status, str(max_target) in refusal.reason), (414, True))
+            refusal = self.refused(head((name, value + "a")), settings)
+            self.assertEqual((refusal.status, str(max_headers) in refusal.reason), (431, True))
+        self.assertEqual(SETTINGS.max_head, 16_384)
 
     def test_too_many_lines_of_them(self) -> None:
         """431 over 32, of all names together."""
@@ -314,4 +344,4 @@ class CheckTests(SynchronousTestCase):
         if handshake.origin is not None:
             self.assertRegex(handshake.origin, rb"\A[!-~]+\Z")
         self.assertEqual(len(set(handshake.protocols)), len(handshake.protocols))
-        self.assertLessEqual(sum(len(name) + len(value) for name, value in handshake.forwarded), MAX_FORWARDED)
+        self.assertLessEqual(sum(len(name) + len(value) for name, value in handshake.forwarded), 6144)

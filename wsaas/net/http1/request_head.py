@@ -12,11 +12,12 @@ from httptools import HttpParserError, HttpRequestParser
 
 from wsaas.net.http1.messages import MAX_SWALLOWED, RequestFields, Response, text_response
 
-#: Bytes of a head, the ends of its lines not counted, and of its first line; and how many header lines it may have.
+#: Bytes of a head, the ends of its lines not counted, and of its first line, unless a site is told otherwise; and how
+#: many header lines it may have.
 MAX_HEAD = 16384
 MAX_LINES = 500
-#: Where the end of a head is looked for.
-SEARCHED = MAX_HEAD + 2 * (MAX_LINES + 2)
+#: Bytes of the ends of so many lines: how much further the end of a head is looked for.
+ENDS = 2 * (MAX_LINES + 2)
 #: How many different blocks of header lines are remembered, and how long one may be.
 _MAX_REMEMBERED, _MAX_BLOCK = 512, 4096
 #: Digits of a Content-Length. Python refuses to read thousands of them.
@@ -26,8 +27,9 @@ _MAX_LENGTH_DIGITS = 18
 REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]++) ([\x21-\xb0]++) (HTTP/1\.[01])\r\n")
 
 _MALFORMED = text_response(400, "malformed request")
-_LINE_TOO_LONG = text_response(414, "the request's head is too long")
-_HEAD_TOO_LONG = text_response(431, "the request's head is too long")
+_LINE_TOO_LONG = text_response(414, "the request's head is too long (WS_MAX_TARGET)")
+_HEAD_TOO_LONG = text_response(431, "the request's head is too long (WS_MAX_HEADERS)")
+_TOO_MANY_LINES = text_response(431, f"the request's head is over {MAX_LINES} lines")
 
 
 class _ParsedFields(RequestFields):
@@ -110,55 +112,60 @@ class KnownFields:
             self._known[block] = fields
 
 
-def _is_too_long(size: int, ends: int) -> bool:
-    """:returns: whether a head has too many bytes or lines
+def _excess(size: int, ends: int, most: int) -> Response | None:
+    """:returns: the refusal of a head that has too many bytes or lines
 
     :param size: its bytes
     :param ends: how many ends of lines there are
+    :param most: bytes that it may have
     """
-    return size - 2 * ends > MAX_HEAD or ends - 1 > MAX_LINES
+    if size - 2 * ends > most:
+        return _HEAD_TOO_LONG
+    return _TOO_MANY_LINES if ends - 1 > MAX_LINES else None
 
 
-def _end_of_allowed(part: bytes) -> int:
+def _end_of_allowed(part: bytes, most: int) -> int:
     """:returns: where those lines end that are not too many and not too long"""
     size = at = 0
     for _ in range(MAX_LINES + 1):
         end = part.find(b"\r\n", at)
         size += end - at
-        if end < 0 or size > MAX_HEAD:
+        if end < 0 or size > most:
             break
         at = end + 2
     return at
 
 
-def refuse_part(part: bytes, known: int = 0) -> Response | None:
+def refuse_part(part: bytes, known: int = 0, most: int = MAX_HEAD) -> Response | None:
     """Look whether a head can be refused, complete or not: for the first thing that is wrong with it.
 
     :param part: from the beginning of its first line
     :param known: so many bytes were looked at before: a head that trickles is not parsed again for each byte
+    :param most: bytes that it may have
     """
     size = len(part) - part.endswith(b"\r")
     end = part.find(b"\r\n")
     if end < 0:
-        return _LINE_TOO_LONG if size > MAX_HEAD else None
-    if end > MAX_HEAD:
+        return _LINE_TOO_LONG if size > most else None
+    if end > most:
         return _LINE_TOO_LONG
-    is_too_long = _is_too_long(size, part.count(b"\r\n"))
-    last = _end_of_allowed(part) if is_too_long else part.rfind(b"\r\n") + 2
+    excess = _excess(size, part.count(b"\r\n"), most)
+    last = part.rfind(b"\r\n") + 2 if excess is None else _end_of_allowed(part, most)
     if last > known and (REQUEST_LINE.match(part) is None or read_fields(part[end + 2 : last]) is None):
         return _MALFORMED
-    return _HEAD_TOO_LONG if is_too_long else None
+    return excess
 
 
-def read_block(head: bytes, begin: int) -> RequestFields | Response:
+def read_block(head: bytes, begin: int, most: int = MAX_HEAD) -> RequestFields | Response:
     """Read the header lines of a complete head that are not known.
 
     :param head: all of it but the empty line
     :param begin: where they begin
+    :param most: bytes that it may have
     :returns: what they say, or why they are refused
     """
     # A line has four bytes at least.
-    if len(head) > 4 * MAX_LINES and _is_too_long(len(head), head.count(b"\r\n")):
-        return refuse_part(head) or _HEAD_TOO_LONG
+    if len(head) > 4 * MAX_LINES and (excess := _excess(len(head), head.count(b"\r\n"), most)) is not None:
+        return refuse_part(head, 0, most) or excess
     fields = read_fields(head[begin:])
     return _MALFORMED if fields is None else fields

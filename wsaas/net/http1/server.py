@@ -39,7 +39,7 @@ from wsaas.net.http1.messages import (
 )
 from wsaas.net.http1.page import PageRequest
 from wsaas.net.http1.request_body import RequestBody
-from wsaas.net.http1.request_head import MAX_HEAD, REQUEST_LINE, SEARCHED, read_block, refuse_part
+from wsaas.net.http1.request_head import REQUEST_LINE, read_block, refuse_part
 from wsaas.net.http1.route import ByValue, HandOver, Page, Route
 
 _CLIENT_ERROR = 400
@@ -132,15 +132,16 @@ class Channel(HttpConnection):
         data, at, site = self._data, self._at, self.site
         if data.startswith(b"\r", at) and data[at + 1 : at + 2] in (b"", b"\n"):
             return self._skip_line()
-        end = data.find(b"\r\n\r\n", at, at + SEARCHED)
+        seen = self._known
+        end = data.find(b"\r\n\r\n", at + seen - 3 if seen > 3 else at, at + site.searched)
         line = REQUEST_LINE.match(data, at, end + 2) if end >= 0 else None
         if line is None:
             return self._read_part(data[at:] if end < 0 else data[at : end + 2])
         method, target, version = line.groups()
         block = data[line.end() : end + 2]
         fields = known = site.known.get(block)
-        if fields is None or end - at > MAX_HEAD:
-            read = read_block(data[at : end + 2], line.end() - at)
+        if fields is None or end - at > site.max_head:
+            read = read_block(data[at : end + 2], line.end() - at, site.max_head)
             if isinstance(read, Response):
                 self._turn_away(read)
                 return False
@@ -180,8 +181,12 @@ class Channel(HttpConnection):
 
     def _read_part(self, part: bytes) -> bool:
         """Refuse a head that is malformed, or remember that its rest is to come."""
-        refusal = refuse_part(part, self._known)
+        known, most = self._known, self.site.max_head
         self._known = len(part)
+        if known and len(part) <= most and b"\n" not in part[known:]:
+            # No line has ended since: a head that comes byte by byte is not counted again for each.
+            return False
+        refusal = refuse_part(part, known, most)
         if refusal is not None:
             self._turn_away(refusal)
         return False

@@ -16,7 +16,7 @@ from wsaas.net.http1.connection import LINGER
 from wsaas.net.http1.deadlines import Deadlines
 from wsaas.net.http1.messages import Response, json_response
 from wsaas.net.http1.page import PageRequest
-from wsaas.net.http1.request_head import KnownFields
+from wsaas.net.http1.request_head import ENDS, MAX_HEAD, KnownFields
 from wsaas.net.http1.route import Routes
 from wsaas.net.http1.server import Channel
 
@@ -37,12 +37,14 @@ class SiteLimits:
     :param max_body: bytes of a request's body that are read
     :param max_awaited: connections that may owe the rest of a request, and that may be kept for the next one
     :param proxies: how many in front are believed (``TRUST_PROXY``)
+    :param max_head: bytes of a request's head, the ends of its lines not counted
     """
 
     head_timeout: float
     max_body: int
     max_awaited: int = MAX_AWAITED
     proxies: int = 0
+    max_head: int = MAX_HEAD
 
 
 class ClientSite(Site):
@@ -62,6 +64,9 @@ class ClientSite(Site):
         self.clock = clock
         self.decide = routes.decide
         self.max_body = limits.max_body
+        self.max_head = limits.max_head
+        #: Where the end of a head is looked for.
+        self.searched = limits.max_head + ENDS
         self.proxies = limits.proxies
         #: Header lines that came before.
         self.known = KnownFields()

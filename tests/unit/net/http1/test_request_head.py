@@ -216,6 +216,29 @@ class SizeTests(SynchronousTestCase):
         self.assertIsNone(self.status(self.LINE + b"a:\r\n" * MAX_LINES))
         self.assertEqual(self.status(self.LINE + b"a:\r\n" * (MAX_LINES + 1)), 431)
 
+    def test_another_bound(self) -> None:
+        """Of one line and of all, complete or not; how many lines there may be stays."""
+        for most in (9000, 57_344):
+            line = b"GET /" + b"a" * (most - 14) + b" HTTP/1.1"
+            field = b"A: " + b"a" * (most - len(self.LINE) + 2 - 3) + b"\r\n"
+            self.assertIsNone(refuse_part(line, 0, most))
+            self.assertIsNone(refuse_part(self.LINE + field, 0, most))
+            self.assertIsInstance(read_block(self.LINE + field, len(self.LINE), most), RequestFields)
+            for part, status, name in (
+                (b"a" + line, 414, b"WS_MAX_TARGET"),
+                (b"G" + self.LINE + field, 431, b"WS_MAX_HEADERS"),
+            ):
+                refusal = refuse_part(part, 0, most)
+                assert refusal is not None
+                self.assertEqual((refusal.status, name in refusal.body), (status, True))
+            read = read_block(b"G" + self.LINE + field, len(self.LINE) + 1, most)
+            assert isinstance(read, Response)
+            self.assertEqual(read.status, 431)
+            many = self.LINE + b"a:\r\n" * (MAX_LINES + 1)
+            refusal = refuse_part(many, 0, most)
+            assert refusal is not None
+            self.assertEqual((refusal.status, b"500 lines" in refusal.body), (431, True))
+
     def test_what_is_wrong_first(self) -> None:
         """Decides, wherever segments end."""
         long = b"A: " + b"a" * MAX_HEAD + b"\r\n"

@@ -292,8 +292,12 @@ class LogTests(ChannelTestCase):
             (b"nonsense\r\n", "400: 192.0.2.1: malformed request"),
             (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", "400: 192.0.2.1: malformed request"),
             (b"\r\n\r\n", "400: 192.0.2.1: malformed request"),
-            (b"GET /" + b"a" * 20000, "414: 192.0.2.1: the request's head is too long"),
-            (b"GET / HTTP/1.1\r\nX: " + b"a" * 20000, "431: 192.0.2.1: the request's head is too long"),
+            (b"GET /" + b"a" * 20000, "414: 192.0.2.1: the request's head is too long (WS_MAX_TARGET)"),
+            (
+                b"GET / HTTP/1.1\r\nX: " + b"a" * 20000,
+                "431: 192.0.2.1: the request's head is too long (WS_MAX_HEADERS)",
+            ),
+            (b"GET / HTTP/1.1\r\n" + b"X: a\r\n" * 600, "431: 192.0.2.1: the request's head is over 500 lines"),
             (b"\x16\x03\x01\x02\x00\x01\r\n", "400: 192.0.2.1: TLS on a port without"),
             (http_request("GET", "/refused?token=secret"), "403: 192.0.2.1 GET /refused: refused"),
         ):
