@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.web.resource import IResource
 
-from wsaas.connections.identity import is_key
+from wsaas.connections.identity import KEY_LENGTH, is_key
 from wsaas.net.http1.messages import RequestHead, json_response, text_response
 from wsaas.net.http1.route import Answers, ByValue, HandOver, Page, Route
 from wsaas.pushes.named import NamedResource
@@ -23,6 +23,10 @@ _NO_HANDSHAKE = text_response(
     "this is a WebSocket gateway; connect with a WebSocket client",
     [(b"Upgrade", b"websocket"), (b"Connection", b"Upgrade")],
 )
+
+
+#: Characters of a path that is nothing but a key, and what such a path does not have: as a number it is found faster.
+_LONE_KEY, _QUERY = KEY_LENGTH + 1, ord("?")
 
 
 class _ByName:
@@ -81,7 +85,10 @@ class ClientRoutes:
             if head.length != 0:
                 return _HANDSHAKE_WITH_BODY
             return self._handshake if head.target != b"*" else _HANDSHAKE_WITHOUT_PATH
-        path = read_named(head.target)
+        target = head.target
+        # What nearly every push is needs no call: a key, and nothing before or behind it.
+        plain = len(target) == _LONE_KEY and not target.rfind(b"/") and _QUERY not in target
+        path = None if plain else read_named(target)
         if path is not None:
             if self._by_name.exists(head, path) or method in (b"PUT", b"DELETE"):
                 return self._by_name.route(path) if self._pushed_here else _NO_PUSHES
@@ -109,5 +116,8 @@ class PushRoutes:
 
     def decide(self, head: RequestHead) -> Route:
         """Choose by the path."""
-        path = read_named(head.target)
+        target = head.target
+        if len(target) == _LONE_KEY and not target.rfind(b"/") and _QUERY not in target:
+            return self._push
+        path = read_named(target)
         return self._push if path is None else self._by_name.route(path)

@@ -11,11 +11,12 @@ from fuzz.inputs import Draw
 #: What each reads, by name, and its share of a million inputs in thousands. Cheap ones get more.
 NAMES: dict[str, tuple[str, int]] = {
     "settings": ("settings from environment, options and files; what is built of them", 130),
-    "values": ("origins, Forwarded headers, tokens, Retry-After, idempotency keys, times", 150),
+    "values": ("origins, Forwarded headers, tokens, Retry-After, idempotency keys, times", 140),
     "proxy": ("PROXY protocol 1 and 2 in front of clients", 80),
     "clients": ("what clients send: handshakes and what is none", 120),
     "frames": ("what follows a granted handshake: frames, plain and compressed", 110),
-    "push": ("what pushers send", 110),
+    "push": ("what pushers send", 90),
+    "named": ("what pushers send by name: groups, users, all, batches", 30),
     "answers": ("the API's answers out of bytes: the fast agent beside Twisted's", 70),
     "decisions": ("what the API's answers ask for", 100),
     "api": ("the API's answers to POST, PUT and DELETE, through a whole gateway", 50),

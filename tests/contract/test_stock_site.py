@@ -168,3 +168,50 @@ class StockSiteTests(SynchronousTestCase):
                 failing.errback(ValueError("a fault"))
             self.assertEqual(read_answers(wire.take())[0].status, 500)
             self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+
+class ByNameTests(StockSiteTests):
+    """The same for requests by name; what they have in common is tested again beside them."""
+
+    def setUp(self) -> None:
+        """Mount them beside the pushes."""
+        super().setUp()
+        self.gate = Gate(PUBLISH_TOKEN="right", WS_MAX_MESSAGE="1000", WS_MAX_BUFFER="2000")
+        self.client = self.gate.open("/chat")
+        self.target = f"/ws/{self.gate.key}"
+        root = Resource()
+        root.putChild(b"ws", self.gate.pushes)
+        root.putChild(b"named", self.gate.named)
+        self.site = Site(root, reactor=MemoryReactorClock())
+
+    def by_name(self, method: str, target: str, body: bytes | None = None) -> HttpAnswer:
+        """Make one request with a token."""
+        return self.ask(method, ("Authorization", "Bearer right"), body=body, target=f"/named/{target}")
+
+    def test_by_name(self) -> None:
+        """Now or later, in order."""
+        key = self.gate.key
+        self.assertEqual(self.by_name("PUT", f"{key}/groups/a%20b").json, {"code": "OK", "joined": 1})
+        self.assertEqual(self.by_name("GET", "groups/a%20b").json, {"code": "OK", "members": 1})
+        self.assertEqual(self.by_name("HEAD", "groups/a%20b").status, 200)
+        self.assertEqual(self.by_name("PUT", "groups/a%20b", b"hello").json["sent"], 1)
+        (member,) = self.by_name("GET", "all/members?limit=1").json["members"]
+        self.assertEqual(member["user"], None)
+        (result,) = self.by_name("POST", "batch", b'{"to": "all", "text": "a"}').json["results"]
+        self.assertEqual(result["sent"], 1)
+        self.assertEqual(self.frames(), [Frame(TEXT, b"hello"), Frame(TEXT, b"a")])
+        self.assertEqual(self.by_name("DELETE", "groups/a%20b").json, {"code": "OK", "closed": 1})
+
+    def test_refusals_by_name(self) -> None:
+        """Each with its code; a ws_uri is found elsewhere."""
+        for status, answer in (
+            (400, self.by_name("GET", "groups/..")),
+            (401, self.ask("GET", target="/named/all")),
+            (404, self.by_name("PUT", self.gate.key, b"a")),
+            (404, self.by_name("GET", "")),
+            (405, self.by_name("POST", "nothing")),
+            (405, self.by_name("DELETE", "all")),
+            (413, self.by_name("PUT", "all", b"a" * 1001)),
+        ):
+            self.assertEqual(answer.status, status)
+        self.assertEqual(self.frames(), [])

@@ -238,6 +238,7 @@ class ProtocolPageTests(ParsedTestCase):
         # The channel answers what is not to be read; a fault is answered wherever it shows.
         modules = (
             "pushes/resource.py",
+            "pushes/answering.py",
             "net/http1/server.py",
             "net/http1/site.py",
             "net/http1/messages.py",
@@ -246,6 +247,14 @@ class ProtocolPageTests(ParsedTestCase):
         source = "".join((ROOT / "wsaas" / name).read_text(encoding="utf-8") for name in modules)
         for _, code in listed:
             self.assertIn(f'"{code}"', source)
+
+    def test_codes_of_requests_by_name(self) -> None:
+        tables = list(self.section(PROTOCOL, "6. Groups, users, everyone").findall(nodes.table))
+        listed = {(row[0].astext(), row[1].astext()) for row in self.rows(tables[-1])}
+        self.assertGreater(len(listed), 7)
+        source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "wsaas" / "pushes").glob("*.py"))
+        for status, code in listed:
+            self.assertRegex(source, rf'{status},\s+"{code}"')
 
     def test_the_example_of_a_signature(self) -> None:
         text, signed = self.code(self.section(PROTOCOL, "2.5 Signatures"))

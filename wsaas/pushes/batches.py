@@ -26,7 +26,7 @@ from wsaas.pushes.publish import counts
 from wsaas.pushes.resource import HELD, SENT
 
 #: What a line counts for besides its elements, and how many bytes of it count 1.
-_LINE, _BYTES = 4, 2048
+_LINE, _BYTES = 4, 256
 #: How many elements of a line are worked off at once.
 _PART = 50
 

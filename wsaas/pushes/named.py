@@ -121,10 +121,14 @@ class NamedResource(AnsweringResource):
         :raises PushRefused: if it cannot succeed
         """
         path, method = read_path(head.target), head.method
+        if path.form not in _METHODS:
+            raise self._absent(head)
         if not self.exists(method, path):
             self.tell_missing()
             raise self._absent(head)
         self._admit(head, path)
+        if path.strays:
+            raise bad_request("no WS_HOSTNAME has what stands before that; is a name not percent-encoded?")
         try:
             if path.is_of_connection:
                 return self._of_connection(head, path)
@@ -143,7 +147,7 @@ class NamedResource(AnsweringResource):
         return not_found() if self._tokens.allow(head.all(b"Authorization")) else unauthorized()
 
     def _admit(self, head: RequestHead, path: Path) -> None:
-        allowed = _METHODS.get(path.form, ())
+        allowed = _METHODS[path.form]
         if head.method not in allowed:
             raise method_not_allowed(f"…/{path.form.value}", allowed)
         authorization = head.all(b"Authorization")

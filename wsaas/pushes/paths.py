@@ -57,12 +57,14 @@ class Path:
     :param form: what it is about
     :param first: the key, or the first name
     :param second: the name of the group, where a key or a user stands before it
+    :param strays: whether something stands before it that no ``WS_HOSTNAME`` has: a name was not encoded
     """
 
     form: Form
     # It may be a key.
     first: str = field(default="", repr=False)
     second: str = ""
+    strays: bool = False
 
     @property
     def is_of_connection(self) -> bool:
@@ -98,8 +100,11 @@ class Path:
         return names.decode(self.second)
 
 
-_NOTHING, _BATCHES = Path(Form.NOTHING), Path(Form.BATCH)
-_EVERYONE, _ALL_MEMBERS = Path(Form.ALL), Path(Form.ALL_MEMBERS)
+#: How many segments each has.
+_LENGTHS = {form: form.value.count("/") + 1 for form in Form}
+#: What no WS_HOSTNAME has in its path, but for a key; and what whoever asks has to resolve (RFC 3986 §5.2.4).
+RESERVED = frozenset({_GROUPS, _USERS, _ALL, _MEMBERS, _BATCH})
+_DOTS = frozenset({".", ".."})
 
 
 def is_plain(target: bytes) -> bool:
@@ -144,21 +149,31 @@ def read_path(target: bytes) -> Path:
 
     :param target: of the request: path and query, as sent
     """
-    *_, fourth, third, second, last = _segments(target)
+    segments = _segments(target)
+    form, first, second = _read(*segments[-4:])
+    before = segments[: -_LENGTHS[form]]
+    strays = any(segment in RESERVED or segment in _DOTS or is_key(segment) for segment in before)
+    return Path(form, first, second, strays)
+
+
+def _read(fourth: str, third: str, second: str, last: str) -> tuple[Form, str, str]:
+    """:returns: what the end of a path is about, and what is named in it
+
+    :param last: the last segment, behind those before it
+    """
     if fourth == _USERS and second == _GROUPS:
-        return Path(Form.USER_GROUP, third, last)
+        return Form.USER_GROUP, third, last
     if third in _NAMED and last == _MEMBERS:
-        return Path(Form.GROUP_MEMBERS if third == _GROUPS else Form.USER_MEMBERS, second)
+        return Form.GROUP_MEMBERS if third == _GROUPS else Form.USER_MEMBERS, second, ""
     if second == _GROUPS and is_key(third):
-        return Path(Form.CONNECTION_GROUP, third, last)
+        return Form.CONNECTION_GROUP, third, last
     if second in _NAMED:
-        return Path(Form.GROUP if second == _GROUPS else Form.USER, last)
+        return Form.GROUP if second == _GROUPS else Form.USER, last, ""
     if second == _ALL and last == _MEMBERS:
-        return _ALL_MEMBERS
+        return Form.ALL_MEMBERS, "", ""
     if last == _GROUPS and is_key(second):
-        return Path(Form.CONNECTION_GROUPS, second)
-    if last == _ALL:
-        return _EVERYONE
-    if last == _BATCH:
-        return _BATCHES
-    return Path(Form.CONNECTION, last) if is_key(last) else _NOTHING
+        return Form.CONNECTION_GROUPS, second, ""
+    for form, word in ((Form.ALL, _ALL), (Form.BATCH, _BATCH)):
+        if last == word:
+            return form, "", ""
+    return (Form.CONNECTION, last, "") if is_key(last) else (Form.NOTHING, "", "")

@@ -295,7 +295,8 @@ SETTINGS: tuple[Setting, ...] = (
         "WS_HEALTH_PATH",
         "/healthz",
         health_path,
-        "a path, such as /healthz, without query, its last segment not of the shape of a key; or off",
+        "a path, such as /healthz, without query, at which nothing is pushed or published (its end is not a key, all, "
+        "batch, groups/… or users/…); or off",
         "where load balancers ask, on WS_LISTEN, whether clients are let in",
     ),
     Setting(

@@ -15,6 +15,7 @@ from twisted.internet.abstract import isIPAddress, isIPv6Address
 
 from wsaas.connections.identity import is_key
 from wsaas.net.host_names import check_name
+from wsaas.pushes.paths import RESERVED, Form, read_path
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
@@ -32,9 +33,6 @@ _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION = re.compile(r"([0-9]{1,12})(ms|s|m|h|d)?")
 #: What a description begins with: text that was meant for another setting.
 _KINDS = ("tcp", "tcp6", "tls", "ssl", "unix", "systemd")
-
-#: Segments by which requests are told apart, behind WS_HOSTNAME (protocol §6).
-_OF_PATHS = frozenset({"groups", "users", "all", "batch", "members"})
 
 #: Headers that FORWARD_HEADERS and API_HEADERS may not name, as they belong to one hop (RFC 9110 §7.6.1) or to this
 #: gateway.
@@ -161,7 +159,7 @@ def health_path(text: str) -> bytes | None:
         return None
     if not _PATH.fullmatch(text):
         raise ValueError("not a path in visible ASCII that begins with /")
-    if is_key(text.rpartition("/")[2]):
+    if read_path(text.encode("ascii")).form is not Form.NOTHING:
         raise ValueError("a request for it would be taken for a push")
     return text.encode("ascii")
 
@@ -257,7 +255,7 @@ def hostname(text: str) -> str:
         if odd in text:
             raise ValueError(f"there is {said} in it: {odd}")
     for segment in text.rpartition("://")[2].removesuffix("/").split("/")[1:]:
-        if segment in _OF_PATHS or is_key(segment):
+        if segment in RESERVED or is_key(segment):
             raise ValueError("a segment of its path has a meaning of its own in what is called there")
     return text.removesuffix("/")
 

@@ -378,6 +378,15 @@ class NamesTests(NamedTestCase):
             ):
                 self.assert_refused(self.ask(method, target), 400, "BAD_REQUEST")
 
+    def test_names_that_were_not_encoded(self) -> None:
+        """They lead nowhere else: not to everyone, and not to another's groups."""
+        for typed in ("x/all", "../all", "./room", "a/../../groups/room", "a/users/ann", f"x/{self.keys[0]}/groups/b"):
+            for method in ("PUT", "GET", "DELETE"):
+                answer = self.ask(method, f"/groups/{typed}")
+                self.assertGreaterEqual(answer.status, 400, typed)
+                self.assertEqual(self.payloads(), [[], [], []])
+        self.assert_refused(self.ask("POST", "/groups/x/batch", body=b'{"to": "all", "text": "a"}'), 400, "BAD_REQUEST")
+
     def test_names_with_the_shape_of_a_key(self) -> None:
         """Even of one that is there."""
         key = self.keys[0]

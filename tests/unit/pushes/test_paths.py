@@ -103,6 +103,27 @@ class ReadPathTests(SynchronousTestCase):
             self.assertEqual(read_path(f"/{end}".encode()), path, end)
             self.assertFalse(is_plain(f"/{end}".encode()))
 
+    def test_what_no_hostname_has(self) -> None:
+        """A name that was not encoded."""
+        for path in (
+            "groups/x/all",
+            "groups/../all",
+            "groups/./x",
+            "users/a/b/groups/c/groups/d",
+            f"{KEY}/x/all",
+            "all/all",
+        ):
+            self.assertTrue(read_path(f"/{path}".encode()).strays, path)
+        for path in (
+            "groups/all",
+            "users/all/groups/groups",
+            "all/members",
+            f"x/{KEY}/groups/all",
+            "gw/all",
+            "...//batch",
+        ):
+            self.assertFalse(read_path(f"/{path}".encode()).strays, path)
+
     def test_a_host_with_such_a_name(self) -> None:
         """In absolute form it is no part of the path."""
         self.assertEqual(read_path(f"http://groups/{KEY}".encode()), Path(Form.CONNECTION, KEY))

@@ -419,6 +419,8 @@ class HealthPathTests(SynchronousTestCase):
         """No query, no fragment, no blank; nothing that is a push already."""
         for text in ("healthz", "on", "/a b", "/a?b", "/a#b", "/é", "http://a/b", "/AAAAAAAAAAAAAAAAAAAAAAAA", "*"):
             self.assertRaises(ValueError, health_path, text)
+        for text in ("/all", "/groups/up", "/a/users/x/members", "/batch", "/AAAAAAAAAAAAAAAAAAAAAAAA/groups"):
+            self.assertRaises(ValueError, health_path, text)
 
 
 class SecretTests(SynchronousTestCase):
