@@ -191,6 +191,10 @@ static void upgrade_answer(struct connection *c, char *data, size_t length)
 /* The answer to a push or to the probe. */
 static void http_answer(struct connection *c, const char *data, size_t length)
 {
+    if (c->role == PUSHER && options.mode == PUBLISH && !c->asked) {
+        drop(c); /* it was idle for long: the server says so before it ends it */
+        return;
+    }
     if (c->body_left < 0) {
         size_t before = c->head_length;
         char *end = head_end(c, data, length);
@@ -231,7 +235,8 @@ static void http_answer(struct connection *c, const char *data, size_t length)
 static void lost(struct connection *c)
 {
     if (c->role == PUSHER) {
-        fault("the server closed a pusher's connection");
+        if (c->asked || options.mode != PUBLISH) /* there, some are idle for long, and the server may end them */
+            fault("the server closed a pusher's connection");
     } else if (c->role == PROBE) {
         if (c->pending.count)
             fault("the server closed the probe's connection instead of an answer");

@@ -44,7 +44,7 @@ void begin_publish(struct connection *pushers, double at_rate, double at_direct_
     rate = at_rate;
     direct_rate = at_direct_rate;
     next_due = next_direct = now();
-    for (int i = 0; i < options.pushers; i++)
+    for (int i = 0; requests.count && i < options.pushers; i++)
         ready_to_ask(&publishers[i]);
     for (int i = 0; direct_rate && i < DIRECT_PUSHERS; i++) {
         direct_pushers[i].direct = true;
@@ -66,11 +66,14 @@ void publisher_answered(struct connection *c)
  */
 static double send_due(double t, double at_rate, double *due, struct connection *pushers, int count)
 {
-    for (int i = 0; t >= *due && i < count; i++)
-        if (pushers[i].state == OPEN && !pushers[i].asked && !pushers[i].last) {
-            send_one(&pushers[i], *due);
+    static unsigned turn; /* each has its own, so that none is idle for long */
+    for (int i = 0; t >= *due && i < count; i++) {
+        struct connection *c = &pushers[turn++ % count];
+        if (c->state == OPEN && !c->asked && !c->last) {
+            send_one(c, *due);
             *due -= log(1 - drand48()) / at_rate;
         }
+    }
     return t >= *due ? 0.1 : *due - t;
 }
 
