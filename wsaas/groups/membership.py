@@ -36,13 +36,19 @@ class Members(dict["Connection", None]):
     :param target: its name; each member has this very text, not a copy
     """
 
-    __slots__ = ("alone", "target")
+    __slots__ = ("_alone", "target")
 
     def __init__(self, target: str) -> None:
         super().__init__()
         self.target = target
-        #: What a member is in that is in nothing else: one object for all of those.
-        self.alone = (target,)
+        self._alone: tuple[str, ...] = ()
+
+    @property
+    def alone(self) -> tuple[str, ...]:
+        """What a member is in that is in nothing else: one object for all of those."""
+        if not self._alone:
+            self._alone = (self.target,)
+        return self._alone
 
 
 class Membership:
@@ -146,7 +152,7 @@ class Membership:
         members = self._sets.get(target)
         if members is None:
             members = self._sets[target] = Members(target)
-            self.users += is_user(members.alone)
+            self.users += is_user((target,))
         members[connection] = None
         return members.target
 
@@ -155,7 +161,7 @@ class Membership:
         del members[connection]
         if not members:
             del self._sets[target]
-            self.users -= is_user(members.alone)
+            self.users -= is_user((target,))
 
     # What is asked
 

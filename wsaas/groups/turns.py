@@ -107,9 +107,11 @@ class Turns:
             self._spent += (task.step(max(1, most)) or 1) * task.weight
         except Exception:  # noqa: BLE001 - whatever it is, those behind it must have their turn
             _log.failure("a fault of the gateway in reaching many")
-            self._leave().done.errback(Failure())
+            if self._tasks and self._tasks[0] is task:
+                self._leave().done.errback(Failure())
             return
-        if task.is_done:
+        # Unless stop() has ended it meanwhile.
+        if task.is_done and self._tasks and self._tasks[0] is task:
             self._finish()
 
     def _leave(self) -> Task[Any]:

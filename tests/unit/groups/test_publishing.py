@@ -361,6 +361,22 @@ class BoundsTests(GroupsCase):
         self.successResultOf(self.publish("y", "a"))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_stop_in_the_middle(self) -> None:
+        """Of a slice: nobody is told twice."""
+        (client,) = self.clients(1, "a")
+        client.peer.send_shared = lambda *_: self.home.stop() and None  # type: ignore[method-assign, assignment]  # at the worst moment
+        self.successResultOf(self.publish("x", "a", skips_slow=True))
+        self.assertEqual((client.got, len(self.home.turns), self.home.turns.bytes), ([], 0, 0))
+
+    def test_a_fault_of_our_own(self) -> None:
+        """Those behind it have their turn."""
+        self.clients(2, "a")
+        self.patch(self.home.membership, "members", lambda _: 1 / 0)
+        self.failureResultOf(self.publish("x", "a"), ZeroDivisionError)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        del self.home.membership.members
+        self.assertEqual(self.successResultOf(self.publish("y", "a")), Reached(sent=2))
+
     def test_drain(self) -> None:
         """When all are closed, what is under way ends by itself, even without memory."""
         clients = self.clients(SLICE + 1, "a")
