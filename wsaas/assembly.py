@@ -32,7 +32,7 @@ from wsaas.connections.registry import Registry
 from wsaas.connections.retry import Backoff, Retries
 from wsaas.connections.timer_wheel import WIDTH
 from wsaas.connections.totals import Shared, Totals
-from wsaas.demo import MAX_ANSWER, Demo
+from wsaas.demo import Demo
 from wsaas.errors import SettingsError
 from wsaas.groups.home import Home
 from wsaas.groups.membership import bound
@@ -163,25 +163,25 @@ def _callbacks(settings: Settings, reactor: Any, shared: Shared) -> _Callbacks:
     return _Callbacks(trust, agent, access, Api(access, retries, disconnects, publisher))
 
 
-def _pushes(settings: Settings, reactor: Any, people: _Connections, trust: ApiTrust) -> _Pushes:
+def _pushes(settings: Settings, reactor: Any, people: _Connections) -> _Pushes:
     shared = people.shared
     registry = shared.registry
     tokens = PushTokens(settings.push_tokens, settings.publish_tokens)
     seconds = reactor.seconds if settings.log.debugs else None
     most = settings.connection.max_message
     bounds = PushSettings(most, settings.max_batch, settings.log.debugs)
-    named = NamedResource(registry, people.groups, tokens, bounds, reactor, shared.totals.budgets.bodies)
-    if settings.api_uri is not None:
+    demo = Demo(reactor, shared.now) if settings.api_uri is None else None
+    make_named = NamedResource if demo is None else demo.named
+    named = make_named(registry, people.groups, tokens, bounds, reactor, shared.totals.budgets.bodies)
+    if demo is None:
         return _Pushes(tokens, PushResource(registry, most, tokens, seconds), named)
-    agent = PersistentAgent(reactor, trust, settings.api.max_requests, settings.api.timeout, MAX_ANSWER)
-    demo = Demo(reactor, agent, shared.now)
     return _Pushes(
         tokens,
         demo.pushes(registry, most, seconds),
         named,
         demo,
         f"{settings.hostname}/",
-        (demo.stop, agent.close),
+        (demo.stop,),
     )
 
 
@@ -249,7 +249,7 @@ def _admin(
     readiness: Readiness,
     lag: Lag | None,
     process: Process,
-    parts: tuple[Registry, Totals, UpgradeResource, PushResource, NamedResource, Api, Descriptors],
+    parts: tuple[Registry, Totals, UpgradeResource, PushResource, NamedResource, Api, Home, Descriptors],
     listeners: Sequence[Listener],
 ) -> Listener:
     """:returns: where ``/healthz``, ``/readyz`` and ``/metrics`` are
@@ -367,14 +367,14 @@ def build(
     people = _connections(settings, reactor, now, shares)
     registry, totals = people.shared.registry, people.shared.totals
     calls = _callbacks(settings, reactor, people.shared)
-    pushes = _pushes(settings, reactor, people, calls.trust)
+    pushes = _pushes(settings, reactor, people)
     upgrade = _websocket(settings, reactor, people, calls.api, token_bytes)
     descriptors, readiness = Descriptors(reactor, shares), Readiness()
     routes = _client_routes(settings, upgrade, pushes, readiness)
     listeners = _listeners(settings, reactor, shares, routes, pushes, totals.budgets.bodies)
     lag = Lag(reactor) if settings.listen.admin and has_metrics() else None
     if settings.listen.admin:
-        measured = (registry, totals, upgrade, *pushes.both, calls.api, descriptors)
+        measured = (registry, totals, upgrade, *pushes.both, calls.api, people.groups, descriptors)
         listeners.append(_admin(settings, reactor, readiness, lag, Process(now), measured, listeners))
     parts: list[Lag | RefusedPushes] = [RefusedPushes(reactor, pushes.both), *([] if lag is None else [lag])]
     timing = Timing(_check_every(settings), settings.drain_timeout)

@@ -1,18 +1,17 @@
-// Echo and broadcast behind WSAAS, with Express.
+// Rooms behind WSAAS, with Express: /?room=7&name=Bob is Bob in room 7.
 //
 // npm install && node server.js                                         the API, on port 3000
 // API_URI=localhost:3000/websocket twistd --nodaemon --pidfile= wsaas   the gateway, on port 8080
 //
-// With the gateway's API_SECRET it accepts only signed calls; with the gateway's PUSH_TOKEN its pushes carry the token.
+// It keeps no list of clients, and calls nobody. With the gateway's API_SECRET it accepts only signed calls.
 'use strict';
 const { createHash, createHmac, timingSafeEqual } = require('node:crypto');
 const express = require('express');
 
 const app = express();
-const clients = new Set(); // the ws_uri of each connected client
-const [secrets, tokens] = ['API_SECRET', 'PUSH_TOKEN'].map((name) => process.env[name]?.match(/\S+/g) ?? []);
+const secrets = process.env.API_SECRET?.match(/\S+/g) ?? [];
 
-app.use((req, res, next) => (req.get('Ws-Uri') ? next() : res.status(400).json({ code: 'BAD_REQUEST' })));
+app.use((req, res, next) => (req.get('Ws-Path') ? next() : res.status(400).json({ code: 'BAD_REQUEST' })));
 app.use(express.raw({ type: () => true, limit: '16mb' })); // keep every body as bytes
 app.use((req, res, next) => (!secrets.length || isSigned(req) ? next() : res.status(403).json({ code: 'FORBIDDEN' })));
 
@@ -28,30 +27,24 @@ function isSigned(req) {
   return known && Math.abs(Date.now() / 1000 - req.get('Ws-Timestamp')) < 300;
 }
 
+// A parameter of the client's URL, encoded: so it is one name, whatever the client wrote there.
+function asked(req, name) {
+  const query = new URLSearchParams(req.get('Ws-Path').split('?').slice(1).join('?'));
+  return encodeURIComponent(query.get(name) ?? '');
+}
+
+const room = (req) => asked(req, 'room') || 'hall';
+
 app.route('/websocket')
-  .post((req, res) => {
-    clients.add(req.get('Ws-Uri'));
-    res.json({ code: 'OK' });
-  })
-  .put(async (req, res) => {
-    const [sender, type, body] = [req.get('Ws-Uri'), req.get('Content-Type') ?? 'text/plain', req.body];
-    await Promise.all([...clients].filter((uri) => uri !== sender).map((uri) => push(uri, body, type)));
-    res.set({ 'Ws-Reply': type === 'application/octet-stream' ? 'binary' : 'text', 'Content-Type': type }).send(body);
+  .post((req, res) => res.set({ 'Ws-Join': room(req), 'Ws-User': asked(req, 'name') }).json({ code: 'OK' }))
+  .put((req, res) => {
+    const kind = req.get('Content-Type') === 'application/octet-stream' ? 'binary' : 'text';
+    res.set('Ws-Publish', `${kind} groups/${room(req)}`).send(req.body);
   })
   .delete((req, res) => {
-    clients.delete(req.get('Ws-Uri'));
-    res.json({ code: 'OK' });
+    const user = decodeURIComponent(req.get('Ws-User') ?? '');
+    if (user) res.set('Ws-Publish', `text groups/${room(req)}`);
+    res.send(`${user} left`);
   });
-
-async function push(uri, body, type) {
-  const url = uri.includes('://') ? uri : `http://${uri}`;
-  const headers = { 'Content-Type': type, ...(tokens.length && { Authorization: `Bearer ${tokens[0]}` }) };
-  const call = { method: 'PUT', body, headers, signal: AbortSignal.timeout(5000) };
-  try {
-    if ((await fetch(url, call)).status === 404) clients.delete(uri); // disconnected; its DELETE is on the way
-  } catch (error) {
-    console.warn('not pushed:', error.message);
-  }
-}
 
 app.listen(process.env.PORT ?? 3000, '127.0.0.1');

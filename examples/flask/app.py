@@ -1,23 +1,22 @@
-"""Echo and broadcast behind WSAAS, in Flask.
+"""Rooms behind WSAAS, in Flask: /?room=7&name=Bob is Bob in room 7.
 
 pip install flask && flask --app app run                              the API, on port 5000
 API_URI=localhost:5000/websocket twistd --nodaemon --pidfile= wsaas   the gateway, on port 8080
 
-With the gateway's API_SECRET it accepts only signed calls; with the gateway's PUSH_TOKEN its pushes carry the token.
+It keeps no list of clients, and calls nobody. With the gateway's API_SECRET it accepts only signed calls.
 """
 
 import hmac
 import os
 import time
 from hashlib import sha256
-from urllib.request import Request, urlopen
+from urllib.parse import parse_qs, quote, unquote
 
 from flask import Flask, request
 
 app = Flask(__name__)
-app.register_error_handler(KeyError, lambda _: ({"code": "BAD_REQUEST"}, 400))  # a call without Ws-Uri
-clients: set[str] = set()  # the ws_uri of each connected client
-secrets, tokens = (os.environ.get(name, "").split() for name in ("API_SECRET", "PUSH_TOKEN"))
+app.register_error_handler(KeyError, lambda _: ({"code": "BAD_REQUEST"}, 400))  # a call without Ws-Path
+secrets = os.environ.get("API_SECRET", "").split()
 
 
 def is_signed():
@@ -35,28 +34,27 @@ def check():
     return ({"code": "FORBIDDEN"}, 403) if secrets and not is_signed() else None
 
 
+def asked(name):
+    """A parameter of the client's URL, encoded: so it is one name, whatever the client wrote there."""
+    query = parse_qs(request.headers["Ws-Path"].partition("?")[2])
+    return quote(query.get(name, [""])[0], safe="")
+
+
+def publish(body, kind="text"):
+    return body, {"Ws-Publish": f"{kind} groups/{asked('room') or 'hall'}"}
+
+
 @app.post("/websocket")
 def connected():
-    clients.add(request.headers["Ws-Uri"])
-    return {"code": "OK"}
+    return {"code": "OK"}, {"Ws-Join": asked("room") or "hall", "Ws-User": asked("name")}
 
 
 @app.put("/websocket")
 def message():
-    body, content = request.get_data(), {"Content-Type": request.content_type or "text/plain"}
-    token = {"Authorization": f"Bearer {tokens[0]}"} if tokens else {}
-    for ws_uri in clients - {request.headers["Ws-Uri"]}:
-        url = ws_uri if "://" in ws_uri else f"http://{ws_uri}"
-        try:
-            urlopen(Request(url, body, content | token, method="PUT"), timeout=5).close()  # nosec B310  # WSAAS's own
-        except OSError as error:  # includes all errors of urllib
-            if getattr(error, "code", None) == 404:  # disconnected; its DELETE is on the way
-                clients.discard(ws_uri)
-    kind = "binary" if request.mimetype == "application/octet-stream" else "text"
-    return body, content | {"Ws-Reply": kind}
+    return publish(request.get_data(), "binary" if request.mimetype == "application/octet-stream" else "text")
 
 
 @app.delete("/websocket")
 def disconnected():
-    clients.discard(request.headers["Ws-Uri"])
-    return {"code": "OK"}
+    left = publish(f"{unquote(request.headers.get('Ws-User', ''))} left")
+    return left if "Ws-User" in request.headers else {"code": "OK"}

@@ -1,25 +1,8 @@
-<?php // Echo and broadcast behind WSAAS, in plain PHP.
+<?php // Rooms behind WSAAS, in plain PHP: /?room=7&name=Bob is Bob in room 7.
 // php -S localhost:8000 index.php                                       the API, on port 8000
 // API_URI=localhost:8000/websocket twistd --nodaemon --pidfile= wsaas   the gateway, on port 8080
 //
-// With the gateway's API_SECRET it accepts only signed calls; with the gateway's PUSH_TOKEN its pushes carry the token.
-
-/** Changes the list of connected clients. It is in a file: PHP keeps no memory, and several workers may share it. */
-function clients(callable $change): array {
-    umask(0077); // anyone who can read a ws_uri can push to it
-    $file = fopen((getenv('CLIENTS_DIR') ?: sys_get_temp_dir()) . '/wsaas-clients', 'c+');
-    flock($file, LOCK_EX);
-    $clients = $change(array_filter(explode("\n", stream_get_contents($file))));
-    ftruncate($file, 0);
-    rewind($file);
-    fwrite($file, implode("\n", $clients));
-    fclose($file);
-    return $clients;
-}
-
-function words(string $name): array {
-    return preg_split('/\s+/', getenv($name) ?: '', -1, PREG_SPLIT_NO_EMPTY);
-}
+// It keeps no list of clients, and calls nobody. With the gateway's API_SECRET it accepts only signed calls.
 
 function is_signed(array $secrets, string $body): bool {
     $lines = [];
@@ -35,29 +18,36 @@ function is_signed(array $secrets, string $body): bool {
     return $known && abs(time() - (int) $_SERVER['HTTP_WS_TIMESTAMP']) < 300;
 }
 
-function push(string $ws_uri, string $body, string $type): void {
-    $call = ['method' => 'PUT', 'content' => $body, 'timeout' => 5, 'ignore_errors' => true,
-             'header' => ["Content-Type: $type", 'Content-Length: ' . strlen($body)]];
-    if ($tokens = words('PUSH_TOKEN')) $call['header'][] = "Authorization: Bearer $tokens[0]";
-    $url = preg_match('~^https?://~', $ws_uri) ? $ws_uri : "http://$ws_uri";
-    $answer = @fopen($url, 'r', false, stream_context_create(['http' => $call]));
-    if ($answer && str_contains(stream_get_meta_data($answer)['wrapper_data'][0], ' 404 '))
-        clients(fn($all) => array_diff($all, [$ws_uri])); // disconnected; its DELETE is on the way
+/** A parameter of the client's URL, encoded: so it is one name, whatever the client wrote there. */
+function asked(string $name, string $default): string {
+    parse_str(explode('?', $_SERVER['HTTP_WS_PATH'], 2)[1] ?? '', $query);
+    $value = $query[$name] ?? '';
+    return is_string($value) && $value !== '' ? rawurlencode($value) : $default;
 }
 
-[$method, $me] = [$_SERVER['REQUEST_METHOD'], $_SERVER['HTTP_WS_URI'] ?? ''];
+function answer(int $status, string $code): never {
+    http_response_code($status);
+    header('Content-Type: application/json');
+    exit(json_encode(['code' => $code]));
+}
+
 $body = file_get_contents('php://input');
-if ($me && ($secrets = words('API_SECRET')) && !is_signed($secrets, $body)) {
-    http_response_code(403);
-    exit(json_encode(['code' => 'FORBIDDEN']));
+$secrets = preg_split('/\s+/', getenv('API_SECRET') ?: '', -1, PREG_SPLIT_NO_EMPTY);
+if (!isset($_SERVER['HTTP_WS_PATH'])) answer(400, 'BAD_REQUEST');
+if ($secrets && !is_signed($secrets, $body)) answer(403, 'FORBIDDEN');
+
+$room = asked('room', 'hall');
+$user = rawurldecode($_SERVER['HTTP_WS_USER'] ?? '');
+switch ($_SERVER['REQUEST_METHOD']) {
+    case 'POST':
+        header("Ws-Join: $room");
+        header('Ws-User: ' . asked('name', ''));
+        answer(200, 'OK');
+    case 'PUT':
+        $kind = ($_SERVER['CONTENT_TYPE'] ?? '') === 'application/octet-stream' ? 'binary' : 'text';
+        header("Ws-Publish: $kind groups/$room");
+        exit($body);
+    case 'DELETE':
+        if ($user !== '') header("Ws-Publish: text groups/$room");
+        exit("$user left");
 }
-if ($me && $method === 'POST') clients(fn($all) => array_unique([...$all, $me]));
-if ($me && $method === 'DELETE') clients(fn($all) => array_diff($all, [$me]));
-if ($me && $method === 'PUT') {
-    $type = $_SERVER['CONTENT_TYPE'] ?? 'text/plain';
-    foreach (array_diff(clients(fn($all) => $all), [$me]) as $other) push($other, $body, $type);
-    header('Ws-Reply: ' . ($type === 'application/octet-stream' ? 'binary' : 'text'));
-    exit($body);
-}
-header('Content-Type: application/json', true, $me ? 200 : 400);
-exit(json_encode(['code' => $me ? 'OK' : 'BAD_REQUEST']));

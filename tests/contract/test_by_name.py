@@ -392,6 +392,10 @@ class WhoMayTests(ByNameTestCase):
             self.assertEqual(reply.status, 404 if method in ("PUT", "DELETE") else 426, (method, target))
         await self.check_alive(client)
         self.assertEqual(self.logged().count("PUBLISH_TOKEN"), 1)
+        # Not even of a back end that asks in vain: names of groups and users are in no line above DEBUG.
+        for name in ("groups/room", "users/ann"):
+            self.assertNotIn(name, self.logged())
+        self.assertIn("GET /groups/…/members", self.logged())
         self.assertEqual((await self.push("DELETE", f"{ws_uri}/groups")).json["left"], 1)
 
     async def test_methods(self) -> None:

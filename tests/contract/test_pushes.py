@@ -371,6 +371,8 @@ class GetTests(PushTestCase):
                 "client": "127.0.0.1",
                 "protocol": "chat.v1",
                 "state": "user=7",
+                "user": None,
+                "groups": [],
                 "messages_in": 2,
                 "messages_out": 1,
                 "bytes_in": 8,

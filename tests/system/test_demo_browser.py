@@ -7,30 +7,17 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
-import tempfile
 from collections.abc import Callable
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
+from tests.browser import start_browser
 from tests.processes import PATIENCE, environment, start, start_gateway, twistd
 
-CHROMIUM, CHROMEDRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-)
 DESKTOP, PHONE = (1280, 800), (390, 844)
 
 
@@ -119,24 +106,9 @@ class Tab:
 
 class DemoBrowserTests(SynchronousTestCase):
     def setUp(self) -> None:
-        try:
-            from selenium import webdriver
-        except ImportError:
-            raise SkipTest("selenium is not installed") from None
-        for program in (CHROMIUM, CHROMEDRIVER):
-            if not Path(program).exists():
-                raise SkipTest(f"{program} is not installed")
-        self.gateway = start_gateway(self, "--demo")
+        self.driver = start_browser(self)
+        self.gateway = start_gateway(self, "--demo", PUBLISH_TOKEN="a-token")
         self.url = self.gateway.http_url + "/"
-        profile = tempfile.mkdtemp()
-        self.addCleanup(shutil.rmtree, profile, ignore_errors=True)
-        options = webdriver.ChromeOptions()
-        options.binary_location = CHROMIUM
-        for flag in (*FLAGS, f"--user-data-dir={profile}"):
-            options.add_argument(flag)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(CHROMEDRIVER))
-        self.addCleanup(self.driver.quit)
 
     def tab(self, size: tuple[int, int]) -> Tab:
         return Tab(self.driver, self.url, size)
@@ -199,7 +171,10 @@ class DemoBrowserTests(SynchronousTestCase):
         for expected in ("callback POST 200", "callback PUT 200", "push PUT 200", "push DELETE 200"):
             self.assertIn(expected, calls)
         self.assertEqual(calls[0], "callback POST 200", "requests stand in the order in which they were made")
+        self.assertEqual(calls.count("push PUT 200"), 1, "the chat itself needs no request to the gateway")
         first.show("http")
+        said = [card for card in first.all('#http-log > li[data-method="PUT"]') if text in card.text]
+        self.assertIn("Ws-Publish text groups/chat", " ".join(said[0].text.split()))
         cards = first.all('#http-log > li[data-method="DELETE"][data-direction="callback"]')
         first.until(lambda: "Ws-Close-Code 4001" in " ".join(cards[-1].text.split()))
         cards[-1].find_element("css selector", "summary").click()
@@ -260,6 +235,21 @@ class DemoBrowserTests(SynchronousTestCase):
         curl, x, method, ws_uri = shlex.split(tab.text("close-curl"))
         self.assertEqual(self.request(method, ws_uri), 200)
         tab.until(lambda: any("4001 “bye”" in notice for notice in tab.messages("notice")))
+
+    def test_published_by_name(self) -> None:
+        """From anywhere, with a token: to everybody in the chat, to one user; the page shows the requests."""
+        first, second = self.tab(DESKTOP), self.tab(DESKTOP)
+        headers = {"Content-Type": "text/plain", "Authorization": "Bearer a-token"}
+        self.assertEqual(self.request("PUT", self.url + "groups/chat", "hello, all", headers), 200)
+        self.assertEqual(self.request("PUT", f"{self.url}users/{quote(second.name)}", "hello, you", headers), 200)
+        self.assertEqual(self.request("PUT", self.url + "groups/chat", "no token"), 401)
+        second.until(lambda: second.messages("pushed") == ["hello, all", "hello, you"])
+        first.until(lambda: first.messages("pushed") == ["hello, all"])
+        first.until(lambda: "push PUT 401" in first.calls())
+        shown = " ".join(card.text for card in first.all('#http-log > li[data-direction="push"]'))
+        self.assertIn("/groups/chat", shown)
+        self.assertIn(f"/users/{quote(second.name)}", shown)
+        self.assertNotIn("a-token", shown)
 
     def request(self, method: str, uri: str, body: str | None = None, headers: dict[str, str] | None = None) -> int:
         parts = urlsplit(uri)

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from bench.ports import free_port
-from tests.processes import PATIENCE, ROOT, Program, environment, start, start_gateway
+from tests.processes import PATIENCE, ROOT, Gateway, Program, environment, start, start_gateway
 from tests.signatures import sign, signed_text
 from wsaas import __version__
 from wsaas.connections.identity import is_key, tag_of
@@ -57,7 +57,7 @@ NO_DEFAULT = (
     "open files less a reserve",
 )
 #: What names of settings begin with, so that a misspelt or invented one is noticed.
-SETTING_NAME = re.compile(r"(?:ADMIN|API|DRAIN|FORWARD|LOG|PUSH|STATE|TRUST|WS)_[A-Z_]*[A-Z]")
+SETTING_NAME = re.compile(r"(?:ADMIN|API|DRAIN|FORWARD|LOG|PUBLISH|PUSH|STATE|TRUST|WS)_[A-Z_]*[A-Z]")
 
 
 def pages() -> list[Path]:
@@ -342,7 +342,7 @@ class ReadmeTests(ParsedTestCase):
     def test_the_curl_lines(self) -> None:
         if not (HAVE_WEBSOCKETS and shutil.which("curl")):
             raise SkipTest("curl or websockets is not installed")
-        [block] = [text for text in self.code(self.section(README, "The contract on one page")) if "curl" in text]
+        block, _ = [text for text in self.code(self.section(README, "The contract on one page")) if "curl" in text]
         assignment, *lines = block.splitlines()
         name, _, example = assignment.partition("=")
         self.assertTrue(is_key(example.rpartition("/")[2]))
@@ -384,6 +384,77 @@ class ReadmeTests(ParsedTestCase):
                 client.recv(PATIENCE)
             self.assertEqual((client.close_code, client.close_reason), (4001, "bye"))
         api.wait_for_line(f"DELETE {re.escape(ws_uri)}")
+
+    def test_the_curl_lines_to_many(self) -> None:
+        if not (HAVE_WEBSOCKETS and shutil.which("curl")):
+            raise SkipTest("curl or websockets is not installed")
+        _, block = [text for text in self.code(self.section(README, "The contract on one page")) if "curl" in text]
+        gateway = self.start_room(PUBLISH_TOKEN="a-token-of-the-readme")
+        assignment, *lines = block.splitlines()
+        group, user, everyone, count, close = (
+            line.replace("http://localhost:8080", gateway.http_url).partition("  #")[0] for line in lines
+        )
+        self.assertIn("room-7", group)
+
+        def run(line: str) -> dict[str, object]:
+            env = environment(PUBLISH_TOKEN="a-token-of-the-readme")
+            command = ["sh", "-c", f"{assignment}\n{line.replace('curl', 'curl -sS', 1)}"]
+            done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE, check=True)
+            answer: dict[str, object] = json.loads(done.stdout)
+            return answer
+
+        with (
+            connect(f"{gateway.websocket_url}/?room=room-7") as first,
+            connect(f"{gateway.websocket_url}/?room=room-7") as second,
+        ):
+            self.assertEqual(run(count)["members"], 2)
+            for line in (group, everyone):
+                self.assertEqual(run(line)["sent"], 2)
+                self.assertEqual([client.recv(PATIENCE) for client in (first, second)], ["hello"] * 2)
+            self.assertEqual(run(user)["members"], 0)
+            self.assertEqual(run(close)["closed"], 0)
+
+    def test_the_chat_room(self) -> None:
+        """Ten lines, and nothing else: two clients of a room, and one elsewhere."""
+        if not HAVE_WEBSOCKETS:
+            raise SkipTest("websockets is not installed")
+        gateway = self.start_room()
+        with (
+            connect(f"{gateway.websocket_url}/?room=7") as first,
+            connect(f"{gateway.websocket_url}/?room=7") as second,
+            connect(f"{gateway.websocket_url}/?room=7,hall") as elsewhere,
+            connect(gateway.websocket_url) as hall,
+        ):
+            first.send("hello ☝")
+            second.send("hello to you")
+            for client in (first, second):
+                self.assertEqual({client.recv(PATIENCE) for _ in range(2)}, {"hello ☝", "hello to you"})
+            for client in (elsewhere, hall):
+                client.send("alone")
+                self.assertEqual(client.recv(PATIENCE), "alone")
+            second.close()
+            first.send("alone now")
+            self.assertEqual(first.recv(PATIENCE), "alone now")
+
+    def start_room(self, **settings: str) -> Gateway:
+        """:returns: a gateway in front of the README's chat room"""
+        php = shutil.which("php")
+        if php is None:
+            raise SkipTest("PHP is not installed")
+        section = self.section(README, "A chat room")
+        [source] = self.code(section, "php")
+        self.assertEqual(len(source.splitlines()), 10)
+        [commands] = self.code(section)
+        serve, run = (line.removeprefix(".venv/bin/") for line in commands.splitlines())
+        self.assertEqual(serve, "php -S localhost:8000 room.php")
+        self.assertEqual(run, "twistd -n wsaas --api-uri localhost:8000")
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        Path(folder.name, "room.php").write_text(source, encoding="utf-8")
+        port = free_port()
+        command = [php, "-d", "display_errors=1", "-S", f"127.0.0.1:{port}", "room.php"]
+        start(self, command, environment(), folder.name).wait_for_port(port)
+        return start_gateway(self, API_URI=f"127.0.0.1:{port}", **settings)
 
     def described(self) -> set[str]:
         """:returns: what the contract says that a GET tells"""

@@ -1,4 +1,4 @@
-"""The examples, run as their README says: behind a real gateway and, for what is hard to provoke there, a fake one."""
+"""The examples, run as their README says: behind a real gateway; and called directly."""
 
 from __future__ import annotations
 
@@ -7,27 +7,26 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
-import threading
 import time
 from abc import ABC, abstractmethod
-from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import ExitStack
 from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from bench.ports import free_port
-from tests.processes import ROOT, Program, environment, start, start_gateway
+from tests.browser import start_browser
+from tests.processes import ROOT, Gateway, Program, environment, start, start_gateway
 from tests.signatures import sign
 from tests.unit.settings.test_read import SECRETS
 
 try:
+    from websockets.exceptions import InvalidStatus
     from websockets.sync.client import ClientConnection, connect
 except ImportError:
     HAVE_WEBSOCKETS = False
@@ -47,44 +46,6 @@ TEXT = "text/plain; charset=utf-8"
 BINARY = "application/octet-stream"
 
 
-class Clients:
-    """A fake gateway, as far as pushes go: each path is a client, which is there or is not.
-
-    :ivar pushed: what each client was sent, by its path.
-    :ivar absent: the paths that are answered with 404.
-    """
-
-    def __init__(self) -> None:
-        self.pushed: defaultdict[str, list[tuple[str, bytes]]] = defaultdict(list)
-        self.absent: set[str] = set()
-        clients = self
-
-        class Push(BaseHTTPRequestHandler):
-            def do_PUT(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                clients.pushed[self.path].append((self.headers["Content-Type"], body))
-                status, code = (404, "NOT_FOUND") if self.path in clients.absent else (200, "OK")
-                answer = json.dumps({"code": code}).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name is http.server's
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Push)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
-        self.host = f"127.0.0.1:{self._server.server_port}"
-
-    def close(self) -> None:
-        """Stop listening."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
 class ExampleTests(ABC, Base):
     """What each example does; mixed into one test case for each."""
 
@@ -102,63 +63,95 @@ class ExampleTests(ABC, Base):
 
     # -- behind the real gateway -----------------------------------------------------------------
 
-    def connect(self, count: int, **settings: str) -> list[ClientConnection]:
-        """Start the gateway in front of the example and connect so many clients to it."""
+    def start_gateway(self, **settings: str) -> Gateway:
+        """Start the gateway in front of the example."""
         if not HAVE_WEBSOCKETS:
             raise SkipTest("websockets is not installed")
-        gateway = start_gateway(self, API_URI=f"127.0.0.1:{self.port}/websocket", **settings)
-        stack = ExitStack()
-        self.addCleanup(stack.close)
-        return [stack.enter_context(connect(gateway.websocket_url, max_size=None)) for _ in range(count)]
+        self.stack = ExitStack()
+        self.addCleanup(self.stack.close)
+        return start_gateway(self, API_URI=f"127.0.0.1:{self.port}/websocket", **settings)
 
-    def test_echoes_text(self) -> None:
-        """Text comes back to its sender as text; beyond ASCII and without content, too."""
-        (client,) = self.connect(1)
+    def enter(self, gateway: Gateway, **asked: str) -> ClientConnection:
+        """:returns: a client that asks for this room, under this name"""
+        url = f"{gateway.websocket_url}/?{urlencode(asked, quote_via=quote)}"
+        return self.stack.enter_context(connect(url, max_size=None))
+
+    def assertHears(self, client: ClientConnection, *messages: str | bytes) -> None:
+        """A client gets these messages next, in this order."""
+        self.assertEqual([client.recv(timeout=PATIENCE) for _ in messages], list(messages))
+
+    def test_text(self) -> None:
+        """Text comes back as text; beyond ASCII and without content, too."""
+        client = self.enter(self.start_gateway())
         for message in ("hello", "žluťoučký 🐎\r\n\0 ", "", "0", '{"code": "OK"}'):
             client.send(message)
-            self.assertEqual(client.recv(timeout=PATIENCE), message)
+            self.assertHears(client, message)
 
-    def test_echoes_binary(self) -> None:
+    def test_binary(self) -> None:
         """Binary comes back as binary, byte for byte."""
-        (client,) = self.connect(1)
+        client = self.enter(self.start_gateway())
         for message in (bytes(range(256)), b"", b"plain", bytes(100_000)):
             client.send(message)
-            self.assertEqual(client.recv(timeout=PATIENCE), message)
+            self.assertHears(client, message)
 
-    def test_broadcasts(self) -> None:
-        """What one sends arrives at every other, in order and of its kind, and once only at the sender."""
-        clients = self.connect(3)
+    def test_everyone_in_the_room(self) -> None:
+        """What one sends arrives at each, in order and of its kind, and once only; and nowhere else."""
+        gateway = self.start_gateway()
+        clients = [self.enter(gateway, room="7") for _ in range(3)]
+        elsewhere = [self.enter(gateway, room=room) for room in ("70", "0")] + [self.enter(gateway)]
         sent: list[str | bytes] = ["one ☝", b"\x00two\xff", "", "four"]
         for message in sent:
             clients[0].send(message)
         for client in clients:
-            self.assertEqual([client.recv(timeout=PATIENCE) for _ in sent], sent)
+            self.assertHears(client, *sent)
         clients[1].send("last")  # Were there more, they would come before this one.
         for client in clients:
-            self.assertEqual(client.recv(timeout=PATIENCE), "last")
+            self.assertHears(client, "last")
+        for client in elsewhere:
+            client.send("alone")
+            self.assertHears(client, "alone")
 
     def test_one_leaves(self) -> None:
-        """After one has left, the message of another still reaches the rest."""
-        leaving, sender, other = self.connect(3)
+        """The room is told, by name; the others go on."""
+        gateway = self.start_gateway()
+        leaving = self.enter(gateway, room="a/b", name="Bob & Zoë")
+        nameless, other = self.enter(gateway, room="a/b"), self.enter(gateway, room="a/b", name="Ann")
         leaving.close()
+        for client in (nameless, other):
+            self.assertHears(client, "Bob & Zoë left")
+        nameless.close()
         for message in ("still here", b"and here"):
-            sender.send(message)
-            self.assertEqual(sender.recv(timeout=PATIENCE), message)
-            self.assertEqual(other.recv(timeout=PATIENCE), message)
+            other.send(message)
+            self.assertHears(other, message)
 
-    # -- behind a fake one -----------------------------------------------------------------------
+    def test_names_that_clients_make_up(self) -> None:
+        """Each is one room, whatever is in it; or it is refused."""
+        gateway = self.start_gateway()
+        names = ["1", "admins", "1, admins", "1%2C admins", "groups/1", "users/Ann", "all", "☝"]
+        clients = {name: self.enter(gateway, room=name, name="Ann") for name in names}
+        for name, client in clients.items():
+            client.send(f"in {name}")
+            self.assertHears(client, f"in {name}")
+        for refused in ("..", "x" * 65, "\0", "a\r\nWs-Close: 1000"):
+            with self.assertRaises(InvalidStatus) as caught:
+                self.enter(gateway, room=refused)
+            self.assertEqual(caught.exception.response.status_code, 502)
+
+    # -- called directly -------------------------------------------------------------------------
 
     def call(
-        self, method: str, ws_uri: str | None, body: bytes | None = None, content_type: str = TEXT
+        self, method: str, path: str | None, body: bytes | None = None, content_type: str = TEXT, user: str = ""
     ) -> tuple[int, dict[str, str], bytes]:
         """Do what the gateway does: one callback to the example.
 
-        :param ws_uri: None to leave the header out.
+        :param path: None to leave the header out.
         :returns: status, headers by lower-case name, body.
         """
-        headers = {} if ws_uri is None else {"Ws-Uri": ws_uri}
+        headers = {} if path is None else {"Ws-Path": path}
         if body is not None:
             headers["Content-Type"] = content_type
+        if user:
+            headers["Ws-User"] = user
         api = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
             api.request(method, "/websocket", body, headers)
@@ -167,20 +160,25 @@ class ExampleTests(ABC, Base):
         finally:
             api.close()
 
-    def post(self, ws_uri: str) -> None:
-        """Announce a client, and check that it is welcome."""
-        body = json.dumps({"ws_uri": ws_uri}).encode()
-        status, _headers, answer = self.call("POST", ws_uri, body, "application/json")
-        self.assertEqual((status, json.loads(answer)), (200, {"code": "OK"}))
+    def test_post(self) -> None:
+        """The answer joins a group, and says who the client is."""
+        for path, group, user in (
+            ("/", "hall", ""),
+            ("/chat", "hall", ""),
+            ("/?room=7&name=Bob", "7", "Bob"),
+            ("/?name=0&room=0", "0", "0"),
+            ("//[?room=a%20b", "a%20b", ""),
+            ("/?room=1,%20admins&name=a;b", "1%2C%20admins", "a%3Bb"),
+            ("/?room=%E2%98%9D&x=?", "%E2%98%9D", ""),
+            ("/?room=&name=", "hall", ""),
+            ("/?room", "hall", ""),
+        ):
+            status, headers, answer = self.call("POST", path, b"{}", "application/json")
+            self.assertEqual((status, json.loads(answer)), (200, {"code": "OK"}), path)
+            self.assertEqual((headers["ws-join"], headers.get("ws-user", "")), (group, user), path)
 
-    def fake_clients(self) -> Clients:
-        """A fake gateway that ends with the test."""
-        clients = Clients()
-        self.addCleanup(clients.close)
-        return clients
-
-    def test_reply(self) -> None:
-        """The answer to a PUT says which kind of message it is, and repeats its body."""
+    def test_put(self) -> None:
+        """The answer says which kind of message it is, and for whom, and repeats its body."""
         for content_type, kind, body in (
             (TEXT, "text", "ě".encode()),
             ("application/json", "text", b'{"a": 1}'),
@@ -188,51 +186,22 @@ class ExampleTests(ABC, Base):
             (TEXT, "text", b""),
             (BINARY, "binary", b""),
         ):
-            status, headers, answer = self.call("PUT", "http://127.0.0.1:1/a", body, content_type)
-            self.assertEqual((status, headers.get("ws-reply"), answer), (200, kind, body))
+            status, headers, answer = self.call("PUT", "/?room=a/b", body, content_type)
+            self.assertEqual((status, headers["ws-publish"], answer), (200, f"{kind} groups/a%2Fb", body))
 
-    def test_push_keeps_type(self) -> None:
-        """The others get the message under its own content type, whether or not their ws_uri has a scheme."""
-        clients = self.fake_clients()
-        self.post(f"http://{clients.host}/a")
-        self.post(f"{clients.host}/b")
-        self.call("PUT", f"http://{clients.host}/sender", b"\xff\x00", BINARY)
-        self.call("PUT", f"http://{clients.host}/sender", b"", TEXT)
-        expected = [(BINARY, b"\xff\x00"), (TEXT, b"")]
-        self.assertEqual(clients.pushed, {"/a": expected, "/b": expected})
+    def test_delete(self) -> None:
+        """The answer tells the room who has left, if it has a name."""
+        status, headers, answer = self.call("DELETE", "/?room=7", user="Zo%C3%AB")
+        self.assertEqual((status, headers["ws-publish"], answer.decode()), (200, "text groups/7", "Zoë left"))
+        status, headers, _answer = self.call("DELETE", "/?room=7")
+        self.assertEqual(status, 200)
+        self.assertNotIn("ws-publish", headers)
 
-    def test_404_forgets(self) -> None:
-        """A client whose push is answered with 404 is pushed to no more; one that fails otherwise is kept."""
-        clients = self.fake_clients()
-        clients.absent.add("/gone")
-        self.post(f"http://{clients.host}/gone")
-        self.post(f"http://{clients.host}/here")
-        self.post(f"http://127.0.0.1:{free_port()}/unreachable")
-        for body in (b"1", b"2"):
-            status, _headers, _answer = self.call("PUT", f"http://{clients.host}/sender", body)
-            self.assertEqual(status, 200)
-        self.assertEqual(clients.pushed, {"/gone": [(TEXT, b"1")], "/here": [(TEXT, b"1"), (TEXT, b"2")]})
-
-    def test_delete_forgets(self) -> None:
-        """After its DELETE a client gets nothing, even if its POST came twice; a DELETE for a stranger is fine."""
-        clients = self.fake_clients()
-        for path in ("leaving", "leaving", "here"):
-            self.post(f"http://{clients.host}/{path}")
-        for path in ("leaving", "leaving", "stranger"):
-            status, _headers, answer = self.call("DELETE", f"http://{clients.host}/{path}")
-            self.assertEqual((status, json.loads(answer)), (200, {"code": "OK"}))
-        self.call("PUT", f"http://{clients.host}/sender", b"x")
-        self.assertEqual(clients.pushed, {"/here": [(TEXT, b"x")]})
-
-    def test_call_without_ws_uri(self) -> None:
-        """A request that does not come from a gateway is a bad request, and leaves the example in order."""
+    def test_call_without_path(self) -> None:
+        """A request that does not come from a gateway is a bad request."""
         for method, body in (("POST", b"{}"), ("PUT", b"x"), ("DELETE", None)):
             status, _headers, _answer = self.call(method, None, body)
             self.assertEqual(status, 400, method)
-        clients = self.fake_clients()
-        self.post(f"http://{clients.host}/here")
-        self.call("PUT", f"http://{clients.host}/sender", b"x")
-        self.assertEqual(clients.pushed, {"/here": [(TEXT, b"x")]})
 
     # -- with secrets ----------------------------------------------------------------------------
 
@@ -242,20 +211,20 @@ class ExampleTests(ABC, Base):
         self.run_example(self.port, **settings).wait_for_port(self.port)
 
     def test_secrets(self) -> None:
-        """It takes what the gateway signs, while secrets and tokens change, and its pushes are taken."""
-        self.restart(API_SECRET=SECRETS, PUSH_TOKEN="a-token")
-        secrets = {"API_SECRET": f"a-secret-yet-to-come {SECRETS.split()[1]}", "PUSH_TOKEN": "next a-token"}
-        leaving, sender, other = self.connect(3, **secrets)
+        """It takes what the gateway signs, while secrets change: with a name, and the header that sorts beside it."""
+        self.restart(API_SECRET=SECRETS)
+        gateway = self.start_gateway(API_SECRET=f"a-secret-yet-to-come {SECRETS.split()[1]}")
+        leaving, other = self.enter(gateway, name="Bob"), self.enter(gateway, name="Ann")
         leaving.close()
+        self.assertHears(other, "Bob left")
         for message in ("hello ☝", b"\0\xff", ""):
-            sender.send(message)
-            self.assertEqual(sender.recv(timeout=PATIENCE), message)
-            self.assertEqual(other.recv(timeout=PATIENCE), message)
+            other.send(message)
+            self.assertHears(other, message)
 
     def signed(self, secret: str, method: str, path: str, body: bytes | None = None, age: int = 0) -> dict[str, str]:
         """:returns: the headers of a signed call"""
         headers = {
-            "Ws-Uri": path,
+            "Ws-Path": path,
             "Ws-Id": "tag-0",
             "Ws-Timestamp": str(int(time.time()) - age),
             "Ws-User-Agent": "\xe9  a, b",
@@ -277,34 +246,32 @@ class ExampleTests(ABC, Base):
     def test_forged(self) -> None:
         """It takes nothing that is not signed, is signed with another secret, was changed, or is old."""
         self.restart(API_SECRET=SECRETS)
-        clients = self.fake_clients()
-        uri = f"http://{clients.host}/a"
+        path = "/?room=7"
         new, old = SECRETS.split()
         for secret in (new, old, f"unknown-{new} {old}"):
             for method, body in (("POST", b"{}"), ("PUT", b"x"), ("PUT", b""), ("DELETE", None)):
-                right = self.signed(secret, method, uri, body)
+                right = self.signed(secret, method, path, body)
                 self.assertEqual(self.send(method, body, right), 200, (method, body))
-        right = self.signed(new, "POST", uri, b"{}")
+        right = self.signed(new, "POST", path, b"{}")
         for headers in (
             {name: value for name, value in right.items() if name != "Ws-Signature"},
             {name: value for name, value in right.items() if name != "Ws-Timestamp"},
             {name: value for name, value in right.items() if name != "Ws-Id"},
-            {**right, "Ws-Uri": f"http://{clients.host}/b"},
+            {**right, "Ws-Path": "/?room=8"},
+            {**right, "Ws-User": "admin"},
             {**right, "Ws-State": "admin"},
             {**right, "Ws-Signature": ""},
             {**right, "Ws-Signature": right["Ws-Signature"][:-1]},
             {**right, "Ws-Signature": right["Ws-Signature"].replace("v1", "v2")},
             {**right, "Ws-Signature": "\xe9" * 67},
             {**right, "Ws-Timestamp": str(int(right["Ws-Timestamp"]) + 1)},
-            self.signed(f"unknown-{new}", "POST", uri, b"{}"),
-            self.signed(new, "PUT", uri, b"{}"),
-            self.signed(new, "POST", uri, b"{ }"),
-            self.signed(new, "POST", uri, b"{}", age=310),
-            self.signed(new, "POST", uri, b"{}", age=-310),
+            self.signed(f"unknown-{new}", "POST", path, b"{}"),
+            self.signed(new, "PUT", path, b"{}"),
+            self.signed(new, "POST", path, b"{ }"),
+            self.signed(new, "POST", path, b"{}", age=310),
+            self.signed(new, "POST", path, b"{}", age=-310),
         ):
             self.assertEqual(self.send("POST", b"{}", headers), 403, headers)
-        self.assertEqual(self.send("PUT", b"x", self.signed(new, "PUT", f"http://{clients.host}/sender", b"x")), 200)
-        self.assertEqual(clients.pushed, {})
 
     def test_is_short(self) -> None:
         """It stays under 70 lines, none of them too long to read."""
@@ -347,26 +314,46 @@ class ExpressTests(ExampleTests, SynchronousTestCase):
 
 
 class PHPTests(ExampleTests, SynchronousTestCase):
-    """``examples/php``, with the one process that PHP's server has by default."""
+    """``examples/php``."""
 
     source = EXAMPLES / "php" / "index.php"
-    workers: str | None = None
 
     def run_example(self, port: int, **settings: str) -> Program:
-        """Start it with PHP's built-in server, its list of clients in a folder of this test."""
+        """Start it with PHP's built-in server."""
         php = shutil.which("php")
         if php is None:
             raise SkipTest("PHP is not installed")
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        settings["CLIENTS_DIR"] = folder.name
-        if self.workers is not None:
-            settings["PHP_CLI_SERVER_WORKERS"] = self.workers
         command = [php, "-d", "display_errors=1", "-S", f"127.0.0.1:{port}", self.source.name]
         return start(self, command, environment(**settings), self.source.parent)
 
+    def test_in_a_browser(self) -> None:
+        """Two tabs with ``room.html``, opened as a file."""
+        driver = start_browser(self)  # or there is no selenium, and the test is skipped
+        from selenium.webdriver.support.ui import WebDriverWait
 
-class PHPWorkersTests(PHPTests):
-    """``examples/php`` with several workers, which share the list of clients."""
+        gateway = self.start_gateway()
 
-    workers = "4"
+        def read(tab: str) -> list[str]:
+            driver.switch_to.window(tab)
+            return [item.text for item in driver.find_elements("css selector", "#log > li")]
+
+        def until(tab: str, *said: str) -> None:
+            WebDriverWait(driver, PATIENCE, poll_frequency=0.05).until(lambda _: read(tab) == list(said))
+
+        tabs = []
+        for name in ("Ann", "Bob", "Eve"):
+            driver.switch_to.new_window("tab")
+            tabs.append(driver.current_window_handle)
+            room = "elsewhere" if name == "Eve" else "7 & <b>8</b>"
+            asked = {"room": room, "name": name, "gateway": gateway.websocket_url}
+            driver.get(f"{(EXAMPLES / 'room.html').as_uri()}?{urlencode(asked)}")
+            self.assertEqual(driver.find_element("tag name", "h1").text, f"{name} in room {room}")
+            until(tabs[-1], f"{name} is here")
+        ann, bob, eve = tabs
+        until(ann, "Ann is here", "Bob is here")
+        driver.find_element("id", "text").send_keys("hello <i>Bob</i>")
+        driver.find_element("tag name", "button").click()
+        until(bob, "Bob is here", "Ann: hello <i>Bob</i>")
+        driver.close()
+        until(ann, "Ann is here", "Bob is here", "Ann: hello <i>Bob</i>", "Bob left")
+        until(eve, "Eve is here")

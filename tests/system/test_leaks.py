@@ -38,6 +38,7 @@ from wsaas.websocket.upgrade import UpgradeResource
 OPERATORS = {
     "API_SECRET": ("s1gning-secret-new-0123", "s1gning-secret-old-4567"),
     "PUSH_TOKEN": ("pu5h-token-new-0123", "pu5h-token-old-4567"),
+    "PUBLISH_TOKEN": ("publ1sh-token-new-0123", "publ1sh-token-old-4567"),
     "API_HEADERS": ("ap1-key-0123456789",),
     "API_URI": ("ap1-query-0123456789",),
 }
@@ -61,6 +62,7 @@ def settings_with_secrets() -> dict[str, str]:
     return {
         "API_SECRET": " ".join(OPERATORS["API_SECRET"]),
         "PUSH_TOKEN": " ".join(OPERATORS["PUSH_TOKEN"]),
+        "PUBLISH_TOKEN": " ".join(OPERATORS["PUBLISH_TOKEN"]),
         "API_HEADERS": f"X-Api-Key: {OPERATORS['API_HEADERS'][0]}",
         "FORWARD_HEADERS": "Authorization, Cookie, Sec-WebSocket-Protocol",
         "WS_ORIGINS": "same",
@@ -72,6 +74,7 @@ def settings_with_secrets() -> dict[str, str]:
 
 SHOWN_TO_THE_API = [("Authorization", f"Bearer {CLIENTS['Authorization']}"), ("Cookie", f"id={CLIENTS['Cookie']}")]
 TOKEN = ("Authorization", f"Bearer {OPERATORS['PUSH_TOKEN'][0]}")
+PUBLISH_TOKEN = ("Authorization", f"Bearer {OPERATORS['PUBLISH_TOKEN'][0]}")
 
 
 class Planted:
@@ -253,6 +256,23 @@ class LeakTests(ContractTestCase):
         description = await self.push("GET", ws_uri, headers=[TOKEN])
         self.assertEqual(description.json["state"], APIS["state"])
         self.descriptions.append(description.body)
+        base = ws_uri.rpartition("/")[0]
+        for target in (
+            "groups/a",
+            f"groups/{key}",
+            f"{key}/groups/a",
+            f"{key}/groups",
+            "all",
+            "batch",
+            f"x/{key}/batch",
+        ):
+            for headers in ([PUBLISH_TOKEN], [TOKEN], [wrong], []):
+                for method in ("PUT", "POST", "OPTIONS", "HEAD"):
+                    body = b"{" + WRONG.encode() if method == "POST" else b"\xff"
+                    await self.push(method, f"{base}/{target}", body, headers, f"?token={WRONG}")
+        listing = await self.push("GET", f"{base}/all/members", headers=[PUBLISH_TOKEN], query="?ws_uri=1")
+        self.assertEqual([each["ws_uri"] for each in listing.json["members"]], [ws_uri])
+        self.descriptions.append(listing.body)
         # Somebody connects where he should push, and is let in.
         for path in (f"/{key}", f"/{key}/", f"/a/{key}/b"):
             await self.begin(101, path)
@@ -335,6 +355,8 @@ class StartTests(SynchronousTestCase):
             {"API_SECRET": f"{secret} é{secret}"},
             {"API_SECRET_FILE": str(path)},
             {"PUSH_TOKEN": f"é{secret}"},
+            {"PUBLISH_TOKEN": f"é{secret}"},
+            {"PUBLISH_TOKEN_FILE": secret},
             {"PUSH_TOKEN_FILE": str(path)},
             {"PUSH_TOKEN_FILE": secret},
             {"PUSH_TOKEN_FILE": secret, "PUSH_TOKEN": secret},
@@ -401,6 +423,7 @@ class StartTests(SynchronousTestCase):
                 "API_URI": f"https://api.example/?key={secret}",
                 "API_SECRET": secret,
                 "PUSH_TOKEN": secret,
+                "PUBLISH_TOKEN": secret,
                 "API_HEADERS": f"X-Key: {secret}",
             }
         )
@@ -443,7 +466,7 @@ class ProcessTests(SynchronousTestCase):
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
         files = {}
-        for name in ("API_SECRET", "PUSH_TOKEN", "API_HEADERS"):
+        for name in ("API_SECRET", "PUSH_TOKEN", "PUBLISH_TOKEN", "API_HEADERS"):
             path = folder / name
             path.write_text(settings_with_secrets()[name] + "\n")
             files[f"{name}_FILE"] = str(path)

@@ -8,26 +8,24 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.endpoints import TCP4ServerEndpoint
-from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamServerEndpoint
 from twisted.web.http import Request
-from twisted.web.iweb import IAgent
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
-from wsaas.callbacks.client import ApiClient
 from wsaas.connections.registry import Registry
 from wsaas.demo.chat import ChatApi
 from wsaas.demo.pages import demo_pages
-from wsaas.demo.pushes import RecordedPushes
+from wsaas.demo.pushes import RecordedNamed, RecordedPushes
 from wsaas.demo.traffic import Traffic
+from wsaas.groups.home import Home
+from wsaas.limits import Budget
+from wsaas.pushes.named import NamedResource
 from wsaas.pushes.resource import PushResource
+from wsaas.pushes.settings import PushSettings
+from wsaas.pushes.tokens import PushTokens
 
-__all__ = ["MAX_ANSWER", "Demo"]
-
-#: Bytes of a push's answer that are read; the gateway's answers are one short JSON object.
-MAX_ANSWER = 4096
-#: Seconds that one push may take.
-_PUSH_TIMEOUT = 5.0
+__all__ = ["Demo"]
 
 
 class _ApiSite(Site):
@@ -43,7 +41,6 @@ class Demo:
     """The chat API, the page, and the record of HTTP exchanges between gateway and API.
 
     :param reactor: opens the API's port, and is the clock
-    :param agent: sends the chat API's pushes
     :param now: tells the time of day, in Unix seconds
     :param endpoint: where the chat API listens; a free port on the loopback interface if not given
     :param random: for the names of the chat's members
@@ -52,7 +49,6 @@ class Demo:
     def __init__(
         self,
         reactor: Any,  # of several interfaces at once: IReactorTCP and IReactorTime
-        agent: IAgent,
         now: Callable[[], float],
         *,
         endpoint: IStreamServerEndpoint | None = None,
@@ -61,9 +57,7 @@ class Demo:
         self._endpoint = endpoint or TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
         self._port: IListeningPort | None = None
         self._traffic = Traffic(reactor, now)
-        client = ApiClient(agent, reactor, _PUSH_TIMEOUT, MAX_ANSWER)
-        self._api = ChatApi(client, self._traffic, random or SystemRandom())
-        self._site = _ApiSite(self._api, reactor=reactor)
+        self._site = _ApiSite(ChatApi(self._traffic, random or SystemRandom()), reactor=reactor)
         #: The pages that the gateway serves for requests that are neither a handshake nor a push.
         self.pages: IResource = demo_pages(self._traffic)
 
@@ -90,14 +84,30 @@ class Demo:
         """
         return RecordedPushes(registry, max_message, self._traffic, seconds)
 
+    def named(
+        self,
+        registry: Registry,
+        home: Home,
+        tokens: PushTokens,
+        settings: PushSettings,
+        clock: IReactorTime,
+        bodies: Budget,
+    ) -> NamedResource:
+        """Make the resource that answers requests by name and records them for the pages.
+
+        :returns: in place of the :class:`~wsaas.pushes.named.NamedResource` whose parameters it has
+        """
+        named = RecordedNamed(registry, home, tokens, settings, clock, bodies)
+        named.traffic = self._traffic
+        return named
+
     def stop(self) -> Deferred[None]:
-        """Stop listening, end the streams of all pages and cancel pending pushes.
+        """Stop listening, and end the streams of all pages.
 
         Call it after the gateway's last callback.
 
         :returns: fires when the port is closed
         """
-        self._api.close()
         self._traffic.close()
         port, self._port = self._port, None
         if port is None:

@@ -20,8 +20,11 @@ const CLOSE_CODE = 4001;
 const CLOSE_REASON = "bye";
 
 /* Request headers that a card shows before it is opened, in this order. */
-const SHOWN_HEADERS = ["Ws-Id", "Ws-Path", "Ws-Uri", "Ws-State", "Ws-Close-Code", "Ws-Close-Reason", "Ws-Closed-By",
+const SHOWN_HEADERS = ["Ws-Id", "Ws-Path", "Ws-Uri", "Ws-User", "Ws-Close-Code", "Ws-Close-Reason", "Ws-Closed-By",
   "Ws-Undelivered"];
+
+/* And what the API's answer asks for. */
+const SHOWN_ANSWER_HEADERS = ["Ws-User", "Ws-Join", "Ws-Publish"];
 
 const $ = (id) => document.getElementById(id);
 
@@ -40,6 +43,7 @@ function make(tag, properties, ...children) {
 /* ---- names and colours ----------------------------------------------------------------------------------------- */
 
 const me = { name: sessionStorage.getItem("name") || "", wsUri: "" };
+const tab = Math.random().toString(36).slice(2); // what this tab calls itself, until it knows its ws_uri
 const members = new Map(); // ws_uri -> name, of the other connected clients
 const names = new Map(); // ws_uri -> name, of all clients, connected or not
 
@@ -135,28 +139,31 @@ function addPushed(data) {
       make("p", { className: "bubble" }, text))));
 }
 
+function welcome(message) {
+  me.name = String(message.name);
+  me.wsUri = String(message.ws_uri);
+  sessionStorage.setItem("name", me.name);
+  members.clear();
+  for (const member of message.members) remember(member);
+  names.set(me.wsUri, me.name);
+  document.title = `${me.name} · WSAAS demo`;
+  if (members.size) {
+    notice(`You are ${me.name}. ${members.size === 1 ? "One other client is" : `${members.size} other clients are`} connected.`);
+  } else {
+    notice(`You are ${me.name}. No other client is connected.`, make("p", {},
+      make("a", { href: "/", target: "_blank", rel: "noopener" }, "Open a second tab"), " to chat between the two."));
+  }
+  $("target").value = "";
+}
+
 const RECEIVED = {
-  welcome(message) {
-    me.name = String(message.name);
-    me.wsUri = String(message.ws_uri);
-    sessionStorage.setItem("name", me.name);
-    members.clear();
-    for (const member of message.members) remember(member);
-    names.set(me.wsUri, me.name);
-    document.title = `${me.name} · WSAAS demo`;
-    if (members.size) {
-      notice(`You are ${me.name}. ${members.size === 1 ? "One other client is" : `${members.size} other clients are`} connected.`);
-    } else {
-      notice(`You are ${me.name}. No other client is connected.`, make("p", {},
-        make("a", { href: "/", target: "_blank", rel: "noopener" }, "Open a second tab"), " to chat between the two."));
-    }
-    $("target").value = "";
-    showMembers();
-    renameExchanges();
-  },
   joined(message) {
-    remember(message);
-    notice(`${message.name} joined`);
+    if (message.tab === tab) {
+      welcome(message);
+    } else {
+      remember(message);
+      notice(`${message.name} joined`);
+    }
     showMembers();
     renameExchanges();
   },
@@ -168,6 +175,10 @@ const RECEIVED = {
     showMembers();
   },
   chat(message) {
+    if (me.wsUri && message.ws_uri !== me.wsUri && !members.has(String(message.ws_uri))) {
+      remember(message); // a client that did not say that it is here
+      showMembers();
+    }
     addChat(String(message.name), String(message.text));
   },
 };
@@ -207,12 +218,14 @@ function connect() {
   $("lost").hidden = true;
   setStatus("connecting", "Connecting");
   const scheme = location.protocol === "https:" ? "wss" : "ws";
-  const query = me.name ? `?name=${encodeURIComponent(me.name)}` : "";
-  const opened = new WebSocket(`${scheme}://${location.host}/chat${query}`);
+  const query = new URLSearchParams(me.name ? { name: me.name, tab } : { tab });
+  const opened = new WebSocket(`${scheme}://${location.host}/chat?${query}`);
   socket = opened;
   opened.addEventListener("open", () => {
     failures = 0;
     setStatus("open", "Connected");
+    opened.send(""); // "here I am": the answer tells everybody, this tab too
+    pulse("ws", "out");
   });
   opened.addEventListener("message", (event) => received(event.data));
   opened.addEventListener("close", (event) => {
@@ -320,6 +333,7 @@ const header = (headers, name) => (headers.find(([found]) => found.toLowerCase()
 
 function shownValue(name, value) {
   if (name === "Ws-Uri") return shortUri(value);
+  if (name === "Ws-User") return decodeURIComponent(value);
   if (name === "Ws-Id") return value.replace(/^(.{6}).{10,}(-[^-]+)$/, "$1…$2");
   return value;
 }
@@ -343,17 +357,25 @@ function message(first, headers, body) {
 function who(exchange) {
   const uri = exchange.direction === "push" ? exchange.target.split("?")[0] : header(exchange.headers, "Ws-Uri") || "";
   const name = [...names].find(([known]) => keyOf(known) === keyOf(uri))?.[1]
-    || header(exchange.headers, "Ws-State") || header(exchange.answer_headers, "Ws-State") || "";
+    || decodeURIComponent(header(exchange.headers, "Ws-User") || header(exchange.answer_headers, "Ws-User") || "");
   if (!name) return "";
   const you = name === me.name ? make("span", { className: "wide" }, " (you)") : "";
   return make("span", { className: "who", data: { hue: hueOf(name) } }, name, you);
 }
 
+/* Those headers of a list that a card shows. */
+function found(headers, names) {
+  return names.filter((name) => header(headers, name) !== undefined).map((name) =>
+    make("span", {}, make("i", {}, name), " ", shownValue(name, header(headers, name)), " "));
+}
+
 function summary(exchange) {
   const push = exchange.direction === "push";
   const [path, query] = exchange.target.split("?");
-  const target = push ? `/${shortKey(path)}${query ? `?${query}` : ""}` : exchange.target;
-  const facts = push ? [] : SHOWN_HEADERS.filter((name) => header(exchange.headers, name) !== undefined);
+  const keyed = push && !/(^|\/)(groups|users)\/|\/(all|batch|members)$/.test(path); // by a key, not by name
+  const target = keyed ? `/${shortKey(path)}${query ? `?${query}` : ""}` : exchange.target;
+  const facts = push ? [] : found(exchange.headers, SHOWN_HEADERS);
+  const asked = push ? [] : found(exchange.answer_headers, SHOWN_ANSWER_HEADERS);
   const status = exchange.error ? "no answer" : exchange.status === null ? "…" : String(exchange.status);
   return [
     make("span", { className: "line" },
@@ -364,9 +386,9 @@ function summary(exchange) {
       exchange.elapsed && !push ? make("span", { className: "took" }, `${exchange.elapsed} ms`) : "", " ",
       who(exchange),
       clock(new Date(exchange.at * 1000))),
-    facts.length ? make("span", { className: "facts" }, ...facts.map((name) =>
-      make("span", {}, make("i", {}, name), " ", shownValue(name, header(exchange.headers, name)), " "))) : "",
+    facts.length ? make("span", { className: "facts" }, ...facts) : "",
     exchange.body.size ? make("code", { className: "body" }, bodyText(exchange.body)) : "",
+    asked.length ? make("span", { className: "facts", title: "what the API's answer asks for" }, "← ", ...asked) : "",
   ];
 }
 

@@ -5,7 +5,8 @@ metrics are scraped. To add a metric, add an integer in the part that knows it, 
 :func:`gateway_metrics` that reads it. ``docs/metrics.rst`` describes each metric; a test compares it with this table.
 
 Reading must be quick for any number of connections, as it blocks the reactor. No label value may come from outside
-(keys, paths, addresses): it could identify a client, and clients could create time series at will.
+(keys, paths, addresses, names of groups and users): it could identify a client, and clients could create time series at
+will.
 
 This module needs prometheus_client, which is an optional dependency; no other module does.
 """
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from wsaas.callbacks.calls import Api
     from wsaas.connections.registry import Registry
     from wsaas.connections.totals import Totals
+    from wsaas.groups.home import Home
     from wsaas.net.descriptors import Descriptors
     from wsaas.net.http1.site import ClientSite
     from wsaas.operations.admin import Readiness
@@ -153,6 +155,7 @@ class Measured:
     :param pushes: answers pushes
     :param named: answers requests by name
     :param api: calls the API
+    :param groups: groups, users, and what is published to them
     :param descriptors: counts shortages of file descriptors
     :param sites: where clients and pushers connect
     :param lag: measures the lag of the event loop
@@ -166,6 +169,7 @@ class Measured:
     pushes: PushResource
     named: NamedResource
     api: Api
+    groups: Home
     descriptors: Descriptors
     sites: Sequence[ClientSite]
     lag: Lag
@@ -184,6 +188,7 @@ def gateway_metrics(measured: Measured) -> list[Metric]:
         *_connection_metrics(measured.registry, measured.totals),
         *_request_metrics(measured),
         *_message_metrics(measured.totals),
+        *_group_metrics(measured.groups, measured.api),
         *_callback_metrics(measured.api),
     ]
 
@@ -305,6 +310,58 @@ def _message_metrics(totals: Totals) -> list[Metric]:
             "wsaas_messages_rejected_total",
             "Messages from clients that the API refused for good.",
             single(lambda: counts.rejected),
+        ),
+    ]
+
+
+def _group_metrics(groups: Home, api: Api) -> list[Metric]:
+    membership, publishing, turns, reached = (
+        groups.membership,
+        groups.publishing,
+        groups.turns,
+        groups.publishing.reached,
+    )
+    return [
+        Metric("wsaas_groups", "Groups that have a member.", single(lambda: membership.groups)),
+        Metric("wsaas_users", "Users that have a connection.", single(lambda: membership.users)),
+        Metric(
+            "wsaas_group_memberships",
+            "Memberships in groups: a connection in three groups has three.",
+            single(lambda: membership.memberships),
+        ),
+        Metric(
+            "wsaas_publishes_total",
+            "Publishes, by what became of them; refused: there was no room, and nothing was sent.",
+            lambda: [(("done",), publishing.done), (("refused",), publishing.refused)],
+            ("outcome",),
+        ),
+        Metric(
+            "wsaas_publish_members_total",
+            "Members of what was published to, by what became of the message for each.",
+            lambda: [
+                (("sent",), reached.sent),
+                (("held",), reached.held),
+                (("skipped",), reached.skipped),
+                (("closed",), reached.closed),
+                (("except",), reached.left_out),
+            ],
+            ("outcome",),
+        ),
+        Metric(
+            "wsaas_group_tasks_waiting",
+            "Publishes, and closing, joining or leaving by name, that are being worked off.",
+            single(lambda: len(turns)),
+        ),
+        Metric(
+            "wsaas_publishes_lost_total",
+            "Publishes of answers (Ws-Publish) that were dropped, as there was no room in all the time.",
+            single(lambda: api.publisher.dropped),
+        ),
+        Metric("wsaas_group_tasks_waiting_bytes", "Bytes of these publishes.", single(lambda: turns.bytes)),
+        Metric(
+            "wsaas_group_slice_duration_seconds",
+            "How long the slices took in which these are worked off, and others wait.",
+            lambda: [((), turns.seconds)],
         ),
     ]
 

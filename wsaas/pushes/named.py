@@ -112,6 +112,11 @@ class NamedResource(AnsweringResource):
         """Bytes of the longest batch."""
         return self._settings.max_batch
 
+    @classmethod
+    def tell_fault(cls, failure: Failure) -> None:
+        """Log a fault of which nobody else is told."""
+        cls._log.failure("a fault of the gateway", failure)
+
     # Whether it may be done
 
     def check(self, head: RequestHead) -> Action:
@@ -300,6 +305,10 @@ def _no_room(failure: Failure) -> Response:
 
 def _settle(result: Response | Failure, waiting: Deferred[Response]) -> None:
     if isinstance(result, Failure):
-        waiting.errback(result)
+        if waiting.called:
+            # Whoever asked has left, and is not told; the log is.
+            NamedResource.tell_fault(result)
+        else:
+            waiting.errback(result)
     else:
         waiting.callback(result)

@@ -10,10 +10,12 @@ from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fakes import MemoryGroups
+from tests.gate import TEXT, Gate, frame, handshake_request
 from wsaas.callbacks.publishing import AnswerPublisher
 from wsaas.connections.messages import SELF, Message, Publication
 from wsaas.connections.retry import Backoff, Retries
 from wsaas.errors import OverloadedError
+from wsaas.groups import home
 
 TAG = "XRCeV4OdVF7LQ7d004BRLy"
 MESSAGE = Message(b"hello", False)
@@ -126,3 +128,56 @@ class PublishingTests(SynchronousTestCase):
         self.assertNoResult(under_way)
         self.successResultOf(self.publish())
         self.assertEqual((self.publisher.dropped, len(self.errors()), self.clock.getDelayedCalls()), (2, 2, []))
+
+
+class GateTests(SynchronousTestCase):
+    """The whole gateway in memory, with groups of its own."""
+
+    def setUp(self) -> None:
+        """Five clients of one group, one of which has its turn at a time."""
+        self.patch(home, "SLICE", 1)
+        self.gate = Gate(None)
+        self.gate.agent.react = lambda call: call.answer(200, b'{"code": "OK"}', ("Ws-Join", "a"))
+        self.wires = [self.gate.open_as(handshake_request()) for _ in range(5)]
+        self.gate.agent.react = None
+
+    def turn(self) -> list[int]:
+        """:returns: who got something in a turn of the reactor"""
+        self.gate.clock.advance(0)
+        return [number for number, wire in enumerate(self.wires) if wire.take()]
+
+    def test_slices(self) -> None:
+        """The sender's reply, its next message and its close come when all members had their turn; others go on."""
+        agent = self.gate.agent
+        sender, other = self.wires[4], self.wires[0]
+        sender.deliver(frame(TEXT, b"1") + frame(TEXT, b"2"))
+        agent.last.answer(200, b"hello", ("Ws-Publish", "text groups/a"), ("Ws-Reply", "text"))
+        other.deliver(frame(TEXT, b"3"))
+        self.assertEqual([call.body for call in agent.calls[5:]], [b"1", b"3"])
+        agent.last.answer()
+        got = [number for number, wire in enumerate(self.wires) if wire.take()]
+        while len(agent.calls) == 7:
+            self.assertNotIn(4, got)
+            got += self.turn()
+        self.assertEqual(sorted(got), [0, 1, 2, 3, 4])
+        self.assertEqual(agent.last.body, b"2")
+        agent.last.answer()
+
+    def test_gone_meanwhile(self) -> None:
+        """The DELETE comes behind it, and publishes behind it."""
+        agent = self.gate.agent
+        sender = self.wires.pop()
+        sender.deliver(frame(TEXT, b"1"))
+        agent.last.answer(200, b"first", ("Ws-Publish", "text groups/a"))
+        sender.end()
+        self.assertEqual(agent.methods[5:], ["PUT"])
+        data = [b""] * 4
+        for _ in range(30):
+            self.gate.clock.advance(0)
+            data = [before + wire.take() for before, wire in zip(data, self.wires, strict=True)]
+            if agent.last.method == "DELETE" and not agent.last.result.called:
+                self.assertEqual(agent.last.header("Ws-Groups"), "a")
+                agent.last.answer(200, b"second", ("Ws-Publish", "text groups/a"))
+        for each in data:
+            self.assertLess(each.index(b"first"), each.index(b"second"))
+        self.assertEqual(agent.methods[5:], ["PUT", "DELETE"])

@@ -100,7 +100,7 @@ class SourceTests(SynchronousTestCase):
 class DemoTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
-        self.demo = Demo(self.reactor, Agent(self.reactor), float, random=Random(1))
+        self.demo = Demo(self.reactor, float, random=Random(1))
 
     def test_listens_on_loopback_only(self) -> None:
         self.successResultOf(self.demo.start())
@@ -121,7 +121,7 @@ class DemoSocketTests(TestCase):
         from twisted.internet import reactor
 
         agent = Agent(reactor)  # without a pool: its connections end with their answers
-        demo = Demo(reactor, agent, float, endpoint=TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"))
+        demo = Demo(reactor, float, endpoint=TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"))
         uri = await demo.start()
         self.assertRegex(uri, r"^http://127\.0\.0\.1:\d+/chat$")
         client = ApiClient(agent, reactor, 10, 4096)

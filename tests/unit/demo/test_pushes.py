@@ -8,12 +8,15 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.gate import Gate
 from wsaas.connections.connection import Connection
 from wsaas.connections.messages import Close, ClosedBy, Message
 from wsaas.connections.registry import Registry
-from wsaas.demo.pushes import RecordedPushes
+from wsaas.demo.pushes import RecordedNamed, RecordedPushes
 from wsaas.demo.traffic import Exchange, Traffic
 from wsaas.net.http1.messages import RequestFields, RequestHead, Response
+from wsaas.pushes.settings import PushSettings
+from wsaas.pushes.tokens import PushTokens
 
 
 class Target:
@@ -119,3 +122,27 @@ class RecordedPushesTests(SynchronousTestCase):
         self.failureResultOf(answer, CancelledError)
         exchange = self.recorded()
         self.assertEqual((exchange.status, exchange.error), (None, "the pusher left before the answer"))
+
+
+class RecordedNamedTests(SynchronousTestCase):
+    """Requests by name, in a gateway with the demo's resource."""
+
+    def test_a_publish(self) -> None:
+        traffic = Traffic(Clock(), float)
+        gate = Gate(None, PUBLISH_TOKEN="publish")
+        bounds = PushSettings(100, 1000)
+        tokens = PushTokens((), (b"publish",))
+        named = RecordedNamed(gate.registry, gate.groups, tokens, bounds, gate.clock, gate.totals.budgets.bodies)
+        named.traffic = traffic
+        gate.open()
+        for token, status in ((b"publish", 200), (b"other", 401)):
+            fields = RequestFields([(b"Authorization", b"Bearer " + token)])
+            fields.length = 2
+            head = RequestHead(b"PUT", b"/all", b"HTTP/1.1", fields, False, "127.0.0.1")
+            if named.judge(head) is None:
+                named.respond(head, b"hi")
+            *_, exchange = traffic.since(0)
+            self.assertEqual((exchange.direction, exchange.target, exchange.status), ("push", "/all", status))
+            self.assertEqual(exchange.headers, [("Authorization", "(hidden)")])
+        first = next(traffic.since(0))
+        self.assertIn('"sent": 1', first.answer_body.text)

@@ -19,7 +19,9 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from tests.gate import TEXT, Gate, close_frame, frame
 from tests.processes import ROOT
 from tests.system.test_docs import ParsedTestCase
+from wsaas.connections.messages import Message, Publication
 from wsaas.counts import Histogram
+from wsaas.errors import OverloadedError
 from wsaas.net.descriptors import Descriptors, Shares
 from wsaas.operations.admin import Readiness
 from wsaas.operations.loop_lag import Lag
@@ -40,7 +42,7 @@ _OF_HISTOGRAMS = ("_bucket", "_sum", "_count")
 def table(gate: Gate, readiness: Readiness | None = None) -> list[Metric]:
     """:returns: every metric of a gateway in memory"""
     descriptors = Descriptors(gate.clock, Shares(1, 1, 1, 1))
-    parts = (gate.registry, gate.totals, gate.upgrade, gate.pushes, gate.named, gate.api, descriptors)
+    parts = (gate.registry, gate.totals, gate.upgrade, gate.pushes, gate.named, gate.api, gate.groups, descriptors)
     return gateway_metrics(Measured(*parts, [gate.site], Lag(gate.clock), readiness or Readiness(), Process(gate.now)))
 
 
@@ -191,6 +193,52 @@ class GatewayMetricsTests(SynchronousTestCase):
         page = self.metrics.page("")[1]
         for secret in ("secret", key, self.gate.last_identity.tag, "192.0.2", "gateway.test", "api.test"):
             self.assertNotIn(secret.encode(), page)
+
+    def test_groups(self) -> None:
+        """How many there are, and what became of what was published; no name of any."""
+        wires = []
+        for group in ("secret-a", "secret-b"):
+            wires.append(self.gate.open())
+            connection = self.gate.registry.get(self.gate.key)
+            assert connection is not None
+            self.gate.groups.join(connection, (group, "secret-all"))
+            self.gate.groups.set_user(connection, "secret-user")
+        hello, last = Message(b"secret-hello", binary=False), frozenset({self.gate.last_identity.tag})
+        self.gate.groups.publish(Publication(("groups/secret-all",), hello, last))
+        self.gate.groups.publish(Publication(("groups/nobody",), hello))
+        self.gate.begin()
+        self.gate.groups.publish(Publication(("all",), hello))
+        self.assertValues(
+            **{
+                "wsaas_groups": 3,
+                "wsaas_users": 1,
+                "wsaas_group_memberships": 4,
+                'wsaas_publishes_total{outcome="done"}': 3,
+                'wsaas_publishes_total{outcome="refused"}': 0,
+                'wsaas_publish_members_total{outcome="sent"}': 3,
+                'wsaas_publish_members_total{outcome="held"}': 0,
+                'wsaas_publish_members_total{outcome="skipped"}': 0,
+                'wsaas_publish_members_total{outcome="closed"}': 0,
+                'wsaas_publish_members_total{outcome="except"}': 1,
+                "wsaas_publishes_lost_total": 0,
+                "wsaas_group_tasks_waiting": 0,
+                "wsaas_group_tasks_waiting_bytes": 0,
+                "wsaas_group_slice_duration_seconds_count": 3,
+            }
+        )
+        self.assertNotIn(b"secret", self.metrics.page("")[1])
+        for wire in wires:
+            wire.end()
+        self.assertValues(wsaas_groups=0, wsaas_users=0, wsaas_group_memberships=0)
+
+    def test_publishes_without_room(self) -> None:
+        """They are counted, and those that wait are."""
+        budget = self.gate.totals.budgets.outgoing
+        hello = Publication(("groups/a",), Message(b"hello", binary=False))
+        budget.used += budget.limit
+        with self.assertRaises(OverloadedError):
+            self.gate.groups.publish(hello)
+        self.assertValues(**{'wsaas_publishes_total{outcome="refused"}': 1, 'wsaas_publishes_total{outcome="done"}': 0})
 
     def test_trying_again(self) -> None:
         """A message and a DELETE that the API does not take at first; others that it never takes."""

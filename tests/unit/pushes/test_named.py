@@ -6,6 +6,7 @@ import json
 from typing import Any
 from unittest.mock import patch
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.gate import (
@@ -584,6 +585,20 @@ class MissingTests(SynchronousTestCase):
         for call in log.info.call_args_list:
             self.assertIn("PUBLISH_TOKEN", call.args[0])
             self.assertNotIn("secret-room", str(call))
+
+
+class LeftTests(NamedTestCase):
+    """Whoever asked has left before the answer."""
+
+    def test_a_fault(self) -> None:
+        """The log has it."""
+        doing: Deferred[Any] = Deferred()
+        self.patch(self.gate.groups.publishing, "publish", lambda _: doing)
+        wire = self.gate.connect()
+        wire.deliver(http_request("PUT", "/all", b"a", PUBLISH))
+        wire.end()
+        doing.errback(ValueError("a fault"))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
 
 class ListenersTests(SynchronousTestCase):

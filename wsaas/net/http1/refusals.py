@@ -6,11 +6,14 @@ Pushes have none: who answers them counts them (:meth:`.Answers.missed`).
 from __future__ import annotations
 
 import json
+import re
 from functools import lru_cache
 
 from wsaas.logs import LeanLogger, shown_path
 from wsaas.net.http1.messages import RequestHead, Response
 
+#: Names of groups and users, which stand in no line above DEBUG: a back end may ask at the wrong place.
+_NAMES = re.compile(r"(?<=/)(groups|users)/[^/]+")
 #: How TLS begins (RFC 8446 §5.1).
 _TLS = b"\x16\x03"
 
@@ -20,6 +23,10 @@ def said(body: bytes) -> str:
     """:returns: the sentence in the body of a refusal: of text, or of JSON"""
     text = body.decode("utf-8", "replace").strip()
     return str(json.loads(text).get("message", text)) if text.startswith("{") else text
+
+
+def _without_names(target: bytes) -> str:
+    return _NAMES.sub(r"\1/…", shown_path(target))
 
 
 class Refusals:
@@ -39,7 +46,7 @@ class Refusals:
             "- refused with {status}: {client}{what}: {reason}",
             status=int(response.status),
             client=client or "unix",
-            what="" if head is None else f" {head.method.decode('ascii')[:20]} {shown_path(head.target)}",
+            what="" if head is None else f" {head.method.decode('ascii')[:20]} {_without_names(head.target)}",
             reason=reason,
             many="refused requests",
         )
