@@ -106,7 +106,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--churn-seconds", type=float, metavar="S", help="window for lag (default: 20, quick: 3)")
     parser.add_argument("--subscribers", type=int, metavar="N", help="members of a group (default: 5000)")
-    parser.add_argument("--publishers", type=int, metavar="N", help="connections that publish (default: 4)")
+    parser.add_argument("--publishers", type=int, metavar="N", help="publishes on their way (default: 2)")
     parser.add_argument(
         "--lag-subscribers", type=int, metavar="N", help="members in publish-lag and publish-memory (default: 10000)"
     )

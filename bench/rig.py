@@ -38,7 +38,7 @@ class Plan:
     :param churn: clients that come and go a second among the idle ones, while the loop's lag is measured.
     :param churn_seconds: for how long.
     :param subscribers: members of the group that is published to.
-    :param publishers: connections that publish, one publish at a time each.
+    :param publishers: connections that publish, and publishes on their way.
     :param lag_subscribers: members while the lag of direct pushes is measured.
     :param direct: direct pushes a second meanwhile.
     :param lag_seconds: for how long, with publishes and without.
@@ -60,7 +60,7 @@ class Plan:
     churn: float = 200.0
     churn_seconds: float = 20.0
     subscribers: int = 5000
-    publishers: int = 4
+    publishers: int = 2
     lag_subscribers: int = 10000
     direct: float = 100.0
     lag_seconds: float = 10.0

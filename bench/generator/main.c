@@ -27,9 +27,9 @@
  *             at all times. Otherwise RATE messages a second are sent at random moments, whatever is still on its way,
  *             and latency counts from the moment at which a message was due.
  * pushes      Each pusher sends the next request when it has the answer to the one before.
- * publish     The pushers publish to a group that every client is in but the first --direct ones: RATE 0: each sends the
- *             next when it has the answer to the one before; otherwise RATE a second at random moments, by whoever has
- *             his answer. What they send has a number; it counts when it arrived. DIRECT pushes a second go to the first
+ * publish     The pushers publish to a group that every client is in but the first --direct ones: RATE 0: as many
+ *             publishes as there are pushers are on their way at all times, each until it has its answer and has arrived
+ *             at all; otherwise RATE a second at random moments, by whoever has his answer. What they send has a number; it counts when it arrived. DIRECT pushes a second go to the first
  *             --direct clients meanwhile. Latency is that of direct pushes if there are any, otherwise that of each
  *             delivery, and counts from the moment at which a request was due.
  * handshakes  --parallel clients at a time come and go.

@@ -56,8 +56,21 @@ void begin_publish(struct connection *pushers, double at_rate, double at_direct_
 void publisher_answered(struct connection *c)
 {
     c->asked = false;
-    if (!c->direct && !rate && phase >= WARMING && requests.count && !c->last)
-        send_one(c, now());
+}
+
+/*
+ * As many publishes as there are publishers are on their way at all times. One is until it has arrived: some systems answer
+ * long before, and would be given more and more, which they may well send in one piece.
+ */
+static void keep_publishing(double t)
+{
+    size_t members = open_count > options.direct ? open_count - options.direct : 1;
+    int64_t room = options.pushers - (int64_t)(total.sent - total.received / members);
+    for (int i = 0; room > 0 && i < options.pushers; i++)
+        if (publishers[i].state == OPEN && !publishers[i].asked && !publishers[i].last) {
+            send_one(&publishers[i], t);
+            room--;
+        }
 }
 
 /*
@@ -80,6 +93,8 @@ static double send_due(double t, double at_rate, double *due, struct connection 
 double publish(double t)
 {
     double pause = 0.1;
+    if (!rate && requests.count)
+        keep_publishing(t);
     if (rate && requests.count)
         pause = fmin(pause, send_due(t, rate, &next_due, publishers, options.pushers));
     if (direct_rate && direct_requests.count)

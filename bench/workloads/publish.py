@@ -46,7 +46,7 @@ def wait_for_subscribers(rig: Rig, number: int) -> None:
 
 class Publish:
     """
-    Publishes by a few connections to a group of thousands, as many as go; counted where they arrive, at the members.
+    Publishes to a group of thousands, as many as go, a few on their way at a time; counted where they arrive.
 
     Members see to it that each has the same messages in the same order, and none is left out.
 
