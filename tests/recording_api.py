@@ -163,6 +163,13 @@ class RecordingApi:
             else reactor.listenSSL(port, factory, context, interface="127.0.0.1")
         )
 
+    def listen_unix(self, path: str) -> None:
+        """Listen on a UNIX socket.
+
+        :param path: of its file
+        """
+        self._port = reactor.listenUNIX(path, _ApiFactory(self))
+
     @property
     def port(self) -> int:
         """The TCP port."""

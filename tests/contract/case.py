@@ -141,7 +141,7 @@ class ContractTestCase(TestCase):
         """
         self.port = free_port()
         given = {
-            "API_URI": f"127.0.0.1:{self.api.port}/hook",
+            "API_URI": settings.get("API_URI") or f"127.0.0.1:{self.api.port}/hook",
             "WS_HOSTNAME": f"http://127.0.0.1:{self.port}",
             "WS_LISTEN": f"tcp:{self.port}:interface=127.0.0.1",
             "DRAIN_TIMEOUT": "1000",

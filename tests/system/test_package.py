@@ -53,9 +53,11 @@ class DistributionTests(SynchronousTestCase):
         return made
 
     def test_wheel(self) -> None:
-        """A wheel has the plugin, the demo's page and the unit files, and no package called twisted."""
+        """A wheel has the plugin, the command, the demo's page and the unit files, and no package called twisted."""
         with zipfile.ZipFile(self.build("wheel")) as wheel:
             names = set(wheel.namelist())
+            (listed,) = (name for name in names if name.endswith(".dist-info/entry_points.txt"))
+            entry_points = wheel.read(listed).decode()
         for name in (
             "twisted/plugins/wsaas_plugin.py",
             "wsaas/tap.py",
@@ -68,6 +70,8 @@ class DistributionTests(SynchronousTestCase):
         self.assertNotIn("twisted/__init__.py", names)
         self.assertNotIn("twisted/plugins/__init__.py", names)
         self.assertFalse([name for name in names if name.startswith("tests/")])
+        self.assertIn("wsaas/__main__.py", names)
+        self.assertIn("[console_scripts]\nwsaas = wsaas.command.main:main\n", entry_points)
         units = {Path(name).name for name in names if "/share/wsaas/systemd/" in name}
         self.assertEqual(units, {"wsaas.service", "wsaas.socket", "wsaas.env"})
 

@@ -76,6 +76,7 @@ attempts = {
     "raw socket": lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1),
     "IPv4": lambda: socket.socket(socket.AF_INET),
     "IPv6": lambda: socket.socket(socket.AF_INET6),
+    "UNIX": lambda: socket.socket(socket.AF_UNIX),
     "unknown call": lambda: call(4000),
     "user namespace": lambda: call("unshare", 0x10000000),
 }
@@ -131,7 +132,7 @@ ENDINGS = {
     "personality, scheduler, set uid, set-uid file, set-gid folder, change owner, priority, device, bpf, raw socket",
     "EAFNOSUPPORT": "AF_NETLINK, AF_PACKET, AF_VSOCK, AF_ALG",
     "ENOSYS": "unknown call",
-    "done": "write state, write /tmp, read /etc, IPv4, IPv6",
+    "done": "write state, write /tmp, read /etc, IPv4, IPv6, UNIX",
 }
 
 

@@ -33,6 +33,9 @@ MAY["renewal"] = {"settings", *_SIDES}
 MAY["assembly"] |= {"renewal"}
 MAY["check"] = {"assembly", *MAY["assembly"]}
 MAY["tap"] = {"assembly", "check", *MAY["assembly"]}
+# It starts twistd, which finds the plugin by itself.
+MAY["command"] = {"settings", *_MIDDLE}
+MAY["__main__"] = {"command"}
 
 
 def room(module: str) -> str:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from wsaas.logs import without_keys
 from wsaas.net.http1.messages import Answer
+from wsaas.net.unix_uri import as_http, is_unix
 
 #: Statuses with which frameworks refuse requests without their CSRF token: Django, Laravel, Rails, Flask-WTF.
 _OF_CSRF = frozenset({400, 403, 419, 422})
@@ -62,7 +63,7 @@ def _hint(answer: Answer, uri: str) -> str:
     if status in _OF_CSRF and _is_of_csrf(answer):
         return "this looks like protection against CSRF: exempt the route of API_URI from it"
     if status == HTTPStatus.NOT_FOUND:
-        path = urlsplit(uri).path
+        path = urlsplit(as_http(uri)).path
         if path in ("", "/"):
             return "API_URI names no path: is the API's route /?"
         return f"API_URI ends {'with' if path.endswith('/') else 'without'} a slash: does the API's route, too?"
@@ -84,7 +85,7 @@ def _of_redirect(answer: Answer, uri: str) -> str:
     if not location:
         return "there is no Location in it"
     try:
-        to, own = urlsplit(location), urlsplit(uri)
+        to, own = urlsplit(location), urlsplit(as_http(uri))
     except ValueError:
         return "redirects are not followed"
     # Neither user and password nor a query.
@@ -97,5 +98,8 @@ def _of_redirect(answer: Answer, uri: str) -> str:
         slash = "with" if to.path.endswith("/") else "without"
         return f"{hint}: write API_URI {slash} a slash at its end"
     if to.scheme == "https" and own.scheme == "http" and to.path == own.path:
+        if is_unix(uri):
+            # No TLS is spoken there.
+            return f"{hint}: exempt the route of API_URI from it"
         return f"{hint}: write API_URI with https"
     return hint

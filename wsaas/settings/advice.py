@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
+from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from wsaas.net.descriptions import Place, read_place
@@ -68,8 +71,23 @@ def warnings(settings: Settings, open_files: int = sys.maxsize) -> list[str]:
             f"WS_HOSTNAME is {without_secrets(settings.hostname)}, which leads an API on {settings.api_uri.host} to "
             "itself and not to this process"
         )
+    if settings.api_uri is not None and settings.api_uri.socket is not None:
+        found += _of_socket(settings.api_uri.socket)
     elsewhere_led = _leads_elsewhere(settings, where, parts)
     return [*found, elsewhere_led] if elsewhere_led else found
+
+
+def _of_socket(path: str) -> list[str]:
+    """:returns: why the API's UNIX socket cannot be connected to now; it may be made later"""
+    try:
+        mode = Path(path).stat().st_mode
+    except OSError as error:
+        return [f"API_URI names the socket {path}, which is not there yet ({error.strerror}): until it is, calls fail"]
+    if not stat.S_ISSOCK(mode):
+        return [f"API_URI names the socket {path}, which is a file of another kind"]
+    if not os.access(path, os.W_OK):
+        return [f"API_URI names the socket {path}, to which this account may not write, as a connection needs it"]
+    return []
 
 
 def _leads_elsewhere(settings: Settings, where: Sequence[str], hostname: SplitResult) -> str:

@@ -94,7 +94,7 @@ SETTINGS: tuple[Setting, ...] = (
         "API_URI",
         None,
         parse_api_uri,
-        "host, port and path, http:// or https:// before it or not, no user and no fragment",
+        "host, port and path, http:// or https:// before it or not, or unix:/run/api.sock:/path; no user, no fragment",
         "where callbacks go; required, or --demo",
     ),
     Setting(

@@ -16,6 +16,7 @@ from twisted.internet.abstract import isIPAddress, isIPv6Address
 
 from wsaas.connections.identity import is_key
 from wsaas.net.host_names import check_name
+from wsaas.net.unix_uri import is_unix, split_unix
 from wsaas.pushes.paths import RESERVED, Form, read_path
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -90,11 +91,13 @@ class ApiUri:
     """Where callbacks go.
 
     :param uri: absolute, with scheme
-    :param host: without brackets
+    :param host: without brackets; ``localhost`` on a UNIX socket
+    :param socket: the path of a UNIX socket; :data:`None` for TCP
     """
 
     uri: str = field(repr=False)  # Its query may hold a token.
     host: str
+    socket: str | None = None
 
 
 def number(low: int, high: int) -> Callable[[str], int]:
@@ -212,10 +215,14 @@ def parse_api_uri(text: str) -> ApiUri:
 
     :raises ValueError: if no HTTP request can be sent there
     """
-    parts = _split_url(text)
-    host = parts.hostname or ""
     if "#" in text:
         raise ValueError("there is a fragment in it: #…")
+    if is_unix(text):
+        return _unix_api(text)
+    if text.lower().startswith(("http://unix:/", "https://unix:/")):
+        raise ValueError("a UNIX socket has no scheme before it: unix:/run/api.sock:/path")
+    parts = _split_url(text)
+    host = parts.hostname or ""
     if "@" in parts.netloc:
         raise ValueError("there is a user in it: …@")
     if not (isIPAddress(host) or isIPv6Address(host)):
@@ -225,8 +232,17 @@ def parse_api_uri(text: str) -> ApiUri:
     return ApiUri(uri, host)
 
 
+def _unix_api(text: str) -> ApiUri:
+    _check_visible(text)
+    socket, target = split_unix(text)
+    return ApiUri(f"unix:{socket}:{target}", "localhost", socket)
+
+
 def without_secrets(text: str) -> str:
     """:returns: a (perhaps malformed) URI without user, password, query and fragment, which may be secrets"""
+    if text.startswith("unix:/") and not text.startswith("unix://"):
+        # There is no place for a user: an @ is a part of the path.
+        return _BEHIND_THE_PATH.sub(r"\1…", text)
     scheme, rest = _HTTP.fullmatch(text).groups()  # type: ignore[union-attr]  # matches anything
     _, at, place = rest.rpartition("@")
     place = _BEHIND_THE_PATH.sub(r"\1…", place)

@@ -57,6 +57,8 @@ class HintTests(SynchronousTestCase):
         self.assertIn(": API_URI ends without a slash: ", said(404))
         self.assertIn(": API_URI ends with a slash: ", said(404, uri=f"{URI}/?tenant=1"))
         self.assertIn(": API_URI names no path: ", said(404, uri="http://api:9000/"))
+        self.assertIn(": API_URI names no path: ", said(404, uri="unix:/run/api.sock:/"))
+        self.assertIn(": API_URI ends without a slash: ", said(404, uri="unix:/run/api.sock:/ws"))
 
     def test_a_redirect(self) -> None:
         """Where it leads, without what may be secret, and how API_URI would have to be written."""
@@ -72,6 +74,8 @@ class HintTests(SynchronousTestCase):
             self.assertTrue(text.endswith(hint), text)
             self.assertNotIn("SECRET", text)
         self.assertTrue(said(302, uri=f"{URI}/", Location="/websocket").endswith("API_URI without a slash at its end"))
+        to_https = said(302, uri="unix:/run/api.sock:/websocket", Location="https://localhost/websocket")
+        self.assertTrue(to_https.endswith("leads to https://localhost/websocket: exempt the route of API_URI from it"))
         self.assertTrue(said(304).endswith(": there is no Location in it"))
 
     def test_names_that_are_none(self) -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import socket
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.unit.settings.test_read import SECRETS
@@ -31,6 +36,26 @@ class WarningsTests(SynchronousTestCase):
         (found,) = warnings(settings, 1024)
         self.assertIn("WS_MAX_CONNECTIONS is 1000", found)
         self.assertIn("1024 open files", found)
+
+    def test_a_unix_socket(self) -> None:
+        """One that is not there yet, is none, or may not be written to: it may become one, and is no error."""
+        # The path of a socket is short.
+        folder = TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        place = Path(folder.name, "api.sock")
+        settings = self.settings(API_URI=f"unix:{place}:/ws")
+        (found,) = warnings(settings)
+        self.assertIn(f"the socket {place}, which is not there yet", found)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(place))
+            self.assertEqual(warnings(settings), [])
+            self.patch(os, "access", lambda path, mode: False)
+            (found,) = warnings(settings)
+            self.assertIn("this account may not write", found)
+        place.unlink()
+        place.touch()
+        (found,) = warnings(settings)
+        self.assertIn("a file of another kind", found)
 
     def test_pushes_from_elsewhere(self) -> None:
         """Anyone who learns a ``ws_uri`` can push; the warning names the settings that prevent it."""

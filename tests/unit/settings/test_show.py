@@ -34,6 +34,8 @@ class ShowTests(SynchronousTestCase):
             f"wsaas {__version__}: API_URI=http://api:9000/hook?…, WS_HOSTNAME=http://localhost:27995, "
             "STATE_DIR=/var/lib/wsaas",
         )
+        given["API_URI"] = "unix:/run/api.sock:/hook?token=secret"
+        self.assertIn(": API_URI=unix:/run/api.sock:/hook?…, ", first_line(read_settings(given)))
         self.assertEqual(
             first_line(read_settings({}, demo=True)),
             f"wsaas {__version__}: the demo's API, WS_HOSTNAME=http://localhost:8080, no STATE_DIR",

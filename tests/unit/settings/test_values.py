@@ -28,6 +28,7 @@ from wsaas.settings.values import (
     media_type,
     number,
     parse_api_uri,
+    without_secrets,
     words,
 )
 
@@ -209,6 +210,41 @@ class ApiUriTests(SynchronousTestCase):
         ):
             self.assertRaises(ValueError, parse_api_uri, text)
 
+    def test_a_unix_socket(self) -> None:
+        """The socket's path ends at the colon; a query stands behind the path, and may hold anything."""
+        for text, uri in (
+            ("unix:/run/api.sock:/websocket", "unix:/run/api.sock:/websocket"),
+            ("unix:/run/api.sock", "unix:/run/api.sock:/"),
+            ("UNIX:/run/api.sock:/a:b?c=d:e?@", "unix:/run/api.sock:/a:b?c=d:e?@"),
+        ):
+            api = parse_api_uri(text)
+            self.assertEqual((api.uri, api.socket, api.host), (uri, "/run/api.sock", "localhost"))
+        self.assertNotIn("secret", repr(parse_api_uri("unix:/run/api.sock:/?secret")))
+
+    def test_no_unix_socket(self) -> None:
+        """The error says what is wrong, and how it is written."""
+        for text, said in (
+            ("unix:", "does not begin with /: it is written unix:/run/api.sock:/path"),
+            ("unix:run/api.sock:/ws", "does not begin with /"),
+            ("unix:///run/api.sock", "two slashes behind unix:"),
+            ("unix:/run/api.sock:", "does not begin with /"),
+            ("unix:/run/api.sock:ws", "behind the socket's path does not begin with /"),
+            ("unix:/run/api.sock?a=b", "unix:/run/api.sock:/?…"),
+            ("unix:/run/:/ws", "that of a folder"),
+            (f"unix:/{'x' * 107}:/ws", "has 108 characters, and no system takes more than 107"),
+            ("unix:/run/my api.sock:/", "a blank"),
+            ("unix:/run/api.sock:/#part", "a fragment"),
+            ("http://unix:/run/api.sock:/ws", "unix:/run/api.sock:/path"),
+        ):
+            with self.assertRaises(ValueError, msg=text) as caught:
+                parse_api_uri(text)
+            self.assertIn(said, str(caught.exception))
+
+    def test_a_unix_socket_is_shown_without_its_query(self) -> None:
+        """An ``@`` is a part of its path."""
+        self.assertEqual(without_secrets("unix:/run/api@1.sock:/ws?secret"), "unix:/run/api@1.sock:/ws?…")
+        self.assertEqual(without_secrets("unix://me:secret@host/"), "…@host/")
+
     @moderately
     @given(
         st.from_regex(r"(https?://)?[!-~]{1,40}", fullmatch=True) | st.text(max_size=40),
@@ -218,6 +254,8 @@ class ApiUriTests(SynchronousTestCase):
         try:
             api = parse_api_uri(text)
         except ValueError:
+            return
+        if api.socket is not None:
             return
         there = URI.fromBytes(api.uri.encode("ascii"))
         self.assertEqual(there.host.decode().lower(), api.host.lower())

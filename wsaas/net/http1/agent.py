@@ -17,7 +17,8 @@ from zope.interface import implementer
 
 from wsaas.net.http1.client import Exchange
 from wsaas.net.http1.headers import encode_headers
-from wsaas.net.http1.pool import Origin, Pool, endpoint_for
+from wsaas.net.http1.pool import Origin, Pool, endpoint_for, unix_endpoint
+from wsaas.net.unix_uri import as_http, is_unix, split_unix
 
 #: How many URIs are remembered in parsed form.
 _MAX_TARGETS = 64
@@ -135,7 +136,7 @@ class PersistentAgent:
 
     :param reactor: for connections, names and timers
     :param trust: for ``https``
-    :param max_idle: how many idle connections are kept for each scheme, host and port
+    :param max_idle: how many idle connections are kept for each scheme, host and port, or UNIX socket
     :param timeout: seconds for one connection to be made
     :param max_body: bytes of an answer's body that are accepted
     """
@@ -149,7 +150,7 @@ class PersistentAgent:
         self._timeout = timeout
         self._max_body = max_body
         self._pool = Pool(reactor, max_idle)
-        #: One for each scheme, host and port that was ever asked for.
+        #: One for each scheme, host and port, or UNIX socket that was ever asked for.
         self._origins: dict[tuple[bytes, bytes, int], Origin] = {}
         self._targets: dict[bytes, Target] = {}
 
@@ -157,17 +158,21 @@ class PersistentAgent:
         """Take a URI apart.
 
         :raises ValueError: if it cannot be used
-        :raises SchemeNotSupported: unless it is ``http`` or ``https``
+        :raises SchemeNotSupported: unless it is ``http`` or ``https``, or of a UNIX socket (``unix:/socket:/path``)
         """
-        parsed = URI.fromBytes(_checked_uri(uri.strip()))
-        key = (parsed.scheme, parsed.host, parsed.port)
+        text = _checked_uri(uri.strip()).decode("ascii")
+        parsed = URI.fromBytes(as_http(text).encode("ascii"))
+        socket = split_unix(text).socket if is_unix(text) else None
+        key = (parsed.scheme, parsed.host, parsed.port) if socket is None else (b"unix", socket.encode("ascii"), 0)
         origin = self._origins.get(key)
         if origin is None:
-            origin = self._origins[key] = Origin(self._pool, self._endpoint(parsed))
+            origin = self._origins[key] = Origin(self._pool, self._endpoint(parsed, socket))
             self._pool.origins.append(origin)
         return Target(origin, parsed)
 
-    def _endpoint(self, uri: URI) -> IStreamClientEndpoint:
+    def _endpoint(self, uri: URI, socket: str | None) -> IStreamClientEndpoint:
+        if socket is not None:
+            return unix_endpoint(self._reactor, socket, self._timeout)
         if uri.scheme not in (b"http", b"https"):
             raise SchemeNotSupported(f"Unsupported scheme: {uri.scheme!r}")
         return endpoint_for(self._reactor, self._trust, uri, self._timeout)

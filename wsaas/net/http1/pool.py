@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IAddress,
@@ -24,6 +24,7 @@ from twisted.internet.interfaces import (
     ITCPTransport,
 )
 from twisted.internet.tcp import Client
+from twisted.internet.unix import Client as UnixClient
 from twisted.python.failure import Failure
 from twisted.web.client import URI
 from twisted.web.iweb import IPolicyForHTTPS
@@ -39,6 +40,8 @@ KEEP_IDLE = 1.5
 #: Seconds between attempts at a name's addresses (RFC 8305 §5 allows down to 0.01): "localhost" is often ::1 first,
 #: where nothing listens.
 _ATTEMPT_DELAY = 0.05
+#: Transports whose socket may be written to directly.
+_PLAIN = (Client, UnixClient)
 
 
 def endpoint_for(reactor: Any, trust: IPolicyForHTTPS, uri: URI, timeout: float) -> IStreamClientEndpoint:
@@ -59,6 +62,15 @@ def endpoint_for(reactor: Any, trust: IPolicyForHTTPS, uri: URI, timeout: float)
     if uri.scheme == b"https":
         endpoint = wrapClientTLS(trust.creatorForNetloc(uri.host, uri.port), endpoint)
     return cast(IStreamClientEndpoint, endpoint)
+
+
+def unix_endpoint(reactor: Any, path: str, timeout: float) -> IStreamClientEndpoint:
+    """Find the way to a server on a UNIX socket.
+
+    :param path: of the socket's file
+    :param timeout: seconds for one connection to be made
+    """
+    return cast(IStreamClientEndpoint, UNIXClientEndpoint(reactor, path, timeout))
 
 
 class Call(Protocol):
@@ -114,7 +126,7 @@ class PooledConnection:
         self.transport = transport
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
-        if type(transport) is Client:
+        if type(transport) in _PLAIN:
             # Nothing derived from it: ssl.Client, for one, encrypts in write().
             self.write_now = transport.socket.send
             # Once there is a connection, the endpoint's own protocol in front of this one only passes bytes on.
@@ -211,7 +223,7 @@ class PooledConnection:
 
 @implementer(IProtocolFactory)
 class Origin:
-    """A scheme, host and port: the way there, the connections that are idle, and the factory of all of them.
+    """A scheme, host and port, or a UNIX socket: the way there, the idle connections, and the factory of all of them.
 
     :param pool: keeps the time
     :param endpoint: the way there

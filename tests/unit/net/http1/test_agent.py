@@ -117,6 +117,21 @@ class RequestTests(SynchronousTestCase):
         response.setPreviousResponse(response)
         self.assertIs(response.previousResponse, response)
 
+    def test_a_unix_socket(self) -> None:
+        """One origin for each socket, whatever is asked for there; the server takes itself for localhost."""
+        agent, reactor = self.agent, self.network.reactor
+        for target in (b"a", b"b?c:d"):
+            agent.request(b"PUT", b"unix:/run/api.sock:/" + target, Headers())
+        (path, factory, timeout, _), other = reactor.unixClients
+        self.assertEqual((path, timeout, other[0]), ("/run/api.sock", 5, path))
+        self.assertEqual(reactor.tcpClients, [])
+        peer = Peer(factory.buildProtocol(None))
+        self.assertEqual(peer.received(), b"PUT /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+        self.assertIs(agent.target(b"unix:/run/api.sock:/a").origin, agent.target(b"unix:/run/api.sock:/b").origin)
+        self.assertIsNot(agent.target(b"unix:/run/api.sock:/a").origin, agent.target(b"unix:/run/x:/a").origin)
+        self.assertIsNot(agent.target(b"unix:/run/x:/").origin, agent.target(b"http://localhost/").origin)
+        self.assertRaises(ValueError, agent.request, b"PUT", b"unix:run/api.sock:/a")
+
     def test_complete(self) -> None:
         """There is no response before all of its body, which is delivered at once, and once."""
         answer = self.agent.request(b"PUT", URI)
