@@ -47,7 +47,7 @@ PROTOCOL = ROOT / "docs" / "protocol.rst"
 SECRETS_PAGE = ROOT / "docs" / "secrets.rst"
 SETTINGS_PAGE = ROOT / "docs" / "settings.rst"
 
-FOLDERS = ("docs", "examples", "systemd", "bench", "tests", "wsaas")
+FOLDERS = ("clients", "docs", "examples", "systemd", "bench", "tests", "wsaas")
 #: What a page writes, without markup, where a setting has no default text.
 NO_DEFAULT = (
     "none",
@@ -350,7 +350,7 @@ class ReadmeTests(ParsedTestCase):
 
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
-        Path(folder.name, "logo.png").write_bytes(b"\x89PNG")
+        Path(folder.name, "README.rst").write_bytes(b"\x89PNG")
 
         api, port = self.start_api()
         gateway = start_gateway(self, API_URI=f"http://127.0.0.1:{port}/")
