@@ -13,10 +13,8 @@ from twisted.internet.defer import Deferred, succeed
 from wsaas.connections.connection import Connection
 from wsaas.connections.messages import Message, Publication, Reached
 from wsaas.connections.registry import Registry
-from wsaas.connections.states import State
 from wsaas.errors import NotPresentError, OverloadedError, PushRefused, TooSlowError
 from wsaas.groups.home import Home
-from wsaas.groups.names import EVERYONE
 from wsaas.groups.repeats import whole_key
 from wsaas.net.http1.messages import Response, json_response
 from wsaas.pushes.answering import refusal
@@ -42,13 +40,6 @@ _OVERLOADED = {"code": "OVERLOADED", "message": "nothing was sent; there is no r
 
 def _push(connection: Connection, message: Message) -> Deferred[Reached]:
     return succeed(Reached(sent=1) if connection.outbox.push(message) else Reached(held=1))
-
-
-def _is_in(connection: Connection, targets: tuple[str, ...]) -> bool:
-    """:returns: whether a connection is a member of one of some targets"""
-    return any(
-        target in connection.groups or (target == EVERYONE and connection.state is State.OPEN) for target in targets
-    )
 
 
 class Batches:
@@ -125,20 +116,13 @@ class Batches:
                 met.setdefault(connection, given)
         return met
 
-    def _publish(self, line: Line, met: dict[Connection, str], key: bytes | None) -> Deferred[Reached]:
+    def _publish(self, line: Line, met: Iterable[Connection], key: bytes | None) -> Deferred[Reached]:
         """Publish to the members of a line's targets, but for those that are named by key.
 
         :raises OverloadedError: if there is no room: then nothing of the line is sent
         """
-        twice = sum(_is_in(connection, line.targets) for connection in met)
-        left_out = line.left_out.union(connection.identity.tag for connection in met)
-        publication = Publication(line.targets, line.message, left_out, line.skips_slow, key)
-
-        def without_these(reached: Reached) -> Reached:
-            # They count by what becomes of them by themselves. The counts may be those of an earlier publication.
-            return replace(reached, left_out=max(0, reached.left_out - twice))
-
-        return self._home.publish(publication).addCallback(without_these)
+        aside = frozenset(connection.identity.tag for connection in met)
+        return self._home.publish(Publication(line.targets, line.message, line.left_out, line.skips_slow, key, aside))
 
     async def _push_to(
         self,

@@ -115,6 +115,16 @@ class BatchesTests(NamedTestCase):
         self.batch(*other, key="k")
         self.assertEqual(self.payloads(), [[b"a"] * 2, [b"a"] * 2, [b"a"]])
 
+    def test_counts_of_a_repetition(self) -> None:
+        """Those of the first, even if one that was named by key has left the group since, or joined it."""
+        line = {"to": ["groups/room", *self.keys], "text": "a", "except": [tag_of(self.keys[1])]}
+        first = self.batch(line, key="k")
+        self.assertEqual(first, [counts(sent=2, **{"except": 1})])
+        for key in self.keys[:2]:
+            self.ask("DELETE", f"/{key}/groups/room")
+        self.ask("PUT", f"/{self.keys[2]}/groups/room")
+        self.assertEqual(self.batch(line, key="k"), first)
+
     def test_idempotency_key_of_many(self) -> None:
         """A repetition sends nothing, however many lines are for one connection; those without room are tried again."""
         lines = [{"to": [self.keys[2], f"http://h/{self.keys[2]}"], "text": str(at)} for at in range(70)]
