@@ -546,7 +546,7 @@ class Gate:
         self.breaker = Breaker(self.clock, self._random)
         retries = Retries(self.clock, self.now, Backoff(self._random), api.retry_for)
         access = ApiAccess(client, self.slots, self.breaker, self.clock, self.now, api)
-        self.publisher = AnswerPublisher(self.groups, retries)
+        self.publisher = AnswerPublisher(self.groups, retries, self.budgets.incoming)
         self.disconnects = Disconnects(access, self._random, self.totals.pending, self.publisher)
         self.api = Api(access, retries, self.disconnects, self.publisher)
         self.factory = ClientFactory(self.clock, limits.max_message, self.settings.handshake.compression, self.budgets)

@@ -153,7 +153,7 @@ def _callbacks(settings: Settings, reactor: Any, shared: Shared) -> _Callbacks:
     access = ApiAccess(client, Slots(api.max_requests), Breaker(reactor, random), reactor, shared.now, api)
     # Two of them, as each counts what it begins.
     retries, again = (Retries(reactor, shared.now, Backoff(random), api.retry_for) for _ in range(2))
-    publisher = AnswerPublisher(shared.groups, again)
+    publisher = AnswerPublisher(shared.groups, again, shared.totals.budgets.incoming)
     disconnects = Disconnects(access, random, shared.totals.pending, publisher, shared.journal.settle)
     return _Callbacks(trust, agent, access, Api(access, retries, disconnects, publisher))
 

@@ -76,8 +76,8 @@ class Budgets:
     def __init__(self, total: int = 1 << 29) -> None:
         #: Bytes that wait for clients.
         self.outgoing = Budget(total * 3 // 8)
-        #: Messages that wait for the API. Beyond the limit, clients that have some are not read; beyond twice the
-        #: limit, they are closed.
+        #: Messages that wait for the API, and what its answers publish while there is no room. Beyond the limit,
+        #: clients that have some are not read; beyond twice the limit, they are closed, and no more publishes wait.
         self.incoming = Budget(total * 3 // 16)
         #: Parts of incomplete messages.
         self.partial = Budget(total // 8)

@@ -35,9 +35,10 @@ _CRITICAL = "<2>"
 
 _PLAIN = (str, int, float, bool, type(None))
 
-#: A segment of a path that has the shape of a key, which is a secret (:mod:`wsaas.connections.identity`).
+#: What in a path has the shape of a key, which is a secret (:mod:`wsaas.connections.identity`): a segment, or a part of
+#: one between other characters, as a back end may have a whole ``ws_uri`` for a name.
 _KEY_LENGTH = 24
-_KEY_IN_PATH = re.compile(rf"(?<![^/])[A-Za-z0-9_-]{{{_KEY_LENGTH}}}(?![^/])")
+_KEY_IN_PATH = re.compile(rf"(?:(?<![A-Za-z0-9_-])|(?<=%2[Ff]))[A-Za-z0-9_-]{{{_KEY_LENGTH}}}(?![A-Za-z0-9_-])")
 #: Characters of a path that are shown.
 _MAX_PATH = 200
 
@@ -46,7 +47,7 @@ _NAMES_ONLY = re.compile(r"(?:[^{}]|\{[A-Za-z_][A-Za-z0-9_]*\})*")
 
 
 def without_keys(path: str) -> str:
-    """:returns: a path without those of its segments that have the shape of a key"""
+    """:returns: a path, or a sentence about one, without what in it has the shape of a key"""
     return _KEY_IN_PATH.sub("…", path)
 
 

@@ -142,7 +142,7 @@ def _wishes(answer: Answer, *, replies: bool) -> Wishes:
 
     :param replies: whether the client that sent the message gets the body as a reply already
     """
-    leaves_all = _lines(answer, b"Ws-Leave") == ["*"]
+    leaves_all = list(elements(_lines(answer, b"Ws-Leave"))) == ["*"]
     return Wishes(
         _user(answer),
         leaves_all,

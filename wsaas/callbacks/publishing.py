@@ -13,6 +13,7 @@ from wsaas.connections.interfaces import Groups
 from wsaas.connections.messages import Publication
 from wsaas.connections.retry import Retries, Retry
 from wsaas.errors import OverloadedError
+from wsaas.limits import OVERHEAD, Budget
 
 
 class _Attempt:
@@ -23,10 +24,11 @@ class _Attempt:
     :param waits: called when there is no room at first
     """
 
-    __slots__ = ("done", "publication", "retry", "tag", "waits")
+    __slots__ = ("done", "publication", "retry", "size", "tag", "waits")
 
     def __init__(self, publication: Publication, tag: str, waits: Callable[[], None] | None) -> None:
         self.publication = publication
+        self.size = len(publication.message.payload) + OVERHEAD
         self.tag = tag
         self.waits = waits
         self.retry: Retry | None = None
@@ -38,13 +40,15 @@ class AnswerPublisher:
 
     :param groups: who gets it
     :param retries: how it is tried again
+    :param budget: of the messages of all clients, in which counts what is tried again
     """
 
     _log = Logger()
 
-    def __init__(self, groups: Groups, retries: Retries) -> None:
+    def __init__(self, groups: Groups, retries: Retries, budget: Budget) -> None:
         self._groups = groups
         self._retries = retries
+        self._budget = budget
         #: Those that are tried again.
         self._waiting: set[_Attempt] = set()
         #: How many were dropped, as there was no room in all the time.
@@ -63,8 +67,12 @@ class AnswerPublisher:
         self._try(attempt)
         return attempt.done
 
-    def _try(self, attempt: _Attempt) -> None:
+    def _again(self, attempt: _Attempt) -> None:
         self._waiting.discard(attempt)
+        self._budget.used -= attempt.size
+        self._try(attempt)
+
+    def _try(self, attempt: _Attempt) -> None:
         try:
             publishing = self._groups.publish(attempt.publication)
         except Exception:  # noqa: BLE001 - whatever it is, the connection must go on
@@ -81,10 +89,13 @@ class AnswerPublisher:
         first = attempt.retry is None
         if attempt.retry is None:
             attempt.retry = retries.begin(retries.clock.seconds())
-        if self._stopped or not attempt.retry.later(None, partial(self._try, attempt)):
+        # Clients that have gone leave some behind, too: nothing but the budget bounds them.
+        full = self._stopped or self._budget.overrun
+        if full or not attempt.retry.later(None, partial(self._again, attempt)):
             self._drop(attempt)
             return False
         self._waiting.add(attempt)
+        self._budget.used += attempt.size
         if first and attempt.waits is not None:
             attempt.waits()
         return True
@@ -108,4 +119,5 @@ class AnswerPublisher:
         for attempt in waiting:
             assert attempt.retry is not None  # noqa: S101 - for the type checker
             attempt.retry.stop()
+            self._budget.used -= attempt.size
             self._drop(attempt)

@@ -62,6 +62,7 @@ class Publication:
     :param left_out: the tags of connections that do not get it (``Ws-Except``)
     :param skips_slow: whether a member without room is passed over; else it is closed (``Ws-Slow``)
     :param key: its ``Idempotency-Key``
+    :param aside: the tags of connections that get it in another way, and count there
     """
 
     targets: tuple[str, ...]
@@ -69,6 +70,7 @@ class Publication:
     left_out: frozenset[str] = frozenset()
     skips_slow: bool = False
     key: bytes | None = None
+    aside: frozenset[str] = frozenset()
 
     def by(self, tag: str) -> Publication:
         """:returns: the same, with the sender's tag in place of :data:`SELF`

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from hashlib import sha256
 
 from twisted.internet.defer import Deferred, succeed
@@ -21,7 +21,7 @@ def whole_key(key: bytes, targets: str, line: int = 0) -> bytes:
     """Tell the publications under one ``Idempotency-Key`` apart.
 
     :param key: the header
-    :param targets: as they are written in the request
+    :param targets: as they are written in the request; or the tag of a connection that is named by key
     :param line: the number of the line in a batch
     :returns: the ``key`` of a :class:`.Publication`
     """
@@ -67,6 +67,11 @@ class Repeats:
     def __len__(self) -> int:
         """:returns: how many are remembered"""
         return len(self._known)
+
+    def has_room(self, keys: Collection[bytes]) -> bool:
+        """:returns: whether publications under all of these keys can be remembered now, unless they are already"""
+        self._forget(self._clock.seconds())
+        return len(self._known) + sum(key not in self._known for key in keys) <= MOST
 
     def once(self, key: bytes, publish: Callable[[], Deferred[Reached]]) -> Deferred[Reached]:
         """Publish, unless it was done under this key.

@@ -76,7 +76,9 @@ class Publish(Task[Reached]):
     def __init__(self, membership: Membership, publication: Publication) -> None:
         super().__init__(membership, publication.targets, Reached())
         self._message = SharedMessage(publication.message)
-        self._left_out = publication.left_out
+        self._aside = publication.aside
+        #: Of both kinds.
+        self._left_out = publication.left_out | publication.aside
         self._skips_slow = publication.skips_slow
         self.size = self._message.size + OVERHEAD
         self.weight = 1 + self._message.size // _WEIGHT
@@ -87,7 +89,7 @@ class Publish(Task[Reached]):
         tally = [0, 0, 0, 0]
         for member in members:
             if left_out and member.identity.tag in left_out:
-                self.result.left_out += not member.outbox.shut
+                self.result.left_out += not (member.outbox.shut or member.identity.tag in self._aside)
                 continue
             try:
                 fate = member.outbox.publish(message)

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
 from wsaas.connections.connection import Connection
 from wsaas.connections.messages import Message, Publication, Reached
 from wsaas.connections.registry import Registry
-from wsaas.connections.states import State
 from wsaas.errors import NotPresentError, OverloadedError, PushRefused, TooSlowError
 from wsaas.groups.home import Home
-from wsaas.groups.names import EVERYONE
 from wsaas.groups.repeats import whole_key
 from wsaas.net.http1.messages import Response, json_response
 from wsaas.pushes.answering import refusal
 from wsaas.pushes.batch import MAX_ELEMENTS, MAX_LINES, Line, LineRefused, is_for_too_many, read_line, split_lines
 from wsaas.pushes.pace import Pace
 from wsaas.pushes.publish import counts
-from wsaas.pushes.resource import HELD, SENT
 
 #: What a line counts for besides its elements, and how many bytes of it count 1.
 _LINE, _BYTES = 4, 256
 #: How many elements of a line are worked off at once.
 _PART = 50
+#: Stands for the targets of a line among the tags of connections.
+_TARGETS = ""
 
 _TOO_MANY = refusal(
     PushRefused(
@@ -39,15 +38,8 @@ _WITHOUT_RESULTS = json_response(200, "OK", results=[])
 _OVERLOADED = {"code": "OVERLOADED", "message": "nothing was sent; there is no room for it now"}
 
 
-def _push(connection: Connection, message: Message) -> Response:
-    return SENT if connection.outbox.push(message) else HELD
-
-
-def _is_in(connection: Connection, targets: tuple[str, ...]) -> bool:
-    """:returns: whether a connection is a member of one of some targets"""
-    return any(
-        target in connection.groups or (target == EVERYONE and connection.state is State.OPEN) for target in targets
-    )
+def _push(connection: Connection, message: Message) -> Deferred[Reached]:
+    return succeed(Reached(sent=1) if connection.outbox.push(message) else Reached(held=1))
 
 
 class Batches:
@@ -95,18 +87,18 @@ class Batches:
             line = read_line(text, self._max_message)
         except LineRefused as error:
             return {"code": error.code, "message": error.message}
-        if key is not None:
-            key = whole_key(key, " ".join([*line.targets, *line.keys]), number)
         failed: dict[str, str] = {}
         met = self._find(line, failed)
+        keys = {} if key is None else _keys(key, number, line, met)
+        if keys and not self._home.repeats.has_room(keys.values()):
+            return _OVERLOADED
         reached, publishing = Reached(), None
         try:
             if line.targets:
-                publishing = self._publish(line, met, key)
+                publishing = self._publish(line, met, keys.get(_TARGETS))
             for part in _parts(met):
                 await self._pace.spend(len(part))
-                for connection, given in part:
-                    self._push(connection, given, line, key, reached, failed)
+                await self._push_to(part, line, keys, reached, failed)
             if publishing is not None:
                 reached.add(await publishing)
         except OverloadedError:
@@ -124,44 +116,49 @@ class Batches:
                 met.setdefault(connection, given)
         return met
 
-    def _publish(self, line: Line, met: dict[Connection, str], key: bytes | None) -> Deferred[Reached]:
+    def _publish(self, line: Line, met: Iterable[Connection], key: bytes | None) -> Deferred[Reached]:
         """Publish to the members of a line's targets, but for those that are named by key.
 
         :raises OverloadedError: if there is no room: then nothing of the line is sent
         """
-        twice = sum(_is_in(connection, line.targets) for connection in met)
-        left_out = line.left_out.union(connection.identity.tag for connection in met)
-        publication = Publication(line.targets, line.message, left_out, line.skips_slow, key)
+        aside = frozenset(connection.identity.tag for connection in met)
+        return self._home.publish(Publication(line.targets, line.message, line.left_out, line.skips_slow, key, aside))
 
-        def without_these(reached: Reached) -> Reached:
-            # They count by what becomes of them by themselves. The counts may be those of an earlier publication.
-            return replace(reached, left_out=max(0, reached.left_out - twice))
-
-        return self._home.publish(publication).addCallback(without_these)
-
-    def _push(
+    async def _push_to(
         self,
-        connection: Connection,
-        given: str,
+        part: list[tuple[Connection, str]],
         line: Line,
-        key: bytes | None,
+        keys: dict[str, bytes],
         reached: Reached,
         failed: dict[str, str],
     ) -> None:
-        """Push to a connection that is named by key: without room it is failed, not closed (protocol §3)."""
-        if connection.identity.tag in line.left_out:
-            reached.left_out += 1
-            return
-        push = partial(_push, connection, line.message)
-        try:
-            answer = push() if key is None else connection.outbox.receipts.answers.once(key, push)
-        except NotPresentError:
-            failed[given] = "NOT_FOUND"
-        except TooSlowError:
-            failed[given] = "TOO_SLOW"
-        else:
-            reached.held += answer is HELD
-            reached.sent += answer is not HELD
+        """Push to connections that are named by key: without room one is failed, not closed (protocol §3)."""
+        for connection, given in part:
+            tag = connection.identity.tag
+            if tag in line.left_out:
+                reached.left_out += 1
+                continue
+            push = partial(_push, connection, line.message)
+            try:
+                reached.add(await self._home.repeats.once(keys[tag], push) if keys else await push())
+            except NotPresentError:
+                failed[given] = "NOT_FOUND"
+            except (TooSlowError, OverloadedError):
+                # The latter if others took the room meanwhile in which its key would be remembered.
+                failed[given] = "TOO_SLOW"
+
+
+def _keys(key: bytes, number: int, line: Line, met: Iterable[Connection]) -> dict[str, bytes]:
+    """:returns: under which keys what a line asks for is remembered: for its targets, and for single connections by tag
+
+    :param key: the ``Idempotency-Key`` of the batch
+    :param number: of the line
+    :param met: the connections that are named by key
+    """
+    keys = {each.identity.tag: whole_key(key, each.identity.tag, number) for each in met}
+    if line.targets:
+        keys[_TARGETS] = whole_key(key, " ".join([*line.targets, *line.keys]), number)
+    return keys
 
 
 def _parts(met: dict[Connection, str]) -> Iterator[list[tuple[Connection, str]]]:

@@ -17,7 +17,7 @@ from wsaas.connections.registry import Registry
 from wsaas.errors import OverloadedError, PushRefused, TooManyGroupsError
 from wsaas.groups.home import Home
 from wsaas.limits import OVERHEAD, Budget
-from wsaas.logs import shown_path
+from wsaas.logs import shown_path, without_keys
 from wsaas.net.http1.messages import RequestHead, Response
 from wsaas.net.http1.refusals import said
 from wsaas.pushes import members, publish
@@ -281,7 +281,8 @@ class NamedResource(AnsweringResource):
         is_keyed = path.is_of_connection and is_key(path.first)
         text = ""
         if status >= _REFUSED:
-            text = said(response.body)
+            # It may repeat a name.
+            text = without_keys(said(response.body))
         elif head.method in (_PUT, _DELETE):
             # Not of listings, which may have keys in them.
             text = response.body.decode("utf-8").strip()

@@ -507,7 +507,8 @@ class WishTests(SynchronousTestCase):
 
     def test_leave_all(self) -> None:
         """``*`` by itself; a group of this name is written with percent."""
-        self.assertEqual(self.wishes(("Ws-Leave", "*")), Wishes(leaves_all=True))
+        for values in (["*"], ["*,"], [" , *", ""]):
+            self.assertEqual(self.wishes(*[("Ws-Leave", value) for value in values]), Wishes(leaves_all=True), values)
         self.assertEqual(self.wishes(("Ws-Leave", "%2A")), Wishes(leave=("*",)))
         for values in (["*, a"], ["*", "a"], ["*", "*"]):
             self.refused(*[("Ws-Leave", value) for value in values])

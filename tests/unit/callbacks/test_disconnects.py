@@ -33,6 +33,7 @@ from wsaas.connections.retry import Backoff, Retries
 from wsaas.connections.totals import Pending
 from wsaas.counts import attempts
 from wsaas.errors import CallbackFailed, NoAnswer, NotSent, OverloadedError, TimedOut, Unusable
+from wsaas.limits import Budget
 from wsaas.net.http1.messages import Answer
 from wsaas.settings.read import read_settings
 
@@ -114,7 +115,8 @@ class DisconnectsTestCase(SynchronousTestCase):
         access = ApiAccess(client, self.slots, self.breaker, self.clock, self.now, api_settings(**given))
         self.groups = MemoryGroups()
         groups: Any = self.groups
-        self.publisher = AnswerPublisher(groups, Retries(self.clock, self.now, Backoff(lambda: self.drawn), 60.0))
+        retries = Retries(self.clock, self.now, Backoff(lambda: self.drawn), 60.0)
+        self.publisher = AnswerPublisher(groups, retries, Budget(1 << 20))
         self.disconnects = Disconnects(access, lambda: self.drawn, self.pending, self.publisher, self.settled.append)
 
     def say(self, size: int = 0) -> Deferred[None]:

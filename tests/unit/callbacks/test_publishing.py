@@ -16,6 +16,7 @@ from wsaas.connections.messages import SELF, Message, Publication
 from wsaas.connections.retry import Backoff, Retries
 from wsaas.errors import OverloadedError
 from wsaas.groups import home
+from wsaas.limits import OVERHEAD, Budget
 
 TAG = "XRCeV4OdVF7LQ7d004BRLy"
 MESSAGE = Message(b"hello", False)
@@ -38,7 +39,9 @@ class PublishingTests(SynchronousTestCase):
         self.clock = Clock()
         self.groups = MemoryGroups()
         groups: Any = self.groups
-        self.publisher = AnswerPublisher(groups, Retries(self.clock, lambda: 0.0, Backoff(lambda: 1.0), retry_for))
+        self.budget = Budget(1000)
+        retries = Retries(self.clock, lambda: 0.0, Backoff(lambda: 1.0), retry_for)
+        self.publisher = AnswerPublisher(groups, retries, self.budget)
         self.waits = 0
 
     def wait(self) -> None:
@@ -99,6 +102,28 @@ class PublishingTests(SynchronousTestCase):
         (line,) = self.errors()
         self.assertIn(TAG, line)
         self.assertNotIn("groups/a", line)
+
+    def test_memory(self) -> None:
+        """What waits counts, as messages that wait for the API do; no more of them than these may be is kept."""
+        self.groups.fault = OverloadedError()
+        waiting = [self.publish() for _ in range(5)]
+        self.assertEqual(self.budget.used, 5 * (len(MESSAGE.payload) + OVERHEAD))
+        self.groups.fault = None
+        self.clock.advance(1)
+        self.assertEqual(self.budget.used, 0)
+        for each in waiting:
+            self.groups.finish()
+            self.successResultOf(each)
+        self.groups.fault = OverloadedError()
+        waiting = [self.publish() for _ in range(30)]
+        self.assertLessEqual(self.budget.used, 2 * self.budget.limit + OVERHEAD)
+        self.assertGreater(self.publisher.dropped, 5)
+        self.assertEqual(sum(each.called for each in waiting), self.publisher.dropped)
+        self.clock.pump([1] * 61)
+        self.assertEqual((self.budget.used, self.publisher.dropped), (0, 30))
+        self.publish()
+        self.publisher.stop()
+        self.assertEqual(self.budget.used, 0)
 
     def test_without_a_second_attempt(self) -> None:
         """``API_RETRY_FOR=0``: nobody waits."""

@@ -9,11 +9,14 @@ from tests.gate import TEXT, Frame, http_request, read_answer, read_frames
 from tests.turns import take_turn
 from tests.unit.pushes.test_named import PUBLISH, UNKNOWN, NamedTestCase, counts
 from wsaas.connections.identity import tag_of
+from wsaas.groups import repeats
 from wsaas.groups.publishing import Publishing
 
 
 class BatchesTests(NamedTestCase):
     """What becomes of each line."""
+
+    settings = {**NamedTestCase.settings, "PUSH_MAX_BATCH": "200000"}
 
     def batch(self, *lines: Any, key: str | None = None) -> list[Any]:
         """:returns: the results of a batch
@@ -111,6 +114,42 @@ class BatchesTests(NamedTestCase):
         other = [{"to": "groups/room", "text": "a"}, *lines[1:], lines[0]]
         self.batch(*other, key="k")
         self.assertEqual(self.payloads(), [[b"a"] * 2, [b"a"] * 2, [b"a"]])
+
+    def test_counts_of_a_repetition(self) -> None:
+        """Those of the first, even if one that was named by key has left the group since, or joined it."""
+        line = {"to": ["groups/room", *self.keys], "text": "a", "except": [tag_of(self.keys[1])]}
+        first = self.batch(line, key="k")
+        self.assertEqual(first, [counts(sent=2, **{"except": 1})])
+        for key in self.keys[:2]:
+            self.ask("DELETE", f"/{key}/groups/room")
+        self.ask("PUT", f"/{self.keys[2]}/groups/room")
+        self.assertEqual(self.batch(line, key="k"), first)
+
+    def test_idempotency_key_of_many(self) -> None:
+        """A repetition sends nothing, however many lines are for one connection; those without room are tried again."""
+        lines = [{"to": [self.keys[2], f"http://h/{self.keys[2]}"], "text": str(at)} for at in range(70)]
+        wanted = [str(at).encode() for at in range(70)]
+        self.assertEqual(self.batch(*lines, key="k"), [counts(sent=1)] * 70)
+        self.assertEqual(self.payloads(), [[], [], wanted])
+        self.assertEqual(self.batch(*lines, key="k"), [counts(sent=1)] * 70)
+        self.assertEqual(self.payloads(), [[], [], []])
+        self.wires[2].stall()
+        slow = [{"to": [self.keys[1], self.keys[2]], "text": "a" * 900}] * 80
+        self.assertIn("failed", self.batch(*slow, key="k")[-1])
+        got = len(read_frames(self.wires[1].take()))
+        self.assertEqual(got, 80)
+        self.assertIn("failed", self.batch(*slow, key="k")[-1])
+        self.assertEqual(read_frames(self.wires[1].take()), [])
+
+    def test_idempotency_key_without_room(self) -> None:
+        """While so many are remembered that a line could not be, nothing of it is sent."""
+        self.patch(repeats, "MOST", 3)
+        both = {"to": ["groups/room", *self.keys], "text": "a"}
+        last = {"to": self.keys[0], "text": "b"}
+        results = self.batch(both, last, both, key="k")
+        self.assertEqual([result["code"] for result in results], ["OVERLOADED", "OK", "OVERLOADED"])
+        self.assertEqual(self.payloads(), [[b"b"], [], []])
+        self.assertEqual(self.batch("", last, key="l"), [counts(sent=1)])
 
     def test_overloaded(self) -> None:
         """Nothing of such a line is sent; the next one may be."""

@@ -530,6 +530,22 @@ class LogTests(NamedTestCase):
         for key in self.keys:
             self.assertNotIn(key, line)
 
+    def test_keys_in_names(self) -> None:
+        """A back end may have a ws_uri, or a part of one, for a name."""
+        key = self.keys[0]
+        for name in (
+            key,
+            f"{key};",
+            f"{key},b",
+            f"{key}%2C",
+            f"http:%2F%2Fh%2F{key}",
+            f"http:%2f%2fh%2f{key}",
+            f"@{key}",
+        ):
+            line = self.lines("PUT", f"/groups/{name}") + self.lines("GET", f"/users/{name}/members")
+            self.assertIn("groups/", line)
+            self.assertNotIn(key, line)
+
 
 class MissingTests(SynchronousTestCase):
     """Without ``PUBLISH_TOKEN`` there is nothing by name."""
