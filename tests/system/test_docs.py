@@ -172,8 +172,18 @@ class PagesTests(ParsedTestCase):
         self.assertEqual(modules - named, set())
         self.assertEqual(named - modules, set())
 
-    def test_the_changelog_has_this_version(self) -> None:
-        self.section(ROOT / "CHANGELOG.rst", __version__)
+    def test_the_changelog_is_one_of_releases(self) -> None:
+        """The newest is this version; each says when it came out, only the newest may be still to come."""
+        page = self.parse(ROOT / "CHANGELOG.rst")
+        (top,) = [section for section in page.findall(nodes.section) if section[0].astext() == "Changes"]
+        releases = [part for part in top.children if isinstance(part, nodes.section)]
+        titles = [release[0].astext() for release in releases]
+        self.assertEqual(titles[0], __version__)
+        self.assertEqual(titles, sorted(titles, key=lambda title: [int(n) for n in title.split(".")], reverse=True))
+        for number, release in enumerate(releases):
+            said = release[1].astext()
+            if number or said != "Not released yet.":
+                self.assertRegex(said, r"^Released on \d{4}-\d{2}-\d{2}\.$")
 
 
 class SettingsPageTests(ParsedTestCase):
