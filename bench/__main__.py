@@ -38,11 +38,16 @@ QUICK = Plan(
     idle_tls=(100, 500),
     idle_seconds=3.0,
     churn_seconds=3.0,
+    subscribers=1000,
+    lag_subscribers=1000,
+    lag_seconds=2.0,
 )
 QUICK_SYSTEMS = ("wsaas", "stock")
 #: What a setting costs is measured when named, and so are special pushes.
 ON_DEMAND = ("wsaas-journal", "wsaas-limits", "wsaas-signed")
-WORKLOADS_ON_DEMAND = ("pushes-64-token", "pushes-64-key", "pushes-64-chunked", "idle-memory")
+WORKLOADS_ON_DEMAND = ("pushes-64-token", "pushes-64-key", "pushes-64-chunked", "idle-memory", "publish-memory")
+#: Names for several workloads.
+FAMILIES = {"publish-5000": ("publish-64", "publish-1024", "publish-lag", "publish-memory")}
 
 
 def numbers(text: str) -> tuple[int, ...]:
@@ -69,8 +74,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--workload",
         action="append",
-        choices=list(all_workloads()),
-        help=f"repeatable; default: all but {', '.join(WORKLOADS_ON_DEMAND)}",
+        choices=[*all_workloads(), *FAMILIES],
+        help=f"repeatable; default: all but {', '.join(WORKLOADS_ON_DEMAND)}; publish-5000 stands for all publish-…",
     )
     parser.add_argument(
         "--against",
@@ -100,6 +105,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--idle-seconds", type=float, metavar="S", help="window for pings (default: 60, quick: 3, too short for pings)"
     )
     parser.add_argument("--churn-seconds", type=float, metavar="S", help="window for lag (default: 20, quick: 3)")
+    parser.add_argument("--subscribers", type=int, metavar="N", help="members of a group (default: 5000)")
+    parser.add_argument("--publishers", type=int, metavar="N", help="publishes on their way (default: 2)")
+    parser.add_argument(
+        "--lag-subscribers", type=int, metavar="N", help="members in publish-lag and publish-memory (default: 10000)"
+    )
+    parser.add_argument("--lag-seconds", type=float, metavar="S", help="windows of publish-lag (default: 10, quick: 2)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there as well")
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="write SVG plots there")
     parser.add_argument(
@@ -122,13 +133,20 @@ def make_plan(options: argparse.Namespace, cores: Cores, file_limit: int) -> Pla
         plan = replace(plan, pushers=PUSHERS_FOR_TWO_CORES)
     changes = {item.name: getattr(options, item.name, None) for item in fields(Plan)}
     plan = replace(plan, **{name: value for name, value in changes.items() if value is not None})
-    if min(plan.rounds, plan.clients, plan.pushers, plan.seconds, plan.idle_seconds, plan.churn_seconds) <= 0:
-        raise BenchError("numbers of rounds, clients, pushers and seconds are above 0")
+    counts = (plan.rounds, plan.clients, plan.pushers, plan.subscribers, plan.publishers, plan.lag_subscribers)
+    if min(*counts, plan.seconds, plan.idle_seconds, plan.churn_seconds, plan.lag_seconds) <= 0:
+        raise BenchError("numbers of rounds, clients, pushers, members and seconds are above 0")
     if plan.crowd < plan.clients:
         raise BenchError("the crowd of --crowd includes the clients of --clients")
-    if max(plan.idle[-1], plan.idle_tls[-1], plan.crowd) + SPARE_FILES > file_limit:
+    crowds = (plan.idle[-1], plan.idle_tls[-1], plan.crowd, plan.subscribers, plan.lag_subscribers)
+    if max(crowds) + SPARE_FILES > file_limit:
         raise BenchError(f"the limit of open files is {file_limit}: too low for so many clients")
     return plan
+
+
+def all_of(names: Sequence[str] | None) -> list[str]:
+    """Names of workloads, with those that a name of :data:`FAMILIES` stands for."""
+    return [each for name in names or () for each in FAMILIES.get(name, (name,))]
 
 
 def choose_names(options: argparse.Namespace) -> tuple[Collection[str], Collection[str]]:
@@ -139,10 +157,10 @@ def choose_names(options: argparse.Namespace) -> tuple[Collection[str], Collecti
     """
     systems, workloads = options.system, options.workload
     if options.against:
-        return {against.NOW, *(systems or ())}, workloads or against.WORKLOADS
+        return {against.NOW, *(systems or ())}, all_of(workloads) or against.WORKLOADS
     if not systems:
         systems = QUICK_SYSTEMS if options.quick else [name for name in all_systems() if name not in ON_DEMAND]
-    return systems, workloads or [name for name in all_workloads() if name not in WORKLOADS_ON_DEMAND]
+    return systems, all_of(workloads) or [name for name in all_workloads() if name not in WORKLOADS_ON_DEMAND]
 
 
 def choose(options: argparse.Namespace, compiled: Compiled) -> tuple[list[System], list[Workload]]:
@@ -167,7 +185,8 @@ def choose(options: argparse.Namespace, compiled: Compiled) -> tuple[list[System
     if not compiled.tls and any(workload.tls for workload in workloads):
         print("workloads with TLS are left out: OpenSSL's headers are not installed", file=sys.stderr)
         workloads = [workload for workload in workloads if not workload.tls]
-    if not systems or not workloads:
+    able = any(workload.needs <= system.abilities for workload in workloads for system in systems)
+    if not able:
         raise BenchError("nothing is left to measure")
     return systems, workloads
 
@@ -180,9 +199,10 @@ def run(systems: Sequence[System], workloads: Sequence[Workload], setting: Setti
     """
     results: list[Result] = []
     for workload in workloads:
-        rounds: dict[str, list[Measurement]] = {system.name: [] for system in systems}
+        able = [system for system in systems if workload.needs <= system.abilities]
+        rounds: dict[str, list[Measurement]] = {system.name: [] for system in able}
         for number in range(setting.plan.rounds):
-            for system in systems:
+            for system in able:
                 print(f"{workload.name}, {system.name}, round {number + 1}", file=sys.stderr, flush=True)
                 try:
                     measurement = workload.measure(system, setting)

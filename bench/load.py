@@ -83,10 +83,10 @@ class Work:
 
     :param seconds: length of the window.
     :param cpu: CPU seconds that the generator itself took.
-    :param sent: messages by clients or pushes by pushers.
-    :param answered: pushes answered with 2xx.
+    :param sent: messages by clients, or pushes or publishes by pushers.
+    :param answered: pushes answered with 2xx; in ``publish`` publishes alone.
     :param refused: pushes answered otherwise.
-    :param received: messages that arrived at clients.
+    :param received: messages that arrived at clients; in ``publish`` deliveries of publishes alone.
     :param delivered: messages that arrived at the API.
     :param disconnects: connections that the API was told to be over.
     :param opened: handshakes finished.
@@ -128,7 +128,7 @@ class Load(Program):
     A running generator.
 
     :param program: the compiled generator.
-    :param mode: ``idle``, ``messages``, ``pushes``, ``handshakes`` or ``echo``.
+    :param mode: ``idle``, ``messages``, ``pushes``, ``handshakes``, ``echo`` or ``publish``.
     :param port: where the clients connect.
     :param core: where it runs.
     :param directory: takes its log.
@@ -170,22 +170,27 @@ class Load(Program):
         if event["failed"] or event["errors"]:
             raise self.error(f"could not open every client: {event['first_error']}")
 
-    def prepare(self, requests: Sequence[bytes]) -> None:
-        """Give the pushers what they send, in turn: whole HTTP requests. :data:`NUMBER` in one is another each time."""
-        file = self._directory / "requests"
-        file.write_bytes(b"".join(b"%d %d\n%s" % (len(request), request.find(NUMBER), request) for request in requests))
-        self.tell(f"requests {file}")
+    def prepare(self, requests: Sequence[bytes], kind: str = "requests") -> None:
+        """
+        Give the pushers what they send, in turn: whole HTTP requests. :data:`NUMBER` in one is another each time.
 
-    def run(self, warm: float, seconds: float, mark: Callable[[], None], rate: float = 0) -> Work:
+        :param kind: ``requests``, or ``direct`` for direct pushes beside publishes.
+        """
+        file = self._directory / kind
+        file.write_bytes(b"".join(b"%d %d\n%s" % (len(request), request.find(NUMBER), request) for request in requests))
+        self.tell(f"{kind} {file}")
+
+    def run(self, warm: float, seconds: float, mark: Callable[[], None], rate: float = 0, direct: float = 0) -> Work:
         """
         Do the work of the mode.
 
         :param warm: seconds before the counted window.
         :param seconds: length of the window.
         :param mark: called at its beginning and at its end.
-        :param rate: messages or handshakes a second where the mode has a rate; 0: as many as go, or none.
+        :param rate: messages, handshakes or publishes a second where the mode has a rate; 0: as many as go, or none.
+        :param direct: direct pushes a second, beside publishes.
         """
-        self.tell(f"run {warm} {seconds} {rate}")
+        self.tell(f"run {warm} {seconds} {rate} {direct}")
         self._event("begin", warm + 30)
         mark()
         event = self._event("end", seconds + 30)

@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.report import Result, figure
 
 WIDTH, LEFT, RIGHT, LINE, BAR = 640, 180, 70, 22, 15
-COLOURS = ("#2a78d6", "#8d99a6", "#c9822b", "#3c9d6b")
+COLOURS = ("#2a78d6", "#8d99a6", "#c9822b", "#3c9d6b", "#9b5fc0")
 INK = "#7a7f87"  #: reads on white and on black
 
 #: file name, title, and the (workload, metric) pairs that are its groups; all of one unit
@@ -26,6 +26,10 @@ BARS: Mapping[str, tuple[str, Sequence[tuple[str, str]]]] = {
             ("pushes-64-tls", "pushes"),
             ("pushes-4096-tls", "pushes"),
         ),
+    ),
+    "publish": (
+        "Publishes → messages at members, 1/s",
+        (("publish-64", "deliveries"), ("publish-1024", "deliveries")),
     ),
     "handshakes": (
         "Handshakes with POST, closes with DELETE, 1/s",

@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.api import Api
 from bench.load import Compiled, Load, Work
 from bench.machine import Cores
-from bench.programs import BenchError, Program, core_seconds, cpu_seconds
+from bench.programs import Program, core_seconds, cpu_seconds
 from bench.systems import Conditions, Instance, System
 
 SATURATED = 0.85  #: share of a core from which on API or generator, or both if they share it, may be the bottleneck
@@ -37,6 +37,13 @@ class Plan:
     :param idle_seconds: how long the pings of the last of these are watched.
     :param churn: clients that come and go a second among the idle ones, while the loop's lag is measured.
     :param churn_seconds: for how long.
+    :param subscribers: members of the group that is published to.
+    :param publishers: connections that publish, and publishes on their way.
+    :param lag_subscribers: members while the lag of direct pushes is measured.
+    :param direct: direct pushes a second meanwhile.
+    :param lag_seconds: for how long, with publishes and without.
+    :param member_groups: groups that each of these joins while the memory of a membership is measured; in all, with one
+        group more, at most as many memberships as any process may hold.
     """
 
     rounds: int = 3
@@ -52,6 +59,12 @@ class Plan:
     idle_seconds: float = 60.0
     churn: float = 200.0
     churn_seconds: float = 20.0
+    subscribers: int = 5000
+    publishers: int = 2
+    lag_subscribers: int = 10000
+    direct: float = 100.0
+    lag_seconds: float = 10.0
+    member_groups: int = 8
 
 
 @dataclass(frozen=True)
@@ -133,13 +146,14 @@ class Rig:
         """All processes of the system: what they use is what it uses."""
         return [pid for program in self.instance.programs for pid in program.pids()]
 
-    def run(self, warm: float, seconds: float, rate: float = 0) -> Window:
+    def run(self, warm: float, seconds: float, rate: float = 0, direct: float = 0) -> Window:
         """
         Let the generator work, and watch who is busy.
 
         :param warm: seconds before the counted window.
         :param seconds: length of the window.
         :param rate: as in :meth:`bench.load.Load.run`.
+        :param direct: ditto.
         """
         marks: list[tuple[float, float, float]] = []
         pids = self.pids()
@@ -147,7 +161,7 @@ class Rig:
         def mark() -> None:
             marks.append((cpu_seconds(pids), cpu_seconds([self.api.pid]), core_seconds(self._cores.system)))
 
-        work = self.load.run(warm, seconds, mark, rate)
+        work = self.load.run(warm, seconds, mark, rate, direct)
         system, api, core = (after - before for before, after in zip(*marks, strict=True))
         busy = {
             "system": system / work.seconds,
@@ -188,6 +202,7 @@ def set_up(
     setting: Setting,
     mode: str,
     path: str = "/api",
+    ask: str | None = None,
     tls: bool = False,
     token: str | None = None,
     **options: str | int,
@@ -198,13 +213,12 @@ def set_up(
     :param system: what is measured.
     :param mode: of the generator.
     :param path: of the API's address: ``/echo`` answers messages with messages.
+    :param ask: what clients ask for in their handshake, if they are to be in a group or of a user.
     :param tls: whether clients and pushers speak TLS.
     :param token: without which nobody may push.
     :param options: further options of the generator.
-    :raises BenchError: something does not start, or the system has no tokens.
+    :raises BenchError: something does not start.
     """
-    if token is not None and not system.tokens:
-        raise BenchError(f"{system.name} has no tokens")
     cores = setting.cores
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folders = [Path(name, role) for role in ("api", "system", "load")]
@@ -212,10 +226,12 @@ def set_up(
             folder.mkdir()
         with Api(setting.programs.sink, folders[0], cores.api, RUN_LIMIT) as api:
             certificate = setting.certificate if tls else None
-            instance = system.start(Conditions(api.port, path, cores.system, folders[1], certificate, token))
+            conditions = Conditions(api.port, path, cores.system, folders[1], certificate, token, ask is not None)
+            instance = system.start(conditions)
             try:
                 arguments: dict[str, str | int | Path] = {
-                    "path": instance.path,
+                    "path": ask or instance.path,
+                    "direct_path": instance.path,
                     "probe": instance.probe,
                     "push_port": instance.push_port,
                     "tls": int(tls),
@@ -223,6 +239,7 @@ def set_up(
                     "counters": api.counters,
                     "at_once": instance.at_once,
                     **({} if instance.origin is None else {"origin": instance.origin}),
+                    **({} if instance.greeting is None else {"greeting": instance.greeting}),
                     **options,
                 }
                 with Load(

@@ -43,6 +43,10 @@ RATIOS = (
     Ratio("handshakes", "handshakes", "stock", 1.8),
     Ratio("handshakes", "handshakes", "pushpin", 2),
     Ratio("handshakes", "handshakes", "nchan", 0.7),
+    Ratio("publish-64", "deliveries", "nchan", 0.9),
+    Ratio("publish-64", "deliveries", "centrifugo", 2),
+    Ratio("publish-1024", "deliveries", "nchan", 0.9),
+    Ratio("publish-1024", "deliveries", "centrifugo", 2),
     # What a journal (STATE_DIR) may cost: 30 %.
     Ratio("handshakes", "handshakes", "wsaas-journal", 1 / 0.7, at_most=True),
     # What limits may cost: 5 %.
@@ -131,6 +135,10 @@ def _limits(medians: Medians, idle: int) -> list[Outcome]:
         )
     if (lag := own("idle", "lag p99.9")) is not None:
         outcomes.append(Outcome("idle: lag p99.9 while clients come and go", lag, 50, True, "ms"))
+    if (more := own("publish-lag", "push p99 more")) is not None:
+        outcomes.append(Outcome("publish-lag: p99 of a push, above the quiet one", more, 5, True, "ms"))
+    if (membership := own("publish-memory", "membership")) is not None:
+        outcomes.append(Outcome("publish-memory: a membership", membership, 96, True, "B"))
     return outcomes
 
 

@@ -29,7 +29,7 @@ _VERSION = re.search(
 project = author = "WSAAS"
 version = release = _VERSION[1] if _VERSION else ""
 root_doc = "docs/index"
-include_patterns = ["*.rst", "docs/*.rst", "examples/*.rst"]
+include_patterns = ["*.rst", "docs/*.rst", "examples/*.rst", "clients/*.rst"]
 exclude_patterns = ["build", "dist", ".venv*", ".tox", "**/node_modules"]
 highlight_language = "none"  # most blocks that name no language are commands
 nitpicky = True

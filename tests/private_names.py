@@ -7,6 +7,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -45,16 +46,19 @@ def _own_names() -> set[str]:
 
 def _library_names(kind: type) -> set[str]:
     """:returns: private names of the library classes that a class of ours comes from, methods and attributes"""
-    names: set[str] = set()
-    for base in kind.__mro__[1:]:
-        if base.__module__.partition(".")[0] in ("wsaas", "builtins", "typing", "abc", "enum"):
-            continue
-        names |= set(vars(base))
-        try:
-            names |= set(re.findall(r"\bself\.(_\w+)", inspect.getsource(base)))
-        except (OSError, TypeError):
-            continue
-    return {name for name in names if _is_private(name)}
+    return {name for base in kind.__mro__[1:] for name in _names_of(base) if _is_private(name)}
+
+
+@cache
+def _names_of(base: type) -> frozenset[str]:
+    """:returns: the methods and attributes of one class, if it is a library's"""
+    if base.__module__.partition(".")[0] in ("wsaas", "builtins", "typing", "abc", "enum"):
+        return frozenset()
+    try:
+        source = inspect.getsource(base)
+    except (OSError, TypeError):
+        source = ""
+    return frozenset({*vars(base), *re.findall(r"\bself\.(_\w+)", source)})
 
 
 def _inherited(module: ModuleType, tree: ast.Module) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from base64 import b64encode
 from collections.abc import Iterable
 from hashlib import sha256
 
@@ -29,3 +30,10 @@ def sign(secrets: bytes, method: str, headers: Pairs, body: bytes) -> str:
     """:returns: the whole header"""
     text = signed_text(method, headers, body)
     return " ".join(signature(secret, text) for secret in secrets.split())
+
+
+def webhook_signature(key: bytes, headers: Pairs, body: bytes) -> str:
+    """:returns: one signature of Standard Webhooks, by its key, which a secret stands for in base64"""
+    values = {name.lower(): value for name, value in headers}
+    text = b".".join([values[b"webhook-id"], values[b"webhook-timestamp"], body])
+    return "v1," + b64encode(hmac.digest(key, text, "sha256")).decode("ascii")

@@ -52,12 +52,14 @@ class Call:
     :param binary: whether a PUT's message is binary.
     :param body: its body.
     :param reused: whether the connection carried a call before.
+    :param client: its Ws-Path; ``/group/chat/alice`` lets a client join the group ``chat``, as the user ``alice``.
     """
 
     method: str
     binary: bool
     body: bytes
     reused: bool
+    client: str = ""
 
 
 def plain(status: int, body: bytes = b"", fields: str = "") -> bytes:
@@ -90,7 +92,13 @@ def positive(call: Call, *, echo: bool = False) -> bytes:
         if not echo:
             return _EMPTY
         return plain(200, call.body, f"Ws-Reply: {'binary' if call.binary else 'text'}\r\n")
-    return _OK if call.method == "POST" else _EMPTY
+    if call.method != "POST":
+        return _EMPTY
+    kind, _, names = call.client.removeprefix("/").partition("/")
+    if kind != "group":
+        return _OK
+    group, _, user = names.partition("/")
+    return plain(200, OK_BODY, f"Ws-User: {user}\r\nWs-Join: {group}\r\n")
 
 
 def give(name: str, call: Call, line: Line) -> None:

@@ -139,7 +139,7 @@ class Api:
         ledger, name = self.ledger, self.script.get(method, "ok")
         uri, client = fields.get("ws-uri", ""), fields.get("ws-path", "")
         number = fields.get("ws-id", "").rpartition("-")[2]
-        call = Call(method, fields.get("content-type", "").startswith("application/octet"), body, reused)
+        call = Call(method, fields.get("content-type", "").startswith("application/octet"), body, reused, client)
         if method == "POST":
             if client.startswith("/refused"):
                 name = "refuse"

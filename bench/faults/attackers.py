@@ -59,11 +59,15 @@ class Attack:
         return await asyncio.open_connection(sock=channel, limit=2 * SMALL_BUFFER)
 
     async def websocket(
-        self, number: int, *, extensions: str = "", buffer: int | None = None
+        self, number: int, *, path: str = "/attacker", extensions: str = "", buffer: int | None = None
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Open a WebSocket."""
+        """
+        Open a WebSocket.
+
+        :param path: what the number is added to.
+        """
         reader, writer = await self.connect(number, buffer=buffer)
-        writer.write(handshake(f"/attacker/{number}", extensions))
+        writer.write(handshake(f"{path}/{number}", extensions))
         answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _OPEN_LIMIT)
         if not answer.startswith(b"HTTP/1.1 101"):
             self.ends[answer[9:12].decode()] += 1
@@ -201,12 +205,17 @@ async def heading(attack: Attack, number: int) -> None:
     await ending
 
 
-async def deaf(attack: Attack, number: int) -> None:
+async def deaf(attack: Attack, number: int, path: str = "/attacker") -> None:
     """Open a WebSocket and read nothing. What the gateway is told of the end is not looked at either."""
-    _, writer = await attack.websocket(number, buffer=SMALL_BUFFER)
+    _, writer = await attack.websocket(number, path=path, buffer=SMALL_BUFFER)
     assert isinstance(writer.transport, asyncio.Transport)
     writer.transport.pause_reading()
     await asyncio.sleep(max(0.0, attack.deadline - monotonic()))
+
+
+async def member(attack: Attack, number: int) -> None:
+    """Be in a group, and read nothing of what is published to it."""
+    await deaf(attack, number, "/group/crowd")
 
 
 async def ignoring(attack: Attack, number: int) -> None:
@@ -243,6 +252,7 @@ KINDS: dict[str, Callable[[Attack, int], Awaitable[None]]] = {
         bombing,
         heading,
         deaf,
+        member,
         ignoring,
     )
 }

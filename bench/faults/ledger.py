@@ -33,6 +33,8 @@ class Account:
     :param code: its ``Ws-Close-Code``.
     :param by: its ``Ws-Closed-By``.
     :param undelivered: its ``Ws-Undelivered``.
+    :param user: its ``Ws-User``.
+    :param groups: its ``Ws-Groups``.
     :param problems: rules that were broken.
     """
 
@@ -49,6 +51,8 @@ class Account:
     code: int = 0
     by: str = ""
     undelivered: int = 0
+    user: str = ""
+    groups: str = ""
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -199,6 +203,7 @@ class Ledger:
             self.disconnects += 1
             self.owed -= account.asks > 0 and not account.refused
             account.code, account.by, account.undelivered = code, by, undelivered
+            account.user, account.groups = end.get("ws-user", ""), end.get("ws-groups", "")
         account.disconnects += 1
         return account
 

@@ -31,6 +31,15 @@ class Plan:
     :param slower: how many times as long the p99 of the honest may be among attackers.
     :param messages: of the soak.
     :param visits: connections of the soak.
+    :param members: of a group, that read what is published.
+    :param deaf_members: of the same group, that never read.
+    :param publishes: to them.
+    :param group_kills: how often the gateway is killed while something is published.
+    :param join_clients: clients that join groups in turn.
+    :param joins: tries to join, in all.
+    :param groups_each: groups that each of them tries to be in at a time.
+    :param flood: publishes without a pause, in all.
+    :param flood_pushers: connections that they come on.
     :param cases: the Autobahn TestSuite's, as patterns.
     """
 
@@ -55,6 +64,15 @@ class Plan:
     slower: float = 3.0
     messages: int = 2_000_000
     visits: int = 200_000
+    members: int = 4000
+    deaf_members: int = 1000
+    publishes: int = 200
+    group_kills: int = 5
+    join_clients: int = 200
+    joins: int = 1_000_000
+    groups_each: int = 1000
+    flood: int = 1_000_000
+    flood_pushers: int = 1200
     cases: tuple[str, ...] = ("*",)
 
 
@@ -83,5 +101,14 @@ QUICK = Plan(
     slower=1e6,  # A second says nothing about a p99; that everybody is served can be seen.
     messages=5_000,
     visits=500,
+    members=40,
+    deaf_members=10,
+    publishes=120,
+    group_kills=1,
+    join_clients=10,
+    joins=4000,
+    groups_each=100,
+    flood=4000,
+    flood_pushers=100,
     cases=tuple(f"12.{kind}.3" for kind in range(1, 6)) + tuple(f"13.{kind}.3" for kind in range(1, 8)),
 )

@@ -14,7 +14,15 @@ from bench.machine import raise_file_limit
 from bench.programs import BenchError
 
 SPARE_FILES = 2000  #: descriptors beside those of the clients: calls of the API, others that come and go
-CROWDED = {"kill": "open", "memory-silent": "silent", "memory-mute": "silent"}  #: whose size is which of the plan's
+#: Whose size is which of the plan's.
+CROWDED = {
+    "kill": "open",
+    "memory-silent": "silent",
+    "memory-mute": "silent",
+    "groups-deaf": "members",
+    "groups-kill": "members",
+    "groups-drain": "members",
+}
 
 
 async def run_all(

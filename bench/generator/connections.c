@@ -16,7 +16,7 @@
 #define HEAD_LIMIT 4096
 #define READ_SIZE 262144
 
-int poll_fd;
+int poll_fd, direct_fd;
 struct counters total;
 char first_error[256];
 size_t open_count, connecting_count, failed_opens;
@@ -68,7 +68,7 @@ static void drop(struct connection *c)
     free(c->head);
     free(c->unsent);
     free(c->pending.due);
-    *c = (struct connection){.role = c->role, .leaves = c->leaves};
+    *c = (struct connection){.role = c->role, .leaves = c->leaves, .direct = c->direct};
 }
 
 /* As send(2), through TLS where there is some. */
@@ -139,7 +139,7 @@ void dial(struct connection *c, enum role role, int to_port, bool tls, size_t nu
         return;
     }
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = c};
-    if (epoll_ctl(poll_fd, EPOLL_CTL_ADD, c->fd, &event) < 0)
+    if (epoll_ctl(c->direct ? direct_fd : poll_fd, EPOLL_CTL_ADD, c->fd, &event) < 0)
         die("epoll_ctl");
 }
 
@@ -191,6 +191,10 @@ static void upgrade_answer(struct connection *c, char *data, size_t length)
 /* The answer to a push or to the probe. */
 static void http_answer(struct connection *c, const char *data, size_t length)
 {
+    if (c->role == PUSHER && options.mode == PUBLISH && !c->asked) {
+        drop(c); /* it was idle for long: the server says so before it ends it */
+        return;
+    }
     if (c->body_left < 0) {
         size_t before = c->head_length;
         char *end = head_end(c, data, length);
@@ -208,7 +212,7 @@ static void http_answer(struct connection *c, const char *data, size_t length)
         if (c->role == PROBE)
             ; /* any answer will do */
         else if (c->head[9] == '2')
-            total.answered++;
+            total.answered += !c->direct;
         else if (!total.refused++)
             fault("push refused: %.60s", c->head);
         size_t used = (size_t)(end - c->head) - before;
@@ -231,7 +235,8 @@ static void http_answer(struct connection *c, const char *data, size_t length)
 static void lost(struct connection *c)
 {
     if (c->role == PUSHER) {
-        fault("the server closed a pusher's connection");
+        if (c->asked || options.mode != PUBLISH) /* there, some are idle for long, and the server may end them */
+            fault("the server closed a pusher's connection");
     } else if (c->role == PROBE) {
         if (c->pending.count)
             fault("the server closed the probe's connection instead of an answer");
@@ -250,8 +255,9 @@ static void lost(struct connection *c)
 static void usable(struct connection *c)
 {
     c->state = c->role == CLIENT ? UPGRADING : OPEN;
+    const struct upgrade *asked = c->direct ? &direct_upgrade : &upgrade;
     if (c->role == CLIENT)
-        transmit(c, upgrade, upgrade_length);
+        transmit(c, asked->bytes, asked->length);
     else
         answered(c);
 }

@@ -66,12 +66,15 @@ void frames(struct connection *c, const unsigned char *data, size_t length)
             }
             c->in_payload = true;
             c->control_length = 0;
+            c->digits = 0;
         }
         size_t n = length < c->payload_left ? length : c->payload_left;
         if (opcode >= 8 && c->control_length + n <= sizeof c->control) {
             memcpy(c->control + c->control_length, data, n);
             c->control_length += n;
         }
+        if (opcode < 8 && options.mode == PUBLISH)
+            publish_payload(c, data, n);
         data += n;
         length -= n;
         c->payload_left -= n;
@@ -82,7 +85,6 @@ void frames(struct connection *c, const unsigned char *data, size_t length)
         if (opcode >= 8)
             control_frame(c, opcode);
         else if (c->frame_head[0] & 0x80) {
-            total.received++;
             client_received(c);
         }
     }

@@ -1,6 +1,7 @@
 /*
  * What the parts of the load generator share: main.c has the command line and the phases of a run, work.c what is done
- * in them, connections.c the sockets, tls.c TLS, frames.c the frames of RFC 6455, latency.c the latencies.
+ * in them, publish.c what is done to groups, requests.c what pushers send, connections.c the sockets, tls.c TLS, frames.c
+ * the frames of RFC 6455, latency.c the latencies.
  */
 #ifndef LOAD_H
 #define LOAD_H
@@ -13,8 +14,9 @@
 #include <sys/types.h>
 
 #define FRAME_OVERHEAD 14 /* bytes: the longest head of a masked frame */
+#define NUMBER_DIGITS 16  /* of the number that makes a request, or a message, one of its kind */
 
-enum mode { IDLE, MESSAGES, PUSHES, HANDSHAKES, ECHO };
+enum mode { IDLE, MESSAGES, PUSHES, HANDSHAKES, ECHO, PUBLISH };
 enum role { CLIENT, PUSHER, PROBE };
 enum state { FREE, CONNECTING, SECURING, UPGRADING, OPEN, CLOSING };
 enum phase { RESTING, OPENING, WARMING, MEASURING };
@@ -32,6 +34,11 @@ struct connection {
     enum state state;
     bool leaves; /* a client that closes as soon as it is in */
     bool last;   /* the server said that it answers nothing more on this connection */
+    bool direct; /* a client that gets direct pushes in "publish", or a pusher of such: looked at before others */
+    bool asked;  /* a pusher whose last request has no answer yet; kept in "publish" only */
+    uint64_t arrived; /* publishes that came to a client */
+    uint64_t number;  /* of the message that arrives, in "publish", as far as its digits are there */
+    unsigned digits;
     /* An HTTP head while it arrives. */
     char *head;
     size_t head_length;
@@ -54,7 +61,7 @@ struct counters {
     uint64_t sent;      /* messages by clients, or pushes by pushers */
     uint64_t answered;  /* pushes answered with 2xx */
     uint64_t refused;   /* pushes answered otherwise */
-    uint64_t received;  /* messages at the clients */
+    uint64_t received;  /* messages at the clients; in "publish" those that were published */
     uint64_t delivered; /* messages at the API */
     uint64_t disconnects;  /* connections that the API was told to be over */
     uint64_t opened;    /* handshakes finished */
@@ -68,12 +75,17 @@ struct options {
     enum mode mode;
     int port, push_port, sources, pushers, parallel, waiting, limit;
     bool tls, push_tls;
-    const char *path, *origin, *probe, *counters;
-    size_t size, active, room, at_once;
+    const char *path, *direct_path, *origin, *greeting, *probe, *counters;
+    size_t size, active, room, at_once, direct;
 };
 extern struct options options;
-extern char upgrade[1024]; /* the handshake that every client sends */
-extern size_t upgrade_length;
+
+/* The handshake that every client sends, or those that get direct pushes. */
+struct upgrade {
+    char bytes[1024];
+    size_t length;
+};
+extern struct upgrade upgrade, direct_upgrade;
 
 /* What has happened. */
 extern struct counters total;
@@ -85,7 +97,7 @@ extern enum phase phase;
 double now(void);
 
 /* connections.c */
-extern int poll_fd;
+extern int poll_fd, direct_fd; /* what is in the second is looked at more often */
 void die(const char *what);
 void *allocate(void *old, size_t bytes);
 void fault(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -111,12 +123,27 @@ void latency_print(void);
 void pending_add(struct pending *p, double due);
 bool pending_take(struct pending *p, double *due);
 
+/* requests.c */
+struct requests {
+    char *bytes;
+    struct request *list;
+    size_t count, next;
+};
+extern struct requests requests, direct_requests;
+void load_requests(struct requests *r, const char *name);
+uint64_t send_next(struct connection *c, struct requests *r);
+
+/* publish.c */
+void begin_publish(struct connection *pushers, double rate, double direct_rate);
+double publish(double t);
+void publisher_answered(struct connection *c);
+void publish_payload(struct connection *c, const unsigned char *data, size_t length);
+
 /* work.c: what is done in a run, and what follows from something that happened on a connection */
 void prepare_work(void);
-void load_requests(const char *name);
 void open_clients(size_t more);
 bool open_more(void);
-void begin_work(double rate);
+void begin_work(double rate, double direct_rate);
 double work(double t);
 void read_counts(void);
 void client_opened(struct connection *c);

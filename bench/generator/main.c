@@ -3,16 +3,18 @@
  *
  *     load MODE --port P [--path /x] [--origin O] [--tls 1] [--push-port P] [--push-tls 1] [--size BYTES] [--pushers N]
  *               [--parallel N] [--waiting N] [--active N] [--probe /x] [--counters FILE] [--sources N] [--room N]
- *               [--at-once N] [--limit SECONDS]
+ *               [--at-once N] [--direct N] [--direct-path /x] [--greeting TEXT] [--limit SECONDS]
  *
- * MODE is idle, messages, pushes, handshakes or echo. It obeys lines on standard input and answers with one JSON object
+ * MODE is idle, messages, pushes, handshakes, echo or publish. It obeys lines on standard input and answers with one JSON object
  * a line:
  *
  *     open N                   open N more WebSocket clients, --at-once at a time
  *                                                                     {"event": "opened", ...}
  *     requests FILE            what the pushers send, in turn: "<length> <place>\n<bytes>" repeated; at the place,
  *                              unless it is -1, go 16 digits that no two requests have in common
- *     run WARM SECONDS RATE    the work of the mode, WARM seconds uncounted, then counted
+ *     direct FILE              the same for direct pushes in "publish"
+ *     run WARM SECONDS RATE [DIRECT]
+ *                              the work of the mode, WARM seconds uncounted, then counted
  *                                                                     {"event": "begin"}, {"event": "end", ...}
  *     quit                     (or the end of the input) exit
  *
@@ -25,6 +27,11 @@
  *             at all times. Otherwise RATE messages a second are sent at random moments, whatever is still on its way,
  *             and latency counts from the moment at which a message was due.
  * pushes      Each pusher sends the next request when it has the answer to the one before.
+ * publish     The pushers publish to a group that every client is in but the first --direct ones: RATE 0: as many
+ *             publishes as there are pushers are on their way at all times, each until it has its answer and has arrived
+ *             at all; otherwise RATE a second at random moments, by whoever has his answer. What they send has a number; it counts when it arrived. DIRECT pushes a second go to the first
+ *             --direct clients meanwhile. Latency is that of direct pushes if there are any, otherwise that of each
+ *             delivery, and counts from the moment at which a request was due.
  * handshakes  --parallel clients at a time come and go.
  * idle        Nothing; or RATE clients a second come and go, while a request for --probe every 5 ms tells how late the
  *             system answers.
@@ -43,10 +50,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#define DIRECT_EVERY 16 /* events of others between two looks at those of direct pushes */
+
 struct options options = {.sources = 8, .pushers = 16, .parallel = 64, .waiting = 8, .limit = 600, .path = "/",
-                          .probe = "/", .size = 64, .active = SIZE_MAX, .room = 20000, .at_once = 64};
-char upgrade[1024];
-size_t upgrade_length;
+                          .direct_path = "/", .probe = "/", .size = 64, .active = SIZE_MAX, .room = 20000, .at_once = 64};
+struct upgrade upgrade, direct_upgrade;
 enum phase phase;
 
 static struct counters base;
@@ -143,17 +151,19 @@ static double tick(void)
 
 static void command(char *line)
 {
-    double rate;
+    double rate, direct = 0;
     size_t more;
     char name[1024];
     if (phase == RESTING && sscanf(line, "open %zu", &more) == 1) {
         open_clients(more);
         enter(OPENING);
-    } else if (phase == RESTING && sscanf(line, "run %lf %lf %lf", &warm_for, &measured_for, &rate) == 3) {
+    } else if (phase == RESTING && sscanf(line, "run %lf %lf %lf %lf", &warm_for, &measured_for, &rate, &direct) >= 3) {
         enter(WARMING);
-        begin_work(rate);
+        begin_work(rate, direct);
     } else if (sscanf(line, "requests %1023[^\n]", name) == 1) {
-        load_requests(name);
+        load_requests(&requests, name);
+    } else if (sscanf(line, "direct %1023[^\n]", name) == 1) {
+        load_requests(&direct_requests, name);
     } else if (!strncmp(line, "quit", 4)) {
         exit(0);
     } else {
@@ -187,6 +197,7 @@ static bool set_option(const char *name, char *value)
     else if (!strcmp(name, "--push-tls")) options.push_tls = atoi(value);
     else if (!strcmp(name, "--path")) options.path = value;
     else if (!strcmp(name, "--origin")) options.origin = value;
+    else if (!strcmp(name, "--greeting")) options.greeting = value;
     else if (!strcmp(name, "--probe")) options.probe = value;
     else if (!strcmp(name, "--counters")) options.counters = value;
     else if (!strcmp(name, "--size")) options.size = strtoul(value, NULL, 10);
@@ -197,6 +208,8 @@ static bool set_option(const char *name, char *value)
     else if (!strcmp(name, "--sources")) options.sources = atoi(value);
     else if (!strcmp(name, "--limit")) options.limit = atoi(value);
     else if (!strcmp(name, "--at-once")) options.at_once = strtoul(value, NULL, 10);
+    else if (!strcmp(name, "--direct")) options.direct = strtoul(value, NULL, 10);
+    else if (!strcmp(name, "--direct-path")) options.direct_path = value;
     else if (!strcmp(name, "--room")) options.room = strtoul(value, NULL, 10);
     else return false;
     return true;
@@ -204,9 +217,10 @@ static bool set_option(const char *name, char *value)
 
 static bool read_options(int argc, char **argv)
 {
-    static const char *modes[] = {"idle", "messages", "pushes", "handshakes", "echo"};
+    static const char *modes[] = {"idle", "messages", "pushes", "handshakes", "echo", "publish"};
+    const size_t count = sizeof modes / sizeof *modes;
     size_t mode = 0;
-    while (argc > 1 && mode < 5 && strcmp(argv[1], modes[mode]))
+    while (argc > 1 && mode < count && strcmp(argv[1], modes[mode]))
         mode++;
     options.mode = mode;
     for (int i = 2; i < argc; i += 2)
@@ -214,7 +228,7 @@ static bool read_options(int argc, char **argv)
             return false;
     if (!options.push_port)
         options.push_port = options.port;
-    return argc > 1 && mode < 5 && options.port > 0 && options.sources > 0
+    return argc > 1 && mode < count && options.port > 0 && options.sources > 0
            && (options.mode != MESSAGES || options.counters);
 }
 
@@ -229,6 +243,28 @@ static int wait_for_events(struct epoll_event *events, int most, double seconds)
     return ppoll(&all, 1, &pause, NULL) > 0 ? epoll_wait(poll_fd, events, most, 0) : 0;
 }
 
+/* What comes of direct pushes does not wait behind thousands of others: it is the system that is measured, not we. */
+static void look_at_direct(void)
+{
+    struct epoll_event events[64];
+    int n = epoll_wait(direct_fd, events, 64, 0);
+    for (int i = 0; i < n; i++)
+        ready(events[i].data.ptr, events[i].events);
+}
+
+static void make_upgrade(struct upgrade *u, const char *path)
+{
+    u->length = snprintf(u->bytes, sizeof u->bytes,
+                         "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n%s%s%s\r\n",
+                         path, options.port, options.origin ? "Origin: " : "", options.origin ? options.origin : "",
+                         options.origin ? "\r\n" : "");
+    if (u->length >= sizeof u->bytes) {
+        errno = E2BIG;
+        die("a handshake");
+    }
+}
+
 int main(int argc, char **argv)
 {
     if (!read_options(argc, argv)) {
@@ -237,21 +273,24 @@ int main(int argc, char **argv)
     }
     alarm(options.limit);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    upgrade_length = snprintf(upgrade, sizeof upgrade,
-                              "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                              "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-                              "%s%s%s\r\n",
-                              options.path, options.port, options.origin ? "Origin: " : "",
-                              options.origin ? options.origin : "", options.origin ? "\r\n" : "");
+    make_upgrade(&upgrade, options.path);
+    make_upgrade(&direct_upgrade, options.direct_path);
     poll_fd = epoll_create1(EPOLL_CLOEXEC);
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL}, events[256];
-    if (upgrade_length >= sizeof upgrade || poll_fd < 0 || epoll_ctl(poll_fd, EPOLL_CTL_ADD, 0, &event) < 0)
+    direct_fd = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event commands = {.events = EPOLLIN, .data.ptr = NULL}, events[256];
+    struct epoll_event direct = {.events = EPOLLIN, .data.ptr = &direct_fd};
+    if (poll_fd < 0 || direct_fd < 0 || epoll_ctl(poll_fd, EPOLL_CTL_ADD, 0, &commands) < 0
+        || epoll_ctl(poll_fd, EPOLL_CTL_ADD, direct_fd, &direct) < 0)
         die("start");
     prepare_work();
     for (;;) {
         int n = wait_for_events(events, 256, tick());
         for (int i = 0; i < n; i++) {
-            if (events[i].data.ptr)
+            if (options.direct && i % DIRECT_EVERY == 0)
+                look_at_direct();
+            if (events[i].data.ptr == &direct_fd)
+                ; /* just looked at, or soon */
+            else if (events[i].data.ptr)
                 ready(events[i].data.ptr, events[i].events);
             else
                 read_commands();

@@ -10,19 +10,11 @@
 #include <unistd.h>
 
 #define PACE 0.001            /* seconds between looks at what the API has got */
-#define NUMBER_DIGITS 16
 #define PROBE_INTERVAL 0.005  /* seconds */
 
 static struct connection *clients, *leaving, *pusher_list, probe;
 static size_t client_count, next_client;
 static size_t wanted; /* clients that "open" asked for in all */
-
-static char *requests;
-static struct {
-    size_t offset, length;
-    long number_at; /* -1: nowhere */
-} *request_list;
-static size_t request_count, next_request;
 
 static char *message; /* one masked frame, as every client sends it */
 static size_t message_length;
@@ -68,29 +60,6 @@ void prepare_work(void)
         map_counts();
 }
 
-void load_requests(const char *name)
-{
-    FILE *file = fopen(name, "rb");
-    size_t used = 0, length;
-    long number_at;
-    if (!file)
-        die(name);
-    while (fscanf(file, "%zu %ld", &length, &number_at) == 2) {
-        fgetc(file); /* the line feed */
-        requests = allocate(requests, used + length);
-        request_list = allocate(request_list, (request_count + 1) * sizeof *request_list);
-        if (fread(requests + used, 1, length, file) != length)
-            die("requests cut short");
-        if (number_at >= 0 && number_at + NUMBER_DIGITS > (long)length)
-            die("requests without room for their number");
-        request_list[request_count].number_at = number_at;
-        request_list[request_count].offset = used;
-        request_list[request_count++].length = length;
-        used += length;
-    }
-    fclose(file);
-}
-
 void open_clients(size_t more)
 {
     if (client_count + more > options.room) {
@@ -106,6 +75,7 @@ bool open_more(void)
 {
     while (client_count < wanted && connecting_count < options.at_once) {
         struct connection *c = &clients[client_count];
+        c->direct = client_count < options.direct;
         dial(c, CLIENT, options.port, options.tls, client_count++);
     }
     return client_count == wanted && !connecting_count;
@@ -193,10 +163,14 @@ static void probe_when_due(double t)
     }
 }
 
-/* rate: messages (in "echo") or handshakes (in "idle") a second; 0: as many as go, or none. */
-void begin_work(double at_rate)
+/* rate: messages (in "echo"), handshakes ("idle") or publishes ("publish") a second; 0: as many as go, or none. */
+void begin_work(double at_rate, double direct_rate)
 {
     rate = at_rate;
+    if (options.mode == PUBLISH) {
+        begin_publish(pusher_list, at_rate, direct_rate);
+        return;
+    }
     next_due = probe_due = now();
     for (int i = 0; options.mode == PUSHES && i < options.pushers; i++)
         dial(&pusher_list[i], PUSHER, options.push_port, options.push_tls, i);
@@ -209,6 +183,8 @@ void begin_work(double at_rate)
 double work(double t)
 {
     double pause = 0.1;
+    if (options.mode == PUBLISH)
+        return publish(t);
     if (options.mode == HANDSHAKES)
         while (visit())
             ;
@@ -240,7 +216,9 @@ void renew(struct connection *c)
 void client_opened(struct connection *c)
 {
     static const unsigned char normal[2] = {0x03, 0xe8}; /* 1000 */
-    char out[2 + FRAME_OVERHEAD];
+    char out[256 + FRAME_OVERHEAD];
+    if (options.greeting)
+        transmit(c, out, frame(out, 1, (const unsigned char *)options.greeting, strnlen(options.greeting, 256)));
     if (!c->leaves)
         return;
     transmit(c, out, frame(out, 8, normal, sizeof normal));
@@ -250,21 +228,15 @@ void client_opened(struct connection *c)
 void client_received(struct connection *c)
 {
     double due;
+    if (options.mode == PUBLISH)
+        return; /* counted by the numbers in it */
+    total.received++;
     if (!pending_take(&c->pending, &due))
         return;
     if (phase == MEASURING)
         latency_record(now() - due);
     if (!rate && phase >= WARMING && c->state == OPEN)
         send_message(c, now());
-}
-
-/* Makes a request one of its kind. transmit() copies what it cannot send, so that it may be written over. */
-static void renumber(char *digits)
-{
-    static uint64_t last;
-    uint64_t number = ++last;
-    for (int i = NUMBER_DIGITS - 1; i >= 0; i--, number /= 10)
-        digits[i] = (char)('0' + number % 10);
 }
 
 /* A pusher or the probe is connected, or got the answer to its last request. */
@@ -276,11 +248,12 @@ void answered(struct connection *c)
             latency_record(now() - due);
         return;
     }
-    if (phase < WARMING || !request_count || c->last)
+    if (options.mode == PUBLISH) {
+        publisher_answered(c);
         return;
-    size_t i = next_request++ % request_count;
+    }
+    if (phase < WARMING || !requests.count || c->last)
+        return;
     total.sent++;
-    if (request_list[i].number_at >= 0)
-        renumber(requests + request_list[i].offset + request_list[i].number_at);
-    transmit(c, requests + request_list[i].offset, request_list[i].length);
+    send_next(c, &requests);
 }

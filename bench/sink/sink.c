@@ -3,14 +3,17 @@
  *
  *     sink --port P --counters FILE --uris FILE [--limit SECONDS]
  *
- * POST         a client asks to connect: {"code": "OK"}; the ws_uri of the body is a line of --uris
+ * POST         a client asks to connect: {"code": "OK"}; the ws_uri of the body is a line of --uris. One that asked for
+ *              /subscribe (Ws-Path) joins the group "bench", one that asked for /user is a connection of the user "bench"
+ *              On the path /centrifugo the answer is one for Centrifugo: the client gets what is published to "bench"
  * PUT          a client's message. On the path /echo it is answered with the message and Ws-Reply, on paths that end
  *              in /204 with 204 (by which Nchan is told to publish nothing), on all others with 200 and no body
  * DELETE       a client's connection is over
  * GET          200
  *
  * A POST of application/websocket-events is Pushpin's: its body has any number of events of WebSocket-over-HTTP, each
- * of which counts as what it is. The client's channel is its Connection-Id, and that is the line of --uris.
+ * of which counts as what it is. The client's channel is its Connection-Id, and that is the line of --uris; but it is
+ * "bench" on the path /subscribe, which is what the client asked for.
  *
  * --counters is a file that this program maps and others map to read: struct counts.
  */
@@ -55,9 +58,10 @@ struct peer {
 struct request {
     char *head, *body;
     size_t head_length, body_length;
-    bool is_events, expects;
+    bool is_events, expects, subscribes;
     char *id; /* Connection-Id, not terminated */
     size_t id_length;
+    const char *fields; /* what the answer to a POST says beside its type */
 };
 
 static struct counts *counts;
@@ -146,7 +150,7 @@ static void answer_events(struct peer *p, const struct request *r, bool echo)
         if (!strncmp(at, "OPEN", 4)) {
             char control[512];
             int n = snprintf(control, sizeof control, "c:{\"type\": \"subscribe\", \"channel\": \"%.*s\"}",
-                             (int)r->id_length, r->id ? r->id : "");
+                             r->subscribes ? 5 : (int)r->id_length, r->subscribes ? "bench" : r->id ? r->id : "");
             char event[640];
             n = snprintf(event, sizeof event, "OPEN\r\nTEXT %x\r\n%s\r\n", n, control);
             append(&out, event, n);
@@ -169,14 +173,19 @@ static void answer_events(struct peer *p, const struct request *r, bool echo)
     answer(p, "200 OK", fields, out.bytes, out.used);
 }
 
-static void answer_request(struct peer *p, const struct request *r)
+static void answer_request(struct peer *p, struct request *r)
 {
     char *path = memchr(r->head, ' ', r->head_length);
     size_t path_length = path ? strcspn(++path, " ?\r\n") : 0;
     bool echo = path_length == 5 && !memcmp(path, "/echo", 5);
+    r->subscribes = path_length == 10 && !memcmp(path, "/subscribe", 10);
     counts->requests++;
     if (r->is_events) {
         answer_events(p, r, echo);
+    } else if (path_length == 11 && !memcmp(path, "/centrifugo", 11)) {
+        static const char result[] = "{\"result\": {\"user\": \"bench\", \"channels\": [\"bench\"]}}";
+        counts->connects++;
+        answer(p, "200 OK", r->fields, result, sizeof result - 1);
     } else if (!strncmp(r->head, "POST ", 5)) {
         char *uri = memmem(r->body, r->body_length, "\"ws_uri\":", 9);
         counts->connects++;
@@ -185,7 +194,7 @@ static void answer_request(struct peer *p, const struct request *r)
             if (uri_end)
                 tell_uri(uri + 1, uri_end - uri - 1);
         }
-        answer(p, "200 OK", "Content-Type: application/json\r\n", "{\"code\": \"OK\"}", 14);
+        answer(p, "200 OK", r->fields, "{\"code\": \"OK\"}", 14);
     } else if (!strncmp(r->head, "PUT ", 4)) {
         counts->messages++;
         if (echo)
@@ -205,6 +214,7 @@ static void answer_request(struct peer *p, const struct request *r)
 /* Reads the fields of a head that matter here; false if it is not one that this API understands. */
 static bool read_head(struct request *r)
 {
+    r->fields = "Content-Type: application/json\r\n";
     char *line = memmem(r->head, r->head_length, "\r\n", 2);
     while (line && line + 4 < r->head + r->head_length) {
         line += 2;
@@ -217,6 +227,10 @@ static bool read_head(struct request *r)
             r->expects = true;
         } else if (!strncasecmp(line, "Transfer-Encoding:", 18)) {
             return false;
+        } else if (!strncasecmp(line, "Ws-Path: /subscribe\r\n", 21)) {
+            r->fields = "Content-Type: application/json\r\nWs-Join: bench\r\n";
+        } else if (!strncasecmp(line, "Ws-Path: /user\r\n", 16)) {
+            r->fields = "Content-Type: application/json\r\nWs-User: bench\r\n";
         } else if (!strncasecmp(line, "Connection-Id:", 14)) {
             r->id = line + 14 + strspn(line + 14, " ");
             r->id_length = end - r->id;

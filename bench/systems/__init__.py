@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -27,6 +28,21 @@ def put_message(address: str, body: bytes, token: str | None = None) -> bytes:
     return head.encode("ascii") + body
 
 
+class Ability(Enum):
+    """What not every system can do."""
+
+    API = auto()  #: hand to an API what clients send, and push to one client
+    TOKENS = auto()  #: let only those push who show a token
+    GROUPS = auto()  #: have one request reach many of its clients
+    USERS = auto()  #: have one request let all clients of a user join a group
+
+
+GROUP = "bench"  #: the group, or channel, that is published to
+#: What its members ask for in their handshake; the API lets them join then, or the system does that by itself.
+SUBSCRIBE = "/subscribe"
+USER = "/user"  #: what clients of one user ask for, who is called as the group is
+
+
 @dataclass(frozen=True)
 class Conditions:
     """
@@ -38,6 +54,7 @@ class Conditions:
     :param directory: an empty folder for its files.
     :param certificate: a certificate and its key: clients speak TLS.
     :param token: without which nobody may push; only for systems that have such tokens.
+    :param publishing: whether anything is published to a group.
     """
 
     api_port: int
@@ -46,6 +63,7 @@ class Conditions:
     directory: Path
     certificate: tuple[Path, Path] | None = None
     token: str | None = None
+    publishing: bool = False
 
     @property
     def api(self) -> str:
@@ -68,9 +86,12 @@ class Instance:
     :param push_port: where pushers connect.
     :param push_tls: whether pushers speak TLS where clients do.
     :param push_request: the whole HTTP request that pushes a text message to the client with an address.
+    :param publish_request: the whole HTTP request that publishes a text message to the members of :data:`GROUP`.
+    :param join_request: the whole HTTP request that lets all clients of the user join a group.
     :param at_once: clients that may connect at a time while many are opened; below its listen backlog.
     :param probe: a path on ``push_port`` whose answer tells how late the system is.
     :param origin: what clients say in ``Origin``, if they say anything.
+    :param greeting: the message with which a client begins, if it has to.
     """
 
     programs: list[Program]
@@ -79,9 +100,12 @@ class Instance:
     push_port: int
     push_tls: bool = True
     push_request: Callable[[str, bytes], bytes] = put_message
+    publish_request: Callable[[bytes], bytes] | None = None
+    join_request: Callable[[str], bytes] | None = None
     probe: str = "/probe"
     at_once: int = 64
     origin: str | None = None
+    greeting: str | None = None
 
 
 class System(Protocol):
@@ -92,8 +116,8 @@ class System(Protocol):
         """Its name in tables and options."""
 
     @property
-    def tokens(self) -> bool:
-        """Whether it can let only those push who show a token."""
+    def abilities(self) -> frozenset[Ability]:
+        """What it can do that not all can."""
 
     def missing(self) -> str | None:
         """Why it cannot be measured here, or None."""
@@ -111,11 +135,12 @@ class System(Protocol):
 
 def all_systems() -> dict[str, System]:
     """Every system by its name."""
+    from bench.systems.centrifugo import Centrifugo
     from bench.systems.nchan import Nchan
     from bench.systems.pushpin import Pushpin
     from bench.systems.stock import Stock
     from bench.systems.wsaas import Wsaas, with_journal, with_limits, with_signatures
 
     ours: list[System] = [Wsaas(), with_journal(), with_limits(), with_signatures()]
-    systems: list[System] = [*ours, Stock(), Pushpin(), Nchan()]
+    systems: list[System] = [*ours, Stock(), Pushpin(), Nchan(), Centrifugo()]
     return {system.name: system for system in systems}

@@ -11,16 +11,24 @@ from bench.machine import first_line
 from bench.peers import installed_version, write_configuration
 from bench.ports import free_port
 from bench.programs import Program
-from bench.systems import Conditions, Instance
+from bench.systems import GROUP, SUBSCRIBE, Ability, Conditions, Instance
 
 MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
 
 
+def publish(body: bytes) -> bytes:
+    """What publishes a message to all who subscribed."""
+    head = (
+        f"POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode("ascii") + body
+
+
 class Nchan:
-    """One worker process; a channel for each client."""
+    """One worker process; a channel for each client, or one for all who subscribe."""
 
     name = "nchan"
-    tokens = False
+    abilities = frozenset({Ability.API, Ability.GROUPS})
 
     def _nginx(self) -> str | None:
         return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
@@ -62,6 +70,8 @@ class Nchan:
             # With 204 nothing is published: the message was for the API alone.
             message_path=path if path == "/echo" else f"{path}/204",
             public=conditions.public(port),
+            subscribe=SUBSCRIBE,
+            group=GROUP,
             tls="ssl" if certificate else "",
             certificate=f"ssl_certificate {certificate[0]}; ssl_certificate_key {certificate[1]};"
             if certificate
@@ -71,4 +81,4 @@ class Nchan:
         arguments: list[str | Path] = [nginx, "-p", directory, "-e", log, "-c", configuration]
         program = Program(arguments, conditions.core, log)
         program.wait_for_port_or_stop(port)
-        return Instance([program], port, path, port)
+        return Instance([program], port, path, port, publish_request=publish)

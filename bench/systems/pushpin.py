@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import resource
 import shutil
+from functools import partial
 
 from bench.peers import installed_version, write_configuration
 from bench.ports import free_port
 from bench.programs import Program
-from bench.systems import Conditions, Instance
+from bench.systems import GROUP, Ability, Conditions, Instance
 
 AT_ONCE = 8  #: with thousands of clients, more handshakes at a time end with 502 for some of them
 
@@ -26,7 +27,7 @@ class Pushpin:
     """Its processes share the one core; a channel for each client."""
 
     name = "pushpin"
-    tokens = False
+    abilities = frozenset({Ability.API, Ability.GROUPS})
 
     def missing(self) -> str | None:
         """Whether its programs are here."""
@@ -72,4 +73,13 @@ class Pushpin:
         except BaseException:  # SIGTERM's SystemExit too: nothing stays behind
             zurl.stop()
             raise
-        return Instance([zurl, program], port, path, push_port, push_tls=False, push_request=publish, at_once=AT_ONCE)
+        return Instance(
+            [zurl, program],
+            port,
+            path,
+            push_port,
+            push_tls=False,
+            push_request=publish,
+            publish_request=partial(publish, GROUP),
+            at_once=AT_ONCE,
+        )

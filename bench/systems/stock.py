@@ -8,7 +8,7 @@ from importlib.metadata import version
 from bench.checkout import HERE
 from bench.ports import free_port
 from bench.programs import Program
-from bench.systems import Conditions, Instance
+from bench.systems import Ability, Conditions, Instance
 from bench.systems.wsaas import listen
 
 
@@ -16,7 +16,7 @@ class Stock:
     """Stock Autobahn, twisted.web and treq under this very Python."""
 
     name = "stock"
-    tokens = False
+    abilities = frozenset({Ability.API})
 
     def missing(self) -> str | None:
         """Nothing: WSAAS needs the same packages."""

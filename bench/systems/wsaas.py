@@ -9,10 +9,11 @@ from pathlib import Path
 from bench.checkout import HERE, Checkout
 from bench.ports import free_port
 from bench.programs import Program
-from bench.systems import Conditions, Instance, put_message
+from bench.systems import GROUP, Ability, Conditions, Instance, put_message
 
 _ORIGIN = "https://app.example"
 _TOKEN = "jYwUO8rPFmD1GQ0sVb7k"  # nosec B105  # lets nobody in anywhere else
+_PUBLISH_TOKEN = "mA7vQy2LpEw5XoTz9RkC"  # nosec B105  # ditto
 #: Who may come, how many, and who may push. As an operator would: the right one is not the first.
 _LIMITS = {
     "WS_ORIGINS": f"same https://*.example.org {_ORIGIN}",
@@ -47,7 +48,7 @@ class Wsaas:
     :param checkout: whose gateway it is; by default this one's.
     """
 
-    tokens = True
+    abilities = frozenset(Ability)
 
     def __init__(
         self,
@@ -93,11 +94,23 @@ class Wsaas:
             environment["STATE_DIR"] = str(directory / "state")
         if conditions.token is not None:
             environment["PUSH_TOKEN"] = conditions.token
+        if conditions.publishing:
+            environment["PUBLISH_TOKEN"] = _PUBLISH_TOKEN
         log = directory / "wsaas.log"
         program = Program(self._checkout.twistd(), conditions.core, log, environment, cwd=directory)
         program.wait_for_port_or_stop(port)
         push = partial(put_message, token=conditions.token or self._token)
-        return Instance([program], port, "/", port, push_request=push, origin=self._origin)
+        base = conditions.public(port)
+        return Instance(
+            [program],
+            port,
+            "/",
+            port,
+            push_request=push,
+            publish_request=partial(put_message, f"{base}/groups/{GROUP}", token=_PUBLISH_TOKEN),
+            join_request=lambda group: put_message(f"{base}/users/{GROUP}/groups/{group}", b"", _PUBLISH_TOKEN),
+            origin=self._origin,
+        )
 
 
 def with_journal() -> Wsaas:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from bench.rig import Measurement, Setting
-from bench.systems import System
+from bench.systems import Ability, System
 
 
 class Workload(Protocol):
@@ -23,6 +23,10 @@ class Workload(Protocol):
     @property
     def metrics(self) -> Mapping[str, str]:
         """The unit of each metric, in the order of the table."""
+
+    @property
+    def needs(self) -> frozenset[Ability]:
+        """What a system must be able to do, or it is left out."""
 
     @property
     def saturates(self) -> bool:
@@ -46,6 +50,7 @@ def all_workloads() -> dict[str, Workload]:
     from bench.workloads.handshakes import Handshakes
     from bench.workloads.idle import Idle, Memory
     from bench.workloads.messages import Messages
+    from bench.workloads.publish import Lag, Membership, Publish
     from bench.workloads.pushes import VARIANTS, Pushes
 
     workloads: list[Workload] = [
@@ -59,8 +64,12 @@ def all_workloads() -> dict[str, Workload]:
         Pushes(64, tls=True),
         Pushes(4096, tls=True),
         Messages(crowd=True),
+        Publish(64),
+        Publish(1024),
+        Lag(),
         Idle(),
         Memory(),
         Memory(tls=True),
+        Membership(),
     ]
     return {workload.name: workload for workload in workloads}

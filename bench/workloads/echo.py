@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.programs import BenchError
 from bench.rig import Measurement, Setting, set_up
-from bench.systems import System
+from bench.systems import Ability, System
 
 REST = 0.5  #: seconds between the two windows
 
@@ -21,6 +21,7 @@ class Echo:
 
     name = "echo-64"
     metrics = {"highest": "1/s", "p50": "ms", "p99": "ms", "p99.9": "ms"}
+    needs = frozenset({Ability.API})
     saturates = False  # the second window is what it is about
     tls = False
 

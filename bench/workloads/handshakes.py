@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.rig import Measurement, Setting, set_up
-from bench.systems import System
+from bench.systems import Ability, System
 
 
 class Handshakes:
@@ -11,6 +11,7 @@ class Handshakes:
 
     name = "handshakes"
     metrics = {"handshakes": "1/s", "disconnects": "1/s"}
+    needs = frozenset({Ability.API})
     saturates = True
     tls = False
 

@@ -6,7 +6,7 @@ import time
 
 from bench.programs import resident_bytes
 from bench.rig import Measurement, Rig, Setting, set_up
-from bench.systems import System
+from bench.systems import Ability, System
 
 SETTLE = 1.0  #: seconds between the last handshake and the reading of memory
 VISITORS = 512  #: places for clients that come and go
@@ -43,6 +43,7 @@ class Idle:
         "lag p99": "ms",
         "lag p99.9": "ms",
     }
+    needs = frozenset({Ability.API})
     saturates = False
     tls = False
 
@@ -84,6 +85,7 @@ class Memory:
     """
 
     metrics = {"memory": "KiB/client", "base": "MiB"}
+    needs = frozenset({Ability.API})
     saturates = False
 
     def __init__(self, tls: bool = False) -> None:

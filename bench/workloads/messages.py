@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bench.rig import Measurement, Setting, set_up
-from bench.systems import System
+from bench.systems import Ability, System
 
 
 class Messages:
@@ -17,6 +17,7 @@ class Messages:
     """
 
     metrics = {"messages": "1/s"}
+    needs = frozenset({Ability.API})
     saturates = True
 
     def __init__(self, tls: bool = False, crowd: bool = False) -> None:

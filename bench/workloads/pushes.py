@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench.load import NUMBER
 from bench.rig import Measurement, Setting, set_up
-from bench.systems import System
+from bench.systems import Ability, System
 
 ADDRESS_LIMIT = 10.0  #: seconds for the API to know the address of every client
 
@@ -64,6 +64,7 @@ class Pushes:
     def __init__(self, size: int, tls: bool = False, variant: Variant = PLAIN) -> None:
         self.name = "-".join(filter(None, (f"pushes-{size}", variant.name, "tls" if tls else "")))
         self.tls = tls
+        self.needs = frozenset({Ability.API, Ability.TOKENS} if variant.token else {Ability.API})
         self._size = size
         self._variant = variant
 

@@ -5,35 +5,18 @@
 //
 // It keeps no list of clients, and calls nobody. With the gateway's API_SECRET it accepts only signed calls.
 'use strict';
-const { createHash, createHmac, timingSafeEqual } = require('node:crypto');
 const express = require('express');
+const { isSigned } = require('../../clients/gateway.js'); // or copy it here
 
 const app = express();
 const secrets = process.env.API_SECRET?.match(/\S+/g) ?? [];
 
 app.use((req, res, next) => (req.get('Ws-Path') ? next() : res.status(400).json({ code: 'BAD_REQUEST' })));
 app.use(express.raw({ type: () => true, limit: '16mb' })); // keep every body as bytes
-app.use((req, res, next) => (!secrets.length || isSigned(req) ? next() : res.status(403).json({ code: 'FORBIDDEN' })));
-
-function isSigned(req) {
-  const names = Object.keys(req.headers).filter((name) => name.startsWith('ws-') && name !== 'ws-signature');
-  const signed = names.map((name) => `${name}:${req.headers[name]}`).sort();
-  const hash = createHash('sha256').update(Buffer.isBuffer(req.body) ? req.body : '').digest('hex');
-  const text = [req.method, ...signed, hash].join('\n');
-  const right = secrets.map((secret) => 'v1=' + createHmac('sha256', secret).update(text, 'latin1').digest('hex'));
-  const given = (req.get('Ws-Signature') ?? '').split(' ').filter((one) => one.length === 67);
-  const same = (one, other) => timingSafeEqual(Buffer.from(one, 'latin1'), Buffer.from(other, 'latin1'));
-  const known = right.flatMap((one) => given.map((other) => same(one, other))).includes(true);
-  return known && Math.abs(Date.now() / 1000 - req.get('Ws-Timestamp')) < 300;
-}
-
-// A parameter of the client's URL, encoded: so it is one name, whatever the client wrote there.
-function asked(req, name) {
-  const query = new URLSearchParams(req.get('Ws-Path').split('?').slice(1).join('?'));
-  return encodeURIComponent(query.get(name) ?? '');
-}
-
-const room = (req) => asked(req, 'room') || 'hall';
+app.use((req, res, next) => {
+  if (!secrets.length || isSigned(secrets, req.method, req.headers, req.body)) next();
+  else res.status(403).json({ code: 'FORBIDDEN' });
+});
 
 app.route('/websocket')
   .post((req, res) => res.set({ 'Ws-Join': room(req), 'Ws-User': asked(req, 'name') }).json({ code: 'OK' }))
@@ -48,3 +31,13 @@ app.route('/websocket')
   });
 
 app.listen(process.env.PORT ?? 3000, '127.0.0.1');
+
+function room(req) {
+  return asked(req, 'room') || 'hall';
+}
+
+// A parameter of the client's URL, encoded: so it is one name, whatever the client wrote there.
+function asked(req, name) {
+  const query = new URLSearchParams(req.get('Ws-Path').split('?').slice(1).join('?'));
+  return encodeURIComponent(query.get(name) ?? '');
+}

@@ -17,6 +17,7 @@ from tests.gate import NOW, ApiCall, Gate, close_frame, handshake_request, read_
 from tests.properties import moderately
 from tests.signatures import sign
 from tests.spellings import SPELLINGS
+from tests.unit.callbacks.test_webhook_signature import SECRETS as WEBHOOK_SECRETS
 from tests.unit.settings.test_read import SECRETS
 from wsaas import __version__
 
@@ -164,10 +165,12 @@ class ForgedHeaderTests(SynchronousTestCase):
         """The DELETE of a client that goes to all bounds stays below what the protocol's page tells an API to take.
 
         WS_MAX_TARGET, WS_MAX_HEADERS and 7 KiB; and more than a kibibyte is left for the request line and ``Host``. The
-        API sets a state, a user and groups, as long as they may be.
+        API sets a state, a user and groups, as long as they may be, and gets signatures of both kinds.
         """
         for max_target, max_headers in ((2048, 6144), (256, 1024), (16_384, 32_768)):
-            gate = Gate(None, **self.settings, WS_MAX_TARGET=str(max_target), WS_MAX_HEADERS=str(max_headers))
+            signed = {"API_SECRET": WEBHOOK_SECRETS, "API_WEBHOOK_SIGNATURE": "on"}
+            bounds = {"WS_MAX_TARGET": str(max_target), "WS_MAX_HEADERS": str(max_headers)}
+            gate = Gate(None, **{**self.settings, **signed, **bounds})
             more = [("X-Tenant", f"{number:0{max_headers // 32 - 8}}") for number in range(32)]
             target = "/" + "x" * (max_target - 1)
             # 64 names of 14 characters: with what is between them, 1,022 bytes.

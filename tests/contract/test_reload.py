@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
+from base64 import b64decode, b64encode
 from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
 
 from tests.contract.test_settings import PATIENCE, Api, Client, ProcessTestCase
 from tests.processes import start_gateway
-from tests.signatures import sign
+from tests.signatures import sign, webhook_signature
 from tests.wire import TEXT, frame, handshake
+
+#: A secret is base64, so that calls can be signed by Standard Webhooks, too.
+_OLD, _NEW = (b64encode(f"{age} secret of the tests, in base64".encode()).decode() for age in ("an old", "a new"))
 
 #: What is in the files before, and after.
 OLD = {
-    "API_SECRET": "an-old-secret-of-the-tests",
+    "API_SECRET": _OLD,
     "API_HEADERS": "X-Api-Key: old",
     "PUSH_TOKEN": "old-token",
     "PUBLISH_TOKEN": "old-publisher",
@@ -23,7 +27,7 @@ OLD = {
     "WS_MAX_CONNECTIONS": "10",
 }
 NEW = {
-    "API_SECRET": "a-new-secret-of-the-tests\nan-old-secret-of-the-tests",
+    "API_SECRET": f"whsec_{_NEW}\n{_OLD}",
     "API_HEADERS": "X-Api-Key: new\nX-More: 1",
     "PUSH_TOKEN": "new-token",
     "PUBLISH_TOKEN": "new-publisher",
@@ -42,7 +46,7 @@ class ReloadTests(ProcessTestCase):
         self.write(OLD)
         self.hooked = self.api()
         files = {f"{name}_FILE": str(self.folder / name) for name in OLD}
-        self.gateway = start_gateway(self, API_URI=self.hooked.uri, **files)
+        self.gateway = start_gateway(self, API_URI=self.hooked.uri, API_WEBHOOK_SIGNATURE="on", **files)
         self.first = self.client(self.gateway, "/", (("Origin", "https://old.example"),))
         (self.ws_uri,) = [headers["Ws-Uri"] for headers in self.hooked.wait_for("POST")]
 
@@ -75,10 +79,12 @@ class ReloadTests(ProcessTestCase):
         return client.status
 
     def check_signed(self, api: Api, method: str, secrets: str) -> None:
-        """The last call of a method is signed with these."""
+        """The last call of a method is signed with these, by both rules."""
         called, headers, body = [call for call in api.calls if call[0] == method][-1]
         pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
         self.assertEqual(headers["Ws-Signature"], sign(secrets.encode(), called, pairs, body))
+        keys = [b64decode(secret.removeprefix("whsec_")) for secret in secrets.split()]
+        self.assertEqual(headers["webhook-signature"], " ".join(webhook_signature(key, pairs, body) for key in keys))
 
     def test_new_values(self) -> None:
         """From then on; the client that is connected stays so, and its calls are signed with the new secrets."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import sys
+import threading
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -15,16 +17,17 @@ from xml.etree import ElementTree as ET
 from twisted.trial.unittest import SynchronousTestCase
 
 from bench import against
+from bench.__main__ import FAMILIES, all_of
 from bench.api import Api, Counts
 from bench.checkout import HERE, PLUGIN, Checkout
-from bench.load import NUMBER, compile_programs, find_compiler
+from bench.load import NUMBER, Load, Work, compile_programs, find_compiler
 from bench.machine import Cores, assign_cores
 from bench.page import BEGIN, END, write_page
 from bench.plot import write_plots
 from bench.programs import BenchError
 from bench.report import BY_CPU_COUNTS, Result, table
 from bench.rig import Measurement, load_side_limits
-from bench.systems import put_message
+from bench.systems import GROUP, SUBSCRIBE, USER, put_message
 from bench.targets import Outcome, outcome_table, outcomes
 from bench.workloads import all_workloads
 from bench.workloads.pushes import VARIANTS, with_chunks, with_key
@@ -379,6 +382,18 @@ class SinkTests(SynchronousTestCase):
         self.assertEqual(self.api.counts(), Counts(connects=1, messages=1, disconnects=1, requests=3, malformed=0))
         self.assertEqual(self.api.ws_uris(1, 5), ["http://gate/key"])
 
+    def test_groups(self) -> None:
+        """A client that asked for it joins the group, or is one of the user's; others are neither."""
+        fields = [f"Ws-Path: {path}\r\n" for path in (SUBSCRIBE, USER, "/")]
+        answers = [self.call(self.request("POST", "", fields=each)) for each in fields]
+        found = [re.findall(r"^Ws-.*$", answer.replace("\r", ""), re.MULTILINE) for answer in answers]
+        self.assertEqual(found, [[f"Ws-Join: {GROUP}"], [f"Ws-User: {GROUP}"], []])
+
+    def test_group_of_events(self) -> None:
+        """A client of WebSocket-over-HTTP, too."""
+        fields = "Content-Type: application/websocket-events\r\nConnection-Id: c1\r\n"
+        self.assertIn(f'"channel": "{GROUP}"', self.call(self.request("POST", "OPEN\r\n", SUBSCRIBE, fields)))
+
     def test_echo(self) -> None:
         """A message on /echo is answered with itself."""
         answer = self.call(self.request("PUT", "hello!", "/echo"))
@@ -401,6 +416,69 @@ class SinkTests(SynchronousTestCase):
         self.assertEqual(self.api.counts().malformed, 1)
 
 
+class OrderTests(SynchronousTestCase):
+    """What the generator makes of messages that were published to its clients."""
+
+    if NEEDS_COMPILER:
+        skip = NEEDS_COMPILER
+
+    def run_with(self, *streams: bytes) -> Work:
+        """
+        Run the generator against a gateway by hand.
+
+        :param streams: what it sends to each client.
+        """
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        clients: list[socket.socket] = []
+        unsent = list(streams)
+
+        def accept() -> None:
+            for _ in streams:
+                client = listener.accept()[0]
+                client.recv(65536)
+                client.sendall(
+                    b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+                )
+                clients.append(client)
+                self.addCleanup(client.close)
+
+        def send() -> None:
+            # Called at the end, too.
+            while unsent:
+                clients[len(unsent) - 1].sendall(unsent.pop())
+
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            with Load(compile_programs(folder).load, "publish", port, 0, folder, 60) as load:
+                accepting = threading.Thread(target=accept)
+                accepting.start()
+                load.open(len(streams))
+                accepting.join()
+                return load.run(0, 0.3, send)
+
+    def published(self, *numbers: int) -> bytes:
+        """Frames with numbered messages."""
+        return b"".join(b"\x81\x14%016d...." % number for number in numbers)
+
+    def test_order(self) -> None:
+        """All get the same messages, whatever the numbers; one may have more of them yet."""
+        work = self.run_with(self.published(7, 5, 6), self.published(7, 5))
+        self.assertEqual((work.received, work.errors, work.latencies), (5, 0, 5))
+
+    def test_several_in_a_message(self) -> None:
+        """Lines of one message count each; what has no number does not."""
+        lines = b'{"data":"%016d..."}\n{"data":"%016d"}' % (1, 2)
+        work = self.run_with(b"\x81%c%b" % (len(lines), lines) + b"\x81\x02{}", self.published(1, 2))
+        self.assertEqual((work.received, work.errors), (4, 0))
+
+    def test_gap(self) -> None:
+        """A message that one of them lacks, or got too early, is an error."""
+        work = self.run_with(self.published(1, 2, 3), self.published(1, 3))
+        self.assertEqual(work.errors, 1)
+        self.assertIn(" where others got ", work.first_error)
+
+
 class CommandTests(SynchronousTestCase):
     """The command itself."""
 
@@ -418,6 +496,18 @@ class CommandTests(SynchronousTestCase):
         status, output = self.call("--idle", "10,100000000")
         self.assertEqual(status, 1)
         self.assertRegex(output, r"\Athe limit of open files is \d+: too low for so many clients\n\Z")
+
+    def test_families(self) -> None:
+        """A name for several workloads stands for ones that there are."""
+        known = all_workloads()
+        for names in FAMILIES.values():
+            self.assertLessEqual(set(names), known.keys())
+        self.assertEqual(all_of(["publish-5000", "idle"]), [*FAMILIES["publish-5000"], "idle"])
+
+    def test_inability(self) -> None:
+        """What a system cannot do is not measured, and says nothing about it."""
+        status, output = self.call("--quick", "--system=stock", "--workload=publish-64")
+        self.assertEqual((status, output), (1, "nothing is left to measure\n"))
 
     def test_smoke(self) -> None:
         """Tiny counts: the figures mean nothing, but each is above zero, and the JSON tells all that was asked for."""
@@ -467,6 +557,26 @@ class CommandTests(SynchronousTestCase):
         self.assertIn(f"\nplacement: {assign_cores().describe()}\n", shown)
         self.assertIn(status, (0, 1))
 
+    def test_publish(self) -> None:
+        """Each member has every publish, in one order; pushes go between; a membership costs something."""
+        file = Path(self.mktemp()).absolute()
+        few = ("--quick", "--warm", "0.1", "--seconds", "0.3", "--lag-seconds", "0.3", "--publishers", "2")
+        _, output = self.call(
+            *("--system=wsaas", "--workload=publish-5000", "--subscribers", "20", "--lag-subscribers", "500"),
+            *(*few, "--json", str(file)),
+        )
+        self.assertTrue(file.exists(), output)
+        entries = json.loads(file.read_text("utf-8"))["results"]
+        self.assertEqual([entry["workload"] for entry in entries], list(FAMILIES["publish-5000"]))
+        for entry in entries:
+            (only,) = entry["rounds"]
+            self.assertFalse([fault for fault in only["faults"] if "shares" not in fault], output)
+            if only["busy"]["others"] > 0.5:
+                continue  # it was kept off its core, perhaps all the time
+            for metric in only["values"].keys() & {"deliveries", "publishes", "p50", "pushes"}:
+                self.assertGreater(only["values"][metric], 0, f"{entry['workload']}: {metric}")
+        self.assertIn("publish-memory: a membership", output)
+
     def test_settings_that_may_cost(self) -> None:
         """With all limits on, the clients get in and the pushers are let through; with a secret, calls are signed."""
         file = Path(self.mktemp()).absolute()
@@ -505,6 +615,8 @@ class CommandTests(SynchronousTestCase):
 
     if NEEDS_COMPILER:
         test_smoke.skip = NEEDS_COMPILER  # type: ignore[attr-defined]  # read by trial
+        test_publish.skip = NEEDS_COMPILER  # type: ignore[attr-defined]  # ditto
+        test_inability.skip = NEEDS_COMPILER  # type: ignore[attr-defined]  # ditto
         test_against.skip = NEEDS_COMPILER  # type: ignore[attr-defined]  # ditto
         test_against_nothing.skip = NEEDS_COMPILER  # type: ignore[attr-defined]  # ditto
         test_settings_that_may_cost.skip = NEEDS_COMPILER  # type: ignore[attr-defined]  # ditto

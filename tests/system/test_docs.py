@@ -47,7 +47,7 @@ PROTOCOL = ROOT / "docs" / "protocol.rst"
 SECRETS_PAGE = ROOT / "docs" / "secrets.rst"
 SETTINGS_PAGE = ROOT / "docs" / "settings.rst"
 
-FOLDERS = ("docs", "examples", "systemd", "bench", "tests", "wsaas")
+FOLDERS = ("clients", "docs", "examples", "systemd", "bench", "tests", "wsaas")
 #: What a page writes, without markup, where a setting has no default text.
 NO_DEFAULT = (
     "none",
@@ -127,13 +127,25 @@ class PagesTests(ParsedTestCase):
         for page in pages():
             for reference in self.parse(page).findall(nodes.reference):
                 parts = urlsplit(reference.get("refuri", ""))
-                if parts.scheme or not parts.path:
+                if parts.scheme or not (parts.path or parts.fragment):
                     continue
-                target = (page.parent / parts.path).resolve()
+                target = (page.parent / parts.path).resolve() if parts.path else page
                 self.assertTrue(target.exists(), f"{page}: {parts.path}")
                 self.assertTrue(target.is_relative_to(ROOT), f"{page}: {parts.path}")
                 if parts.fragment:
                     self.assertIn(parts.fragment, self.parse(target).ids, f"{page}: {parts.path}")
+
+    def test_links_of_the_security_policy(self) -> None:
+        """It is Markdown, where hosts of repositories look for it."""
+        policy = ROOT / "SECURITY.md"
+        links = re.findall(r"\]\(([^)\s]+)\)", policy.read_text(encoding="utf-8"))
+        inside = [urlsplit(link) for link in links if not urlsplit(link).scheme]
+        self.assertTrue(inside)
+        for parts in inside:
+            target = ROOT / parts.path
+            self.assertTrue(target.exists(), parts.path)
+            if parts.fragment:
+                self.assertIn(parts.fragment, self.parse(target).ids, parts.path)
 
     def test_the_index_names_every_page_beside_it(self) -> None:
         index = ROOT / "docs" / "index.rst"
@@ -360,7 +372,7 @@ class ReadmeTests(ParsedTestCase):
 
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
-        Path(folder.name, "logo.png").write_bytes(b"\x89PNG")
+        Path(folder.name, "README.rst").write_bytes(b"\x89PNG")
 
         api, port = self.start_api()
         gateway = start_gateway(self, API_URI=f"http://127.0.0.1:{port}/")

@@ -13,9 +13,10 @@ from xml.etree import ElementTree as ET
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench.faults.answers import check_script
+from bench.faults.answers import Call, check_script, positive
 from bench.faults.balance import compare
 from bench.faults.clients import LOST, Client, connect, frame, numbered
+from bench.faults.groups import Answer, Members, counts_that_differ
 from bench.faults.ledger import Account, Ledger, broken_rules
 from bench.faults.outcome import Outcome, percentile
 from bench.faults.plan import QUICK
@@ -133,6 +134,13 @@ class LedgerTests(SynchronousTestCase):
         self.ledger.put(URI, "4", PATH, numbered(4))
         self.assertIn("4 messages came, 0 were settled and 0", self.broken())
 
+    def test_user_and_groups(self) -> None:
+        """What the DELETE says of them is kept, that of the first one."""
+        end = {"ws-close-code": "1001", "ws-closed-by": "shutdown", "ws-user": "alice", "ws-groups": "a, b"}
+        self.ledger.delete(URI, "end", PATH, end)
+        self.delete(by="crash", code=1006)
+        self.assertEqual((self.account.user, self.account.groups), ("alice", "a, b"))
+
     def test_forget(self) -> None:
         """Nothing is left."""
         self.ledger.forget()
@@ -190,6 +198,35 @@ class BalanceTests(SynchronousTestCase):
     async def client(self) -> Client:
         """A client."""
         return Client(PATH)
+
+
+class MembersTests(SynchronousTestCase):
+    """What members of a group must have seen."""
+
+    def test_gaps(self) -> None:
+        """Each message once and in order; whoever lacks one, or has one twice, is named."""
+
+        async def see() -> Members:
+            members = Members([Client("/group/chat/alice"), Client("/group/chat/bob")])
+            for client, numbers in zip(members.clients, ((1, 2, 3), (1, 3, 3)), strict=True):
+                assert client.on_message is not None
+                for number in numbers:
+                    client.on_message(numbered(number, 20))
+            self.assertTrue(await members.have(3, 1))
+            self.assertFalse(await members.have(4, 0.01))
+            return members
+
+        members = asyncio.run(see())
+        self.assertEqual(
+            members.problems,
+            ["/group/chat/bob: message 3 where 2 is due", "/group/chat/bob: message 3 where 4 is due"],
+        )
+
+    def test_counts(self) -> None:
+        """Counts of an answer have to add up, where there are any."""
+        counts = {"members": 3, "sent": 1, "held": 1, "skipped": 0, "closed": 1, "except": 0}
+        answers = [Answer(200, counts), Answer(503, {}), Answer(200, counts | {"members": 4})]
+        self.assertEqual(counts_that_differ(answers), [f"counts do not add up: {answers[2].values}"])
 
 
 class ProxyTests(SynchronousTestCase):
@@ -328,6 +365,12 @@ class ReportTests(SynchronousTestCase):
         outcome = Outcome({"a": 1.0}, ["b"], {"c": [1.0]}, [2.0], "d")
         self.assertEqual(Outcome.from_json(json.loads(json.dumps(outcome.as_json()))), outcome)
 
+    def test_group_by_path(self) -> None:
+        """The API lets those join whose path says so, as the user whom it names; others it only accepts."""
+        answer = positive(Call("POST", False, b"", False, "/group/chat/alice")).decode()
+        self.assertIn("\r\nWs-User: alice\r\nWs-Join: chat\r\n\r\n", answer)
+        self.assertNotIn("Ws-", positive(Call("POST", False, b"", False, PATH)).decode())
+
     def test_script(self) -> None:
         """A script that cannot be followed is refused."""
         check_script({"POST": "ok", "PUT": "retry:2", "DELETE": "hang"})
@@ -391,6 +434,10 @@ class ShortFormTests(SynchronousTestCase):
     def test_fairness(self) -> None:
         """Honest clients are served beside attackers."""
         self.check("fair-")
+
+    def test_groups(self) -> None:
+        """Members that never read, more joins and publishes than may be, and an end while something is published."""
+        self.check("groups-")
 
     def test_soak(self) -> None:
         """Messages and visits side by side."""

@@ -1,12 +1,10 @@
 """The documentation as a site: Sphinx has nothing to complain of, and its links lead to pages of the site.
 
-Sphinx and furo (the extra ``docs``) are in an environment of their own: ``SPHINX_BUILD`` in the environment is the
-program, or ``sphinx-build`` is on the ``PATH``.
+Sphinx and furo (the extra ``docs``) are in an environment of their own: see :mod:`tests.tools`.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -17,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.processes import ROOT
+from tests.tools import tool
 
 #: The parts of the table of contents, in the order in which a newcomer needs them.
 PARTS = ["Start", "The contract", "Recipes", "Operate", "Secure", "Reliable", "Fast", "Inside"]
@@ -42,10 +41,7 @@ class _Page(HTMLParser):
 
 class SiteTests(SynchronousTestCase):
     def setUp(self) -> None:
-        found = os.environ.get("SPHINX_BUILD") or shutil.which("sphinx-build")
-        if not found:
-            self.skipTest("Sphinx is not installed: see the extra 'docs', and SPHINX_BUILD")
-        self.program = found
+        self.program = tool("sphinx-build")
         self.site = Path(self.mktemp())
 
     def build(self, source: Path) -> subprocess.CompletedProcess[str]:

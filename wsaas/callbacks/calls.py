@@ -14,7 +14,7 @@ from wsaas.callbacks.access import ApiAccess
 from wsaas.callbacks.answers import read_grant, read_outcome
 from wsaas.callbacks.disconnects import Disconnect, Disconnects, end_lines, groups_lines, remembered_lines
 from wsaas.callbacks.publishing import AnswerPublisher
-from wsaas.callbacks.signature import ConnectionSigner, make_signer
+from wsaas.callbacks.signature import make_signer
 from wsaas.connections.identity import Identity
 from wsaas.connections.interfaces import Waiter
 from wsaas.connections.messages import TAKEN, End, Grant, Handshake, Message, Publication, Remembered
@@ -58,7 +58,7 @@ class Api:
             b"Content-Type: %b\r\n" % kind.encode("ascii") for kind in (settings.text_type, "application/octet-stream")
         )
         #: With ``API_SECRET``.
-        self.signer = make_signer(settings.secrets)
+        self.signer = make_signer(settings.secrets, settings.webhook_keys)
         #: The last answer that was read as :data:`TAKEN`: the very same, which asks for nothing, often comes again.
         self.taken: Answer | None = None
         #: The line with the time, which is the same for a second.
@@ -69,7 +69,7 @@ class Api:
         self.fixed_names = frozenset(name.lower().encode("ascii") for name, _ in access.settings.headers)
         self.fixed_lines = access.fixed_lines
         if self.signer is not None:
-            self.signer.renew(access.settings.secrets)
+            self.signer.renew(access.settings.secrets, access.settings.webhook_keys)
 
     def calls(self, identity: Identity, handshake: Handshake) -> ApiCalls:
         """:returns: the callbacks of one connection"""
@@ -107,7 +107,7 @@ class ApiCalls:
             _common_lines(identity, handshake, api.fixed_names, api.fixed_lines),
             identity.tag.encode("ascii"),
         )
-        self._signer = None if api.signer is None else ConnectionSigner(api.signer, self._head)
+        self._signer = None if api.signer is None else api.signer.for_connection(self._head)
 
     def connect(self) -> Deferred[Grant]:
         """POST: a client asks to connect."""

@@ -151,7 +151,7 @@ class Disconnects:
         self._pending = pending
         self._publisher = publisher
         self._settled = settled
-        self._signer = make_signer(access.settings.secrets)
+        self._signer = make_signer(access.settings.secrets, access.settings.webhook_keys)
         self._backoff = Backoff(random, *PAUSES)
         #: Records that wait: when they are due, and in which order they came if at the same time.
         self._heap: list[tuple[float, int, Disconnect]] = []
@@ -176,7 +176,7 @@ class Disconnects:
         """Use new headers for DELETEs of an earlier life, and sign with new secrets from the next attempt on."""
         self._fixed_lines = access.fixed_lines
         if self._signer is not None:
-            self._signer.renew(access.settings.secrets)
+            self._signer.renew(access.settings.secrets, access.settings.webhook_keys)
 
     @property
     def is_full(self) -> bool:

@@ -21,3 +21,5 @@ class ApiSettings:
     ca: Path | None
     certificate: Path | None
     secrets: tuple[bytes, ...] = field(default=(), repr=False)
+    #: The keys of Standard Webhooks, one for each secret; none if callbacks are not signed that way.
+    webhook_keys: tuple[bytes, ...] = field(default=(), repr=False)

@@ -2,11 +2,15 @@
 
 Signed are, each a line, joined by LF: the method; every ``Ws-*`` header but the signature as ``lower-case-name:value``,
 the lines sorted; the SHA-256 of the body in hexadecimal. The code is an HMAC-SHA256 (RFC 2104).
+
+With ``API_WEBHOOK_SIGNATURE``, each callback is signed by Standard Webhooks beside that, over its ``Ws-Id``, its time
+and its body, for which there are verifiers in many languages. Signers of their own do this, so nobody else pays for it.
 """
 
 from __future__ import annotations
 
 import hmac
+from binascii import b2a_base64
 from collections.abc import Sequence
 from hashlib import sha256
 
@@ -28,9 +32,14 @@ def _begin(secret: bytes) -> hmac.HMAC:
     return hmac.new(secret, digestmod="sha256")
 
 
-def make_signer(secrets: Sequence[bytes]) -> Signer | None:
-    """:returns: what signs with these secrets; :data:`None` if there are none"""
-    return Signer(secrets) if secrets else None
+def make_signer(secrets: Sequence[bytes], webhook_keys: Sequence[bytes] = ()) -> Signer | None:
+    """Make what signs with these secrets, and by Standard Webhooks with these keys.
+
+    :returns: :data:`None` without secrets
+    """
+    if not secrets:
+        return None
+    return WebhookSigner(secrets, webhook_keys) if webhook_keys else Signer(secrets)
 
 
 class Signer:
@@ -44,12 +53,20 @@ class Signer:
         self._begun = list(map(_begin, secrets))
         self._remembered: dict[bytes, tuple[bytes, bytes]] = {}
 
-    def renew(self, secrets: Sequence[bytes]) -> None:
+    def renew(self, secrets: Sequence[bytes], webhook_keys: Sequence[bytes] = ()) -> None:  # noqa: ARG002 - see below
         """Sign with these secrets instead, from the next attempt on.
 
         :param secrets: one or more
+        :param webhook_keys: for those who sign by Standard Webhooks, too
         """
         self._begun = list(map(_begin, secrets))
+
+    def for_connection(self, head: bytes) -> ConnectionSigner:
+        """:returns: what signs the POST and the PUTs of a connection
+
+        :param head: as :class:`ConnectionSigner` takes it
+        """
+        return ConnectionSigner(self, head)
 
     def sign(self, text: bytes) -> bytes:
         """:returns: the header line for a signed text"""
@@ -119,3 +136,68 @@ class ConnectionSigner:
         hashed = sha256(body).hexdigest().encode("ascii") if body else _OF_NOTHING
         text = b"".join((method, b"\n", self._before, call, self._between, changing, self._after, last, hashed))
         return signer.sign(text)
+
+
+class WebhookSigner(Signer):
+    """Signs by Standard Webhooks, too.
+
+    :param secrets: one or more
+    :param keys: what the secrets are there, one for each
+    """
+
+    def __init__(self, secrets: Sequence[bytes], keys: Sequence[bytes]) -> None:
+        super().__init__(secrets)
+        self._keys = list(map(_begin, keys))
+
+    def renew(self, secrets: Sequence[bytes], webhook_keys: Sequence[bytes] = ()) -> None:
+        """Sign with these secrets and keys instead, from the next attempt on."""
+        super().renew(secrets)
+        self._keys = list(map(_begin, webhook_keys))
+
+    def for_connection(self, head: bytes) -> ConnectionSigner:
+        """:returns: what signs the POST and the PUTs of a connection"""
+        return WebhookConnectionSigner(self, head)
+
+    def line(self, method: bytes, lines: bytes, body: bytes) -> bytes:
+        """Sign an attempt: one header line, and those of Standard Webhooks."""
+        call = _value(lines, b"Ws-Id")
+        return super().line(method, lines, body) + self.webhook_lines(call, _value(lines, b"Ws-Timestamp"), body)
+
+    def webhook_lines(self, call: bytes, time: bytes, body: bytes) -> bytes:
+        """:returns: the header lines of Standard Webhooks
+
+        :param call: the ``Ws-Id``
+        :param time: the ``Ws-Timestamp``
+        """
+        codes = []
+        for begun in self._keys:
+            code = begun.copy()
+            code.update(b"%b.%b." % (call, time))
+            code.update(body)
+            codes.append(b"v1," + b2a_base64(code.digest(), newline=False))
+        return b"webhook-id: %b\r\nwebhook-timestamp: %b\r\nwebhook-signature: %b\r\n" % (call, time, b" ".join(codes))
+
+
+class WebhookConnectionSigner(ConnectionSigner):
+    """Signs the POST and the PUTs of one connection by Standard Webhooks, too.
+
+    :param signer: has the secrets
+    :param head: as for :class:`ConnectionSigner`
+    """
+
+    __slots__ = ("_id", "_webhooks")
+
+    def __init__(self, signer: WebhookSigner, head: bytes) -> None:
+        super().__init__(signer, head)
+        self._webhooks = signer
+        self._id = head.rpartition(b": ")[2]
+
+    def line(self, method: bytes, call: bytes, lines: bytes, body: bytes) -> bytes:
+        """Sign an attempt: one header line, and those of Standard Webhooks."""
+        more = self._webhooks.webhook_lines(self._id + call, _value(lines, b"Ws-Timestamp"), body)
+        return super().line(method, call, lines, body) + more
+
+
+def _value(lines: bytes, name: bytes) -> bytes:
+    """:returns: the value of a header that is there, and once: no value has the end of a line in it"""
+    return (b"\r\n" + lines).partition(b"\r\n%b: " % name)[2].partition(b"\r\n")[0]

@@ -68,6 +68,9 @@ class EagerServer(tcp.Server):
                 pass  # If the socket is broken, reading from it will show that.
         self.bufferSize = buffers.receive
         self._buffers = buffers
+        # Twisted has these in its classes. send() looks at them each time, and in the object they are found faster.
+        self.dataBuffer = b""
+        self.disconnecting = self.TLS = self._aborting = self._writeDisconnecting = False
         super().__init__(sock, *arguments)
 
     def write(self, data: bytes) -> None:

@@ -24,6 +24,7 @@ from wsaas.settings.values import (
     hostname,
     is_of_proxies,
     parse_api_uri,
+    webhook_key,
     without_secrets,
 )
 from wsaas.websocket.settings import HandshakeSettings
@@ -204,6 +205,7 @@ class Reading:
             allowed = f"at least twice WS_MAX_MESSAGE, which is {parsed['WS_MAX_MESSAGE']}"
             errors.append(SettingsError("WS_MAX_BUFFER", str(parsed["WS_MAX_BUFFER"]), allowed))
         self._check_forwarded()
+        self._check_webhooks()
 
     def _derive_hostname(self) -> None:
         """Have ``WS_HOSTNAME`` lead to the first listener that takes pushes."""
@@ -225,6 +227,20 @@ class Reading:
         if "cookie" in (name.lower() for name in names) and parsed["WS_ORIGINS"].everyone:
             allowed = "Cookie only with WS_ORIGINS set, or any web page could connect in its visitor's name"
             self.errors.append(SettingsError("FORWARD_HEADERS", self.values["FORWARD_HEADERS"], allowed))
+
+    def _check_webhooks(self) -> None:
+        """Read ``API_SECRET`` as Standard Webhooks does, if callbacks are signed that way."""
+        self.webhook_keys: tuple[bytes, ...] = ()
+        if self.parsed["API_WEBHOOK_SIGNATURE"] != "on":
+            return
+        name, allowed = "API_WEBHOOK_SIGNATURE", "on with API_SECRET, each of which is base64 of at least 24 bytes"
+        try:
+            self.webhook_keys = tuple(map(webhook_key, self.parsed["API_SECRET"] or ()))
+        except ValueError as error:
+            self.errors.append(SettingsError(name, "on", allowed, f"of the secrets of API_SECRET {error}"))
+        else:
+            if not self.parsed["API_SECRET"] and "API_SECRET" not in self.values:
+                self.errors.append(SettingsError(name, "on", allowed, "there is no API_SECRET"))
 
     def settings(self) -> Settings:
         """Give each package its settings.
@@ -254,6 +270,7 @@ class Reading:
                 ca=parsed["API_CA"],
                 certificate=parsed["API_CERT"],
                 secrets=parsed["API_SECRET"] or (),
+                webhook_keys=self.webhook_keys,
             ),
             connection=ConnectionSettings(
                 parsed["WS_TIMEOUT"], parsed["WS_MAX_MESSAGE"], parsed["WS_MAX_BUFFER"], parsed["WS_MAX_GROUPS"]

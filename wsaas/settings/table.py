@@ -85,7 +85,7 @@ def _duration(name: str, default: str, bounds: tuple[int, int], allowed: str, su
     return Setting(name, default, duration(*bounds), allowed, summary, is_duration=True)
 
 
-_NOT_RESERVED = "none of Ws-*, X-Forwarded-*, Content-*, Host, Expect, User-Agent, or of one hop"
+_NOT_RESERVED = "none of Ws-*, Webhook-*, X-Forwarded-*, Content-*, Host, Expect, User-Agent, or of one hop"
 _DAY = 86_400_000
 
 #: Every setting, in the order in which ``--help`` and docs/settings.rst show them.
@@ -161,6 +161,13 @@ SETTINGS: tuple[Setting, ...] = (
         in_file=True,
     ),
     Setting(
+        "API_WEBHOOK_SIGNATURE",
+        "off",
+        choice("off", "on"),
+        "off, on; on with API_SECRET, each of which is base64 of at least 24 bytes, with whsec_ before it or not",
+        "callbacks are signed by Standard Webhooks, too",
+    ),
+    Setting(
         "API_HEADERS",
         "",
         field_lines,
@@ -194,8 +201,8 @@ SETTINGS: tuple[Setting, ...] = (
         "Authorization, Sec-WebSocket-Protocol",
         field_names,
         "header names separated by commas, each once, Cookie only with WS_ORIGINS set, X-Forwarded-* only with "
-        "TRUST_PROXY set; none of Ws-*, X-Forwarded-For, X-Forwarded-Proto, Content-*, Host, Expect, User-Agent, or of "
-        "one hop",
+        "TRUST_PROXY set; none of Ws-*, Webhook-*, X-Forwarded-For, X-Forwarded-Proto, Content-*, Host, Expect, "
+        "User-Agent, or of one hop",
         "headers of the handshake that callbacks repeat",
     ),
     Setting(

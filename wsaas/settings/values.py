@@ -6,6 +6,7 @@ The text of the exception says which rule the value breaks. It repeats nothing o
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,9 @@ _DURATION = re.compile(r"([0-9]{1,12})(ms|s|m|h|d)?")
 #: What a description begins with: text that was meant for another setting.
 _KINDS = ("tcp", "tcp6", "tls", "ssl", "unix", "systemd")
 
+#: What may stand before a secret of Standard Webhooks, and the fewest bytes of its key.
+_WEBHOOK_PREFIX, _LEAST_WEBHOOK_KEY = b"whsec_", 24
+
 #: Headers that FORWARD_HEADERS and API_HEADERS may not name, as they belong to one hop (RFC 9110 §7.6.1) or to this
 #: gateway.
 _RESERVED = frozenset(
@@ -53,7 +57,7 @@ _RESERVED = frozenset(
         "user-agent",
     }
 )
-_RESERVED_PREFIXES = ("ws-", "x-forwarded-", "content-")
+_RESERVED_PREFIXES = ("ws-", "webhook-", "x-forwarded-", "content-")
 
 
 #: Of the headers of proxies, those that the gateway reads and sets itself.
@@ -346,6 +350,20 @@ def words(least: int) -> Callable[[str], tuple[bytes, ...]]:
         return tuple(word.encode("ascii") for word in found)
 
     return parse
+
+
+def webhook_key(secret: bytes) -> bytes:
+    """Read a secret of ``API_SECRET`` as Standard Webhooks does: the key is what it stands for in base64.
+
+    :raises ValueError: without showing it
+    """
+    try:
+        key = b64decode(secret.removeprefix(_WEBHOOK_PREFIX), validate=True)
+    except ValueError:
+        raise ValueError("one is not base64, with its padding, with whsec_ before it or not") from None
+    if len(key) < _LEAST_WEBHOOK_KEY:
+        raise ValueError(f"one stands for less than {_LEAST_WEBHOOK_KEY} bytes")
+    return key
 
 
 def file_text(path: str) -> str:

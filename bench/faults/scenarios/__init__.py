@@ -9,9 +9,11 @@ from functools import partial
 from bench.faults.outcome import Outcome
 from bench.faults.plan import Plan
 from bench.faults.scenarios.conformance import conformance
+from bench.faults.scenarios.crowding import joins, publishes
 from bench.faults.scenarios.drain import drain
 from bench.faults.scenarios.fairness import fairness
 from bench.faults.scenarios.kill import kill
+from bench.faults.scenarios.members import deaf, interrupted
 from bench.faults.scenarios.memory import memory, pushed
 from bench.faults.scenarios.network import LEGS, WEATHERS, network
 from bench.faults.scenarios.outage import FAULTS, outage
@@ -56,6 +58,11 @@ def all_scenarios() -> Mapping[str, Scenario]:
     floods = ("pinging", "ponging", "lingering", "requesting", "guessing")
     for kind in ("silent", "mute", "dripping", "fragmenting", *floods, "bombing", "heading", "deaf"):
         found[f"fair-{kind}"] = Scenario("fairness", partial(fairness, kind=kind))
+    found["groups-deaf"] = Scenario("groups", deaf)
+    found["groups-joins"] = Scenario("groups", joins)
+    found["groups-publishes"] = Scenario("groups", publishes)
+    found["groups-kill"] = Scenario("groups", partial(interrupted, killed=True))
+    found["groups-drain"] = Scenario("groups", partial(interrupted, killed=False))
     found["soak"] = Scenario("soak", soak)
     found["conformance"] = Scenario("conformance", conformance)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -103,6 +104,38 @@ class SecretsTests(SynchronousTestCase):
         self.assertRaises(SettingsError, read_settings, {**API, "API_SECRET": "x" * 15})
         self.assertRaises(SettingsError, read_settings, {**API, "API_SECRET": "x" * 16 + " " + "x" * 15})
         self.assertEqual(read_settings({**API, "PUSH_TOKEN": "x"}).push_tokens, (b"x",))
+
+    def test_keys_of_standard_webhooks(self) -> None:
+        """Each secret stands for one in base64, with whsec_ before it or not; the error shows none."""
+        on, key = {**API, "API_WEBHOOK_SIGNATURE": "on"}, bytes(range(24))
+        word = b64encode(key).decode("ascii")
+        self.assertEqual(read_settings({**API, "API_SECRET": word}).api.webhook_keys, ())
+        settings = read_settings({**on, "API_SECRET": f"{word} whsec_{word}"})
+        self.assertEqual(settings.api.webhook_keys, (key, key))
+        self.assertEqual(settings.api.secrets, (word.encode(), b"whsec_" + word.encode()))
+        self.assertNotIn(repr(key), repr(settings))
+        for secret, why in (
+            ("", "there is no API_SECRET"),
+            ("correct-horse-battery-staple", "not base64"),
+            (f"{word} {word[:-1]}", "not base64"),
+            (f"{word[:-2]}-_", "not base64"),
+            (f"whsec-{word}", "not base64"),
+            (b64encode(key[1:]).decode("ascii"), "less than 24 bytes"),
+        ):
+            error = self.assertRaises(SettingsError, read_settings, {**on, "API_SECRET": secret})
+            self.assertEqual((error.name, error.given), ("API_WEBHOOK_SIGNATURE", "on"))
+            self.assertIn(why, error.why)
+            self.assertNotIn(word[:8], str(error))
+        # What is wrong with a secret by itself is said once.
+        error = self.assertRaises(SettingsError, read_settings, {**on, "API_SECRET": "hunter2"})
+        self.assertEqual([each.name for each in error.errors], ["API_SECRET"])
+
+    def test_headers_of_standard_webhooks(self) -> None:
+        """Only the gateway sets them: with dashes or underscores, whatever the letter case."""
+        for name in ("webhook-id", "Webhook-Timestamp", "WEBHOOK_SIGNATURE"):
+            for given in ({"FORWARD_HEADERS": name}, {"API_HEADERS": f"{name}: 1"}):
+                error = self.assertRaises(SettingsError, read_settings, {**API, **given})
+                self.assertIn("is of the gateway", error.why)
 
     def test_the_demo_pushes_without_a_token(self) -> None:
         """Its page would be shown nothing but refusals."""

@@ -30,6 +30,7 @@ UNUSABLE = {
     "API_DELETE_FOR": "604800001",
     "API_MAX_REQUESTS": "0",
     "API_SECRET": "fifteen letters",
+    "API_WEBHOOK_SIGNATURE": "yes",
     "API_HEADERS": "Ws-Uri: mine",
     "API_CA": "/nowhere/ca.pem",
     "API_CERT": "/nowhere/cert.pem",
