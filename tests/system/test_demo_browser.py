@@ -104,7 +104,9 @@ class Tab:
         return int(self.run("return document.documentElement.scrollWidth")) - self.width
 
 
-class DemoBrowserTests(SynchronousTestCase):
+class DemoTestCase(SynchronousTestCase):
+    """A demo and a browser; what tests of the page share."""
+
     def setUp(self) -> None:
         self.driver = start_browser(self)
         self.gateway = start_gateway(self, "--demo", PUBLISH_TOKEN="a-token")
@@ -132,6 +134,15 @@ class DemoBrowserTests(SynchronousTestCase):
         self.assertEqual([name for name in names if not name.startswith(self.url)], [])
         self.assertEqual([entry["message"] for entry in tab.driver.get_log("browser")], [])
 
+    def request(self, method: str, uri: str, body: str | None = None, headers: dict[str, str] | None = None) -> int:
+        parts = urlsplit(uri)
+        connection = HTTPConnection(parts.netloc, timeout=PATIENCE)
+        self.addCleanup(connection.close)
+        connection.request(method, parts._replace(scheme="", netloc="").geturl(), body, headers or {})
+        return connection.getresponse().status
+
+
+class DemoBrowserTests(DemoTestCase):
     def chat(self, size: tuple[int, int]) -> None:
         first, second = self.tab(size), self.tab(size)
         self.assertNotEqual(first.name, second.name)
@@ -250,13 +261,6 @@ class DemoBrowserTests(SynchronousTestCase):
         self.assertIn("/groups/chat", shown)
         self.assertIn(f"/users/{quote(second.name)}", shown)
         self.assertNotIn("a-token", shown)
-
-    def request(self, method: str, uri: str, body: str | None = None, headers: dict[str, str] | None = None) -> int:
-        parts = urlsplit(uri)
-        connection = HTTPConnection(parts.netloc, timeout=PATIENCE)
-        self.addCleanup(connection.close)
-        connection.request(method, parts._replace(scheme="", netloc="").geturl(), body, headers or {})
-        return connection.getresponse().status
 
     def test_copy(self) -> None:
         tab = self.tab(DESKTOP)

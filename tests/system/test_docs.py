@@ -127,13 +127,25 @@ class PagesTests(ParsedTestCase):
         for page in pages():
             for reference in self.parse(page).findall(nodes.reference):
                 parts = urlsplit(reference.get("refuri", ""))
-                if parts.scheme or not parts.path:
+                if parts.scheme or not (parts.path or parts.fragment):
                     continue
-                target = (page.parent / parts.path).resolve()
+                target = (page.parent / parts.path).resolve() if parts.path else page
                 self.assertTrue(target.exists(), f"{page}: {parts.path}")
                 self.assertTrue(target.is_relative_to(ROOT), f"{page}: {parts.path}")
                 if parts.fragment:
                     self.assertIn(parts.fragment, self.parse(target).ids, f"{page}: {parts.path}")
+
+    def test_links_of_the_security_policy(self) -> None:
+        """It is Markdown, where hosts of repositories look for it."""
+        policy = ROOT / "SECURITY.md"
+        links = re.findall(r"\]\(([^)\s]+)\)", policy.read_text(encoding="utf-8"))
+        inside = [urlsplit(link) for link in links if not urlsplit(link).scheme]
+        self.assertTrue(inside)
+        for parts in inside:
+            target = ROOT / parts.path
+            self.assertTrue(target.exists(), parts.path)
+            if parts.fragment:
+                self.assertIn(parts.fragment, self.parse(target).ids, parts.path)
 
     def test_the_index_names_every_page_beside_it(self) -> None:
         index = ROOT / "docs" / "index.rst"
@@ -172,8 +184,18 @@ class PagesTests(ParsedTestCase):
         self.assertEqual(modules - named, set())
         self.assertEqual(named - modules, set())
 
-    def test_the_changelog_has_this_version(self) -> None:
-        self.section(ROOT / "CHANGELOG.rst", __version__)
+    def test_the_changelog_is_one_of_releases(self) -> None:
+        """The newest is this version; each says when it came out, only the newest may be still to come."""
+        page = self.parse(ROOT / "CHANGELOG.rst")
+        (top,) = [section for section in page.findall(nodes.section) if section[0].astext() == "Changes"]
+        releases = [part for part in top.children if isinstance(part, nodes.section)]
+        titles = [release[0].astext() for release in releases]
+        self.assertEqual(titles[0], __version__)
+        self.assertEqual(titles, sorted(titles, key=lambda title: [int(n) for n in title.split(".")], reverse=True))
+        for number, release in enumerate(releases):
+            said = release[1].astext()
+            if number or said != "Not released yet.":
+                self.assertRegex(said, r"^Released on \d{4}-\d{2}-\d{2}\.$")
 
 
 class SettingsPageTests(ParsedTestCase):

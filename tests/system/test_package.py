@@ -6,10 +6,12 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from email import message_from_bytes, policy
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -53,11 +55,13 @@ class DistributionTests(SynchronousTestCase):
         return made
 
     def test_wheel(self) -> None:
-        """A wheel has the plugin, the command, the demo's page and the unit files, and no package called twisted."""
+        """A wheel has the plugin, the command, the page, unit files, dashboard and alerts, and no package "twisted"."""
         with zipfile.ZipFile(self.build("wheel")) as wheel:
             names = set(wheel.namelist())
-            (listed,) = (name for name in names if name.endswith(".dist-info/entry_points.txt"))
+            [listed] = [name for name in names if name.endswith(".dist-info/entry_points.txt")]
             entry_points = wheel.read(listed).decode()
+            [about] = [name for name in names if name.endswith(".dist-info/METADATA")]
+            metadata = message_from_bytes(wheel.read(about), policy=policy.default)
         for name in (
             "twisted/plugins/wsaas_plugin.py",
             "wsaas/tap.py",
@@ -74,6 +78,24 @@ class DistributionTests(SynchronousTestCase):
         self.assertIn("[console_scripts]\nwsaas = wsaas.command.main:main\n", entry_points)
         units = {Path(name).name for name in names if "/share/wsaas/systemd/" in name}
         self.assertEqual(units, {"wsaas.service", "wsaas.socket", "wsaas.env"})
+        monitoring = {Path(name).name for name in names if "/share/wsaas/monitoring/" in name}
+        self.assertEqual(monitoring, {"alerts.rules.yml", "grafana-dashboard.json"})
+        self.assertEqual(metadata["Author"], "WSAAS")
+        self.assertEqual([metadata[name] for name in ("Home-page", "Project-URL", "Author-email")], [None] * 3)
+        description = metadata.get_payload()
+        self.assertIn("docs/protocol.rst", description)
+        self.assertEqual(self.lead_nowhere(str(description)), [])
+
+    def lead_nowhere(self, description: str) -> list[str]:
+        """:returns: the links of a description that an index, which shows it elsewhere, cannot follow"""
+        try:
+            from docutils import nodes
+            from docutils.core import publish_doctree
+        except ImportError:
+            raise SkipTest("docutils is not installed") from None
+        tree = publish_doctree(description, settings_overrides={"halt_level": 2, "syntax_highlight": "none"})
+        links = [link.get("refuri", "") for link in tree.findall(nodes.reference)]
+        return [link for link in links if link and not urlsplit(link).scheme]
 
     def test_source(self) -> None:
         """A source distribution has besides the tests, the documentation and the examples."""

@@ -90,11 +90,36 @@ function showMembers() {
 /* ---- chat ------------------------------------------------------------------------------------------------------ */
 
 /* Keep a scrolled list at its end, unless the reader has scrolled up. */
+const atEnd = new Map(["chat-log", "http-scroll"].map((id) => [$(id), true]));
+const heights = new Map(); // of those lists, when they were last measured
+
+function toEnd(scroller) {
+  scroller.scrollTop = scroller.scrollHeight;
+}
+
+function measure(scroller) {
+  atEnd.set(scroller, scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 48);
+}
+
 function following(scroller, change) {
-  const atEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 48;
   change();
-  if (atEnd) scroller.scrollTop = scroller.scrollHeight;
-  return atEnd;
+  if (atEnd.get(scroller)) toEnd(scroller);
+  return atEnd.get(scroller);
+}
+
+/* What appears beside a list, such as the countdown, makes it shorter: the end stays in view. */
+const resized = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    heights.set(target, target.clientHeight);
+    if (atEnd.get(target)) toEnd(target);
+  }
+});
+
+for (const scroller of atEnd.keys()) {
+  scroller.addEventListener("scroll", () => {
+    if (scroller.clientHeight === heights.get(scroller)) measure(scroller); // if not, the reader did not scroll
+  });
+  resized.observe(scroller);
 }
 
 const still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -132,7 +157,7 @@ function addChat(name, text) {
 }
 
 function addPushed(data) {
-  const text = typeof data === "string" ? data : `(a binary message of ${data.size} bytes)`;
+  const text = typeof data === "string" ? data || "(an empty message)" : `(a binary message of ${data.size} bytes)`;
   addMessage(make("li", { data: { type: "pushed" } },
     make("span", { className: "avatar arrow", "aria-hidden": "true" }, "←"),
     make("div", {}, make("p", { className: "from" }, "pushed by HTTP ", clock(new Date())),
@@ -150,7 +175,7 @@ function welcome(message) {
   if (members.size) {
     notice(`You are ${me.name}. ${members.size === 1 ? "One other client is" : `${members.size} other clients are`} connected.`);
   } else {
-    notice(`You are ${me.name}. No other client is connected.`, make("p", {},
+    notice(`You are ${me.name}.`, make("p", { className: "alone" }, " No other client is connected. ",
       make("a", { href: "/", target: "_blank", rel: "noopener" }, "Open a second tab"), " to chat between the two."));
   }
   $("target").value = "";
@@ -184,6 +209,7 @@ const RECEIVED = {
 };
 
 function remember(member) {
+  for (const said of document.querySelectorAll(".alone")) said.remove();
   members.set(String(member.ws_uri), String(member.name));
   names.set(String(member.ws_uri), String(member.name));
 }
@@ -275,6 +301,7 @@ function showTarget() {
   const name = uri === me.wsUri ? "me" : names.get(uri) || "";
   const text = $("push-text").value;
   const data = `${text.startsWith("@") ? "--data-raw" : "-d"} ${quoted(text)}`; // curl reads -d @name from a file
+  for (const button of document.querySelectorAll("[data-copy]")) button.hidden = !uri;
   $("ws-uri").textContent = uri || "not connected";
   $("push-label").textContent = `Push to ${name}`;
   $("close-label").textContent = `Close ${name}`;
@@ -435,11 +462,14 @@ function addExchange(exchange) {
   if (isNew) {
     const details = make("details", {}, make("summary", {}), make("div", { className: "full" }));
     card = make("li", {}, details);
-    details.addEventListener("toggle", () => fill(card));
+    details.addEventListener("toggle", () => {
+      fill(card);
+      measure($("http-scroll")); // the reader of a long card stays there
+    });
     cards.set(exchange.id, card);
   }
   card.exchange = exchange;
-  fill(card);
+  following($("http-scroll"), () => fill(card)); // an answer makes its card longer
   if (!isNew) return;
   const scroller = $("http-scroll");
   const followed = following(scroller, () => {
@@ -450,7 +480,7 @@ function addExchange(exchange) {
       old.remove();
       cards.delete(id);
     }
-    $("http-empty").hidden = true;
+    showEmpty();
   });
   if (!followed) $("http-latest").hidden = false;
   counts[exchange.direction] += 1;
@@ -461,7 +491,9 @@ function addExchange(exchange) {
 
 /* A client's name may arrive after its first request is shown. */
 function renameExchanges() {
-  for (const card of cards.values()) fill(card);
+  following($("http-scroll"), () => {
+    for (const card of cards.values()) fill(card);
+  });
 }
 
 function showCounts() {
@@ -470,11 +502,22 @@ function showCounts() {
   $("http-badge").textContent = counts.callback + counts.push;
 }
 
+/* An empty pane says why it is empty. */
+function showEmpty() {
+  const hidden = [...document.querySelectorAll('[data-filter][aria-pressed="false"]')].map(({ dataset }) => dataset.filter);
+  const empty = $("http-empty");
+  empty.hidden = [...cards.values()].some(({ dataset }) => !hidden.includes(dataset.direction));
+  if (hidden.length === 2) empty.textContent = "Callbacks and pushes are hidden. Choose above what to show.";
+  else if (cards.size === 0) empty.textContent = "Each HTTP request between WSAAS and the API appears here.";
+  else if (hidden[0] === "push") empty.textContent = "No callbacks so far. Pushes are hidden.";
+  else empty.textContent = "No pushes so far. Callbacks are hidden.";
+}
+
 function clearLog() {
   cards.clear();
   counts.callback = counts.push = 0;
   $("http-log").replaceChildren();
-  $("http-empty").hidden = false;
+  showEmpty();
   $("http-latest").hidden = true;
   $("ticker").hidden = true;
   showCounts();
@@ -516,24 +559,27 @@ function show(view) {
   for (const button of document.querySelectorAll("[data-show]")) {
     button.setAttribute("aria-pressed", String(button.dataset.show === view));
   }
-  for (const id of ["chat-log", "http-scroll"]) $(id).scrollTop = $(id).scrollHeight;
+  for (const scroller of atEnd.keys()) {
+    atEnd.set(scroller, true);
+    toEnd(scroller);
+  }
 }
 
 $("composer").addEventListener("submit", send);
 $("reconnect").addEventListener("click", connect);
 $("target").addEventListener("change", showTarget);
-$("push-text").addEventListener("input", showTarget);
+for (const change of ["input", "change"]) $("push-text").addEventListener(change, showTarget);
 $("push-form").addEventListener("submit", (event) => {
   event.preventDefault();
+  showTarget();
   request("PUT", "", $("push-text").value);
 });
 $("close").addEventListener("click", () => request("DELETE", closeQuery));
 $("http-clear").addEventListener("click", clearLog);
 $("ticker").addEventListener("click", () => show("http"));
-$("http-latest").addEventListener("click", () => { $("http-scroll").scrollTop = $("http-scroll").scrollHeight; });
+$("http-latest").addEventListener("click", () => toEnd($("http-scroll")));
 $("http-scroll").addEventListener("scroll", () => {
-  const scroller = $("http-scroll");
-  if (scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 48) $("http-latest").hidden = true;
+  if (atEnd.get($("http-scroll"))) $("http-latest").hidden = true;
 });
 for (const button of document.querySelectorAll("[data-copy]")) button.addEventListener("click", () => copy(button));
 for (const button of document.querySelectorAll("[data-show]")) {
@@ -543,7 +589,10 @@ for (const button of document.querySelectorAll("[data-filter]")) {
   button.addEventListener("click", () => {
     const shown = button.getAttribute("aria-pressed") !== "true";
     button.setAttribute("aria-pressed", String(shown));
-    $("http-log").classList.toggle(`without-${button.dataset.filter}`, !shown);
+    following($("http-scroll"), () => {
+      $("http-log").classList.toggle(`without-${button.dataset.filter}`, !shown);
+      showEmpty();
+    });
   });
 }
 document.addEventListener("visibilitychange", watch);
