@@ -167,7 +167,8 @@ class ForgedHeaderTests(SynchronousTestCase):
         API sets a state, a user and groups, as long as they may be.
         """
         for max_target, max_headers in ((2048, 6144), (256, 1024), (16_384, 32_768)):
-            gate = Gate(None, **self.settings, WS_MAX_TARGET=str(max_target), WS_MAX_HEADERS=str(max_headers))
+            bounds = {"WS_MAX_TARGET": str(max_target), "WS_MAX_HEADERS": str(max_headers), "TRACE": "on"}
+            gate = Gate(None, **self.settings, **bounds)
             more = [("X-Tenant", f"{number:0{max_headers // 32 - 8}}") for number in range(32)]
             target = "/" + "x" * (max_target - 1)
             # 64 names of 14 characters: with what is between them, 1,022 bytes.
@@ -181,6 +182,7 @@ class ForgedHeaderTests(SynchronousTestCase):
             self.assertEqual(len(call.header("Ws-User") or ""), 768)
             self.assertEqual((len(call.header("Ws-Groups") or ""), call.header("Ws-Groups-Left-Out")), (1022, "36"))
             lines = [name + b": " + value for name, values in call.headers.getAllRawHeaders() for value in values]
+            self.assertEqual(len(call.all("traceparent")), 1)
             size = sum(len(line) + 2 for line in lines)
             self.assertGreater(size, max_target + max_headers + 5632)
             self.assertLess(size, max_target + max_headers + 7168 - 1024)

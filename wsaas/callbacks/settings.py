@@ -21,3 +21,4 @@ class ApiSettings:
     ca: Path | None
     certificate: Path | None
     secrets: tuple[bytes, ...] = field(default=(), repr=False)
+    trace: bool = False
