@@ -236,6 +236,7 @@ def _admin(
     """:returns: where ``/healthz``, ``/readyz`` and ``/metrics`` are
 
     :param lag: measures for the latter; :data:`None` if nothing writes them
+    :param listeners: all of them, once this one has been added
     """
     places = endpoints(reactor, "ADMIN_LISTEN", settings.listen.admin)
     if lag is None:
@@ -244,7 +245,7 @@ def _admin(
     from wsaas.operations.metrics import Metrics, gateway_metrics  # noqa: PLC0415 - prometheus_client is an extra
 
     sites = [listener.site for listener in listeners if isinstance(listener.site, ClientSite)]
-    metrics = Metrics(gateway_metrics(*parts, sites, lag, readiness, process))
+    metrics = Metrics(gateway_metrics(*parts, sites, lag, readiness, process, listeners))
     return Listener(admin_site(readiness, metrics, reactor), places, "admin")
 
 

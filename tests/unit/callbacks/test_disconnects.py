@@ -488,6 +488,16 @@ class BoundTests(DisconnectsTestCase):
         self.assertFalse(self.disconnects.is_full)
         self.nothing_left()
 
+    def test_the_oldest(self) -> None:
+        """Of those of an earlier process, too, in whatever order it left them; 0 without any."""
+        self.assertEqual(self.disconnects.oldest, 0)
+        self.disconnects.resume([debt("k1", self.now() - 10), debt("k2", self.now() - 30), debt("k3", self.now() - 20)])
+        self.late()
+        self.assertEqual(self.disconnects.oldest, 30)
+        self.calls.at_once = 200
+        self.clock.pump([1.0] * 20)
+        self.assertEqual(self.disconnects.oldest, 0)
+
     def test_the_bound(self) -> None:
         """That of the documentation."""
         self.assertEqual(MAX_BYTES, 64 * 1024 * 1024)
