@@ -8,6 +8,7 @@ import zlib
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -30,6 +31,7 @@ from wsaas.callbacks.client import ApiClient
 from wsaas.callbacks.disconnects import Disconnects
 from wsaas.callbacks.publishing import AnswerPublisher
 from wsaas.callbacks.slots import Slots
+from wsaas.callbacks.tracing import Tracer
 from wsaas.connections.addresses import Addresses
 from wsaas.connections.admission import Admission
 from wsaas.connections.connection import Connection
@@ -545,7 +547,9 @@ class Gate:
         self.groups = home(self.registry, self.totals, self.clock, limits.max_groups)
         self.breaker = Breaker(self.clock, self._random)
         retries = Retries(self.clock, self.now, Backoff(self._random), api.retry_for)
-        access = ApiAccess(client, self.slots, self.breaker, self.clock, self.now, api)
+        # Not that of keys, by whose count the newest connection is known.
+        tracer = Tracer(Random(7).randbytes) if api.trace else None
+        access = ApiAccess(client, self.slots, self.breaker, self.clock, self.now, api, tracer)
         self.publisher = AnswerPublisher(self.groups, retries, self.budgets.incoming)
         self.disconnects = Disconnects(access, self._random, self.totals.pending, self.publisher)
         self.api = Api(access, retries, self.disconnects, self.publisher)

@@ -38,7 +38,7 @@ PATIENCE = 20.0
 """Seconds that a program may take to start or to answer before a test fails; generous, as machines of CI are slow."""
 
 _SETTINGS = re.compile(
-    r"(API|WS|PUSH|PUBLISH|ADMIN|LOG|FORWARD|DRAIN|TRUST|STATE|LISTEN)_[A-Z_]+|NOTIFY_SOCKET|CREDENTIALS_DIRECTORY"
+    r"(API|WS|PUSH|PUBLISH|ADMIN|LOG|FORWARD|DRAIN|TRUST|STATE|LISTEN)_[A-Z_]+|TRACE|NOTIFY_SOCKET|CREDENTIALS_DIRECTORY"
 )
 """Variables that would change what a gateway does; none of them is taken over from the environment of the tests."""
 

@@ -24,6 +24,7 @@ from wsaas.callbacks.journal_file import JournalFile
 from wsaas.callbacks.publishing import AnswerPublisher
 from wsaas.callbacks.slots import Slots
 from wsaas.callbacks.state_dir import StateDir
+from wsaas.callbacks.tracing import Tracer
 from wsaas.connections.addresses import Addresses
 from wsaas.connections.admission import Admission
 from wsaas.connections.identity import new_identity
@@ -144,13 +145,14 @@ def _connections(settings: Settings, reactor: Any, now: Callable[[], float], sha
     return _Connections(Shared(limits, registry, totals, reactor, now, groups, journal), admission, groups)
 
 
-def _callbacks(settings: Settings, reactor: Any, shared: Shared) -> _Callbacks:
+def _callbacks(settings: Settings, reactor: Any, shared: Shared, token_bytes: Callable[[int], bytes]) -> _Callbacks:
     api, uri = settings.api, "" if settings.api_uri is None else settings.api_uri.uri
     trust = api_trust(settings)
     agent = PersistentAgent(reactor, trust, api.max_requests, api.timeout, api.max_body)
     client = ApiClient(agent, reactor, api.timeout, api.max_body, uri, shows=settings.log.debugs)
     random = SystemRandom().random
-    access = ApiAccess(client, Slots(api.max_requests), Breaker(reactor, random), reactor, shared.now, api)
+    tracer = Tracer(token_bytes) if api.trace else None
+    access = ApiAccess(client, Slots(api.max_requests), Breaker(reactor, random), reactor, shared.now, api, tracer)
     # Two of them, as each counts what it begins.
     retries, again = (Retries(reactor, shared.now, Backoff(random), api.retry_for) for _ in range(2))
     publisher = AnswerPublisher(shared.groups, again, shared.totals.budgets.incoming)
@@ -234,6 +236,7 @@ def _admin(
     """:returns: where ``/healthz``, ``/readyz`` and ``/metrics`` are
 
     :param lag: measures for the latter; :data:`None` if nothing writes them
+    :param listeners: all of them, once this one has been added
     """
     places = endpoints(reactor, "ADMIN_LISTEN", settings.listen.admin)
     if lag is None:
@@ -242,7 +245,7 @@ def _admin(
     from wsaas.operations.metrics import Metrics, gateway_metrics  # noqa: PLC0415 - prometheus_client is an extra
 
     sites = [listener.site for listener in listeners if isinstance(listener.site, ClientSite)]
-    metrics = Metrics(gateway_metrics(*parts, sites, lag, readiness, process))
+    metrics = Metrics(gateway_metrics(*parts, sites, lag, readiness, process, listeners))
     return Listener(admin_site(readiness, metrics, reactor), places, "admin")
 
 
@@ -323,7 +326,7 @@ def build(
     shares = share_out(open_files, settings.api.max_requests)
     people = _connections(settings, reactor, now, shares)
     registry, totals = people.shared.registry, people.shared.totals
-    calls = _callbacks(settings, reactor, people.shared)
+    calls = _callbacks(settings, reactor, people.shared, token_bytes)
     pushes = _pushes(settings, reactor, people)
     upgrade = _websocket(settings, reactor, people, calls.api, token_bytes)
     descriptors, readiness = Descriptors(reactor, shares), Readiness()

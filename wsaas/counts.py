@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 #: Upper bounds in seconds for the duration of calls to the API.
 CALL_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+#: Upper bounds in seconds for how long connections were open: the usual patience of proxies among them.
+OPEN_SECONDS = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 21600.0, 86400.0, 604800.0)
 #: How an attempt without a complete answer failed: the ``kind`` of its exception, or a fault of the gateway.
 FAILURES = ("not_sent", "no_answer", "timed_out", "unusable", "fault")
 

@@ -168,7 +168,7 @@ class ForgedHeaderTests(SynchronousTestCase):
         API sets a state, a user and groups, as long as they may be, and gets signatures of both kinds.
         """
         for max_target, max_headers in ((2048, 6144), (256, 1024), (16_384, 32_768)):
-            signed = {"API_SECRET": WEBHOOK_SECRETS, "API_WEBHOOK_SIGNATURE": "on"}
+            signed = {"API_SECRET": WEBHOOK_SECRETS, "API_WEBHOOK_SIGNATURE": "on", "TRACE": "on"}
             bounds = {"WS_MAX_TARGET": str(max_target), "WS_MAX_HEADERS": str(max_headers)}
             gate = Gate(None, **{**self.settings, **signed, **bounds})
             more = [("X-Tenant", f"{number:0{max_headers // 32 - 8}}") for number in range(32)]
@@ -184,6 +184,7 @@ class ForgedHeaderTests(SynchronousTestCase):
             self.assertEqual(len(call.header("Ws-User") or ""), 768)
             self.assertEqual((len(call.header("Ws-Groups") or ""), call.header("Ws-Groups-Left-Out")), (1022, "36"))
             lines = [name + b": " + value for name, values in call.headers.getAllRawHeaders() for value in values]
+            self.assertEqual(len(call.all("traceparent")), 1)
             size = sum(len(line) + 2 for line in lines)
             self.assertGreater(size, max_target + max_headers + 5632)
             self.assertLess(size, max_target + max_headers + 7168 - 1024)

@@ -58,6 +58,16 @@ class DebugTests(SynchronousTestCase):
         gate.agent.last.answer(204)
         self.assertRegex("\n".join(self.told()), f"{tag} DELETE end: 204 in 0.0 ms, 0 bytes out, ")
 
+    def test_traces(self) -> None:
+        """The id of the trace, where a callback has one."""
+        gate = self.gate_at("DEBUG", TRACE="on")
+        wire = gate.open()
+        wire.deliver(frame(TEXT, b"SECRET"))
+        (parent,) = gate.agent.last.all("traceparent")
+        gate.agent.last.answer(200)
+        _, line = self.told()
+        self.assertEqual(line, f"{tag_of(gate.key)} PUT 1: 200 in 0.0 ms, 6 bytes out, 14 back, trace {parent[3:35]}")
+
     def test_pushes(self) -> None:
         """By tag, whether there is such a connection or not; a refusal with its reason, and limited in its rate."""
         gate = self.gate_at("DEBUG", WS_MAX_MESSAGE="1024")

@@ -7,5 +7,5 @@ never change. ``client``: treq's client. ``failures``: why a call failed, in the
 the API's answers mean. ``hints``: what is likely wrong with one. ``publishing``: what they publish, until there is
 room. ``disconnects``: DELETEs, and their retries.
 ``journal``, ``journal_file``, ``state_dir``: pending DELETEs on disk. ``slots``: how many calls at once. ``breaker``:
-whether the API is down. ``signature``: ``Ws-Signature``.
+whether the API is down. ``signature``: ``Ws-Signature``. ``tracing``: ``traceparent``.
 """

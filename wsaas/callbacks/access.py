@@ -12,6 +12,7 @@ from wsaas.callbacks.breaker import Breaker
 from wsaas.callbacks.client import ApiClient
 from wsaas.callbacks.settings import ApiSettings
 from wsaas.callbacks.slots import Slots
+from wsaas.callbacks.tracing import Tracer
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class ApiAccess:
     :param clock: for durations and time limits
     :param now: tells the time of day, in Unix seconds
     :param settings: what callbacks look like, and how long they are tried
+    :param tracer: gives each connection its trace; :data:`None` unless ``TRACE=on``
     """
 
     client: ApiClient
@@ -32,6 +34,7 @@ class ApiAccess:
     clock: IReactorTime
     now: Callable[[], float]
     settings: ApiSettings
+    tracer: Tracer | None = None
 
     @property
     def fixed_lines(self) -> bytes:

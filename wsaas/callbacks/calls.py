@@ -46,6 +46,8 @@ class Api:
         self.now = access.now
         self.settings = settings = access.settings
         self.breaker = access.breaker
+        #: With ``TRACE=on``.
+        self.tracer = access.tracer
         self.retries = retries
         self.disconnects = disconnects
         self.publisher = publisher
@@ -91,7 +93,7 @@ class ApiCalls:
     :param handshake: what its client asked for
     """
 
-    __slots__ = ("_api", "_began", "_head", "_identity", "_protocols", "_signer", "_waiter")
+    __slots__ = ("_api", "_began", "_head", "_identity", "_protocols", "_signer", "_trace", "_waiter")
 
     _log = Logger()
 
@@ -102,9 +104,14 @@ class ApiCalls:
         #: What waits for the answer to the PUT under way, and when that began, in seconds of the clock.
         self._waiter: Waiter | None = None
         self._began = 0.0
+        forwarded: Sequence[tuple[bytes, bytes]] = handshake.forwarded
+        self._trace = None
+        if api.tracer is not None:
+            self._trace, forwarded = api.tracer.take_up(forwarded)
+        repeated = [field for field in forwarded if field[0].lower() not in api.fixed_names]
         #: What all of them have in common, ready for the wire but for the call's number.
         self._head = b"%bWs-Id: %b-" % (
-            _common_lines(identity, handshake, api.fixed_names, api.fixed_lines),
+            _common_lines(identity, handshake, repeated, api.fixed_lines),
             identity.tag.encode("ascii"),
         )
         self._signer = None if api.signer is None else api.signer.for_connection(self._head)
@@ -146,7 +153,7 @@ class ApiCalls:
         if groups:
             lines.append(groups_lines(groups_in(groups)))
         identity = self._identity
-        return self._api.disconnects.send(Disconnect(identity.key, identity.tag, b"".join(lines)))
+        return self._api.disconnects.send(Disconnect(identity.key, identity.tag, b"".join(lines), self._trace))
 
     def _ask(self) -> Deferred[Grant]:
         api = self._api
@@ -235,9 +242,11 @@ class ApiCalls:
         if remembered is not None:
             more = remembered_lines(remembered) + more
         stamp = self._api.stamp()
+        # Behind what is signed, as it is another one each time.
+        last = b"" if self._trace is None else self._trace.line()
         if self._signer is not None:
-            return b"".join((self._head, call, stamp, more, self._signer.line(method, call, stamp + more, body)))
-        return b"".join((self._head, call, stamp, more))
+            return b"".join((self._head, call, stamp, more, self._signer.line(method, call, stamp + more, body), last))
+        return b"".join((self._head, call, stamp, more, last))
 
 
 def _no_slot(failure: Failure) -> Failure:
@@ -245,13 +254,15 @@ def _no_slot(failure: Failure) -> Failure:
     return Failure(NoSlot("no slot of API_MAX_REQUESTS came free in time"))
 
 
-def _common_lines(identity: Identity, handshake: Handshake, fixed_names: frozenset[bytes], fixed_lines: bytes) -> bytes:
-    """:returns: the header lines that all callbacks of a connection have in common
+def _common_lines(
+    identity: Identity, handshake: Handshake, repeated: Sequence[tuple[bytes, bytes]], fixed_lines: bytes
+) -> bytes:
+    """Make the header lines that all callbacks of a connection have in common.
 
     No value can hold the end of a line: the settings allow none, and the channel lets none through.
     """
     scheme, web_scheme = (b"wss", b"https") if handshake.secure else (b"ws", b"http")
-    lines = [b"%b: %b\r\n" % field for field in handshake.forwarded if field[0].lower() not in fixed_names]
+    lines = [b"%b: %b\r\n" % field for field in repeated]
     lines.append(fixed_lines)
     lines.append(
         b"Ws-Uri: %b\r\nWs-Path: %b\r\nWs-Host: %b\r\nWs-Scheme: %b\r\nX-Forwarded-Proto: %b\r\n"

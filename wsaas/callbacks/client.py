@@ -32,6 +32,7 @@ from wsaas.net.http1.messages import Answer, AnswerHead, BodyCut
 
 #: The name of a call in its header lines.
 _ID = re.compile(rb"(?:^|\n)Ws-Id: ([A-Za-z0-9_-]+)\r\n")
+_TRACE = re.compile(rb"(?:^|\n)traceparent: 00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}\r\n", re.IGNORECASE)
 #: Takes the outcome of a call.
 Done = Callable[[Answer | Failure], object]
 _log = Logger()
@@ -227,25 +228,30 @@ class _Call(Exchange):
 
 
 class CallLog:
-    """Writes a line at DEBUG for each call, which is named by its ``Ws-Id``: neither its headers nor any body."""
+    """Writes a line at DEBUG for each call, which is named by its ``Ws-Id``, and the id of its trace if it has one.
+
+    Neither its other headers nor any body.
+    """
 
     _log = Logger()
 
     def __init__(self) -> None:
-        #: Those without an outcome: method and name.
-        self._open: dict[_Call, tuple[str, str]] = {}
+        #: Those without an outcome: method, name and trace.
+        self._open: dict[_Call, tuple[str, str, str]] = {}
 
     def begin(self, call: _Call, method: str, headers: Headers | None) -> None:
         """A call is about to be made."""
-        named = _ID.search(getattr(headers, "encoded", None) or b"")
-        self._open[call] = (method, "-" if named is None else named[1].decode("ascii"))
+        lines = getattr(headers, "encoded", None) or b""
+        named, traced = _ID.search(lines), _TRACE.search(lines)
+        trace = "" if traced is None else f", trace {traced[1].decode('ascii')}"
+        self._open[call] = (method, "-" if named is None else named[1].decode("ascii"), trace)
 
     def end(self, call: _Call, outcome: Answer | CallbackFailed, seconds: float) -> None:
         """It has its outcome."""
         opened = self._open.pop(call, None)
         if opened is None:
             return
-        method, name = opened
+        method, name, trace = opened
         # The name is the tag, then the number of the call.
         tag, _, number = name.rpartition("-")
         if isinstance(outcome, Answer):
@@ -253,7 +259,7 @@ class CallLog:
         else:
             status, received, why = outcome.kind, 0, f": {outcome.reason}"
         self._log.debug(
-            "{tag} {method} {number}: {status} in {milliseconds} ms, {sent} bytes out, {received} back{why}",
+            "{tag} {method} {number}: {status} in {milliseconds} ms, {sent} bytes out, {received} back{trace}{why}",
             tag=tag,
             number=number,
             method=method,
@@ -261,6 +267,7 @@ class CallLog:
             milliseconds=round(seconds * 1000, 1),
             sent=call.length,
             received=received,
+            trace=trace,
             why=why,
         )
 

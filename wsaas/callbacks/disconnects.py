@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
+from operator import attrgetter
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -23,6 +24,7 @@ from wsaas.callbacks.access import ApiAccess
 from wsaas.callbacks.answers import NO_ROUTE, is_refused, is_settled, read_last_words, retry_after
 from wsaas.callbacks.publishing import AnswerPublisher
 from wsaas.callbacks.signature import make_signer
+from wsaas.callbacks.tracing import Trace
 from wsaas.connections.messages import End, PendingDisconnect, Remembered
 from wsaas.connections.retry import Backoff, asked_pause
 from wsaas.errors import CallbackFailed
@@ -107,7 +109,8 @@ class Disconnect:
 
     :param key: the connection's key, for the journal
     :param tag: its name in the log
-    :param head: the header lines, all but the ``Ws-Timestamp`` and the ``Ws-Signature``
+    :param head: the header lines, all but the ``Ws-Timestamp``, the ``Ws-Signature`` and the ``traceparent``
+    :param trace: its connection's, with ``TRACE=on``
     :param began: when the first attempt began, in seconds of the clock; :data:`None` before it
     :param refused_at: when the API first answered with what is no promise (404, say), if it has done nothing else since
     """
@@ -115,6 +118,7 @@ class Disconnect:
     key: str = field(repr=False)
     tag: str
     head: bytes = field(repr=False)
+    trace: Trace | None = None
     began: float | None = None
     refused_at: float | None = None
     tries: int = 0
@@ -146,6 +150,7 @@ class Disconnects:
         self._clock = access.clock
         self._now = access.now
         self._settings = access.settings
+        self._tracer = access.tracer
         self._fixed_lines = access.fixed_lines
         self._random = random
         self._pending = pending
@@ -167,6 +172,8 @@ class Disconnects:
         #: How many wait for a late attempt or its answer, and the bytes that they take.
         self.waiting = 0
         self.bytes = 0
+        #: Which, in the order in which they came.
+        self._kept: dict[Disconnect, None] = {}
         #: How many late attempts were begun.
         self.begun = 0
         #: How many were dropped: the API was never told.
@@ -182,6 +189,12 @@ class Disconnects:
     def is_full(self) -> bool:
         """Whether so many are waiting that new clients are refused."""
         return self.bytes >= MAX_BYTES
+
+    @property
+    def oldest(self) -> float:
+        """For how many seconds the first of those that are waiting has been pending; 0 if none is."""
+        first = next(iter(self._kept), None)
+        return 0.0 if first is None or first.began is None else self._clock.seconds() - first.began
 
     # The first attempt
 
@@ -220,6 +233,8 @@ class Disconnects:
         head = b"%bWs-Timestamp: %d\r\n" % (disconnect.head, self._now())
         if self._signer is not None:
             head += self._signer.line(b"DELETE", head, b"")
+        if disconnect.trace is not None:
+            head += disconnect.trace.line()
         return self._client.delete(self._client.uri, headers=EncodedHeaders(head))
 
     def _is_over(self, disconnect: Disconnect, result: Answer | Failure) -> bool:
@@ -287,9 +302,11 @@ class Disconnects:
                 count=len(found),
             )
         now, today = self._clock.seconds(), self._now()
-        for pending in found:
+        for pending in sorted(found, key=attrgetter("ended_at")):
             identity = pending.identity
-            disconnect = Disconnect(identity.key, identity.tag, self._fixed_lines + _kept_lines(pending))
+            # Of its headers the journal has none, so nor of its trace.
+            trace = None if self._tracer is None else self._tracer.begin()
+            disconnect = Disconnect(identity.key, identity.tag, self._fixed_lines + _kept_lines(pending), trace)
             # Only its age is taken over: the earlier process had another clock. If it ended in the future, the time of
             # day was set back since.
             disconnect.began = now - max(0.0, today - pending.ended_at)
@@ -304,6 +321,7 @@ class Disconnects:
         self._postpone(disconnect, result)
 
     def _add(self, disconnect: Disconnect) -> None:
+        self._kept[disconnect] = None
         self.waiting += 1
         self.bytes += len(disconnect.head) + RECORD
         self._pending.add()
@@ -383,6 +401,7 @@ class Disconnects:
 
     def _settle(self, disconnect: Disconnect) -> None:
         """A late DELETE is over, taken or dropped."""
+        del self._kept[disconnect]
         self.waiting -= 1
         self.bytes -= len(disconnect.head) + RECORD
         if not self.waiting:

@@ -23,3 +23,4 @@ class ApiSettings:
     secrets: tuple[bytes, ...] = field(default=(), repr=False)
     #: The keys of Standard Webhooks, one for each secret; none if callbacks are not signed that way.
     webhook_keys: tuple[bytes, ...] = field(default=(), repr=False)
+    trace: bool = False

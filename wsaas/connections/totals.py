@@ -15,6 +15,7 @@ from wsaas.connections.interfaces import NO_JOURNAL
 from wsaas.connections.log import ConnectionLog
 from wsaas.connections.messages import End
 from wsaas.connections.timer_wheel import WIDTH, TimerWheel
+from wsaas.counts import OPEN_SECONDS, Histogram
 from wsaas.limits import Budgets
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Counts:
     undelivered: int = 0
     #: Ends, by close code and cause; see :meth:`ended`.
     ends: defaultdict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    #: For how long they were open that are over.
+    seconds: Histogram = field(default_factory=lambda: Histogram(OPEN_SECONDS))
 
     def ended(self, end: End, undelivered: int) -> None:
         """A connection is over.
@@ -166,6 +169,7 @@ class Shared:
         if connection.traffic.connected_at is not None:
             # Of others, one line says already what became of the handshake.
             seconds = self.clock.seconds() - connection.traffic.opened_at
+            self.totals.counts.seconds.add(seconds)
             self._log.closed(connection, end, undelivered, seconds)
         self.journal.ended(connection.identity.key, end, undelivered)
 

@@ -100,6 +100,8 @@ class Endpoint:
         self._reactor = reactor
         self._setting = setting
         self._description = description
+        #: Where it listens, as :attr:`ListeningPort.where`; empty before.
+        self.where = ""
         inner = description.removeprefix(PROXIED)
         #: Whether the socket is handed over, and stays open after this process has ended.
         self.adopted = inner.startswith("systemd:")
@@ -127,6 +129,11 @@ class Endpoint:
         """Whether it has certificates."""
         return self._tls is not None
 
+    @property
+    def expires(self) -> float | None:
+        """When the first of its certificates expires, in seconds since 1970; :data:`None` if it has none."""
+        return None if self._tls is None else self._tls.expires.timestamp()
+
     def reload(self) -> None:
         """Reload its certificates, if it has any."""
         if self._tls is not None:
@@ -145,7 +152,9 @@ class Endpoint:
             port = await self._endpoint.listen(factory)
         except (CannotListenError, OSError, OverflowError) as error:
             raise SettingsError(self._setting, self._description, _FREE, _cause(error)) from error
-        return [ListeningPort(port, adopted=self.adopted, form=form, certificate=certificate)]
+        made = ListeningPort(port, adopted=self.adopted, form=form, certificate=certificate)
+        self.where = made.where
+        return [made]
 
 
 class DefaultEndpoint:
@@ -156,6 +165,8 @@ class DefaultEndpoint:
     """
 
     encrypted = False
+    where = ""
+    expires: float | None = None
 
     def __init__(self, reactor: Any, *, local: bool = False) -> None:
         self._reactor = reactor

@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -291,9 +292,14 @@ class ServerTls:
             "{where}: certificates reloaded: {count}, the first expires {when}",
             where=self._where,
             count=len(self._certificates),
-            when=min(each.chain[0].not_valid_after_utc for each in self._certificates).date().isoformat(),
+            when=self.expires.date().isoformat(),
         )
         return True
+
+    @property
+    def expires(self) -> datetime:
+        """When the first of its certificates expires."""
+        return min(each.chain[0].not_valid_after_utc for each in self._certificates)
 
     @property
     def shown(self) -> str:

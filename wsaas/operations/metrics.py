@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from wsaas.operations.admin import Readiness
     from wsaas.operations.loop_lag import Lag
     from wsaas.operations.process import Process
+    from wsaas.operations.service import Listener
     from wsaas.pushes.answering import AnsweringResource
     from wsaas.pushes.named import NamedResource
     from wsaas.pushes.resource import PushResource
@@ -152,6 +153,7 @@ def gateway_metrics(
     lag: Lag,
     readiness: Readiness,
     process: Process,
+    listeners: Sequence[Listener],
 ) -> list[Metric]:
     """:returns: every metric of the gateway's own, read from these parts of it"""
     return [
@@ -159,6 +161,12 @@ def gateway_metrics(
         *_process_metrics(process),
         Metric("wsaas_event_loop_lag_seconds", "How late the event loop is.", lambda: lag.seconds),
         Metric("wsaas_ready", "1 if /readyz says so, else 0.", lambda: not readiness.failing()),
+        Metric(
+            "wsaas_certificate_expiry_timestamp_seconds",
+            "When the first of a listener's certificates expires, in seconds since 1970.",
+            lambda: _expiries(listeners),
+            ("listener",),
+        ),
         *_connection_metrics(registry, totals),
         *_request_metrics(upgrade, (pushes, named), sites, descriptors),
         *_message_metrics(totals),
@@ -191,7 +199,19 @@ def _connection_metrics(registry: Registry, totals: Totals) -> list[Metric]:
             lambda: list(counts.ends.items()),
             ("code", "closed_by"),
         ),
+        Metric(
+            "wsaas_connection_duration_seconds",
+            "How long connections were open that ended.",
+            lambda: counts.seconds,
+        ),
     ]
+
+
+def _expiries(listeners: Sequence[Listener]) -> Values:
+    """:returns: when the certificates of each place expire, by where it listens"""
+    for place in (place for listener in listeners for place in listener.places):
+        if place.where and place.expires is not None:
+            yield (place.where,), place.expires
 
 
 def _request_metrics(
@@ -384,6 +404,11 @@ def _callback_metrics(api: Api) -> list[Metric]:
             "wsaas_goodbyes_owed",
             "DELETEs that the API did not take at first, and that are tried again.",
             lambda: api.disconnects.waiting,
+        ),
+        Metric(
+            "wsaas_oldest_pending_delete_seconds",
+            "For how long the oldest of these has been pending; 0 if there is none.",
+            lambda: api.disconnects.oldest,
         ),
         Metric("wsaas_goodbyes_owed_bytes", "Memory that these take.", lambda: api.disconnects.bytes),
         Metric(

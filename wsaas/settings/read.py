@@ -204,6 +204,9 @@ class Reading:
         if parsed["WS_MAX_BUFFER"] < 2 * parsed["WS_MAX_MESSAGE"]:
             allowed = f"at least twice WS_MAX_MESSAGE, which is {parsed['WS_MAX_MESSAGE']}"
             errors.append(SettingsError("WS_MAX_BUFFER", str(parsed["WS_MAX_BUFFER"]), allowed))
+        if parsed["TRACE"] == "on" and any(name.lower() == "traceparent" for name, _ in parsed["API_HEADERS"]):
+            why = "each callback has a traceparent of its own then"
+            errors.append(_exclude("API_HEADERS", "traceparent: …", "TRACE=on", why))
         self._check_forwarded()
         self._check_webhooks()
 
@@ -271,6 +274,7 @@ class Reading:
                 certificate=parsed["API_CERT"],
                 secrets=parsed["API_SECRET"] or (),
                 webhook_keys=self.webhook_keys,
+                trace=parsed["TRACE"] == "on",
             ),
             connection=ConnectionSettings(
                 parsed["WS_TIMEOUT"], parsed["WS_MAX_MESSAGE"], parsed["WS_MAX_BUFFER"], parsed["WS_MAX_GROUPS"]

@@ -281,6 +281,13 @@ SETTINGS: tuple[Setting, ...] = (
         "bytes, 1024 to 16777216",
         "the longest batch, in bytes",
     ),
+    Setting(
+        "TRACE",
+        "off",
+        choice("off", "on"),
+        "off, on; with on, no traceparent in API_HEADERS",
+        "a traceparent for each callback (W3C Trace Context)",
+    ),
     Setting("WS_COMPRESSION", "off", choice("off", "on"), "off, on", "permessage-deflate (RFC 7692)"),
     Setting(
         "WS_HEALTH_PATH",

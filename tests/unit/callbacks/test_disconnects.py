@@ -27,6 +27,7 @@ from wsaas.callbacks.disconnects import MAX_BYTES, MAX_GROUPS, PAUSES, RECORD, D
 from wsaas.callbacks.publishing import AnswerPublisher
 from wsaas.callbacks.settings import ApiSettings
 from wsaas.callbacks.slots import Slots
+from wsaas.callbacks.tracing import Tracer
 from wsaas.connections.identity import Identity, tag_of
 from wsaas.connections.messages import Close, ClosedBy, End, Message, PendingDisconnect, Publication, Remembered
 from wsaas.connections.retry import Backoff, Retries
@@ -112,7 +113,9 @@ class DisconnectsTestCase(SynchronousTestCase):
         self.made = 0
         given.setdefault("API_HEADERS", "X-Fixed: 1")
         client: Any = self.calls
-        access = ApiAccess(client, self.slots, self.breaker, self.clock, self.now, api_settings(**given))
+        settings = api_settings(**given)
+        tracer = Tracer(Random(7).randbytes) if settings.trace else None
+        access = ApiAccess(client, self.slots, self.breaker, self.clock, self.now, settings, tracer)
         self.groups = MemoryGroups()
         groups: Any = self.groups
         retries = Retries(self.clock, self.now, Backoff(lambda: self.drawn), 60.0)
@@ -490,6 +493,16 @@ class BoundTests(DisconnectsTestCase):
         self.assertFalse(self.disconnects.is_full)
         self.nothing_left()
 
+    def test_the_oldest(self) -> None:
+        """Of those of an earlier process, too, in whatever order it left them; 0 without any."""
+        self.assertEqual(self.disconnects.oldest, 0)
+        self.disconnects.resume([debt("k1", self.now() - 10), debt("k2", self.now() - 30), debt("k3", self.now() - 20)])
+        self.late()
+        self.assertEqual(self.disconnects.oldest, 30)
+        self.calls.at_once = 200
+        self.clock.pump([1.0] * 20)
+        self.assertEqual(self.disconnects.oldest, 0)
+
     def test_the_bound(self) -> None:
         """That of the documentation."""
         self.assertEqual(MAX_BYTES, 64 * 1024 * 1024)
@@ -721,6 +734,21 @@ class CrashTests(DisconnectsTestCase):
         self.assertLess(abs(len(self.settled) - 500), 50)
         self.clock.pump([0.02] * 30)
         self.assertEqual(len(self.settled), 1000)
+        self.nothing_left()
+
+    def test_traces(self) -> None:
+        """With ``TRACE=on``, each is in a trace of its own, and each attempt has its parent."""
+        self.begin(TRACE="on")
+        self.disconnects.resume([debt("k1"), debt("k2")])
+        parents: dict[str, list[str]] = {}
+        for result in (503, 200, 200):
+            self.clock.pump([0.1] * 40)
+            head = dict(line.split(": ", 1) for line in self.calls.pending[0][0].decode().splitlines())
+            parents.setdefault(head["Ws-Id"], []).append(head["traceparent"])
+            self.calls.answer(result)
+        (twice, once) = sorted(parents.values(), key=len, reverse=True)
+        self.assertEqual((len(set(twice)), len({value[:36] for value in twice}), len(once)), (2, 1, 1))
+        self.assertNotEqual(twice[0][:36], once[0][:36])
         self.nothing_left()
 
 

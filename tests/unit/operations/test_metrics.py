@@ -7,15 +7,17 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as read_text
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from tests.certificates import self_signed
 from tests.gate import TEXT, Gate, close_frame, frame
 from tests.processes import ROOT
 from tests.system.test_docs import ParsedTestCase
@@ -23,10 +25,12 @@ from wsaas.connections.messages import Message, Publication
 from wsaas.counts import Histogram
 from wsaas.errors import OverloadedError
 from wsaas.net.descriptors import Descriptors, Shares
+from wsaas.net.listen import DefaultEndpoint, Endpoint
 from wsaas.operations.admin import Readiness
 from wsaas.operations.loop_lag import Lag
 from wsaas.operations.metrics import Metric, Metrics, gateway_metrics
 from wsaas.operations.process import Process
+from wsaas.operations.service import Listener
 
 PAGE = ROOT / "docs" / "metrics.rst"
 DASHBOARD = ROOT / "docs" / "grafana-dashboard.json"
@@ -39,11 +43,12 @@ _METRIC_NAME = re.compile(r"\b(?:wsaas|process|python)_\w+")
 _OF_HISTOGRAMS = ("_bucket", "_sum", "_count")
 
 
-def table(gate: Gate, readiness: Readiness | None = None) -> list[Metric]:
+def table(gate: Gate, readiness: Readiness | None = None, listeners: Sequence[Listener] = ()) -> list[Metric]:
     """:returns: every metric of a gateway in memory"""
     descriptors = Descriptors(gate.clock, Shares(1, 1, 1, 1))
     parts = (gate.registry, gate.totals, gate.upgrade, gate.pushes, gate.named, gate.api, gate.groups, descriptors)
-    return gateway_metrics(*parts, [gate.site], Lag(gate.clock), readiness or Readiness(), Process(gate.now))
+    own = [gate.site], Lag(gate.clock), readiness or Readiness(), Process(gate.now)
+    return gateway_metrics(*parts, *own, listeners)
 
 
 def samples(page: bytes) -> dict[str, float]:
@@ -253,9 +258,11 @@ class GatewayMetricsTests(SynchronousTestCase):
         self.gate.agent.last.answer(500)
         self.assertValues(**{'wsaas_connections{state="closing"}': 0, "wsaas_goodbyes_owed": 1})
         self.assertGreater(self.values()["wsaas_goodbyes_owed_bytes"], 100)
+        self.assertValues(wsaas_oldest_pending_delete_seconds=0)
         self.gate.clock.advance(10)
         self.assertValues(
             **{
+                "wsaas_oldest_pending_delete_seconds": 10,
                 'wsaas_callback_retries_total{method="DELETE"}': 1,
                 'wsaas_callbacks_in_flight{method="LATE"}': 1,
                 'wsaas_callbacks_total{method="DELETE",result="5xx"}': 1,
@@ -263,6 +270,44 @@ class GatewayMetricsTests(SynchronousTestCase):
         )
         self.gate.agent.last.answer(200)
         self.assertValues(wsaas_goodbyes_owed=0, wsaas_goodbyes_owed_bytes=0, wsaas_api_down=0)
+        self.assertValues(wsaas_oldest_pending_delete_seconds=0)
+
+    def test_how_long_connections_were_open(self) -> None:
+        """Those that are over; one that was let in, not one that was refused."""
+        wire = self.gate.open()
+        self.gate.open()
+        self.gate.begin()
+        self.gate.agent.last.answer(403)
+        self.gate.clock.advance(20)
+        wire.end()
+        self.assertValues(
+            **{
+                'wsaas_connection_duration_seconds_bucket{le="15.0"}': 0,
+                'wsaas_connection_duration_seconds_bucket{le="30.0"}': 1,
+                "wsaas_connection_duration_seconds_count": 1,
+                "wsaas_connection_duration_seconds_sum": 20,
+            }
+        )
+
+    def test_certificates(self) -> None:
+        """When they expire, by where they are shown: nothing of their files or names."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        (folder / "secret.pem").write_bytes(b"".join(self_signed("secret.example")))
+        reactor = self.gate.clock
+        secure = Endpoint(reactor, "WS_LISTEN", f"tls:{folder}:8443:interface=127.0.0.1")
+        plain = Endpoint(reactor, "WS_LISTEN", "tcp:8080")
+        listener = Listener(self.gate.site, [secure, plain, DefaultEndpoint(reactor)], "clients")
+        metrics = Metrics(table(self.gate, None, [listener]))
+        self.assertNotIn("expiry_timestamp_seconds{", metrics.page("")[1].decode())
+        self.successResultOf(Deferred.fromCoroutine(secure.listen(self.gate.site)))
+        self.successResultOf(Deferred.fromCoroutine(plain.listen(self.gate.site)))
+        lines = [line for line in metrics.page("")[1].decode().splitlines() if "expiry_timestamp_seconds{" in line]
+        (expiry,) = lines
+        name, _, value = expiry.rpartition(" ")
+        self.assertEqual(name, f'wsaas_certificate_expiry_timestamp_seconds{{listener="{secure.where}"}}')
+        self.assertEqual(float(value), secure.expires)
+        self.assertNotIn("secret", expiry)
 
     def test_the_api_is_down(self) -> None:
         """As it is known to be after some failures."""

@@ -47,6 +47,7 @@ UNUSABLE = {
     "WS_MAX_PER_ADDRESS": "-1",
     "WS_MAX_GROUPS": "1001",
     "PUSH_MAX_BATCH": "1023",
+    "TRACE": "yes",
     "WS_COMPRESSION": "yes",
     "WS_HEALTH_PATH": "healthz",
     "TRUST_PROXY": "yes",
@@ -226,6 +227,14 @@ class DefaultsTests(SynchronousTestCase):
         self.assertEqual(error.name, "API_URI")
         self.assertTrue(str(error).startswith("API_URI and --demo exclude each other"), str(error))
 
+    def test_two_parents(self) -> None:
+        """A fixed ``traceparent`` and ``TRACE=on``."""
+        given = {**API, "API_HEADERS": "X-A: 1\nTraceParent: 00-1-1-00"}
+        self.assertFalse(read_settings(given).api.trace)
+        error = self.assertRaises(SettingsError, read_settings, {**given, "TRACE": "on"})
+        self.assertTrue(str(error).startswith("API_HEADERS and TRACE=on exclude each other"), str(error))
+        self.assertNotIn("00-1-1-00", str(error))
+
     def test_a_blank_value_counts_as_not_given(self) -> None:
         """As unit files and container files often have them."""
         blank = {setting.name: " " for setting in SETTINGS}
@@ -275,6 +284,7 @@ class GivenTests(SynchronousTestCase):
                 "WS_MAX_HEADERS": "10000",
                 "WS_MAX_CONNECTIONS": "30",
                 "WS_MAX_PER_ADDRESS": "4",
+                "TRACE": "ON",
                 "WS_COMPRESSION": "ON",
                 "WS_HEALTH_PATH": "/up",
                 "TRUST_PROXY": "2",
@@ -301,6 +311,7 @@ class GivenTests(SynchronousTestCase):
         self.assertEqual(settings.handshake.forward_headers, ("Cookie",))
         self.assertTrue(settings.handshake.origins.same)
         self.assertTrue(settings.handshake.compression)
+        self.assertTrue(settings.api.trace)
         self.assertEqual((settings.handshake.max_target, settings.handshake.max_headers), (8192, 10_000))
         self.assertEqual(settings.handshake.max_head, 8192 + 10_000 + 8192)
         self.assertEqual(settings.listen.health, b"/up")
