@@ -38,6 +38,8 @@ NO_ROUTE = frozenset({405, 501})
 _OF_GROUPS = frozenset({b"ws-user", b"ws-join", b"ws-leave", b"ws-publish"})
 #: What the answer to a PUT may ask for at all.
 _OF_OUTCOMES = frozenset({b"ws-state", b"ws-reply", b"ws-close", *_OF_GROUPS})
+#: What the answer to a DELETE may ask for.
+_OF_LAST_WORDS = frozenset({b"ws-publish"})
 #: What of the headers of a grant matters.
 _OF_GRANTS = frozenset(
     {b"ws-state", b"ws-close", b"ws-user", b"ws-join", b"sec-websocket-protocol", b"content-encoding"}
@@ -287,7 +289,9 @@ def read_last_words(answer: Answer) -> Publication | None:
     :returns: what it publishes, if it does
     :raises Unusable: if it asks for something that cannot be done
     """
-    return _publication(answer, replies=False) if 200 <= answer.status < 300 else None
+    if not 200 <= answer.status < 300 or not has_any(answer.headers, _OF_LAST_WORDS):
+        return None
+    return _publication(answer, replies=False)
 
 
 def retry_after(answer: Answer) -> bytes | None:

@@ -127,7 +127,8 @@ class Connection:
         return self._calls.connect()
 
     def _granted(self, grant: Grant) -> Grant | Failure:
-        self._remember(grant.state, grant.wishes)
+        if grant.state is not None or grant.wishes is not None:
+            self._remember(grant.state, grant.wishes)
         self.protocol = grant.protocol
         try:
             if grant.wishes is not None:
