@@ -56,7 +56,8 @@ def read_query(head: RequestHead, names: Sequence[str]) -> dict[str, str]:
         fields = parse_qsl(query.decode("ascii"), keep_blank_values=True, strict_parsing=bool(query), errors="strict")
         given = [name for name, _ in fields]
         if len(set(given)) != len(given) or not set(given) <= set(names):
-            raise ValueError(f"the only parameters are {' and '.join(names)}, each once")
+            only = f"the only parameters are {' and '.join(names)}, each once"
+            raise ValueError(only if names else "this request has no parameters")
     except ValueError as error:
         raise bad_request(_sentence(error)) from None
     return dict(fields)

@@ -21,7 +21,7 @@ from wsaas.logs import shown_path, without_keys
 from wsaas.net.http1.messages import RequestHead, Response
 from wsaas.net.http1.refusals import said
 from wsaas.pushes import members, publish
-from wsaas.pushes.answering import Answer, AnsweringResource, bad_request, not_found, read_close, refusal
+from wsaas.pushes.answering import Answer, AnsweringResource, bad_request, not_found, read_close, read_query, refusal
 from wsaas.pushes.batches import Batches
 from wsaas.pushes.pace import Pace
 from wsaas.pushes.paths import Form, Path, read_path
@@ -134,6 +134,9 @@ class NamedResource(AnsweringResource):
         self._admit(head, path)
         if path.strays:
             raise bad_request("no WS_HOSTNAME has what stands before that; is a name not percent-encoded?")
+        if head.method == _DELETE and path.form not in (Form.GROUP, Form.USER):
+            # Who gives a close code must not have a group emptied instead.
+            read_query(head, ())
         try:
             if path.is_of_connection:
                 return self._of_connection(head, path)

@@ -279,6 +279,14 @@ class MembersTests(NamedTestCase):
             self.assert_refused(self.ask("DELETE", target), 400, "BAD_REQUEST")
         self.assert_refused(self.ask("DELETE", "/users/ann", ("Ws-Except", "me")), 400, "BAD_REQUEST")
 
+    def test_closes_that_are_none(self) -> None:
+        """Who gives a close code to what only leaves is told, and nobody leaves."""
+        for target in ("/groups/room/members", f"/{self.keys[1]}/groups", "/users/ann/groups/room"):
+            refused = self.ask("DELETE", f"{target}?code=4000")
+            self.assert_refused(refused, 400, "BAD_REQUEST")
+            self.assertIn("no parameters", refused.json["message"])
+        self.assertEqual(self.ask("GET", "/groups/room").json["members"], 2)
+
     def test_empty(self) -> None:
         """Everybody leaves, and nobody is closed."""
         self.assertEqual(self.ask("DELETE", "/groups/room/members").json, {"code": "OK", "left": 2})
