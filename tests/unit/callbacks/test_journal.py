@@ -654,4 +654,4 @@ class LivesTests(SynchronousTestCase):
     """See :class:`Processes`."""
 
     def test_nothing_is_lost(self) -> None:
-        run_courses(Processes, 100, 40)
+        run_courses(Processes, 60, 40)

@@ -668,4 +668,4 @@ class ConnectionPropertiesTests(SynchronousTestCase):
 
     def test_what_has_to_hold_holds(self) -> None:
         """Whatever client, API and time do."""
-        run_courses(OneConnection, 200, 50)
+        run_courses(OneConnection, 140, 50)

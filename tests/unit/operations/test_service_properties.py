@@ -338,4 +338,4 @@ class GatewayPropertiesTests(SynchronousTestCase):
 
     def test_the_ledger_balances(self) -> None:
         """Whatever clients, API, pushers and time do."""
-        run_courses(WholeGateway, 150, 50)
+        run_courses(WholeGateway, 100, 50)
