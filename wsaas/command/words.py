@@ -17,7 +17,7 @@ _BASE = "http://localhost:8080"
 _TARGET = re.compile(r"all|(groups|users)/[^/?#]+")
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x20-\x7e\t]*)")
 _TEXT_HELP = "the message; without it, standard input: text less one line end, or with --binary all there is"
-_TOKEN_HELP = "a file with the token, in place of {} or {}_FILE in the environment"  # noqa: S105 - a text about one
+_FILE_HELP = "a file with the token, in place of {} or {}_FILE in the environment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ def _body(given: Namespace, standard_input: BinaryIO) -> bytes:
 def _of_message(parser: ArgumentParser, name: str) -> None:
     parser.add_argument("text", nargs="?", metavar="TEXT", help=_TEXT_HELP)
     parser.add_argument("--binary", action="store_true", help="send a binary message")
-    parser.add_argument("--token-file", metavar="FILE", help=_TOKEN_HELP.format(name, name))
+    parser.add_argument("--token-file", metavar="FILE", help=_FILE_HELP.format(name, name))
 
 
 def push(given: Sequence[str], environ: Mapping[str, str], standard_input: BinaryIO) -> Message:
