@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from unittest import skipUnless
+from unittest import skipIf, skipUnless
 
 from bench.ports import free_port
 from tests.gate import http_request
@@ -220,6 +220,7 @@ def _closed(path: Path) -> str:
 
 
 @skipUnless(_has_all(), "needs root, namespaces and setpriv")
+@skipIf(_closed(Path(sys.prefix)), "this environment is in a folder that other accounts may not enter")
 class RunTests(ContainersCase):
     """What is run in the containers."""
 
