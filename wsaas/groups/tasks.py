@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -26,7 +27,7 @@ R = TypeVar("R")
 _WEIGHT = 20_000
 
 
-class Task(Generic[R]):
+class Task(ABC, Generic[R]):
     """One thing that is done to all members of some targets.
 
     :param membership: knows them
@@ -61,9 +62,9 @@ class Task(Generic[R]):
         self.act(self._sweep.take(most))
         return self._sweep.visited - before
 
+    @abstractmethod
     def act(self, members: list[Connection]) -> None:
         """Do it to some members."""
-        raise NotImplementedError
 
     def finish(self) -> None:
         """Tell who waits."""
