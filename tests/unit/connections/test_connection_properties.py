@@ -355,7 +355,8 @@ class OneConnection(RuleBasedStateMachine):
         again = kind.passing and not self.dropping and self.clock.seconds() < self.calls.first_began + self.retry_for
         if not again:
             self.settled += not failures[kind]
-            self.dropping = True
+            # After an end, an answer that cannot be used ends nothing: the API has the message, and gets the others.
+            self.dropping = self.dropping or kind is not Unusable or self.first_cause is None
             self.cause(ClosedBy(kind.closed_by))
         self.calls.answer(kind("why"))
         assert self.retrying == again
